@@ -1,0 +1,22 @@
+"""Lag-DPO: DPO with one Lagrange multiplier per persona dimension.
+
+    python -m dignified_jax.train --config=configs/lagdpo.py              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=configs/lagdpo.py:qwen3-4b
+    python -m dignified_jax.train --config=configs/lagdpo.py:llama3-8b
+
+Batch 16, 3 epochs and tolerance 0.5 are the paper's; its beta is not known, 0.1 is DPO's usual.
+Any field can be overridden: --config.method.epsilon=0.4 (all dimensions) or
+--config.method.epsilon="(0.5, 0.5, 0.4, 0.5)" (A, T, E, C).
+"""
+
+import ml_collections
+
+from dignified_jax.training import config as training_config
+from dignified_jax.training import presets
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+    config = training_config.config_dict("lagdpo")
+    presets.apply(config, preset, "lagdpo")
+    config.optimizer.learning_rate = 1e-3 if preset == "tiny" else 5e-7
+    return config

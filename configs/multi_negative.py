@@ -1,0 +1,16 @@
+"""Multi-negative DPO, the average of the per-dimension losses: Lag-DPO with every lambda at 0.
+
+python -m dignified_jax.train --config=configs/multi_negative.py      # tiny, on 2 CPU cores
+"""
+
+import ml_collections
+
+from dignified_jax.training import config as training_config
+from dignified_jax.training import presets
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+    config = training_config.config_dict("multi_negative")
+    presets.apply(config, preset, "multi_negative")
+    config.optimizer.learning_rate = 1e-3 if preset == "tiny" else 5e-7
+    return config

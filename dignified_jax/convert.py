@@ -1,0 +1,83 @@
+"""Converts between Hugging Face directories and Orbax checkpoints.
+
+Worked example:
+
+    python -m dignified_jax.convert to-orbax --hf Qwen/Qwen3-4B-Instruct-2507 --out bare
+    python -m dignified_jax.convert to-hf --checkpoint runs/lagdpo-tiny --out weights
+
+`to-hf` takes a run directory (its newest checkpoint), one numbered checkpoint, or a bare one.
+The dtype of the parameters is kept unless --dtype says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+
+def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
+    """Writes OUT/params (Orbax) and OUT/model (config, tokenizer) from a Hugging Face model."""
+    from dignified_jax.embedded import resolve
+    from dignified_jax.models import hf
+    from dignified_jax.training import checkpoint
+
+    directory = hf.resolve(resolve(hf_path))
+    _, params = hf.load(directory, dtype)
+    checkpoint.save_params(out, params)
+    checkpoint.copy_model_files(directory, pathlib.Path(out) / checkpoint.MODEL_DIRECTORY)
+
+
+def to_hf(path: str, out: str, dtype: str | None) -> None:
+    """Writes a Hugging Face directory from a checkpoint of training, or a bare one."""
+    from dignified_jax.models import hf
+    from dignified_jax.models.config import read_config
+    from dignified_jax.models.decoder import Decoder
+    from dignified_jax.training import checkpoint
+
+    source, side = checkpoint.find(path)
+    print(f"checkpoint: {source}")
+    params = checkpoint.load_params(source)
+    generation = side / "generation_config.json"
+    # Tokenizer files travel as they are; save() then writes config.json and weights.
+    checkpoint.copy_model_files(side, out)
+    hf.save(
+        out,
+        Decoder(read_config(side)),
+        params,
+        dtype=dtype,
+        generation_config=generation if generation.is_file() else None,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dignified_jax.convert",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    orbax = commands.add_parser("to-orbax", help="Hugging Face directory to Orbax checkpoint")
+    orbax.add_argument("--hf", required=True, help="directory, hub id, or embedded:NAME")
+    back = commands.add_parser("to-hf", help="Orbax checkpoint to Hugging Face directory")
+    back.add_argument("--checkpoint", required=True, help="run directory or checkpoint")
+    for command in (orbax, back):
+        command.add_argument("--out", required=True, help="directory to write")
+        command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: kept")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "to-orbax":
+            to_orbax(options.hf, options.out, options.dtype)
+        else:
+            to_hf(options.checkpoint, options.out, options.dtype)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"written: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Preference rows to packed batches: reading, checking, tokenising, packing, streaming."""
+
+from dignified_jax.data.batch import PackedBatch
+from dignified_jax.data.packing import pack
+from dignified_jax.data.rows import (
+    DIMENSIONS,
+    RESPONSES,
+    BadRowsError,
+    PreferenceRow,
+    read_rows,
+    split_validation,
+)
+from dignified_jax.data.stream import BatchStream
+from dignified_jax.data.tokenize import TokenizedExample, encode
+
+__all__ = [
+    "DIMENSIONS",
+    "RESPONSES",
+    "BadRowsError",
+    "BatchStream",
+    "PackedBatch",
+    "PreferenceRow",
+    "TokenizedExample",
+    "encode",
+    "pack",
+    "read_rows",
+    "split_validation",
+]

@@ -1,0 +1,111 @@
+"""Describe preference data, or learn a tokenizer from it.
+
+example:
+  python -m dignified_jax.data stats train.jsonl test.jsonl
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+
+from dignified_jax.data.rows import BadRowsError, PreferenceRow, read_rows
+from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
+from dignified_jax.data.train_tokenizer import train_tokenizer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status, 1 where data or arguments are bad."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _stats(arguments) if arguments.command == "stats" else _tokenizer(arguments)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    measure, unit = count_words, "words"
+    if arguments.tokenizer:
+        from transformers import AutoTokenizer
+
+        measure = token_counter(AutoTokenizer.from_pretrained(arguments.tokenizer))
+        unit = f"tokens of {arguments.tokenizer}"
+    results: dict[str, Statistics] = {}
+    failed = False
+    for file in arguments.files:
+        try:
+            results[file] = summarise(read_rows(file), measure, unit)
+        except BadRowsError as error:  # the other files' bad rows are wanted as well
+            print(error, file=sys.stderr)
+            failed = True
+    if failed:
+        return 1
+    if arguments.json:
+        print(json.dumps({file: dataclasses.asdict(s) for file, s in results.items()}, indent=2))
+    else:
+        print("\n\n".join(format_statistics(file, s) for file, s in results.items()))
+    return 0
+
+
+def _tokenizer(arguments: argparse.Namespace) -> int:
+    rows = read_rows(arguments.file)
+    tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, arguments.out)
+    print(f"{arguments.out}: a tokenizer of {len(tokenizer)} tokens from {len(rows)} rows")
+    return 0
+
+
+def _texts(rows: Sequence[PreferenceRow]) -> list[str]:
+    return [text for row in rows for text in (row.prompt, row.golden, *row.rejects.values())]
+
+
+def format_statistics(file: str, statistics: Statistics) -> str:
+    """Statistics as aligned plain text, several lines."""
+    lines = [f"{file}", f"  {'samples':<20}{statistics.samples:>8}"]
+    for count, percent in statistics.cardinality.items():
+        label = f"{count} active dimension{'' if count == 1 else 's'}"
+        lines.append(f"  {label:<20}{percent:>8.1f} %")
+    lines.append(f"\n  length in {statistics.unit}")
+    lines.append(f"  {'':<12}{'mean':>8}{'median':>8}{'p95':>8}{'max':>8}")
+    for name, length in statistics.lengths.items():
+        figures = f"{length.mean:>8.1f}{length.median:>8.1f}{length.p95:>8.1f}{length.max:>8}"
+        lines.append(f"  {name:<12}{figures}")
+    lines.append(f"\n  {'dimension':<12}{'rows':>8}{'the longer answer is golden':>30}")
+    for dimension, rows in statistics.rows.items():
+        baseline = statistics.longer_is_golden.get(dimension)
+        accuracy = f"{baseline.accuracy:.3f} of {baseline.pairs} pairs" if baseline else "-"
+        lines.append(f"  {dimension:<12}{rows:>8}{accuracy:>30}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _described(argparse.ArgumentParser(prog="python -m dignified_jax.data"), __doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    stats = _described(
+        commands.add_parser("stats", help="samples, masks, lengths, the length baseline"),
+        "Print the figures of each data set; its bad rows, if any, and exit status 1.\n\n"
+        "example:\n  python -m dignified_jax.data stats train.jsonl --tokenizer ./tokenizer",
+    )
+    stats.add_argument("files", nargs="+", metavar="FILE", help="a file, directory or hub id")
+    stats.add_argument("--tokenizer", metavar="DIR", help="count its tokens instead of words")
+    stats.add_argument("--json", action="store_true", help="print JSON instead of text")
+    tokenizer = _described(
+        commands.add_parser("tokenizer", help="learn a byte-level BPE tokenizer"),
+        "Learn a tokenizer from the texts of a data set and save it.\n\nexample:\n"
+        "  python -m dignified_jax.data tokenizer train.jsonl --vocab-size 4096 --out ./tokenizer",
+    )
+    tokenizer.add_argument("file", metavar="FILE", help="a file, directory or hub id")
+    tokenizer.add_argument("--vocab-size", type=int, required=True, metavar="N")
+    tokenizer.add_argument("--out", required=True, metavar="DIR", help="where to save it")
+    return parser
+
+
+def _described(parser: argparse.ArgumentParser, text: str) -> argparse.ArgumentParser:
+    parser.description = text
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The arrays of a packed batch, and the static sizes that all batches of a stream share."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+
+from dignified_jax.data.tokenize import TokenizedExample
+
+_BLOCK_UNIT = 8
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Static sizes of packed rows, the same for all batches of a stream.
+
+    Attributes:
+      slots: response tokens a row can hold.
+      segments: prompts and responses a row can hold.
+      prompt_block: most tokens of a prompt.
+      segment_block: most tokens of a prompt or response.
+    """
+
+    slots: int
+    segments: int
+    prompt_block: int
+    segment_block: int
+
+    @classmethod
+    def of(
+        cls,
+        examples: Sequence[TokenizedExample],
+        plans: Iterable[Sequence[Sequence[int]]],
+    ) -> "Capacity":
+        """The least capacity that holds every row of every plan over `examples`.
+
+        The blocks are rounded up to a multiple of 8.
+        """
+        slots = [example.length - len(example.prompt) for example in examples]
+        segments = [1 + len(example.response_lengths) for example in examples]
+        longest = [max(len(e.prompt), *e.response_lengths, 1) for e in examples]
+        rows = [row for plan in plans for row in plan]
+        return cls(
+            slots=_round_up(max(sum(slots[i] for i in row) for row in rows)),
+            segments=max(sum(segments[i] for i in row) for row in rows),
+            prompt_block=_round_up(max(len(example.prompt) for example in examples)),
+            segment_block=_round_up(max(longest)),
+        )
+
+
+def _round_up(number: int) -> int:
+    return -(-number // _BLOCK_UNIT) * _BLOCK_UNIT
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        *("tokens", "positions", "visible_until", "segments", "source", "target", "response"),
+        *("response_mask", "response_length"),
+    ],
+    meta_fields=["prompt_block", "segment_block"],
+)
+@dataclass(frozen=True)
+class PackedBatch:
+    """Packed examples, as numpy arrays when built.
+
+    Attributes:
+      tokens: (row, row_length) int32 token ids; 0 where nothing is packed.
+      positions: (row, row_length) int32; 0, 1, ... over a prompt of P tokens, then P, P+1, ...
+        afresh in each of its responses; 0 where nothing is packed.
+      visible_until: (row, row_length) int32; query i sees key j iff j <= i < visible_until[j]:
+        the example's end for prompt tokens, the response's end for its tokens, and j + 1
+        where nothing is packed.
+      segments: (row, segment, 4) int32; every prompt and response of the row in order: where its
+        prompt starts, its prompt's length (0 for a prompt itself), where it starts, its length.
+        Unused ones are (0, 0, row_length, 0).
+      source: (row, slot) int32; one slot a response token: where in the row stands the hidden
+        state that predicts it (the last prompt token for the first of every response, else
+        the token before); 0 in unused slots.
+      target: (row, slot) int32; the token id to predict; 0 in unused slots.
+      response: (row, slot) int32; 5 * example + response number; 5 * example count, one past
+        the end, in unused slots.
+      response_mask: (example, 5) bool; which responses exist, in the order of `RESPONSES`.
+      response_length: (example, 5) int32; their tokens.
+      prompt_block, segment_block: static; at least the longest prompt, and the longest segment.
+
+    The mask and the lengths cover every example of the batch, also where a process holds but
+    some of its rows.
+    """
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    visible_until: np.ndarray
+    segments: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    response: np.ndarray
+    response_mask: np.ndarray
+    response_length: np.ndarray
+    prompt_block: int
+    segment_block: int

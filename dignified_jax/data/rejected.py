@@ -1,0 +1,80 @@
+"""Setting bad rows aside, so that skipping one never loses it."""
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dignified_jax.data.schema import RowProblem
+from dignified_jax.data.sources import RawRecord
+
+_FIELDS = {"file", "row", "problems", "raw"}
+
+
+def write_rejected(
+    path: str | Path, rejected: Sequence[tuple[RawRecord, Sequence[RowProblem]]]
+) -> None:
+    """Write bad records of one source as JSON lines {"file", "row", "problems", "raw"}.
+
+    `raw` is the record's text or object; bytes that are not UTF-8 stand in base64, which
+    `"raw_encoding": "base64"` says. Lines that an earlier call wrote for other sources stay,
+    and those for the same source are replaced, so a rerun neither loses nor doubles rows.
+
+    Raises:
+      ValueError: `path` holds something other than rejected rows; it is left untouched.
+    """
+    path = Path(path)
+    files = {record.file for record, _ in rejected}
+    kept = [line for line, file in _existing(path) if file not in files]
+    lines = kept + [_line(record, problems) for record, problems in rejected]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed: a crash, or another process, never leaves half a file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _existing(path: Path) -> list[tuple[str, str]]:
+    """(line, source file) of each row set aside before."""
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise _not_ours(path) from error
+    for record in records:
+        if not isinstance(record, dict) or not record.keys() >= _FIELDS:
+            raise _not_ours(path)
+    return [(line, record["file"]) for line, record in zip(lines, records, strict=True)]
+
+
+def _not_ours(path: Path) -> ValueError:
+    message = f"{path}: expected no file or one of rejected rows, found another"
+    return ValueError(f"{message}; it was left as it is")
+
+
+def _line(record: RawRecord, problems: Sequence[RowProblem]) -> str:
+    fields: dict[str, Any] = {
+        "file": record.file,
+        "row": record.row,
+        "problems": [
+            {"field": problem.field, "expected": problem.expected, "found": problem.found}
+            for problem in problems
+        ],
+        "raw": record.raw,
+    }
+    if isinstance(record.raw, str | bytes):
+        fields |= _text_or_base64(record.raw)
+    # ASCII escapes keep even a lone surrogate readable by any JSON reader.
+    return json.dumps(fields, ensure_ascii=True, default=str)
+
+
+def _text_or_base64(raw: str | bytes) -> dict[str, str]:
+    data = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
+    try:
+        return {"raw": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"raw": base64.b64encode(data).decode("ascii"), "raw_encoding": "base64"}

@@ -1,0 +1,129 @@
+"""Reading preference rows from any source, and splitting them by prompt."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from dignified_jax.data.rejected import write_rejected
+from dignified_jax.data.schema import (
+    DIMENSIONS,
+    RESPONSES,
+    BadRowsError,
+    PreferenceRow,
+    RowProblem,
+)
+from dignified_jax.data.sources import RawRecord, read_records
+from dignified_jax.data.validation import KNOWN_COLUMNS, validate
+
+__all__ = [
+    "DIMENSIONS",
+    "RESPONSES",
+    "BadRowsError",
+    "PreferenceRow",
+    "RowProblem",
+    "read_rows",
+    "split_validation",
+]
+
+
+def read_rows(
+    source: str | Path,
+    *,
+    on_bad_row: str = "error",
+    rejected_path: str | Path | None = None,
+) -> list[PreferenceRow]:
+    """Read and check every row of a data set.
+
+    Args:
+      source: a .jsonl or .json file (one object a line), a .parquet or .csv file, a
+        directory that `datasets.load_dataset` reads, or a hub id "owner/name", with the
+        split "train", or "owner/name:split".
+      on_bad_row: "error", or "skip" to set bad rows aside in `rejected_path`.
+      rejected_path: JSON lines {"file", "row", "problems", "raw"}; with "skip" only.
+
+    Returns:
+      The rows in the source's order. Texts are kept as they stand, outer spaces included.
+
+    Raises:
+      BadRowsError: names every bad row (all of them), a table without a required column, or
+        a source without rows. With "skip": only if no good row is left.
+      FileNotFoundError: no such file or data set.
+      ValueError: an unknown kind of file, or contradictory arguments.
+
+    Warns:
+      UserWarning: columns that are not used, and, with "skip", the number of rows set aside.
+    """
+    if on_bad_row not in ("error", "skip"):
+        raise ValueError(f"on_bad_row: expected 'error' or 'skip', found {on_bad_row!r}")
+    if (on_bad_row == "skip") != (rejected_path is not None):
+        raise ValueError(
+            "rejected_path: expected a path with on_bad_row='skip' and None with 'error', "
+            f"found {rejected_path!r} with {on_bad_row!r}"
+        )
+    records = read_records(source)
+    if not records:
+        raise BadRowsError([RowProblem(str(source), 0, "file", "at least one row", "none")])
+    _warn_of_unknown_columns(str(source), records)
+    rows: list[PreferenceRow] = []
+    rejected: list[tuple[RawRecord, list[RowProblem]]] = []
+    for record in records:
+        row, problems = validate(record)
+        if row is None:
+            rejected.append((record, problems))
+        else:
+            rows.append(row)
+    if rejected:
+        if rejected_path is None or not rows:
+            raise BadRowsError(problem for _, problems in rejected for problem in problems)
+        write_rejected(rejected_path, rejected)
+        message = f"{source}: {len(rejected)} of {len(records)} rows are bad and were skipped"
+        warnings.warn(f"{message}; they are in {rejected_path}", stacklevel=2)
+    return rows
+
+
+def split_validation(
+    rows: Sequence[PreferenceRow], fraction: float, seed: int
+) -> tuple[list[PreferenceRow], list[PreferenceRow]]:
+    """Carve a validation set off by prompt: rows of equal prompts (stripped) stay together.
+
+    Which prompts go depends on the prompts' texts and the seed alone, not on row order, so
+    adding or shuffling rows moves few of them.
+
+    Args:
+      rows: the rows to split.
+      fraction: share of the distinct prompts for validation, in [0, 1). 0 gives none; above
+        0, at least one prompt goes and at least one stays.
+      seed: another seed, another choice.
+
+    Returns:
+      (train, validation), each in the order of `rows`.
+
+    Raises:
+      ValueError: `fraction` is outside [0, 1), or there are too few prompts to split.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction: expected a number in [0, 1), found {fraction!r}")
+    if fraction == 0:
+        return list(rows), []
+    prompts = sorted({row.prompt.strip() for row in rows}, key=lambda text: _rank(text, seed))
+    if len(prompts) < 2:
+        raise ValueError(
+            f"fraction: {fraction} needs at least 2 distinct prompts, found {len(prompts)}"
+        )
+    count = min(max(round(fraction * len(prompts)), 1), len(prompts) - 1)
+    chosen = set(prompts[:count])
+    train = [row for row in rows if row.prompt.strip() not in chosen]
+    validation = [row for row in rows if row.prompt.strip() in chosen]
+    return train, validation
+
+
+def _rank(prompt: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\0{prompt}".encode()).digest()
+
+
+def _warn_of_unknown_columns(source: str, records: Sequence[RawRecord]) -> None:
+    columns = {column for record in records for column in record.columns or ()}
+    unknown = sorted(columns - KNOWN_COLUMNS, key=str)
+    if unknown:
+        warnings.warn(f"{source}: columns not used: {unknown}", stacklevel=3)

@@ -1,0 +1,187 @@
+"""Batches of packed examples, the same for every run of a seed, from any step on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dignified_jax.data.batch import Capacity, PackedBatch
+from dignified_jax.data.packing import best_fit, build
+from dignified_jax.data.tokenize import TokenizedExample
+
+
+class BatchStream:
+    """Groups of `batch_size` examples an optimizer step, packed into rows of static shape.
+
+    Each epoch visits every example once, in an order that depends on (seed, epoch) alone.
+    A batch depends on its step alone, so resuming needs nothing but the step. The last batch of
+    an epoch may be short; the missing examples have no response. Evaluation uses
+    `shuffle=False, epochs=1`.
+
+    A batch's packed rows come in groups of `rows_multiple` (one microbatch); empty rows come
+    last, so a consumer may stop after `used_rows(step)`. Of n processes, process p holds
+    columns [p * rows_multiple / n, (p + 1) * rows_multiple / n) of every group.
+
+    Attributes:
+      batch_size: examples a step, over all processes.
+      row_length: tokens a packed row.
+      rows: packed rows a step over all processes, a multiple of `rows_multiple`: the most that
+        any step needs.
+      capacity: static sizes of its packed rows.
+      steps_per_epoch, total_steps: numbers of steps.
+      useful_share: tokens of examples / (used rows * row_length), over epoch 0.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[TokenizedExample],
+        *,
+        batch_size: int,
+        row_length: int,
+        rows_multiple: int = 1,
+        seed: int = 0,
+        epochs: int = 1,
+        shuffle: bool = True,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> None:
+        """Plan every step of every epoch.
+
+        Args:
+          examples: at least one tokenised example.
+          batch_size: examples a step, at least 1.
+          row_length: tokens a packed row.
+          rows_multiple: packed rows a microbatch, over all processes.
+          seed: of the order; not negative.
+          epochs: passes over the examples, at least 1.
+          shuffle: False for the order given, in every epoch.
+          process_index, process_count: which rows `batch` returns.
+
+        Raises:
+          ValueError: an argument out of its range; no examples; examples longer than
+            `row_length` (all of them, by position); `rows_multiple` not a multiple of
+            `process_count`.
+        """
+        _check_arguments(
+            batch_size=batch_size,
+            row_length=row_length,
+            rows_multiple=rows_multiple,
+            epochs=epochs,
+            process_count=process_count,
+        )
+        if seed < 0:
+            raise ValueError(f"seed: expected at least 0, found {seed}")
+        if not 0 <= process_index < process_count:
+            raise ValueError(
+                f"process_index: expected 0 to {process_count - 1}, found {process_index}"
+            )
+        if rows_multiple % process_count:
+            raise ValueError(
+                f"rows_multiple: expected a multiple of process_count {process_count}, "
+                f"found {rows_multiple}"
+            )
+        self._examples = list(examples)
+        self._lengths = [example.length for example in self._examples]
+        _check_lengths(self._lengths, row_length)
+        self.batch_size = batch_size
+        self.row_length = row_length
+        self.steps_per_epoch = -(-len(self._examples) // batch_size)
+        self.total_steps = self.steps_per_epoch * epochs
+        self._rows_multiple = rows_multiple
+        self._seed = seed
+        self._shuffle = shuffle
+        self._process = (process_index, process_count)
+        # Unshuffled epochs are all alike: one is enough to plan.
+        planned = self.total_steps if shuffle else self.steps_per_epoch
+        plans = [self._plan(step) for step in range(planned)]
+        self._used_rows = [len(plan) for plan in plans]
+        self.rows = -(-max(self._used_rows) // rows_multiple) * rows_multiple
+        self.capacity = Capacity.of(self._examples, plans)
+        used = sum(self._used_rows[: self.steps_per_epoch])
+        self.useful_share = sum(self._lengths) / (used * row_length)
+
+    def __len__(self) -> int:
+        """The number of steps, `total_steps`."""
+        return self.total_steps
+
+    def indices(self, step: int) -> np.ndarray:
+        """(examples of the step,) positions in `examples`; example i of the batch is the i-th.
+
+        Raises:
+          IndexError: `step` is not in [0, total_steps).
+        """
+        epoch, start = self._locate(step)
+        return self._order(epoch)[start : start + self.batch_size]
+
+    def used_rows(self, step: int) -> int:
+        """Packed rows of a step that hold an example, over all processes.
+
+        Raises:
+          IndexError: `step` is not in [0, total_steps).
+        """
+        self._locate(step)
+        return self._used_rows[step % len(self._used_rows)]
+
+    def batch(self, step: int) -> PackedBatch:
+        """The packed rows of a step that belong to this process, group by group.
+
+        Returns:
+          a `PackedBatch` of rows / process_count rows and `batch_size` examples.
+
+        Raises:
+          IndexError: `step` is not in [0, total_steps).
+        """
+        indices = self.indices(step)
+        plan = best_fit([self._lengths[i] for i in indices], self.row_length)
+        plan += [[] for _ in range(self.rows - len(plan))]
+        index, count = self._process
+        width = self._rows_multiple // count
+        local = [
+            row
+            for start in range(index * width, self.rows, self._rows_multiple)
+            for row in plan[start : start + width]
+        ]
+        return build(
+            [self._examples[i] for i in indices],
+            local,
+            row_length=self.row_length,
+            capacity=self.capacity,
+            rows=len(local),
+            example_count=self.batch_size,
+        )
+
+    def _plan(self, step: int) -> list[list[int]]:
+        """The positions in `examples` of each packed row of a step."""
+        indices = self.indices(step)
+        fitted = best_fit([self._lengths[i] for i in indices], self.row_length)
+        return [[int(indices[i]) for i in row] for row in fitted]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if not self._shuffle:
+            return np.arange(len(self._examples))
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
+
+    def _locate(self, step: int) -> tuple[int, int]:
+        """(epoch, where in its order the step begins)."""
+        if not 0 <= step < self.total_steps:
+            raise IndexError(f"step: expected 0 to {self.total_steps - 1}, found {step}")
+        epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
+        return epoch, step_of_epoch * self.batch_size
+
+
+def _check_arguments(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, found {value}")
+
+
+def _check_lengths(lengths: Sequence[int], row_length: int) -> None:
+    if not lengths:
+        raise ValueError("examples: expected at least one, found none")
+    too_long = [
+        f"examples[{index}]: {length} tokens"
+        for index, length in enumerate(lengths)
+        if length > row_length
+    ]
+    if too_long:
+        head = f"examples: expected at most row_length {row_length} tokens, found"
+        raise ValueError("\n".join([head, *too_long]))

@@ -1,0 +1,122 @@
+"""Judging one raw record: a `PreferenceRow`, or everything that is wrong with it."""
+
+import ast
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dignified_jax.data.schema import (
+    DIMENSIONS,
+    REQUIRED_COLUMNS,
+    PreferenceRow,
+    RowProblem,
+    shorten,
+)
+from dignified_jax.data.sources import RawRecord
+
+TEXT_COLUMNS = ("prompt", "golden", "seed_scene", "context", "trigger")
+KNOWN_COLUMNS = {*TEXT_COLUMNS, "mask", *(f"reject_{dimension}" for dimension in DIMENSIONS)}
+
+_Found = tuple[str, str, str]  # field, expected, found
+
+
+def validate(record: RawRecord) -> tuple[PreferenceRow | None, list[RowProblem]]:
+    """The row of a record and no problems, or None and at least one problem."""
+    if record.columns is None:
+        assert record.problem is not None
+        return None, [RowProblem(record.file, record.row, *record.problem)]
+    row, found = _row(record.columns)
+    return row, [RowProblem(record.file, record.row, *problem) for problem in found]
+
+
+def _row(columns: Mapping[str, Any]) -> tuple[PreferenceRow | None, list[_Found]]:
+    problems: list[_Found] = [
+        (name, "a column of this name", f"columns {list(columns)}")
+        for name in REQUIRED_COLUMNS
+        if name not in columns
+    ]
+    texts = {name: _text(name, columns.get(name), problems) for name in TEXT_COLUMNS}
+    rejects = {d: _text(f"reject_{d}", columns.get(f"reject_{d}"), problems) for d in DIMENSIONS}
+    for name in ("prompt", "golden"):
+        # None: the wrong type, reported already
+        if name in columns and texts[name] is not None and not texts[name].strip():
+            problems.append((name, "text", f"an empty cell {shorten(texts[name])}"))
+    if "mask" in columns:
+        mask, mask_problems = _mask(columns["mask"])
+        problems += mask_problems
+        # With a broken mask it is unknown which rejects should be filled.
+        if not mask_problems:
+            for dimension, reject in rejects.items():
+                problems += _judge_reject(dimension, reject, texts["golden"], dimension in mask)
+    if problems:
+        return None, problems
+    active = {dimension: rejects[dimension] for dimension in DIMENSIONS if dimension in mask}
+    return PreferenceRow(rejects=active, **texts), []
+
+
+def _judge_reject(
+    dimension: str, reject: str | None, golden: str | None, active: bool
+) -> list[_Found]:
+    field = f"reject_{dimension}"
+    if reject is None:  # the wrong type, reported already
+        return []
+    if active and not reject.strip():
+        return [(field, f"text, as mask names {dimension}", f"an empty cell {shorten(reject)}")]
+    if not active and reject.strip():
+        return [(field, f"an empty cell, as mask does not name {dimension}", shorten(reject))]
+    if active and golden is not None and reject.strip() == golden.strip():
+        return [(field, "a text other than golden", shorten(reject))]
+    return []
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(name: str, value: Any, problems: list[_Found]) -> str | None:
+    """The text of a cell ("" when empty), or None after noting a problem."""
+    if _is_empty(value):
+        return ""
+    if not isinstance(value, str):
+        problems.append((name, "text", f"{shorten(value)} ({type(value).__name__})"))
+        return None
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        # Bytes that were not UTF-8, or half a surrogate pair in JSON: no tokenizer takes them.
+        found = f"{value[error.start]!a} at character {error.start} of {shorten(value)}"
+        problems.append((name, "valid Unicode (UTF-8) text", found))
+        return None
+    return value
+
+
+def _mask(value: Any) -> tuple[list[str], list[_Found]]:
+    """The dimensions of a mask: a sequence, its printed form, or "E,A"."""
+    expected = f"a list of dimensions out of {', '.join(DIMENSIONS)}"
+    names = [] if _is_empty(value) else _mask_names(value)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return [], [("mask", expected, f"{shorten(value)} ({type(value).__name__})")]
+    if not names:
+        return [], [("mask", expected, f"an empty mask {shorten(value)}")]
+    problems: list[_Found] = []
+    unknown = [name for name in names if name not in DIMENSIONS]
+    if unknown:
+        problems.append(("mask", expected, f"{shorten(value)}: unknown {unknown}"))
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        problems.append(("mask", "each dimension once", f"{shorten(value)}: repeated {repeated}"))
+    return names, problems
+
+
+def _mask_names(value: Any) -> list[Any] | None:
+    if isinstance(value, str):
+        text = value.strip()
+        if not text.startswith(("[", "(")):
+            return [name.strip() for name in text.split(",")] if text else []
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    elif hasattr(value, "tolist"):  # a numpy array
+        value = value.tolist()
+    return list(value) if isinstance(value, list | tuple) else None

@@ -1,0 +1,1 @@
+"""Decoder, weights in and out, and log-probabilities."""

@@ -1,0 +1,199 @@
+"""A Llama / Qwen3 decoder in Flax Linen, layers scanned with stacked parameters [layer, ...].
+
+Parameter names follow Hugging Face's; kernels are stored (in, out), the transpose of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import linen as nn
+
+from dignified_jax.models.attention import TokenTree, causal_tree, tree_attention
+from dignified_jax.models.config import DecoderConfig
+
+Params = dict[str, Any]
+
+
+def rotary_frequencies(config: DecoderConfig) -> jax.Array:
+    """Inverse frequencies (head_dim / 2,), with Llama 3's scaling where the config has it."""
+    exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
+    frequencies = 1.0 / (config.rope_theta**exponents)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequencies
+    # Wavelengths beyond the original context are stretched by `factor`, short ones kept, and
+    # those between blended linearly in (context / wavelength).
+    turns = scaling.original_max_position_embeddings * frequencies / (2 * jnp.pi)
+    keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    keep = jnp.clip(keep, 0.0, 1.0)
+    return frequencies * (keep + (1.0 - keep) / scaling.factor)
+
+
+def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
+    """Rotates (batch, length, heads, head_dim) by (batch, length, head_dim / 2), in float32."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    cos, sin = jnp.cos(angles)[:, :, None, :], jnp.sin(angles)[:, :, None, :]
+    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return rotated.astype(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis, computed in float32."""
+
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        wide = x.astype(jnp.float32)
+        variance = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
+        normed = wide * jax.lax.rsqrt(variance + self.epsilon)
+        return (normed * scale.astype(jnp.float32)).astype(x.dtype)
+
+
+def _dense(config: DecoderConfig, features: int, dtype: Any, name: str) -> nn.Dense:
+    init = nn.initializers.normal(config.initializer_range)
+    return nn.Dense(features, use_bias=False, dtype=dtype, kernel_init=init, name=name)
+
+
+class Attention(nn.Module):
+    config: DecoderConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> jax.Array:
+        config, width = self.config, self.config.head_dim
+        query = _dense(config, config.num_heads * width, self.dtype, "q_proj")(x)
+        key = _dense(config, config.num_kv_heads * width, self.dtype, "k_proj")(x)
+        value = _dense(config, config.num_kv_heads * width, self.dtype, "v_proj")(x)
+        split = "batch length (heads width) -> batch length heads width"
+        query, key, value = (rearrange(t, split, width=width) for t in (query, key, value))
+        if config.qk_norm:
+            query = RMSNorm(config.rms_norm_eps, name="q_norm")(query)
+            key = RMSNorm(config.rms_norm_eps, name="k_norm")(key)
+        mixed = tree_attention(rotate(query, angles), rotate(key, angles), value, tree)
+        merged = rearrange(mixed, "batch length heads width -> batch length (heads width)")
+        return _dense(config, config.hidden_size, self.dtype, "o_proj")(merged)
+
+
+class MLP(nn.Module):
+    config: DecoderConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        gate = _dense(self.config, self.config.intermediate_size, self.dtype, "gate_proj")(x)
+        up = _dense(self.config, self.config.intermediate_size, self.dtype, "up_proj")(x)
+        return _dense(self.config, self.config.hidden_size, self.dtype, "down_proj")(
+            nn.silu(gate) * up
+        )
+
+
+class Block(nn.Module):
+    config: DecoderConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> tuple[jax.Array, None]:
+        epsilon = self.config.rms_norm_eps
+        normed = RMSNorm(epsilon, name="input_layernorm")(x)
+        x = x + Attention(self.config, self.dtype, name="self_attn")(normed, angles, tree)
+        normed = RMSNorm(epsilon, name="post_attention_layernorm")(x)
+        return x + MLP(self.config, self.dtype, name="mlp")(normed), None
+
+
+class Decoder(nn.Module):
+    """Causal decoder.
+
+    Attributes:
+      config: geometry.
+      dtype: compute dtype; norms, softmax and rotary embeddings are float32 whatever it is.
+      remat: recompute each layer in the backward pass rather than keep its activations.
+      gather: applied to one layer's parameters inside the scanned body; the train step uses it
+        to gather sharded weights a layer at a time. None leaves them as they are.
+    """
+
+    config: DecoderConfig
+    dtype: Any = jnp.float32
+    remat: bool = True
+    gather: Callable[[Params], Params] | None = None
+
+    def setup(self) -> None:
+        config = self.config
+        self.embed_tokens = nn.Embed(
+            config.vocab_size,
+            config.hidden_size,
+            dtype=self.dtype,
+            embedding_init=nn.initializers.normal(config.initializer_range),
+        )
+        block: Any = Block
+        if self.gather is not None:
+            block = nn.map_variables(block, "params", trans_in_fn=self.gather, init=False)
+        if self.remat:
+            block = nn.remat(block, prevent_cse=False)
+        self.layers = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(nn.broadcast, nn.broadcast),
+            length=config.num_layers,
+        )(config, self.dtype)
+        self.norm = RMSNorm(config.rms_norm_eps)
+        if not config.tie_word_embeddings:
+            init = nn.initializers.normal(config.initializer_range)
+            self.lm_head = nn.Dense(
+                config.vocab_size, use_bias=False, dtype=self.dtype, kernel_init=init
+            )
+
+    def hidden_states(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        tree: TokenTree | None = None,
+    ) -> jax.Array:
+        """Final normed hidden states (batch, length, hidden) of `tokens` (batch, length) int32.
+
+        Args:
+          tokens: (batch, length) int32.
+          positions: (batch, length) int32 rotary positions; default 0, 1, 2, ...
+          tree: who sees whom; default plain causal attention.
+        """
+        batch, length = tokens.shape
+        if positions is None:
+            positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
+        if tree is None:
+            tree = causal_tree(batch, length)
+        angles = positions[..., None].astype(jnp.float32) * rotary_frequencies(self.config)
+        x, _ = self.layers(self.embed_tokens(tokens), angles, tree)
+        return self.norm(x)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        tree: TokenTree | None = None,
+    ) -> jax.Array:
+        """Float32 logits (batch, length, vocab); arguments as in `hidden_states`."""
+        hidden = self.hidden_states(tokens, positions, tree)
+        if self.config.tie_word_embeddings:
+            return self.embed_tokens.attend(hidden).astype(jnp.float32)
+        return self.lm_head(hidden).astype(jnp.float32)
+
+
+def output_kernel(config: DecoderConfig, params: Params) -> jax.Array:
+    """The (hidden, vocab) matrix that turns hidden states into logits."""
+    if config.tie_word_embeddings:
+        return params["embed_tokens"]["embedding"].T
+    return params["lm_head"]["kernel"]
+
+
+def abstract_params(config: DecoderConfig) -> Params:
+    """The parameter tree as `jax.ShapeDtypeStruct`s, nothing allocated."""
+    tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    init = Decoder(config).init
+    return jax.eval_shape(lambda t: init(jax.random.key(0), t), tokens)["params"]

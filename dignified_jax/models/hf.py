@@ -1,0 +1,294 @@
+"""Hugging Face weights in and out: safetensors, one tensor at a time.
+
+model, params = hf.load(directory)
+hf.save(directory, model, params, tokenizer=tokenizer)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes  # noqa: F401  (numpy needs it registered before safetensors can read bfloat16)
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, SingleDeviceSharding
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from dignified_jax.models import hf_names, partition
+from dignified_jax.models.config import DecoderConfig, read_config, to_hf
+from dignified_jax.models.decoder import Decoder, Params, abstract_params
+
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+_DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint's tensors are not those that its config.json promises."""
+
+
+def load(
+    directory: str | pathlib.Path,
+    dtype: str | None = "float32",
+    mesh: Mesh | None = None,
+    compute_dtype: str | None = None,
+) -> tuple[Decoder, Params]:
+    """Reads a Hugging Face directory: the Flax module and its parameters.
+
+    Weights stream from the safetensors files straight into their device sharding; a device's
+    part of one parameter is the most that is ever held on the host beside the result.
+
+    Args:
+      directory: holds config.json and model.safetensors, or an index and its shards.
+      dtype: parameter dtype; None keeps the files'.
+      mesh: with axes "data" and "fsdp"; None puts everything on the default device.
+      compute_dtype: the module's compute dtype; None means the parameters'.
+
+    Raises:
+      FileNotFoundError: config.json or the weights are missing.
+      UnsupportedModelError: see `models.config.read_config`.
+      CheckpointError: missing, unknown, wrongly shaped or non-floating tensors, by name.
+    """
+    directory = pathlib.Path(directory)
+    config = read_config(directory)
+    shapes = abstract_params(config)
+    with contextlib.ExitStack() as stack:
+        tensors = _open(directory, stack)
+        _check(config, shapes, tensors, directory)
+        dtype = dtype or stored_dtype(directory)
+
+        def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
+            sharding = SingleDeviceSharding(jax.devices()[0])
+            if mesh is not None:
+                spec = partition.partition_spec(path, leaf.shape, mesh.shape[partition.FSDP_AXIS])
+                sharding = jax.sharding.NamedSharding(mesh, spec)
+            name = partition.path_name(path)
+            sources = [tensor for tensor in hf_names.tensors(config) if tensor.leaf == name]
+            return jax.make_array_from_callback(
+                leaf.shape, sharding, lambda index: _part(tensors, sources, index, dtype)
+            )
+
+        params = jax.tree.map_with_path(read, shapes)
+    return Decoder(config, dtype=jnp.dtype(compute_dtype or dtype)), params
+
+
+def resolve(path: str) -> pathlib.Path:
+    """A directory as it is; a hub id ("owner/name") downloaded, the weights as safetensors only.
+
+    Raises:
+      FileNotFoundError: neither a directory nor a hub id that can be reached.
+    """
+    directory = pathlib.Path(path)
+    if directory.is_dir():
+        return directory
+    if path.count("/") != 1 or path.startswith((".", "/")):
+        raise FileNotFoundError(f"{path}: no such directory, and not a hub id (owner/name)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model"]
+        return pathlib.Path(snapshot_download(path, allow_patterns=patterns))
+    except Exception as error:  # the hub's errors share no base class with a useful message
+        raise FileNotFoundError(
+            f"{path}: no such directory, and the hub could not give it: {error}"
+        ) from error
+
+
+def stored_dtype(directory: str | pathlib.Path) -> str:
+    """Name of the widest floating dtype in the directory's weights, such as "bfloat16"."""
+    with contextlib.ExitStack() as stack:
+        tensors = _open(pathlib.Path(directory), stack)
+        kinds = {tensor.get_dtype() for tensor in tensors.values()}
+    unknown = kinds - set(_DTYPE_NAMES)
+    if unknown:
+        raise CheckpointError(f"{directory}: tensors of dtype {', '.join(sorted(unknown))}")
+    return next(name for kind, name in _DTYPE_NAMES.items() if kind in kinds)
+
+
+def save(
+    directory: str | pathlib.Path,
+    model: Decoder,
+    params: Params,
+    tokenizer: Any = None,
+    *,
+    dtype: str | None = None,
+    generation_config: str | pathlib.Path | None = None,
+    max_shard_bytes: int = 5_000_000_000,
+) -> None:
+    """Writes config.json, safetensors (sharded when large), tokenizer and generation config.
+
+    Args:
+      directory: made if need be.
+      model, params: as `load` returns them; sharded arrays are gathered a tensor at a time.
+      tokenizer: written beside the weights when given.
+      dtype: dtype on disk; None keeps the parameters'.
+      generation_config: a generation_config.json to copy; None writes the config's token ids.
+      max_shard_bytes: most bytes in one safetensors file.
+    """
+    directory = pathlib.Path(directory)
+    writes = jax.process_index() == 0
+    dtype = dtype or str(params["norm"]["scale"].dtype)
+    leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+    files = _plan_files(model.config, leaves, jnp.dtype(dtype).itemsize, max_shard_bytes)
+    if writes:
+        directory.mkdir(parents=True, exist_ok=True)
+        for stale in [*directory.glob("model*.safetensors"), directory / INDEX_FILE]:
+            stale.unlink(missing_ok=True)
+    for file, names in files.items():
+        tensors = {}
+        for tensor in names:
+            value = leaves[tensor.leaf]
+            value = value if tensor.layer is None else value[tensor.layer]
+            host = _to_host(value).astype(dtype)
+            # save_file writes a transposed view's memory as it lies: make the copy explicit.
+            tensors[tensor.name] = np.ascontiguousarray(host.T if tensor.transposed else host)
+        if writes:
+            save_file(tensors, directory / file, metadata={"format": "pt"})
+    if not writes:
+        return
+    if len(files) > 1:
+        size = jnp.dtype(dtype).itemsize * sum(leaf.size for leaf in leaves.values())
+        weight_map = {tensor.name: file for file, names in files.items() for tensor in names}
+        index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+        (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+    config = json.dumps(to_hf(model.config, dtype), indent=2)
+    (directory / "config.json").write_text(config + "\n")
+    _save_generation_config(directory, model.config, generation_config)
+    if tokenizer is not None:
+        save_tokenizer(directory, tokenizer)
+
+
+def save_tokenizer(directory: str | pathlib.Path, tokenizer: Any) -> None:
+    """Writes the tokenizer so that transformers 4 can read it too."""
+    tokenizer.save_pretrained(str(directory))
+    file = pathlib.Path(directory) / "tokenizer_config.json"
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    if fields.get("tokenizer_class") == "TokenizersBackend":  # a name transformers 4 refuses
+        fields["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _save_generation_config(
+    directory: pathlib.Path, config: DecoderConfig, source: str | pathlib.Path | None
+) -> None:
+    target = directory / "generation_config.json"
+    if source is not None:
+        # Copied as it is: GenerationConfig refuses to save some files that it reads.
+        content = pathlib.Path(source).read_text(encoding="utf-8")
+        target.write_text(content, encoding="utf-8")
+        return
+    hf = to_hf(config, "float32")
+    ids = {key: hf[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    target.write_text(json.dumps({k: v for k, v in ids.items() if v is not None}, indent=2) + "\n")
+
+
+def _open(directory: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
+    """Lazily readable slices by tensor name, from one file or from an index's shards."""
+    index = directory / INDEX_FILE
+    if index.is_file():
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    elif (directory / SINGLE_FILE).is_file():
+        weight_map = None
+    else:
+        raise FileNotFoundError(
+            f"{directory}: found neither {SINGLE_FILE} nor {INDEX_FILE}; weights in other "
+            "formats must be converted to safetensors first"
+        )
+    tensors: dict[str, Any] = {}
+    for file in sorted(set(weight_map.values())) if weight_map else [SINGLE_FILE]:
+        path = directory / file
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: named in {index.name}, but not found")
+        try:
+            handle = stack.enter_context(safe_open(str(path), framework="numpy"))
+        except Exception as error:  # SafetensorError derives from Exception alone
+            raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+        for name in handle.keys():  # noqa: SIM118  (the handle is no mapping)
+            if weight_map and weight_map.get(name) != file:
+                raise CheckpointError(f"{path}: tensor {name} is not where {index.name} says")
+            tensors[name] = handle.get_slice(name)
+    absent = sorted(set(weight_map or ()) - set(tensors))
+    if absent:
+        raise CheckpointError(f"{directory}: tensors named in {index.name} but absent: {absent}")
+    return tensors
+
+
+def _check(
+    config: DecoderConfig, shapes: Params, tensors: dict[str, Any], directory: pathlib.Path
+) -> None:
+    """Names and shapes of all tensors against the config; drops an equal tied lm_head."""
+    expected = {tensor.name: tensor for tensor in hf_names.tensors(config)}
+    if config.tie_word_embeddings and "lm_head.weight" in tensors:
+        head, embedding = tensors.pop("lm_head.weight"), tensors["model.embed_tokens.weight"]
+        if not np.array_equal(head[:], embedding[:]):
+            raise CheckpointError(
+                f"{directory}: tie_word_embeddings is true, but lm_head.weight differs from "
+                "model.embed_tokens.weight"
+            )
+    # Buffers that old Llama exports carry; they hold no weights.
+    for name in [name for name in tensors if name.endswith("rotary_emb.inv_freq")]:
+        del tensors[name]
+    problems = [f"missing tensor {name}" for name in expected if name not in tensors]
+    problems += [f"unknown tensor {name}" for name in tensors if name not in expected]
+    leaves = {partition.path_name(p): leaf.shape for p, leaf in jax.tree.leaves_with_path(shapes)}
+    for name in expected.keys() & tensors.keys():
+        shape = leaves[expected[name].leaf][0 if expected[name].layer is None else 1 :]
+        wanted = tuple(reversed(shape)) if expected[name].transposed else shape
+        found = tuple(tensors[name].get_shape())
+        if found != wanted:
+            problems.append(f"tensor {name} has shape {found}, expected {wanted}")
+        if tensors[name].get_dtype() not in _DTYPE_NAMES:
+            problems.append(f"tensor {name} has dtype {tensors[name].get_dtype()}")
+    if problems:
+        raise CheckpointError(f"{directory}:\n  " + "\n  ".join(sorted(problems)))
+
+
+def _part(
+    tensors: dict[str, Any],
+    sources: list[hf_names.Tensor],
+    index: tuple[slice, ...],
+    dtype: str,
+) -> np.ndarray:
+    """One device's part of a leaf, read from the files that hold its layers, cast to `dtype`."""
+    stacked = sources[0].layer is not None
+    inner = index[1:] if stacked else index
+    parts = []
+    for source in sources[index[0]] if stacked else sources:
+        read = tensors[source.name][tuple(reversed(inner)) if source.transposed else inner]
+        parts.append((read.T if source.transposed else read).astype(dtype))
+    return np.stack(parts) if stacked else parts[0]
+
+
+def _plan_files(
+    config: DecoderConfig, leaves: dict[str, jax.Array], itemsize: int, max_bytes: int
+) -> dict[str, list[hf_names.Tensor]]:
+    """File name -> its tensors, in order, none over `max_bytes` unless one tensor is."""
+    groups: list[list[hf_names.Tensor]] = [[]]
+    used = 0
+    for tensor in hf_names.tensors(config):
+        layers = 1 if tensor.layer is None else config.num_layers
+        size = leaves[tensor.leaf].size * itemsize // layers
+        if groups[-1] and used + size > max_bytes:
+            groups.append([])
+            used = 0
+        groups[-1].append(tensor)
+        used += size
+    if len(groups) == 1:
+        return {SINGLE_FILE: groups[0]}
+    total = len(groups)
+    return {
+        f"model-{number:05d}-of-{total:05d}.safetensors": group
+        for number, group in enumerate(groups, 1)
+    }
+
+
+def _to_host(value: jax.Array) -> np.ndarray:
+    if value.is_fully_addressable:
+        return np.asarray(value)
+    return np.asarray(multihost_utils.process_allgather(value, tiled=True))

@@ -1,0 +1,1 @@
+"""Joins data, models and objectives: train step, loop, checkpoints."""

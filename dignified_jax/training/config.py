@@ -1,0 +1,241 @@
+"""Configuration of a training run: frozen dataclasses, parsed strictly from a ConfigDict.
+
+The dataclasses are the one place where fields, types, defaults and their meaning are written.
+`config_dict` makes the ConfigDict that the files in ``configs/`` fill in and that command-line
+flags override; `parse` turns it back, refusing unknown keys, wrong types and contradictions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import ml_collections
+from ml_collections import config_dict as placeholders
+
+from dignified_jax.data import DIMENSIONS
+from dignified_jax.objectives import METHODS, Method
+from dignified_jax.training.optimizer import OptimizerConfig
+from dignified_jax.training.sharding import MeshConfig
+
+
+class ConfigError(ValueError):
+    """A configuration field is unknown, of the wrong type, or contradicts another."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where rows come from and how they become batches.
+
+    Attributes:
+      train, test: path (.jsonl, .parquet, .csv), hub id ("owner/name:split"), or "embedded:NAME".
+      validation_fraction: share of the training prompts held out for evaluation while training.
+      on_bad_row: "error" stops, listing every bad row; "skip" writes them to
+        WORKDIR/rejected_*.jsonl and goes on without them.
+      row_length: tokens in one packed row.
+      max_length: most tokens of one prompt and one response together; None means row_length.
+      on_too_long: for examples that exceed either: "error"; "truncate" cuts the prompt's text
+        from the left; "drop". The counts are printed.
+      chat_template: path of a Jinja chat template that replaces the tokenizer's own.
+      chat_template_kwargs: JSON object of arguments for the template, such as
+        '{"enable_thinking": false}'.
+    """
+
+    train: str = "embedded:personaknob_mini/train.jsonl"
+    test: str = "embedded:personaknob_mini/test.jsonl"
+    validation_fraction: float = 0.1
+    on_bad_row: Literal["error", "skip"] = "error"
+    row_length: int = 4096
+    max_length: int | None = None
+    on_too_long: Literal["error", "truncate", "drop"] = "error"
+    chat_template: str | None = None
+    chat_template_kwargs: str = "{}"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_fraction < 1:
+            raise ConfigError(
+                f"data.validation_fraction must be in [0, 1), found {self.validation_fraction}"
+            )
+        if self.row_length < 2:
+            raise ConfigError(f"data.row_length must be at least 2, found {self.row_length}")
+        if self.max_length is not None and not 2 <= self.max_length <= self.row_length:
+            raise ConfigError(
+                f"data.max_length must be from 2 to data.row_length ({self.row_length}), "
+                f"found {self.max_length}"
+            )
+        try:
+            ok = isinstance(json.loads(self.chat_template_kwargs), dict)
+        except json.JSONDecodeError:
+            ok = False
+        if not ok:
+            raise ConfigError(
+                f"data.chat_template_kwargs must be a JSON object, "
+                f"found {self.chat_template_kwargs!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The decoder to start from.
+
+    Attributes:
+      path: Hugging Face directory, hub id, or "embedded:NAME".
+      init: "pretrained" loads the weights; "random" draws new ones for the path's config.json.
+      param_dtype: of the policy's parameters and their update.
+      compute_dtype: of matrix products; also of the frozen reference's matrices.
+      remat: recompute layers in the backward pass instead of keeping activations.
+      export_dtype: of the exported weights; None keeps the dtype of the files loaded.
+    """
+
+    path: str = "embedded:tiny-qwen3"
+    init: Literal["pretrained", "random"] = "pretrained"
+    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    remat: bool = True
+    export_dtype: Literal["float32", "bfloat16"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Attributes:
+      workdir: run directory; a finished step in it is resumed from.
+      seed: of shuffling, the validation split and random initialisation.
+      epochs: passes over the training rows.
+      max_steps: stop after this many optimiser steps; None runs all epochs.
+      batch_size: examples (prompts) of one optimiser step, over all devices.
+      rows_per_device: packed rows that a device computes at a time; a batch that needs more is
+        accumulated.
+      eval_every: optimiser steps between evaluations on the validation split.
+      checkpoint_every: optimiser steps between checkpoints; one is always written at the end.
+      checkpoints_to_keep: newest checkpoints that stay.
+      distributed: call `jax.distributed.initialize()`, for runs of several processes.
+    """
+
+    method: Any
+    workdir: str = "runs/train"
+    seed: int = 0
+    epochs: int = 3
+    max_steps: int | None = None
+    batch_size: int = 16
+    rows_per_device: int = 1
+    eval_every: int = 50
+    checkpoint_every: int = 200
+    checkpoints_to_keep: int = 2
+    distributed: bool = False
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("epochs", "batch_size", "rows_per_device", "eval_every"),
+            *("checkpoint_every", "checkpoints_to_keep"),
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ConfigError(f"max_steps must be at least 1, found {self.max_steps}")
+        if not self.workdir:
+            raise ConfigError("workdir must not be empty")
+        if self.model.init == "random" and self.method.needs_reference:
+            raise ConfigError(
+                f"model.init='random' contradicts method.name={self.method.name!r}, which "
+                "compares with a trained reference; train with method 'sft' first"
+            )
+
+
+def config_dict(method: str) -> ml_collections.ConfigDict:
+    """All fields at their defaults, for `method`; optional ones as typed placeholders."""
+    config = _defaults(TrainConfig, skip="method")
+    config.method = _defaults(METHODS[method])
+    config.method.name = method
+    return config
+
+
+def parse(config: ml_collections.ConfigDict) -> TrainConfig:
+    """A checked `TrainConfig`.
+
+    Raises:
+      ConfigError: names the field, what was found and what is allowed.
+    """
+    fields = config.to_dict()
+    section = dict(fields.pop("method", {}))
+    name = section.pop("name", None)
+    if name not in METHODS:
+        raise ConfigError(f"method.name must be one of {', '.join(METHODS)}, found {name!r}")
+    method: Method = _parse(METHODS[name], section, "method.")
+    try:
+        method.init(len(DIMENSIONS))  # checks the number of per-dimension entries
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return _parse(TrainConfig, fields, "", method=method)
+
+
+def _defaults(cls: type, skip: str = "") -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if field.name == skip:
+            continue
+        if dataclasses.is_dataclass(hints[field.name]):
+            config[field.name] = _defaults(hints[field.name])
+        elif field.default is None:
+            config[field.name] = placeholders.placeholder(_plain_type(hints[field.name]))
+        else:
+            config[field.name] = field.default
+    return config
+
+
+def _plain_type(hint: Any) -> type:
+    """The Python type that a flag for an optional field is parsed to."""
+    inner = next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
+    return str if typing.get_origin(inner) is Literal else inner
+
+
+def _parse(cls: type, values: Mapping[str, Any], prefix: str, **given: Any) -> Any:
+    hints = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)} - set(given)
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ConfigError(
+            f"unknown config key {', '.join(prefix + key for key in unknown)}; "
+            f"known: {', '.join(prefix + name for name in sorted(names))}"
+        )
+    parsed = {key: _convert(hints[key], value, prefix + key) for key, value in values.items()}
+    try:
+        return cls(**parsed, **given)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key} must be a section of fields, found {value!r}")
+        return _parse(hint, value, key + ".")
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(next(arg for arg in args if arg is not types.NoneType), value, key)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{key} must be one of {', '.join(map(repr, args))}, found {value!r}")
+        return value
+    if origin is tuple:
+        items = value if isinstance(value, tuple | list) else (value,)
+        return tuple(_convert(args[0], item, key) for item in items)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{key} must be of type {hint.__name__}, found {value!r}")
+    return value

@@ -1,0 +1,193 @@
+"""From a configuration to everything that the training loop needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from dignified_jax import data
+from dignified_jax.embedded import resolve
+from dignified_jax.models import hf, partition
+from dignified_jax.models.config import read_config
+from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.sharding import make_mesh
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Batches of the three splits; validation is None without a validation split."""
+
+    tokenizer: Any
+    train: data.BatchStream
+    validation: data.BatchStream | None
+    test: data.BatchStream
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Policy and frozen reference (None for methods without one), sharded over the mesh."""
+
+    directory: pathlib.Path
+    mesh: Mesh
+    module: Decoder
+    params: Any
+    reference: Any
+    export_dtype: str
+
+
+def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int) -> Data:
+    """Reads, validates, splits, tokenises and packs.
+
+    Args:
+      config: the run's configuration.
+      workdir: rejected rows are written here when `data.on_bad_row` is "skip".
+      rows_per_step: packed rows of one accumulation step, over all devices.
+
+    Raises:
+      BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`.
+      ConfigError: a limit exceeds what the model was made for.
+    """
+    directory = hf.resolve(resolve(config.model.path))
+    limit = read_config(directory).max_position_embeddings
+    longest = config.data.max_length or config.data.row_length
+    if config.data.max_length is not None and longest > limit:
+        raise ConfigError(
+            f"data.max_length is {longest}, but the model has max_position_embeddings {limit}"
+        )
+    tokenizer = load_tokenizer(directory, config.data.chat_template)
+
+    skips = config.data.on_bad_row == "skip"
+
+    def rows(split: str) -> list[data.PreferenceRow]:
+        return data.read_rows(
+            resolve(getattr(config.data, split)),
+            on_bad_row=config.data.on_bad_row,
+            rejected_path=workdir / f"rejected_{split}.jsonl" if skips else None,
+        )
+
+    train_rows, validation_rows = data.split_validation(
+        rows("train"), config.data.validation_fraction, config.seed
+    )
+    test_rows = rows("test")
+    notes = []
+
+    def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
+        trains = name == "train"
+        golden_only = trains and not config.method.needs_reference
+        examples, report = data.encode(
+            split,
+            tokenizer,
+            max_length=min(longest, limit),
+            row_length=config.data.row_length,
+            on_too_long=config.data.on_too_long,
+            responses=data.RESPONSES[:1] if golden_only else data.RESPONSES,
+            chat_template_kwargs=json.loads(config.data.chat_template_kwargs),
+        )
+        made = data.BatchStream(
+            examples,
+            batch_size=config.batch_size,
+            row_length=config.data.row_length,
+            rows_multiple=rows_per_step,
+            seed=config.seed,
+            epochs=config.epochs if trains else 1,
+            shuffle=trains,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        notes.append(
+            f"{name}: {len(examples)} examples ({report.truncated} truncated, "
+            f"{report.dropped} dropped), {made.steps_per_epoch} batches an epoch, "
+            f"{made.useful_share:.0%} useful tokens"
+        )
+        return made
+
+    return Data(
+        tokenizer=tokenizer,
+        train=stream("train", train_rows),
+        validation=stream("validation", validation_rows) if validation_rows else None,
+        test=stream("test", test_rows),
+        notes=tuple(notes),
+    )
+
+
+def prepare_model(config: TrainConfig) -> Model:
+    """Loads or draws the policy on the mesh, and copies the reference from it."""
+    mesh = make_mesh(config.mesh)
+    directory = hf.resolve(resolve(config.model.path))
+    dtype = config.model.param_dtype
+    if config.model.init == "random":
+        module, params = _random(directory, dtype, config.seed, mesh)
+        stored = dtype
+    else:
+        module, params = hf.load(directory, dtype, mesh)
+        stored = hf.stored_dtype(directory)
+    module = module.clone(dtype=jnp.dtype(config.model.compute_dtype), remat=config.model.remat)
+    return Model(
+        directory=directory,
+        mesh=mesh,
+        module=module,
+        params=params,
+        reference=freeze(params, module.dtype) if config.method.needs_reference else None,
+        export_dtype=config.model.export_dtype or stored,
+    )
+
+
+def freeze(params: Any, dtype: Any) -> Any:
+    """A copy of `params` for the frozen reference, matrices in the compute dtype.
+
+    The policy's matrices are cast to that dtype at use, so at step 0 both models compute the same
+    numbers and every margin is exactly 0. Norm scales enter in float32 and keep their dtype.
+    """
+
+    def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        return jnp.array(leaf, leaf.dtype if path[-1].key == "scale" else dtype, copy=True)
+
+    return jax.jit(lambda tree: jax.tree.map_with_path(cast, tree))(params)
+
+
+def load_tokenizer(directory: str | pathlib.Path, chat_template: str | None = None) -> Any:
+    """The directory's tokenizer, its chat template replaced by a Jinja file when given."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(directory))
+    if chat_template is not None:
+        file = pathlib.Path(chat_template)
+        if not file.is_file():
+            raise FileNotFoundError(f"data.chat_template: {file} not found")
+        tokenizer.chat_template = file.read_text(encoding="utf-8")
+    return tokenizer
+
+
+def total_steps(config: TrainConfig, stream: data.BatchStream) -> int:
+    """Optimiser steps of the run."""
+    return (
+        stream.total_steps
+        if config.max_steps is None
+        else min(config.max_steps, stream.total_steps)
+    )
+
+
+def accumulation_steps(stream: data.BatchStream, step: int, rows_per_step: int) -> np.int32:
+    """Non-empty accumulation steps of batch `step`."""
+    return np.int32(math.ceil(stream.used_rows(step) / rows_per_step))
+
+
+def _random(directory: pathlib.Path, dtype: str, seed: int, mesh: Mesh) -> tuple[Decoder, Any]:
+    module = Decoder(read_config(directory))
+    shardings = partition.param_shardings(abstract_params(module.config), mesh)
+
+    def draw(key: jax.Array) -> Any:
+        params = module.init(key, jnp.zeros((1, 2), jnp.int32))["params"]
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+    return module, jax.jit(draw, out_shardings=shardings)(jax.random.key(seed))

@@ -1,0 +1,146 @@
+"""The device mesh, batches on it, and the gather of sharded weights inside the train step.
+
+The forward and backward passes run under `jax.shard_map` with both mesh axes manual. Every
+device computes the loss of its own packed rows; a weight is gathered just before its use, and
+the transpose of that gather is a reduce-scatter of its gradient (ZeRO-3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dignified_jax.models.partition import BATCH_AXES, FSDP_AXIS, split_axis
+
+# Row fields are (accumulation step, row, ...), split over the batch axes; example fields are whole.
+_ROW_SPEC = PartitionSpec(None, BATCH_AXES)
+_ROW_FIELDS = ("tokens", "positions", "visible_until", "segments", "source", "target", "response")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Mesh axis sizes. `fsdp=None` takes all devices that `data` leaves.
+
+    Attributes:
+      data: replicas of the parameters; each sees its own rows of a batch.
+      fsdp: devices over which parameters, gradients and optimiser state are split; each sees
+        its own rows too.
+    """
+
+    data: int = 1
+    fsdp: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data", "fsdp"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"mesh.{name} must be at least 1, found {value}")
+
+
+def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+    """Mesh with the axes "data" and "fsdp" over all devices.
+
+    Raises:
+      ValueError: data x fsdp is not the number of devices.
+    """
+    count = len(devices or jax.devices())
+    fsdp = config.fsdp or max(count // config.data, 1)
+    if config.data * fsdp != count:
+        raise ValueError(
+            f"mesh.data x mesh.fsdp = {config.data} x {fsdp} = {config.data * fsdp}, "
+            f"but there are {count} devices"
+        )
+    kinds = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((config.data, fsdp), BATCH_AXES, axis_types=kinds, devices=devices)
+
+
+def batch_spec(batch: Any) -> Any:
+    """`PartitionSpec` of every field of a packed batch whose rows are grouped."""
+    return dataclasses.replace(
+        batch,
+        **{name: _ROW_SPEC for name in _ROW_FIELDS},
+        **{name: PartitionSpec() for name in ("response_mask", "response_length")},
+    )
+
+
+def put_batch(batch: Any, mesh: Mesh, rows_per_step: int) -> Any:
+    """A process's packed batch to global device arrays, rows grouped by accumulation step.
+
+    Args:
+      batch: this process's rows, group-major, as the data stream gives them.
+      mesh: device mesh.
+      rows_per_step: rows of one accumulation step over all processes.
+    """
+    local = rows_per_step // jax.process_count()
+
+    def put(value: np.ndarray, spec: PartitionSpec) -> jax.Array:
+        if spec == _ROW_SPEC:
+            value = value.reshape(-1, local, *value.shape[1:])
+        return jax.make_array_from_process_local_data(NamedSharding(mesh, spec), value)
+
+    return jax.tree.map(put, batch, batch_spec(batch))
+
+
+def gather_layer(variables: Any, dtype: Any) -> Any:
+    """One layer's variables, whole, from a device's part; for `Decoder.gather`."""
+
+    def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        axis = split_axis(path)
+        # The table counts the layer axis, which the scan has taken off.
+        return leaf if axis is None else _all_gather(leaf, axis - 1, dtype)
+
+    return jax.tree.map_with_path(gather, variables)
+
+
+def gather_outer(params: Any) -> Any:
+    """Embedding, head and final norm whole, scanned layers left as they are.
+
+    They keep their own dtype, so that the head's gradient is summed over chunks in it.
+    """
+
+    def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        axis = split_axis(path)
+        return leaf if axis is None else _all_gather(leaf, axis, leaf.dtype)
+
+    layers = params["layers"]
+    outer = {name: value for name, value in params.items() if name != "layers"}
+    return {**jax.tree.map_with_path(gather, outer), "layers": layers}
+
+
+def reduce_gradients(gradients: Any) -> Any:
+    """Sums over devices what the gathers' transposes have not summed yet."""
+
+    def reduce(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        axes = BATCH_AXES if split_axis(path) is None else BATCH_AXES[:1]
+        return jax.lax.psum(leaf, axes)
+
+    return jax.tree.map_with_path(reduce, gradients)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _all_gather(part: jax.Array, axis: int, dtype: Any) -> jax.Array:
+    """Gathers in the compute dtype; the gradient is reduced over devices in float32."""
+    return jax.lax.all_gather(part.astype(dtype), FSDP_AXIS, axis=axis, tiled=True)
+
+
+def _all_gather_forward(part: jax.Array, axis: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    # An empty array carries the parameter's dtype to the backward pass.
+    return _all_gather(part, axis, dtype), jnp.zeros((0,), part.dtype)
+
+
+def _all_gather_backward(
+    axis: int, dtype: Any, like: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array]:
+    del dtype
+    wide = gradient.astype(jnp.float32)
+    part = jax.lax.psum_scatter(wide, FSDP_AXIS, scatter_dimension=axis, tiled=True)
+    return (part.astype(like.dtype),)
+
+
+_all_gather.defvjp(_all_gather_forward, _all_gather_backward)

@@ -1,0 +1,211 @@
+"""The train step: packed rows to log-ratios, objective, gradients, primal and dual update.
+
+The step does not know which objective it runs. Gradients are accumulated in float32 over a
+number of accumulation steps that may differ from batch to batch without recompiling; the dual
+state is updated once, from the whole batch's per-dimension losses.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from dignified_jax.data import PackedBatch
+from dignified_jax.models import logprobs, partition
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.objectives import Method, dpo
+from dignified_jax.training import metrics, sharding
+from dignified_jax.training.state import TrainState
+
+TrainStep = Callable[
+    [TrainState, Any, PackedBatch, jax.Array], tuple[TrainState, dict[str, jax.Array]]
+]
+EvalStep = Callable[[Any, Any, PackedBatch, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def make_train_step(
+    model: Decoder, method: Method, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> TrainStep:
+    """Builds the jitted step `(state, reference, batch, used) -> (state, metrics)`.
+
+    `state` is donated. `reference` holds the frozen reference's parameters, or None for methods
+    without one. `batch` comes from `sharding.put_batch`; `used` () int32 is its number of
+    non-empty accumulation steps. When the loss or the gradient is not finite, `metrics["finite"]`
+    is False and the state comes back as it was.
+    """
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def train_step(
+        state: TrainState, reference: Any, batch: PackedBatch, used: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        gradients, policy_log_probs, reference_log_probs = _gradients(
+            model, method, mesh, state, reference, batch, used
+        )
+        loss, losses = whole_batch_loss(
+            method, policy_log_probs, reference_log_probs, batch, state.method_state
+        )
+        norm = optax.global_norm(gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        present = dpo.pair_counts(batch.response_mask) > 0
+        stepped = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            opt_state=opt_state,
+            method_state=method.update(state.method_state, losses, present),
+        )
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        stepped = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
+        report = {
+            "loss": loss,
+            "grad_norm": norm,
+            "finite": finite,
+            "per_dimension/loss": losses,
+            **metrics.preference(
+                policy_log_probs, reference_log_probs, batch.response_mask, method
+            ),
+            **{f"per_dimension/{k}": v for k, v in method.metrics(stepped.method_state).items()},
+        }
+        return stepped, report
+
+    return train_step
+
+
+def make_eval_step(model: Decoder, method: Method, mesh: Mesh) -> EvalStep:
+    """Builds the jitted `(params, reference, batch, used) -> (policy, reference)` log-probs.
+
+    Both are (example, 5) float32; the reference's are zeros for methods without one.
+    """
+
+    @jax.jit
+    def eval_step(
+        params: Any, reference: Any, batch: PackedBatch, used: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        def local(
+            params: Any, reference: Any, batch: PackedBatch, used: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            def body(index: jax.Array, sums: tuple[jax.Array, jax.Array]) -> Any:
+                rows = _rows(batch, index)
+                policy_sum, reference_sum = sums
+                policy_sum += _log_probs(model, params, rows, mesh)
+                if method.needs_reference:
+                    reference_sum += _log_probs(model, reference, rows, mesh)
+                return policy_sum, reference_sum
+
+            zeros = jnp.zeros(batch.response_mask.shape, jnp.float32)
+            sums = jax.lax.fori_loop(0, used, body, (zeros, zeros))
+            return jax.lax.psum(sums, partition.BATCH_AXES)
+
+        return _shard_map(local, mesh, params, reference, batch, out_specs=PartitionSpec())(
+            params, reference, batch, used
+        )
+
+    return eval_step
+
+
+def whole_batch_loss(
+    method: Method,
+    policy_log_probs: jax.Array,
+    reference_log_probs: jax.Array,
+    batch: PackedBatch,
+    method_state: Any,
+) -> tuple[jax.Array, jax.Array]:
+    """(loss, (K,) losses) from a whole batch's (example, 5) log-probs."""
+    normalizer = method.normalizer(batch.response_mask, batch.response_length)
+    scores = policy_log_probs - reference_log_probs
+    return method.loss(scores, batch.response_mask, normalizer, method_state)
+
+
+def _gradients(
+    model: Decoder,
+    method: Method,
+    mesh: Mesh,
+    state: TrainState,
+    reference: Any,
+    batch: PackedBatch,
+    used: jax.Array,
+) -> tuple[Any, jax.Array, jax.Array]:
+    """Gradient of the whole batch's loss, and both models' (example, 5) log-probs."""
+
+    def local(
+        params: Any, reference: Any, batch: PackedBatch, used: jax.Array, method_state: Any
+    ) -> tuple[Any, jax.Array, jax.Array]:
+        normalizer = method.normalizer(batch.response_mask, batch.response_length)
+
+        def rows_loss(params: Any, rows: PackedBatch, base: jax.Array) -> Any:
+            log_probs = _log_probs(model, params, rows, mesh)
+            mask = rows.response_mask & logprobs.local_responses(rows)
+            loss, _ = method.loss(log_probs - base, mask, normalizer, method_state)
+            return loss, log_probs
+
+        def accumulation_step(index: jax.Array | int) -> Any:
+            rows = _rows(batch, index)
+            base = jnp.zeros(batch.response_mask.shape, jnp.float32)
+            if method.needs_reference:
+                base = _log_probs(model, reference, rows, mesh)
+            gradients, log_probs = jax.grad(rows_loss, has_aux=True)(params, rows, base)
+            return gradients, log_probs, base
+
+        if batch.tokens.shape[0] == 1:  # no accumulator to hold beside the gradients
+            sums = accumulation_step(0)
+        else:
+            zeros = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, jnp.float32),
+                jax.eval_shape(accumulation_step, 0),
+            )
+            add = functools.partial(jax.tree.map, jnp.add)
+            sums = jax.lax.fori_loop(
+                0, used, lambda index, total: add(total, accumulation_step(index)), zeros
+            )
+        gradients, log_probs, base = sums
+        gradients = sharding.reduce_gradients(gradients)
+        return gradients, *jax.lax.psum((log_probs, base), partition.BATCH_AXES)
+
+    specs = partition.param_specs(state.params, mesh.shape[partition.FSDP_AXIS])
+    outputs = (specs, PartitionSpec(), PartitionSpec())
+    mapped = _shard_map(local, mesh, state.params, reference, batch, outputs, extra=1)
+    return mapped(state.params, reference, batch, used, state.method_state)
+
+
+def _shard_map(
+    local: Callable[..., Any],
+    mesh: Mesh,
+    params: Any,
+    reference: Any,
+    batch: PackedBatch,
+    out_specs: Any,
+    extra: int = 0,
+) -> Callable[..., Any]:
+    """`local` over the mesh: parameters by the table, rows split, `used` and extras whole."""
+    fsdp = mesh.shape[partition.FSDP_AXIS]
+    specs = [partition.param_specs(tree, fsdp) for tree in (params, reference)]
+    whole = [PartitionSpec()] * (1 + extra)
+    return jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(*specs, sharding.batch_spec(batch), *whole),
+        out_specs=out_specs,
+        check_vma=False,
+    )
+
+
+def _rows(batch: PackedBatch, index: jax.Array | int) -> PackedBatch:
+    """The rows of one accumulation step; the example fields stay whole."""
+    spec = sharding.batch_spec(batch)
+    take = functools.partial(jax.lax.dynamic_index_in_dim, index=index, axis=0, keepdims=False)
+    return jax.tree.map(
+        lambda value, s: value if s == PartitionSpec() else take(value), batch, spec
+    )
+
+
+def _log_probs(model: Decoder, params: Any, rows: PackedBatch, mesh: Mesh) -> jax.Array:
+    if mesh.shape[partition.FSDP_AXIS] > 1:
+        gather = functools.partial(sharding.gather_layer, dtype=model.dtype)
+        model = model.clone(gather=gather)
+        params = sharding.gather_outer(params)
+    return logprobs.response_log_probs(model, params, rows)

@@ -1,0 +1,116 @@
+"""What a person reads: progress lines, and the final table per dimension."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from dignified_jax.data import DIMENSIONS, BatchStream
+from dignified_jax.training import rundir
+from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.state import TrainState
+
+
+def progress_line(flat: dict[str, float], steps: int) -> str:
+    """One training step in a line; absent dimensions show a dash."""
+    text = f"step {flat['step']}/{steps}  loss {flat['loss']:.4f}"
+    for key in ("loss", "lambda"):
+        values = [flat.get(f"{key}/{dimension}") for dimension in DIMENSIONS]
+        if any(value is not None for value in values):
+            text += f"  {key} " + _row(values)
+    return text + f"  {flat['seconds']:.2f} s"
+
+
+def evaluation_line(flat: dict[str, float]) -> str:
+    """One evaluation on the validation split in a line."""
+    text = f"  validation loss {flat['eval/loss']:.4f}"
+    for key in ("loss", "rewards/accuracies"):
+        values = [flat.get(f"eval/{key}/{dimension}") for dimension in DIMENSIONS]
+        if any(value is not None for value in values):
+            text += f"  {key} " + _row(values)
+    return text
+
+
+def _row(values: list[float | None]) -> str:
+    return " ".join(
+        f"{dimension}={'-' if value is None else format(value, '.3f')}"
+        for dimension, value in zip(DIMENSIONS, values, strict=True)
+    )
+
+
+def build(
+    config: TrainConfig, state: TrainState, test: dict[str, float], stream: BatchStream
+) -> dict[str, Any]:
+    """The final figures: per dimension the held-out pairs, loss, accuracy, margin and lambda.
+
+    `longer` is the accuracy of preferring the longer response (in tokens; a tie counts 1/2), the
+    baseline that any accuracy should be read against.
+    """
+    longer = _longer_accuracy(stream)
+    multipliers = config.method.metrics(state.method_state).get("lambda")
+    rows = {}
+    for index, dimension in enumerate(DIMENSIONS):
+        if not test.get(f"test/pairs/{dimension}"):
+            continue
+        rows[dimension] = {
+            "pairs": int(test[f"test/pairs/{dimension}"]),
+            "loss": test[f"test/loss/{dimension}"],
+            "accuracy": test.get(f"test/rewards/accuracies/{dimension}"),
+            "margin": test.get(f"test/rewards/margins/{dimension}"),
+            "longer": longer[index],
+            "lambda": None if multipliers is None else float(multipliers[index]),
+        }
+    cap = getattr(config.method, "lambda_max", None)
+    return {
+        "method": config.method.name,
+        "step": int(state.step),
+        "test": test,
+        "dimensions": rows,
+        "worst": max(rows, key=lambda k: rows[k]["loss"]) if rows else None,
+        "at_lambda_max": [
+            k for k, row in rows.items() if cap is not None and row["lambda"] == np.float32(cap)
+        ],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The summary as aligned text, the worst dimension named below it."""
+    names = ("pairs", "loss", "accuracy", "margin", "longer", "lambda")
+    lines = [
+        f"held-out test split after {result['step']} steps of {result['method']}",
+        "  ".join(["dimension", *(f"{name:>8}" for name in names)]),
+    ]
+    for dimension, row in result["dimensions"].items():
+        cells = ["-" if row[name] is None else f"{row[name]:.4g}" for name in names]
+        lines.append("  ".join([f"{dimension:<9}", *(f"{cell:>8}" for cell in cells)]))
+    if result["worst"]:
+        worst = result["dimensions"][result["worst"]]
+        lines.append(f"worst dimension: {result['worst']} (held-out loss {worst['loss']:.4f})")
+    for dimension in result["at_lambda_max"]:
+        lines.append(
+            f"warning: lambda/{dimension} is at method.lambda_max: its tolerance epsilon was not "
+            "reached. With every lambda at the cap Lag-DPO is plain averaging."
+        )
+    return "\n".join(lines)
+
+
+def write(workdir: pathlib.Path, result: dict[str, Any]) -> None:
+    """Writes summary.json."""
+    file = workdir / rundir.SUMMARY_FILE
+    file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _longer_accuracy(stream: BatchStream) -> list[float]:
+    """Per dimension, how often golden is the longer of a pair."""
+    batches = [stream.batch(step) for step in range(stream.total_steps)]
+    length = np.concatenate([batch.response_length for batch in batches])
+    mask = np.concatenate([batch.response_mask for batch in batches])
+    pairs = mask[:, :1] & mask[:, 1:]
+    wins = (np.sign(length[:, :1] - length[:, 1:]) + 1.0) / 2.0
+    return [
+        float(won[exists].mean()) if exists.any() else float("nan")
+        for won, exists in zip(wins.T, pairs.T, strict=True)
+    ]

@@ -1,0 +1,50 @@
+"""Packaging. Tool settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (ROOT / "dignified_jax" / "__init__.py").read_text(encoding="utf-8")
+).group(1)
+
+setup(
+    name="dignified_jax",
+    version=VERSION,
+    description="Align and score language models on several persona dimensions at once, in JAX.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dignified_jax", "dignified_jax.*"]),
+    package_data={"dignified_jax.embedded": ["*/*"]},
+    install_requires=[
+        "jax>=0.10.2,<0.13",
+        "flax>=0.12,<0.13",
+        "optax",
+        "orbax-checkpoint>=0.12",
+        "transformers>=5,<6",
+        "datasets>=4.7",
+        "safetensors",
+        "jinja2>=3.1",  # chat templates
+        "numpy",
+        "ml-dtypes",  # bfloat16 in NumPy, for safetensors
+        "einops",
+        "ml-collections",
+        "absl-py",
+        "chex",
+    ],
+    extras_require={
+        "gpu": ["jax[cuda13]>=0.10.2,<0.13"],
+        "tpu": ["jax[tpu]>=0.10.2,<0.13"],
+        "test": [
+            "pytest>=8",
+            "ruff>=0.15",
+            "scipy",  # independent solver for the dual optimum
+            "torch==2.13.0",  # reference implementation of the decoders
+            "trl>=1.16,<2",  # DPO losses to compare with
+        ],
+    },
+)
