@@ -158,8 +158,7 @@ def test_pack_keeps_the_place_of_dropped_rows(tokenizer, rows):
 
 def test_batch_is_a_pytree(tokenizer, rows):
     batch = pack(rows, tokenizer, row_length=512)
-    names = [field.name for field in dataclasses.fields(PackedBatch)]
-    assert len(jax.tree.leaves(batch)) == len(names) == 8
+    assert len(jax.tree.leaves(batch)) == 9  # every array; the two block sizes are static
     doubled = jax.jit(lambda b: jax.tree.map(lambda x: x * 2, b))(batch)
     assert isinstance(doubled, PackedBatch)
     assert np.array_equal(doubled.tokens, batch.tokens * 2)
