@@ -1,0 +1,220 @@
+"""Weights in and out: round trips, and refusals that name what is wrong."""
+
+import json
+import pathlib
+import shutil
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from jax.sharding import AxisType
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from dignified_jax.models import hf
+from dignified_jax.models.config import UnsupportedModelError, read_config
+from tests.oracles import hf_models
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    hf_models.build("qwen3").save_pretrained(tmp_path / "source")
+    return tmp_path / "source"
+
+
+def edit_config(directory, **fields):
+    file = pathlib.Path(directory) / "config.json"
+    config = json.loads(file.read_text())
+    config |= fields
+    file.write_text(json.dumps({k: v for k, v in config.items() if v != "absent"}))
+
+
+def edit_tensors(directory, change):
+    file = pathlib.Path(directory) / "model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, file)
+
+
+@pytest.mark.parametrize("family", hf_models.FAMILIES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("max_shard_bytes", [10**9, 40_000])
+def test_round_trip_is_bit_identical(family, dtype, max_shard_bytes, tmp_path):
+    original = hf_models.build(family).to(getattr(torch, dtype))
+    original.save_pretrained(tmp_path / "a")
+    model, params = hf.load(tmp_path / "a", dtype=None)
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(params)} == {dtype}
+    hf.save(tmp_path / "b", model, params, max_shard_bytes=max_shard_bytes)
+    files = sorted(path.name for path in (tmp_path / "b").glob("*.safetensors"))
+    assert (files == ["model.safetensors"]) == (max_shard_bytes == 10**9)
+    returned = AutoModelForCausalLM.from_pretrained(tmp_path / "b")
+    assert returned.dtype == original.dtype
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(tensor, returned.state_dict()[name]), name
+    config = returned.config
+    assert config.rope_parameters == original.config.rope_parameters
+    again, reloaded = hf.load(tmp_path / "b", dtype=None)
+    assert again.config == model.config
+    for left, right in zip(jax.tree.leaves(params), jax.tree.leaves(reloaded), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_shards_that_transformers_wrote_are_read(tmp_path):
+    original = hf_models.build("llama3.1")
+    original.save_pretrained(tmp_path / "sharded", max_shard_size="60KB")
+    original.save_pretrained(tmp_path / "single")
+    assert (tmp_path / "sharded" / hf.INDEX_FILE).is_file()
+    _, one = hf.load(tmp_path / "sharded")
+    _, two = hf.load(tmp_path / "single")
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (2, 4), (4, 2)])
+def test_loading_onto_a_mesh_is_sharded_and_equal(shape, checkpoint):
+    mesh = jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+    _, whole = hf.load(checkpoint)
+    model, parts = hf.load(checkpoint, mesh=mesh)
+    for left, right in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_array_equal(left, right)
+    kernel = parts["layers"]["mlp"]["up_proj"]["kernel"]
+    assert kernel.addressable_shards[0].data.nbytes * shape[1] == kernel.nbytes
+    tokens = np.arange(20).reshape(2, 10)
+    want = np.asarray(model.apply({"params": whole}, tokens))
+    got = model.apply({"params": parts}, tokens)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_an_axis_that_does_not_divide_is_refused(tmp_path):
+    hf_models.build("llama3").save_pretrained(tmp_path)
+    devices = jax.devices()[:5]
+    mesh = jax.make_mesh((1, 5), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+    with pytest.raises(ValueError, match=r"mesh.fsdp: axis 1 of .* not a multiple of fsdp=5"):
+        hf.load(tmp_path, mesh=mesh)
+
+
+def test_transformers_4_config_is_read(checkpoint, tmp_path):
+    """rope_theta and rope_scaling at the top, torch_dtype, no head_dim."""
+    hf_models.build("llama3.1").save_pretrained(tmp_path / "new")
+    want = read_config(tmp_path / "new")
+    scaling = {k: v for k, v in hf_models.LLAMA3_ROPE.items() if k != "rope_theta"}
+    edit_config(
+        tmp_path / "new",
+        rope_parameters="absent",
+        rope_theta=5000.0,
+        rope_scaling={"type": scaling.pop("rope_type"), **scaling},
+        torch_dtype="float32",
+        dtype="absent",
+        head_dim="absent",
+    )
+    assert read_config(tmp_path / "new") == want
+
+
+def test_exported_config_has_the_fields_of_transformers_4_and_5(checkpoint, tmp_path):
+    model, params = hf.load(checkpoint)
+    hf.save(tmp_path / "out", model, params, dtype="bfloat16")
+    fields = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert fields["rope_theta"] == fields["rope_parameters"]["rope_theta"] == 1e6
+    assert fields["dtype"] == fields["torch_dtype"] == "bfloat16"
+    assert fields["head_dim"] == 16
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"architectures": ["MistralForCausalLM"], "model_type": "mistral"}, "MistralForCausalLM"),
+        ({"architectures": ["Qwen3ForSequenceClassification"]}, "Qwen3ForSequenceClassification"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"attention_bias": True}, "attention_bias is True"),
+        ({"attention_dropout": 0.1}, "attention_dropout is 0.1"),
+        ({"use_sliding_window": True, "sliding_window": 8}, "sliding"),
+        ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "sliding_at"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}, "'yarn'"),
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}, "'linear"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config"),
+    ],
+)
+def test_unsupported_mathematics_is_refused_by_name(fields, message, checkpoint):
+    edit_config(checkpoint, **fields)
+    with pytest.raises(UnsupportedModelError, match=message):
+        hf.load(checkpoint)
+
+
+def test_llama_mlp_bias_is_refused(tmp_path):
+    hf_models.build("llama3").save_pretrained(tmp_path)
+    edit_config(tmp_path, mlp_bias=True)
+    with pytest.raises(UnsupportedModelError, match="mlp_bias is True"):
+        hf.load(tmp_path)
+
+
+def test_wrong_tensors_are_all_listed(checkpoint):
+    def change(tensors):
+        del tensors["model.layers.1.mlp.up_proj.weight"]
+        tensors["model.layers.0.mlp.extra.weight"] = np.zeros(3, np.float32)
+        tensors["model.norm.weight"] = np.ones(7, np.float32)
+        tensors["lm_head.weight"] = np.zeros((131, 48), np.int8)
+
+    edit_tensors(checkpoint, change)
+    with pytest.raises(hf.CheckpointError) as error:
+        hf.load(checkpoint)
+    for part in (
+        "missing tensor model.layers.1.mlp.up_proj.weight",
+        "unknown tensor model.layers.0.mlp.extra.weight",
+        "model.norm.weight has shape (7,), expected (48,)",
+        "lm_head.weight has dtype I8",
+    ):
+        assert part in str(error.value)
+
+
+def test_tied_head_equal_copy_is_accepted_and_a_different_one_refused(tmp_path):
+    hf_models.build("qwen3-tied").save_pretrained(tmp_path)
+    _, want = hf.load(tmp_path)
+    embedding = "model.embed_tokens.weight"
+    edit_tensors(tmp_path, lambda t: t.update({"lm_head.weight": t[embedding].copy()}))
+    _, got = hf.load(tmp_path)
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    edit_tensors(tmp_path, lambda t: t.update({"lm_head.weight": t[embedding] + 1}))
+    with pytest.raises(hf.CheckpointError, match=r"lm_head\.weight differs"):
+        hf.load(tmp_path)
+
+
+def test_missing_and_damaged_files(checkpoint, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config.json: not found"):
+        hf.load(tmp_path / "nowhere")
+    shutil.copytree(checkpoint, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(hf.CheckpointError, match="not a readable safetensors file"):
+        hf.load(tmp_path / "cut")
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"found neither model\.safetensors nor"):
+        hf.load(tmp_path / "cut")
+    index = {"weight_map": {"model.norm.weight": "model-00001-of-00001.safetensors"}}
+    (tmp_path / "cut" / hf.INDEX_FILE).write_text(json.dumps(index))
+    with pytest.raises(FileNotFoundError, match=r"named in .*index.json, but not found"):
+        hf.load(tmp_path / "cut")
+
+
+def test_saving_again_leaves_no_old_shards(checkpoint, tmp_path):
+    model, params = hf.load(checkpoint)
+    hf.save(tmp_path / "out", model, params, max_shard_bytes=40_000)
+    hf.save(tmp_path / "out", model, params)
+    assert sorted(p.name for p in (tmp_path / "out").glob("model*")) == ["model.safetensors"]
+
+
+def test_saving_casts_when_asked(checkpoint, tmp_path):
+    model, params = hf.load(checkpoint)
+    hf.save(tmp_path / "out", model, params, dtype="bfloat16")
+    assert hf.stored_dtype(tmp_path / "out") == "bfloat16"
+    stored = load_file(tmp_path / "out" / "model.safetensors")["lm_head.weight"]
+    want = np.asarray(params["lm_head"]["kernel"]).T.astype(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(stored, want)
+
+
+def test_a_hub_id_that_cannot_be_reached_is_an_error():
+    with pytest.raises(FileNotFoundError, match="the hub could not give it"):
+        hf.resolve("nobody/nothing-here")
+    with pytest.raises(FileNotFoundError, match="not a hub id"):
+        hf.resolve("./nothing/here")
