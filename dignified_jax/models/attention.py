@@ -7,9 +7,10 @@ A packed row holds [prompt | response | response | ...]. Query i may see key j i
 where ``visible_until`` is the end of the example for prompt keys and the end of the response for
 response keys. With ``visible_until`` beyond the row everywhere this is plain causal attention.
 
-Two equal computations of it: `dense_attention` scores every query against the whole row;
+Three equal computations of it: `dense_attention` scores every query against the whole row;
 `segment_attention` unpacks each response beside a copy of its prompt's keys first, and is cheaper
-whenever a row holds several responses.
+whenever a row holds several responses; `block_attention.block_attention` visits only blocks with a
+visible pair, one after another, and is the one for CPUs.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from dignified_jax.models.block_attention import block_attention
+
 # Rows longer than this are processed a block of queries at a time, so that the score matrix
 # never exceeds QUERY_BLOCK x row_length per head.
 QUERY_BLOCK = 1024
-# Attention scores computed at a time by `segment_attention`, by platform.
-_SCORES_AT_ONCE = {"cpu": 2**20, "default": 2**28}
+# Attention scores that `segment_attention` holds at a time.
+SCORES_AT_ONCE = 2**28
 
 
 @functools.partial(
@@ -68,6 +71,8 @@ def tree_attention(
     Returns:
       (row, length, heads, head_dim), in the query's dtype.
     """
+    if jax.default_backend() == "cpu":
+        return block_attention(query, key, value, tree.visible_until)
     length = query.shape[1]
     if tree.segments is not None:
         keys = tree.prompt_block + tree.segment_block
@@ -134,12 +139,10 @@ def segment_attention(
 def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
     """Masked attention of every (row, segment), a chunk of segments at a time.
 
-    A chunk's scores are recomputed in the backward pass. Small chunks stay in a CPU's cache,
-    which halves the time there; elsewhere they only bound memory.
+    A chunk's scores are recomputed in the backward pass.
     """
     rows, segments, queries, keys = mask.shape
-    most = _SCORES_AT_ONCE.get(jax.default_backend(), _SCORES_AT_ONCE["default"])
-    chunk = min(max(most // (rows * query.shape[3] * queries * keys), 1), segments)
+    chunk = min(max(SCORES_AT_ONCE // (rows * query.shape[3] * queries * keys), 1), segments)
     chunks = -(-segments // chunk)
 
     def split(x: jax.Array) -> jax.Array:

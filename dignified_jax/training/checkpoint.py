@@ -7,8 +7,10 @@ config.json, tokenizer and generation config, all that conversion to Hugging Fac
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -57,6 +59,9 @@ def restore(manager: ocp.CheckpointManager, template: TrainState) -> TrainState:
 
     Args:
       template: a state, or `jax.ShapeDtypeStruct`s that carry shardings.
+
+    Raises:
+      CheckpointError: it is damaged, or not of the template's shapes.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
     rest = {
@@ -64,15 +69,15 @@ def restore(manager: ocp.CheckpointManager, template: TrainState) -> TrainState:
         "opt_state": abstract.opt_state,
         "method_state": abstract.method_state,
     }
-    restored = manager.restore(
-        manager.latest_step(),
-        args=ocp.args.Composite(
-            **{
-                PARAMS: ocp.args.StandardRestore(abstract.params),
-                REST: ocp.args.StandardRestore(rest),
-            }
-        ),
+    step = manager.latest_step()
+    args = ocp.args.Composite(
+        **{
+            PARAMS: ocp.args.StandardRestore(abstract.params),
+            REST: ocp.args.StandardRestore(rest),
+        }
     )
+    with _explained(f"{manager.directory}/{step}"):
+        restored = manager.restore(step, args=args)
     return TrainState(params=restored[PARAMS], **restored[REST])
 
 
@@ -93,19 +98,30 @@ def load_params(directory: str | pathlib.Path) -> Any:
     """The parameters of the checkpoint at `directory` (as `find` gives it), on one device.
 
     Works whatever mesh the checkpoint was written from.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
     """
     target = pathlib.Path(directory).absolute() / PARAMS
+    with _explained(target), ocp.StandardCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(target).item_metadata
+        if metadata is None:
+            raise ValueError("its metadata are missing or damaged")
+        sharding = SingleDeviceSharding(jax.devices()[0])
+        template = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            metadata.tree,
+        )
+        return checkpointer.restore(target, template)
+
+
+@contextlib.contextmanager
+def _explained(where: str | pathlib.Path) -> Iterator[None]:
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            metadata = checkpointer.metadata(target).item_metadata.tree
-            sharding = SingleDeviceSharding(jax.devices()[0])
-            template = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-                metadata,
-            )
-            return checkpointer.restore(target, template)
-    except (ValueError, FileNotFoundError, KeyError) as error:
-        raise CheckpointError(f"{target}: cannot be restored: {error}") from error
+        yield
+    except Exception as error:  # TensorStore's errors are of class Exception itself
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"{where}: cannot be restored: {reason}") from error
 
 
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:

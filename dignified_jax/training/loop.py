@@ -42,8 +42,10 @@ def run(config: TrainConfig) -> dict[str, Any]:
     splits = setup.prepare_data(config, workdir, rows_per_step)
     for note in splits.notes:
         _say(note)
-    checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
-    hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, splits.tokenizer)
+    if jax.process_index() == 0:
+        rundir.write_config(workdir, config)
+        checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
+        hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, splits.tokenizer)
 
     steps = setup.total_steps(config, splits.train)
     optimizer = make_optimizer(config.optimizer, steps)
@@ -62,7 +64,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
         state = checkpoint.restore(manager, state)
         _say(f"resuming after step {int(state.step)} from {manager.directory}")
     first = int(state.step)
-    rundir.trim_metrics(workdir, first)
+    if jax.process_index() == 0:
+        rundir.trim_metrics(workdir, first)
 
     for step in range(first, steps):
         started = time.perf_counter()
@@ -82,12 +85,13 @@ def run(config: TrainConfig) -> dict[str, Any]:
         flat["seconds"] = time.perf_counter() - started
         _log(workdir, flat)
         _say(summary.progress_line(flat, steps))
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
-            checkpoint.save(manager, state)
         if splits.validation is not None and (step + 1) % config.eval_every == 0:
             evaluated = metrics.flatten(held_out(state, splits.validation), DIMENSIONS, "eval/")
             _log(workdir, {"step": step + 1, **evaluated})
             _say(summary.evaluation_line(evaluated))
+        # Last, so that a checkpoint never comes before what was logged for its step.
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
+            checkpoint.save(manager, state)
 
     manager.wait_until_finished()
     manager.close()
@@ -107,7 +111,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
         dtype=model.export_dtype,
         generation_config=generation if generation.is_file() else None,
     )
-    summary.write(workdir, result)
+    if jax.process_index() == 0:
+        summary.write(workdir, result)
     _say(summary.table(result))
     _say(f"run directory: {workdir}\nHugging Face export: {export}")
     return result

@@ -21,15 +21,14 @@ def apply(config: ml_collections.ConfigDict, preset: str, workdir: str) -> None:
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
     config.workdir = f"runs/{workdir}-{preset}"
+    config.data.row_length = 4096
+    config.data.on_too_long = "truncate"
     if preset == "tiny":
         config.model.path = "embedded:tiny-qwen3"
         config.model.compute_dtype = "float32"
         config.model.remat = False
-        config.data.row_length = 1536
         config.eval_every = 10
         return
     config.model.path = _HUB_IDS[preset]
     config.data.train = "qisein/PersonaKnob:train"
     config.data.test = "qisein/PersonaKnob:test"
-    config.data.row_length = 4096
-    config.data.on_too_long = "truncate"

@@ -17,7 +17,7 @@ _FREE_FIELDS = ("workdir", "checkpoints_to_keep", "distributed")
 
 
 def prepare(config: TrainConfig) -> pathlib.Path:
-    """Makes the run directory, or checks that the run in it has the same configuration.
+    """Makes the run directory, or checks that a run begun in it has the same configuration.
 
     Raises:
       ConfigError: a run with another configuration lies there; the message shows the difference.
@@ -25,25 +25,28 @@ def prepare(config: TrainConfig) -> pathlib.Path:
     workdir = pathlib.Path(config.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     file = workdir / CONFIG_FILE
-    # Through JSON, so that tuples and lists compare alike.
-    current = json.loads(json.dumps(as_dict(config)))
-    if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        changes = _differences(before, current)
+    # A start that failed before its first step left nothing to go on from.
+    if file.is_file() and (workdir / METRICS_FILE).is_file():
+        changes = _differences(json.loads(file.read_text(encoding="utf-8")), as_dict(config))
         if changes:
             raise ConfigError(
                 f"{workdir} holds a run with another configuration; choose another "
                 "--config.workdir, or delete it:\n  " + "\n  ".join(changes)
             )
-    file.write_text(json.dumps(current, indent=2) + "\n", encoding="utf-8")
     return workdir
+
+
+def write_config(workdir: pathlib.Path, config: TrainConfig) -> None:
+    """Writes config.json."""
+    text = json.dumps(as_dict(config), indent=2) + "\n"
+    (workdir / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:
     """The configuration as plain JSON types, the method's name included."""
     fields = dataclasses.asdict(config)
     fields["method"]["name"] = config.method.name
-    return fields
+    return json.loads(json.dumps(fields))  # tuples become lists, as in the file
 
 
 def trim_metrics(workdir: pathlib.Path, step: int) -> None:

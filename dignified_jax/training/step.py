@@ -14,14 +14,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import logprobs, partition
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.objectives import Method, dpo
 from dignified_jax.training import metrics, sharding
-from dignified_jax.training.state import TrainState
+from dignified_jax.training.state import TrainState, state_shardings
 
 TrainStep = Callable[
     [TrainState, Any, PackedBatch, jax.Array], tuple[TrainState, dict[str, jax.Array]]
@@ -39,6 +39,8 @@ def make_train_step(
     non-empty accumulation steps. When the loss or the gradient is not finite, `metrics["finite"]`
     is False and the state comes back as it was.
     """
+
+    whole = NamedSharding(mesh, PartitionSpec())
 
     @functools.partial(jax.jit, donate_argnums=0)
     def train_step(
@@ -61,6 +63,7 @@ def make_train_step(
         )
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         stepped = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
+        stepped = jax.lax.with_sharding_constraint(stepped, state_shardings(state, optimizer, mesh))
         report = {
             "loss": loss,
             "grad_norm": norm,
@@ -71,7 +74,7 @@ def make_train_step(
             ),
             **{f"per_dimension/{k}": v for k, v in method.metrics(stepped.method_state).items()},
         }
-        return stepped, report
+        return stepped, jax.lax.with_sharding_constraint(report, whole)
 
     return train_step
 
