@@ -3,8 +3,9 @@
     python -m dignified_jax.train --config=configs/sft.py                 # tiny, on 2 CPU cores
     python -m dignified_jax.train --config=configs/sft.py:scratch         # made the embedded model
 
-`scratch` draws random weights and trains them on the embedded sample's training rows alone;
-`models/README` of the embedded model records the run that made it.
+`scratch` draws random weights and trains them on every reply of the embedded sample's training
+rows, golden or not, so that the model has no preference yet; dignified_jax/embedded/README.md has
+the commands.
 """
 
 import ml_collections
@@ -19,9 +20,10 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     config.optimizer.learning_rate = 1e-4 if preset == "tiny" else 1e-5
     if preset == "scratch":
         config.workdir = "runs/sft-scratch"
+        config.method.responses = "all"
         config.model.init = "random"
         config.model.export_dtype = "bfloat16"
         config.optimizer.learning_rate = 2e-3
         config.optimizer.weight_decay = 0.1
-        config.epochs = 20
+        config.epochs = 12
     return config

@@ -1,8 +1,9 @@
-"""Supervised fine-tuning on the golden responses: mean token negative log-likelihood."""
+"""Supervised fine-tuning on responses: mean token negative log-likelihood."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,17 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class SFT:
-    """Token NLL of golden responses, in nats per token; rejects are not seen.
+    """Token NLL, in nats per token.
 
-    The per-dimension losses are the NLL over the examples whose mask holds the dimension; an
-    example counts in each of its dimensions, so they do not add up to the loss.
+    The per-dimension losses are the NLL of golden over the examples whose mask holds the
+    dimension; an example counts in each of its dimensions, so they do not add up to the loss.
+
+    Attributes:
+      responses: "golden" trains on golden alone and sees no reject; "all" on every response alike,
+        which makes a base model that knows the texts and prefers none of them.
     """
+
+    responses: Literal["golden", "all"] = "golden"
 
     name = "sft"
     needs_reference = False
@@ -26,9 +33,11 @@ class SFT:
     def normalizer(
         self, response_mask: jax.Array, response_length: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """(golden tokens of the batch, golden tokens of each dimension (K,))."""
-        golden = jnp.where(response_mask[:, 0], response_length[:, 0], 0).astype(jnp.float32)
-        return golden.sum(), (golden[:, None] * response_mask[:, 1:]).sum(axis=0)
+        """(trained tokens of the batch, golden tokens of each dimension (K,))."""
+        tokens = jnp.where(response_mask, response_length, 0).astype(jnp.float32)
+        golden = tokens[:, 0]
+        trained = tokens if self.responses == "all" else golden
+        return trained.sum(), (golden[:, None] * response_mask[:, 1:]).sum(axis=0)
 
     def loss(
         self,
@@ -39,9 +48,11 @@ class SFT:
     ) -> tuple[jax.Array, jax.Array]:
         """See `objectives.Method.loss`; the scores are log-probs."""
         tokens, dimension_tokens = normalizer
-        nll = -jnp.where(response_mask[:, 0], scores[:, 0], 0.0)
-        losses = (nll[:, None] * response_mask[:, 1:]).sum(axis=0)
-        return nll.sum() / jnp.maximum(tokens, 1.0), losses / jnp.maximum(dimension_tokens, 1.0)
+        nll = -jnp.where(response_mask, scores, 0.0)
+        golden = nll[:, 0]
+        trained = nll if self.responses == "all" else golden
+        losses = (golden[:, None] * response_mask[:, 1:]).sum(axis=0)
+        return trained.sum() / jnp.maximum(tokens, 1.0), losses / jnp.maximum(dimension_tokens, 1.0)
 
     def update(self, state: tuple[()], losses: jax.Array, present: jax.Array) -> tuple[()]:
         del losses, present

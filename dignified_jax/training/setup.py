@@ -67,12 +67,14 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
     tokenizer = load_tokenizer(directory, config.data.chat_template)
 
     skips = config.data.on_bad_row == "skip"
+    # Every process reads all rows; the first one's file is the one to look at.
+    suffix = f".{jax.process_index()}" if jax.process_index() else ""
 
     def rows(split: str) -> list[data.PreferenceRow]:
         return data.read_rows(
             resolve(getattr(config.data, split)),
             on_bad_row=config.data.on_bad_row,
-            rejected_path=workdir / f"rejected_{split}.jsonl" if skips else None,
+            rejected_path=workdir / f"rejected_{split}.jsonl{suffix}" if skips else None,
         )
 
     train_rows, validation_rows = data.split_validation(
@@ -83,7 +85,8 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
 
     def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
         trains = name == "train"
-        golden_only = trains and not config.method.needs_reference
+        # Rejects that the objective does not look at are not worth computing.
+        golden_only = trains and getattr(config.method, "responses", "all") == "golden"
         examples, report = data.encode(
             split,
             tokenizer,

@@ -8,50 +8,50 @@ from dignified_jax.data.tokenize import TokenizedExample
 
 
 def random_examples(count, seed, *, vocab=131, prompt=9, response=7, present=0.7):
-    """Examples of random ids: 1..`prompt` prompt tokens, golden, each reject with `present`."""
+    """Examples of random ids: golden always, each reject with probability `present`."""
     rng = np.random.default_rng(seed)
 
     def ids(most):
         return rng.integers(1, vocab, rng.integers(1, most + 1)).astype(np.int32)
 
-    return [
-        TokenizedExample(
-            ids(prompt), tuple(ids(response) if r == 0 or rng.random() < present else None
-                               for r in range(5)), index
-        )
-        for index in range(count)
-    ]
+    examples = []
+    for index in range(count):
+        exists = [True, *(rng.random(4) < present)]
+        responses = tuple(ids(response) if there else None for there in exists)
+        examples.append(TokenizedExample(ids(prompt), responses, index))
+    return examples
 
 
-def separate(examples):
-    """One right-padded row per response: tokens, (row, length - 1) target mask, place in (n, 5).
+def separate(examples, length=None):
+    """Every response after its prompt in a row of its own, padded with 0 on the right.
 
-    Causal attention without packing: padding on the right is seen by no response token.
+    Returns:
+      tokens (5 * example, length) and mask of the same shape: True on the response's tokens,
+      nowhere in the rows of responses that do not exist.
     """
-    places, rows = [], []
-    for number, example in enumerate(examples):
-        for r, response in enumerate(example.responses):
-            if response is not None:
-                places.append((number, r))
-                rows.append((example.prompt, response))
-    length = max(len(p) + len(r) for p, r in rows)
+    rows = [(e.prompt, response) for e in examples for response in e.responses]
+    length = length or max(len(p) + len(r) for p, r in rows if r is not None)
     tokens = np.zeros((len(rows), length), np.int32)
-    mask = np.zeros((len(rows), length - 1), bool)
+    mask = np.zeros((len(rows), length), bool)
     for row, (prompt, response) in enumerate(rows):
-        end = len(prompt) + len(response)
-        tokens[row, :end] = np.concatenate([prompt, response])
-        mask[row, len(prompt) - 1 : end - 1] = True
-    return tokens, mask, places
+        if response is not None:
+            end = len(prompt) + len(response)
+            tokens[row, :end] = np.concatenate([prompt, response])
+            mask[row, len(prompt) : end] = True
+    return tokens, mask
+
+
+def sum_log_probs(logits, tokens, mask):
+    """(example, 5) from plain causal logits (5 * example, length, vocab) of `separate` rows."""
+    predicted = jax.nn.log_softmax(logits[:, :-1], axis=-1)
+    chosen = jnp.take_along_axis(predicted, tokens[:, 1:, None], axis=-1)[..., 0]
+    return jnp.where(mask[:, 1:], chosen, 0.0).sum(axis=1).reshape(-1, 5)
 
 
 def log_probs(model, params, examples):
-    """(example, 5) summed log-probs of the responses, from the model's own plain forward pass."""
-    tokens, mask, places = separate(examples)
-    logits = model.apply({"params": params}, tokens)
-    predicted = jax.nn.log_softmax(logits[:, :-1], axis=-1)
-    chosen = jnp.take_along_axis(predicted, tokens[:, 1:, None], axis=-1)[..., 0]
-    sums = jnp.where(mask, chosen, 0.0).sum(axis=1)
-    return jnp.zeros((len(examples), 5)).at[tuple(np.transpose(places))].set(sums)
+    """(example, 5) summed log-probs of the responses from the model's own plain forward pass."""
+    tokens, mask = separate(examples)
+    return sum_log_probs(model.apply({"params": params}, tokens), tokens, mask)
 
 
 def response_mask(examples):

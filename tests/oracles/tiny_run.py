@@ -13,7 +13,7 @@ from tests.oracles import hf_models
 # Masks differ, one row has all four dimensions, and C is rare: some batches are without it.
 _MASKS = ("AT", "E", "ATE", "TE", "ATEC", "A", "TE", "AE", "T", "AT", "E", "ATE", "AT", "E", "T")
 TRAIN_ROWS = 11
-ROW_LENGTH = 192
+ROW_LENGTH = 80  # one example or two; those of a batch take one accumulation step or two
 
 
 def records():
@@ -34,10 +34,10 @@ def write_rows(path, rows):
 
 
 def write_model(directory, dtype=None, **overrides):
-    """A random two-layer Qwen3 with a tokenizer of 320 tokens, as Hugging Face directory."""
+    """A random three-layer Qwen3 with a tokenizer of 320 tokens, as Hugging Face directory."""
     texts = [text for row in records() for text in row.values() if isinstance(text, str)]
     train_tokenizer(texts, 320, directory)
-    sizes = {"vocab_size": 320, "num_hidden_layers": 2, "eos_token_id": 2, "pad_token_id": 0}
+    sizes = {"vocab_size": 320, "eos_token_id": 2, "pad_token_id": 0}
     model = hf_models.build("qwen3-tied", scale=2.0, **sizes | overrides)
     model.generation_config.eos_token_id = 2
     if dtype is not None:
@@ -56,11 +56,10 @@ def write(root):
 def config(root, workdir, **changes):
     """A run of 6 steps over what `write` wrote: 9 rows to train on, 2 for validation, 4 to test.
 
-    Every batch takes two accumulation steps on the mesh of 2 x 4 devices. `changes` replace
-    fields; those of sections are given as "section__field".
+    `changes` replace fields; those of sections are given as "section__field".
     """
     whole = TrainConfig(
-        method=LagDPO(epsilon=(0.6,), dual_learning_rate=0.5),
+        method=LagDPO(epsilon=(0.4,), dual_learning_rate=0.5),
         workdir=str(workdir),
         epochs=2,
         batch_size=3,
@@ -73,8 +72,8 @@ def config(root, workdir, **changes):
             row_length=ROW_LENGTH,
         ),
         model=ModelConfig(path=str(root / "model"), compute_dtype="float32", remat=False),
-        optimizer=OptimizerConfig(learning_rate=1e-3),
-        mesh=MeshConfig(data=2, fsdp=4),
+        optimizer=OptimizerConfig(learning_rate=3e-4),
+        mesh=MeshConfig(data=1, fsdp=2),
     )
     for name, value in changes.items():
         section, _, field = name.rpartition("__")

@@ -1,0 +1,229 @@
+"""Packed log-probabilities against separate sequences: transformers, and our own plain model."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from dignified_jax.data import BatchStream
+from dignified_jax.models import hf, logprobs
+from dignified_jax.models.logprobs import response_log_probs, token_log_probs
+from tests.oracles import hf_models, sequences
+
+EXAMPLES = sequences.random_examples(10, 4, prompt=15, response=12)
+
+
+def pack(examples=EXAMPLES, row_length=96, rows_multiple=1):
+    stream = BatchStream(
+        examples,
+        batch_size=len(examples),
+        row_length=row_length,
+        rows_multiple=rows_multiple,
+        shuffle=False,
+    )
+    return stream.batch(0)
+
+
+def take_rows(batch, rows):
+    """The same batch with some of its rows; the example fields stay whole."""
+    names = ("tokens", "positions", "visible_until", "segments", "source", "target", "response")
+    return dataclasses.replace(batch, **{name: getattr(batch, name)[rows] for name in names})
+
+
+def transformers_log_probs(reference, examples):
+    """(example, 5) from one unpadded forward pass per response."""
+    sums = np.zeros((len(examples), 5))
+    for number, example in enumerate(examples):
+        for r, response in enumerate(example.responses):
+            if response is None:
+                continue
+            whole = torch.as_tensor(np.concatenate([example.prompt, response])).long()
+            with torch.no_grad():
+                predicted = reference(whole[None]).logits[0].double().log_softmax(dim=-1)
+            before = len(example.prompt) - 1
+            sums[number, r] = sum(
+                predicted[before + n, token].item() for n, token in enumerate(response.tolist())
+            )
+    return sums
+
+
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory):
+    """The model as transformers and as we hold it."""
+    directory = tmp_path_factory.mktemp("qwen3")
+    reference = hf_models.build("qwen3", scale=5.0)
+    reference.save_pretrained(directory)
+    return reference, *hf.load(directory)
+
+
+@pytest.mark.parametrize(
+    ("family", "row_length"), [("llama2", 96), ("llama3.2", 96), ("qwen3", 96), ("qwen3", 256)]
+)
+def test_packed_rows_equal_transformers_on_separate_sequences(family, row_length, tmp_path):
+    """1e-5 relative, in float32; 256 tokens is one row of nearly everything."""
+    reference = hf_models.build(family, scale=5.0)
+    reference.save_pretrained(tmp_path)
+    model, params = hf.load(tmp_path)
+    got = response_log_probs(model, params, pack(row_length=row_length))
+    expected = transformers_log_probs(reference, EXAMPLES)
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(got) != 0, sequences.response_mask(EXAMPLES))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_gradients_equal_those_of_separate_sequences(backend, qwen3, monkeypatch):
+    """1e-5 relative to the largest entry of each parameter's gradient, in float32.
+
+    Both on the attention that CPUs use and on that of other backends.
+    """
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    _, model, params = qwen3
+    weights = np.random.default_rng(1).normal(size=(len(EXAMPLES), 5)).astype(np.float32)
+    batch = pack()
+
+    def packed(params):
+        return jnp.sum(weights * response_log_probs(model, params, batch))
+
+    def separate(params):
+        return jnp.sum(weights * sequences.log_probs(model, params, EXAMPLES))
+
+    got, want = jax.jit(jax.grad(packed))(params), jax.jit(jax.grad(separate))(params)
+    for (path, g), w in zip(jax.tree.leaves_with_path(got), jax.tree.leaves(want), strict=True):
+        assert np.abs(w).max() > 0.1, path
+        np.testing.assert_allclose(g, w, atol=1e-5 * np.abs(w).max(), err_msg=str(path))
+
+
+def test_the_first_token_is_predicted_from_the_last_prompt_token(qwen3):
+    """A plain shift predicts it from the end of the response before: another number."""
+    reference, model, params = qwen3
+    batch = pack()
+    expected = transformers_log_probs(reference, EXAMPLES)
+    shifted = np.zeros_like(batch.source)
+    for row, laid in enumerate(batch.segments):
+        places = [np.arange(start, start + size) for _, prompt, start, size in laid if prompt]
+        shifted[row, : sum(map(len, places))] = np.concatenate(places) - 1
+    assert (shifted != batch.source).sum() == batch.response_mask[:, 1:].sum()
+    wrong = response_log_probs(model, params, dataclasses.replace(batch, source=shifted))
+    exists = batch.response_mask
+    np.testing.assert_allclose(wrong[:, 0], expected[:, 0], rtol=1e-5)  # golden follows the prompt
+    others = exists & (np.arange(5) > 0)
+    assert (np.abs(np.asarray(wrong) - expected)[others] > 1e-3).all()
+
+    # And the right number depends on the prompt's last token, not on the golden's.
+    number = 3
+    changed = list(EXAMPLES)
+    golden = EXAMPLES[number].responses[0].copy()
+    golden[-1] = (golden[-1] + 1) % 131
+    changed[number] = dataclasses.replace(
+        EXAMPLES[number], responses=(golden, *EXAMPLES[number].responses[1:])
+    )
+    before = response_log_probs(model, params, batch)[number]
+    after = response_log_probs(model, params, pack(changed))[number]
+    np.testing.assert_array_equal(before[1:], after[1:])
+    assert before[0] != after[0]
+
+
+def test_parts_of_the_rows_add_up(qwen3):
+    """Each row on its own scores exactly the responses that `local_responses` says it holds."""
+    _, model, params = qwen3
+    rows = len(pack(row_length=64).tokens)
+    batch = pack(row_length=64, rows_multiple=rows + 1)
+    assert not batch.tokens[-1].any()  # an empty row at the end, which scores nothing
+    whole = response_log_probs(model, params, batch)
+    score = jax.jit(lambda part: response_log_probs(model, params, part))
+    held, sums = [], []
+    for row in range(len(batch.tokens)):
+        part = take_rows(batch, slice(row, row + 1))
+        local, scored = np.asarray(logprobs.local_responses(part)), np.asarray(score(part))
+        assert local.shape == scored.shape == batch.response_mask.shape
+        np.testing.assert_allclose(scored[local], np.asarray(whole)[local], rtol=1e-5)
+        np.testing.assert_array_equal(scored[~local], 0)
+        held.append(local)
+        sums.append(scored)
+    np.testing.assert_array_equal(np.sum(held, axis=0), batch.response_mask)
+    assert [bool(local.any()) for local in held] == [True] * rows + [False]
+    np.testing.assert_allclose(np.sum(sums, axis=0), whole, rtol=1e-5)
+    np.testing.assert_array_equal(logprobs.local_responses(batch), batch.response_mask)
+
+
+def test_empty_rows_and_examples_change_neither_values_nor_gradients(qwen3):
+    """A batch with empty rows and examples, masked, equals the batch without them; 1e-5."""
+    _, model, params = qwen3
+    empty = 2
+    sliced = pack()
+    rows = len(sliced.tokens)
+    padded = BatchStream(
+        EXAMPLES,
+        batch_size=len(EXAMPLES) + empty,
+        row_length=96,
+        rows_multiple=rows + empty,
+        shuffle=False,
+    ).batch(0)
+    assert len(padded.tokens) == rows + empty
+
+    def total(params, batch):
+        scores = response_log_probs(model, params, batch)
+        return jnp.sum(jnp.where(batch.response_mask, jnp.sin(scores), 0)), scores
+
+    grad = jax.jit(jax.grad(total, has_aux=True))
+    got, got_scores = grad(params, padded)
+    want, want_scores = grad(params, sliced)
+    np.testing.assert_allclose(got_scores[: len(EXAMPLES)], want_scores, rtol=1e-5)
+    np.testing.assert_array_equal(got_scores[len(EXAMPLES) :], 0)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, atol=1e-5 * np.abs(w).max())
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 32, 50, 64])
+def test_chunks_of_tokens_equal_log_softmax(chunk, monkeypatch):
+    """Values and both gradients, 1e-5 in float32; 50 tokens, a divisor or not, more or fewer."""
+    monkeypatch.setattr(logprobs, "TOKENS_PER_CHUNK", chunk)
+    rng = np.random.default_rng(2)
+    hidden, kernel, weights = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in [(50, 16), (16, 41), (50,)]
+    )
+    target = rng.integers(0, 41, 50)
+
+    def chunked(hidden, kernel):
+        values = token_log_probs(hidden, kernel, target)
+        return jnp.sum(weights * values), values
+
+    def plain(hidden, kernel):
+        logits = jnp.dot(hidden, kernel, precision="highest")
+        values = jax.nn.log_softmax(logits, axis=-1)[jnp.arange(50), target]
+        return jnp.sum(weights * values), values
+
+    got, values = jax.grad(chunked, argnums=(0, 1), has_aux=True)(hidden, kernel)
+    want, expected = jax.grad(plain, argnums=(0, 1), has_aux=True)(hidden, kernel)
+    assert values.shape == (50,)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, atol=1e-5 * np.abs(w).max())
+
+
+def test_token_log_probs_stay_finite_for_large_logits():
+    hidden = jnp.full((3, 2), 1e3)
+    kernel = jnp.asarray([[1.0, -1.0, 0.0], [1.0, -1.0, 0.0]])
+    values, gradient = jax.value_and_grad(
+        lambda h: token_log_probs(h, kernel, jnp.array([0, 1, 2])).sum()
+    )(hidden)
+    assert values == pytest.approx(0.0 - 4000.0 - 2000.0)
+    assert np.isfinite(gradient).all()
+
+
+def test_bfloat16_products_are_summed_in_float32():
+    """Equal to float32 log-probs of the operands rounded to bfloat16."""
+    rng = np.random.default_rng(5)
+    hidden, kernel = (jnp.asarray(rng.normal(size=s), jnp.bfloat16) for s in [(20, 64), (64, 99)])
+    target = rng.integers(0, 99, 20)
+    got = token_log_probs(
+        hidden.astype(jnp.float32), kernel.astype(jnp.float32), target, dtype=jnp.bfloat16
+    )
+    wide = np.asarray(hidden, np.float64) @ np.asarray(kernel, np.float64)
+    expected = wide[np.arange(20), target] - np.log(np.exp(wide).sum(axis=1))
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, expected, rtol=1e-5)

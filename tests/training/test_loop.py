@@ -1,0 +1,353 @@
+"""Whole runs of a few steps: what they write, how they go on, and how they stop."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dignified_jax import data
+from dignified_jax.models import hf
+from dignified_jax.objectives import SFT
+from dignified_jax.training import checkpoint, loop, setup, sharding
+from dignified_jax.training.config import ConfigError
+from tests.oracles import tiny_run
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_devices():
+    """Runs take every device there is; two make batches of several accumulation steps."""
+    make = sharding.make_mesh
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "make_mesh", lambda config: make(config, jax.devices()[:2]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("source")
+    tiny_run.write(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def finished(root):
+    """A run that nothing disturbed, and its summary."""
+    result = loop.run(tiny_run.config(root, root / "finished"))
+    return root / "finished", result
+
+
+@pytest.fixture
+def interruptible(monkeypatch):
+    """Gives `run`, which lets the checkpoint under way finish whatever stops the run."""
+    managers = []
+    make = checkpoint.open_manager
+
+    def open_manager(*arguments):
+        managers.append(make(*arguments))
+        return managers[-1]
+
+    monkeypatch.setattr(checkpoint, "open_manager", open_manager)
+
+    def run(config, error):
+        with pytest.raises(error) as caught:
+            loop.run(config)
+        managers[-1].close()
+        return caught.value
+
+    return run
+
+
+def records(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(workdir):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records(workdir)]
+
+
+def checkpointed(workdir, step):
+    """Every array of a numbered checkpoint, by name."""
+    import orbax.checkpoint as ocp
+
+    arrays = {}
+    for item in (checkpoint.PARAMS, checkpoint.REST):
+        with ocp.PyTreeCheckpointer() as reader:
+            tree = reader.restore(workdir / "checkpoints" / str(step) / item)
+        leaves = jax.tree.leaves_with_path(tree)
+        arrays |= {item + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return arrays
+
+
+def assert_same_run(left, right):
+    """The same metrics but for times, the same last checkpoint and export, bit for bit."""
+    assert timeless(left) == timeless(right)
+    one, two = checkpointed(left, STEPS), checkpointed(right, STEPS)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, two[name], err_msg=name, strict=True)
+    weights = pathlib.Path("export") / "model.safetensors"
+    assert (left / weights).read_bytes() == (right / weights).read_bytes()
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (left, right)]
+    assert summaries[0] == summaries[1]
+
+
+def test_a_run_takes_several_accumulation_steps(root, tmp_path):
+    """Else the tests below would not see an error in how they are counted."""
+    splits = setup.prepare_data(tiny_run.config(root, tmp_path), tmp_path, rows_per_step=2)
+    used = {int(setup.accumulation_steps(splits.train, step, 2)) for step in range(STEPS)}
+    assert used == {1, 2}
+
+
+def test_metrics_have_each_step_once_under_the_known_names(finished):
+    workdir, _ = finished
+    trained = [record for record in records(workdir) if "seconds" in record]
+    evaluated = [record for record in records(workdir) if "seconds" not in record]
+    assert [record["step"] for record in trained] == list(range(1, STEPS + 1))
+    assert [record["step"] for record in evaluated] == [2, 4, 6]
+    whole = {f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")}
+    whole |= {"logps/chosen", "logps/rejected", "loss"}
+    every = {name for record in trained for name in record}
+    assert every >= whole | {f"{name}/{dimension}" for name in whole for dimension in "ATEC"}
+    assert every >= {"grad_norm", "learning_rate", "epoch", "pairs"}
+    for record in trained:
+        assert record.keys() >= whole | {f"lambda/{dimension}" for dimension in "ATEC"}
+    for record in evaluated:
+        assert record.keys() >= {"eval/loss/A", "eval/rewards/accuracies/A", "eval/loss"}
+    assert not any("loss/C" in record for record in trained if record["pairs/C"] == 0)
+    assert trained[0]["loss/A"] == pytest.approx(np.log(2.0), abs=1e-6)
+    assert any(record["lambda/A"] > 0 for record in trained)
+    assert trained[-1]["epoch"] == 2.0
+
+
+def test_run_directory_holds_config_checkpoints_and_summary(finished):
+    workdir, result = finished
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["method"]["name"] == "lagdpo"
+    assert config["method"]["epsilon"] == [0.4]
+    assert config["optimizer"]["learning_rate"] == 3e-4
+    # checkpoints_to_keep is 2
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "6"]
+    assert json.loads((workdir / "summary.json").read_text()) == result
+    assert result["method"] == "lagdpo"
+    assert result["step"] == STEPS
+    losses = {name: row["loss"] for name, row in result["dimensions"].items()}
+    assert result["worst"] == max(losses, key=losses.get)
+    last = records(workdir)[-2]
+    assert {k: row["lambda"] for k, row in result["dimensions"].items()} == {
+        k: last[f"lambda/{k}"] for k in losses
+    }
+
+
+def test_export_is_the_last_checkpoint_and_generates(finished):
+    workdir, _ = finished
+    exported = AutoModelForCausalLM.from_pretrained(workdir / "export")
+    tokenizer = AutoTokenizer.from_pretrained(workdir / "export")
+    turns = [{"role": "user", "content": "Will it float?"}]
+    inputs = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    made = exported.generate(**inputs, max_new_tokens=4, do_sample=False)
+    assert made.shape[1] > inputs["input_ids"].shape[1]
+    model, _ = hf.load(workdir / "export")
+    params = checkpoint.load_params(workdir / "checkpoints" / str(STEPS))
+    ours = model.apply({"params": params}, inputs["input_ids"].numpy())
+    with torch.no_grad():
+        theirs = exported(**inputs).logits.numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)  # float32, 3 layers
+
+
+def test_summary_equals_dpo_on_the_export_computed_by_transformers(finished, root):
+    """Every held-out pair scored unpacked, one sequence at a time; rtol 1e-4."""
+    workdir, result = finished
+    models = [AutoModelForCausalLM.from_pretrained(p) for p in (workdir / "export", root / "model")]
+    tokenizer = AutoTokenizer.from_pretrained(root / "model")
+    examples, _ = data.encode(data.read_rows(root / "test.jsonl"), tokenizer)
+
+    def log_ratio(prompt, response):
+        ids = torch.as_tensor(np.concatenate([prompt, response]))[None].long()
+        with torch.no_grad():
+            policy, reference = (torch.log_softmax(m(ids).logits.double(), -1) for m in models)
+        at = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+        return float((policy - reference)[0, at, ids[0, len(prompt) :]].sum())
+
+    margins = {dimension: [] for dimension in data.DIMENSIONS}
+    for example in examples:
+        ratios = [
+            None if response is None else log_ratio(example.prompt, response)
+            for response in example.responses
+        ]
+        for dimension, rejected in zip(data.DIMENSIONS, ratios[1:], strict=True):
+            if rejected is not None:
+                margins[dimension].append(0.1 * (ratios[0] - rejected))
+    assert set(result["dimensions"]) == {name for name, values in margins.items() if values}
+    for dimension, row in result["dimensions"].items():
+        values = np.asarray(margins[dimension])
+        assert row["pairs"] == len(values)
+        np.testing.assert_allclose(row["margin"], values.mean(), rtol=1e-4)
+        np.testing.assert_allclose(row["loss"], np.log1p(np.exp(-values)).mean(), rtol=1e-4)
+        assert row["accuracy"] == (values > 0).mean()
+        assert row["longer"] == 1.0  # "Sure, A 3." is shorter than every golden
+
+
+class Interruption(RuntimeError):
+    """Stands for a machine that goes away."""
+
+
+def interrupt_progress(monkeypatch, step):
+    line = loop.summary.progress_line
+
+    def progress_line(flat, steps):
+        if flat["step"] == step:
+            raise Interruption
+        return line(flat, steps)
+
+    monkeypatch.setattr(loop.summary, "progress_line", progress_line)
+
+
+def interrupt_evaluation(monkeypatch, step):
+    evaluate = loop.evaluate
+
+    def stop(eval_step, method, state, *rest):
+        if int(state.step) == step:
+            raise Interruption
+        return evaluate(eval_step, method, state, *rest)
+
+    monkeypatch.setattr(loop, "evaluate", stop)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "step", "restored"),
+    [
+        (interrupt_progress, 1, None),  # before any checkpoint
+        (interrupt_progress, 3, 2),  # between two
+        (interrupt_evaluation, 4, 2),  # where an evaluation and a checkpoint are due
+        (interrupt_evaluation, 6, 4),  # at the very end
+    ],
+)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    interrupt, step, restored, finished, root, tmp_path, interruptible, capsys
+):
+    config = tiny_run.config(root, tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, step)
+        interruptible(config, Interruption)
+    assert max(record["step"] for record in records(tmp_path / "run")) == step
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "lo')  # a line that was being written
+    half = tmp_path / "run" / "checkpoints" / "5.orbax-checkpoint-tmp"  # and a checkpoint
+    (half / "params.orbax-checkpoint-tmp").mkdir(parents=True)
+    capsys.readouterr()
+    loop.run(config)
+    said = [line for line in capsys.readouterr().out.splitlines() if "resuming" in line]
+    assert [line.split(" from ")[0] for line in said] == (
+        [] if restored is None else [f"resuming after step {restored}"]
+    )
+    assert_same_run(tmp_path / "run", finished[0])
+
+
+def test_a_finished_run_takes_no_more_steps(finished, root, tmp_path, monkeypatch):
+    workdir, result = finished
+    before = (workdir / "metrics.jsonl").read_bytes()
+
+    def no_step(*arguments):
+        raise AssertionError("a step was taken")
+
+    monkeypatch.setattr(loop, "make_train_step", lambda *arguments: no_step)
+    assert loop.run(tiny_run.config(root, workdir)) == result
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_configuration_is_refused_and_the_difference_shown(finished, root):
+    workdir, _ = finished
+    before = (workdir / "config.json").read_bytes()
+    changed = tiny_run.config(root, workdir, optimizer__learning_rate=1e-4, epochs=3)
+    with pytest.raises(ConfigError) as error:
+        loop.run(changed)
+    assert "optimizer.learning_rate: 0.0003 there, 0.0001 now" in str(error.value)
+    assert "epochs: 2 there, 3 now" in str(error.value)
+    assert str(error.value).count("there,") == 2
+    assert (workdir / "config.json").read_bytes() == before
+    assert loop.rundir.prepare(tiny_run.config(root, workdir, checkpoints_to_keep=5)) == workdir
+
+
+def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(
+    finished, root, tmp_path, interruptible
+):
+    config = tiny_run.config(root, tmp_path / "run")
+    make = loop.make_train_step
+
+    def poisoned(*arguments):
+        step = make(*arguments)
+
+        def take(state, *rest):
+            if int(state.step) == 3:
+                state = state.replace(params=jax.tree.map(lambda leaf: leaf * np.nan, state.params))
+            return step(state, *rest)
+
+        return take
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_train_step", poisoned)
+        error = interruptible(config, loop.NonFiniteError)
+    splits = setup.prepare_data(config, tmp_path, rows_per_step=2)
+    assert str(error).startswith("step 4: the loss or its gradient is not finite (")
+    assert "grad_norm=nan" in str(error)
+    assert f"examples of the batch: {splits.train.indices(3).tolist()}" in str(error)
+    assert "last whole checkpoint: 2 in" in str(error)
+    assert max(record["step"] for record in records(tmp_path / "run")) == 3
+    loop.run(config)
+    assert_same_run(tmp_path / "run", finished[0])
+
+
+def spoil(path, rows):
+    """A copy of a file with the given (1-based) rows spoiled."""
+    lines = path.read_text().splitlines()
+    for number in rows:
+        lines[number - 1] = json.dumps(json.loads(lines[number - 1]) | {"golden": " "})
+    return "\n".join(lines) + "\n"
+
+
+def test_bad_rows_stop_a_run_before_it_begins_and_all_are_shown(root, tmp_path):
+    (tmp_path / "bad.jsonl").write_text(spoil(root / "train.jsonl", (2, 7)))
+    config = tiny_run.config(root, tmp_path / "run", data__train=str(tmp_path / "bad.jsonl"))
+    with pytest.raises(data.BadRowsError) as error:
+        loop.run(config)
+    assert "2 problems in 2 rows" in str(error.value)
+    assert "bad.jsonl:2: golden" in str(error.value)
+    assert "bad.jsonl:7: golden" in str(error.value)
+    # Nothing was begun, so that another configuration may use the directory.
+    assert loop.rundir.prepare(tiny_run.config(root, tmp_path / "run")) == tmp_path / "run"
+
+
+def test_sft_from_random_weights_with_skipped_rows(root, tmp_path):
+    """The other side of every switch: no reference, no validation, bad rows set aside."""
+    (tmp_path / "bad.jsonl").write_text(spoil(root / "train.jsonl", (2, 7)))
+    config = tiny_run.config(
+        root,
+        tmp_path / "run",
+        method=SFT(),
+        max_steps=2,
+        data__train=str(tmp_path / "bad.jsonl"),
+        data__on_bad_row="skip",
+        data__validation_fraction=0.0,
+        model__init="random",
+        model__export_dtype="bfloat16",
+    )
+    with pytest.warns(UserWarning, match="2 of 11 rows are bad and were skipped"):
+        result = loop.run(config)
+    rejected = (tmp_path / "run" / "rejected_train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in rejected] == [2, 7]
+    logged = records(tmp_path / "run")
+    assert [record["step"] for record in logged] == [1, 2]
+    # Random weights of std 0.02 know nothing: ln(vocabulary) nats a token.
+    assert logged[0]["loss"] == pytest.approx(np.log(320), rel=0.05)
+    assert not any(name.startswith(("rewards", "lambda")) for name in logged[0])
+    assert result["dimensions"]["A"]["lambda"] is None
+    assert result["dimensions"]["A"]["accuracy"] is None
+    assert hf.stored_dtype(tmp_path / "run" / "export") == "bfloat16"

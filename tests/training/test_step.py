@@ -1,0 +1,413 @@
+"""The train step against a plain loss over separate sequences, and against itself.
+
+Policy and reference are different random models, so that log-ratios, margins and gradients are
+far from 0. Tolerances are relative to the largest entry of the array (of each parameter).
+"""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from dignified_jax.data import DIMENSIONS, BatchStream
+from dignified_jax.data.tokenize import TokenizedExample
+from dignified_jax.models import hf, partition
+from dignified_jax.objectives import SFT, LagDPO, MultiNegativeDPO
+from dignified_jax.training import metrics, setup, sharding
+from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.state import init_state
+from dignified_jax.training.step import make_eval_step, make_train_step
+from tests.oracles import hf_models, sequences
+
+BATCH = 16
+STEPS = 3
+RATE = 0.05
+CLIP = 2.0
+METHOD = LagDPO(beta=0.2, epsilon=(0.6, 0.7, 0.5, 0.4), lambda_init=(0.3, 0.05, 0.1, 2.0))
+E = DIMENSIONS.index("E")
+
+
+def gradient_recorder(rate=RATE, clip=CLIP):
+    """SGD on the clipped gradient; the first state keeps the gradient itself.
+
+    SGD, because Adam's first steps are the gradient's sign: they magnify rounding.
+    """
+    return optax.chain(optax.trace(0.0), optax.clip_by_global_norm(clip), optax.sgd(rate))
+
+
+def make_examples():
+    """Three batches: the second has no reject of E, the third is short."""
+    examples = sequences.random_examples(2 * BATCH + 5, 0, prompt=12, response=9)
+    for number in range(BATCH, 2 * BATCH):
+        responses = list(examples[number].responses)
+        responses[1 + E] = None
+        examples[number] = dataclasses.replace(examples[number], responses=tuple(responses))
+    return examples
+
+
+EXAMPLES = make_examples()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Module, policy and reference, the parameters as NumPy arrays."""
+    trees = []
+    for seed in (0, 1):
+        directory = tmp_path_factory.mktemp("model")
+        hf_models.build("qwen3", seed=seed).save_pretrained(directory)
+        model, params = hf.load(directory)
+        trees.append(jax.tree.map(np.array, params))
+    return model.clone(remat=False), *trees
+
+
+class Run:
+    """Some training steps, everything they returned kept on the host.
+
+    Attributes:
+      states: the state before the first step and after each.
+      reports: the metrics of each step.
+    """
+
+    def __init__(
+        self,
+        models,
+        method=METHOD,
+        *,
+        mesh=(1, 1),
+        reverse=False,
+        rows_per_device=1,
+        row_length=64,
+        optimizer=None,
+        examples=EXAMPLES,
+        steps=STEPS,
+    ):
+        self.model, policy, reference = models
+        self.method = method
+        devices = jax.devices()[: mesh[0] * mesh[1]]
+        devices = devices[::-1] if reverse else devices
+        self.mesh = sharding.make_mesh(sharding.MeshConfig(*mesh), devices)
+        assert list(self.mesh.devices.flat) == devices
+        self.rows_per_step = rows_per_device * len(devices)
+        self.stream = BatchStream(
+            examples,
+            batch_size=BATCH,
+            row_length=row_length,
+            rows_multiple=self.rows_per_step,
+            shuffle=False,
+        )
+        self.optimizer = optimizer or gradient_recorder()
+        self.train_step = make_train_step(self.model, method, self.optimizer, self.mesh)
+        self.reference = self.put(reference) if method.needs_reference else None
+        state = self.initial(policy)
+        self.states, self.reports = [to_host(state)], []
+        for step in range(steps):
+            state, report = self.train_step(state, self.reference, *self.batch(step))
+            self.states.append(to_host(state))
+            self.reports.append(to_host(report))
+
+    def put(self, params):
+        """A copy on the mesh."""
+        copy = jax.tree.map(jnp.array, params)
+        return jax.device_put(copy, partition.param_shardings(copy, self.mesh))
+
+    def initial(self, policy):
+        return init_state(self.put(policy), self.method, 4, self.optimizer, self.mesh)
+
+    def batch(self, step):
+        """The batch on the mesh, and its number of accumulation steps."""
+        put = sharding.put_batch(self.stream.batch(step), self.mesh, self.rows_per_step)
+        return put, setup.accumulation_steps(self.stream, step, self.rows_per_step)
+
+    def gradient(self, step):
+        return self.states[step + 1].opt_state[0].trace
+
+
+def to_host(tree):
+    return jax.tree.map(np.array, tree)
+
+
+def assert_close(got, want, tolerance):
+    """Differences of every leaf, relative to the leaf's largest entry."""
+    errors = jax.tree.map(lambda g, w: np.abs(np.float64(g) - w).max() / np.abs(w).max(), got, want)
+    name, error = max(jax.tree.leaves_with_path(errors), key=lambda leaf: leaf[1])
+    assert error <= tolerance, f"{jax.tree_util.keystr(name)}: {error}"
+
+
+def assert_equal(got, want):
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_array_equal(g, w)
+
+
+@pytest.fixture(scope="module")
+def base(models):
+    """Three steps of Lag-DPO on one device, a row at a time."""
+    return Run(models)
+
+
+@pytest.fixture(scope="module")
+def plain(models):
+    """(gradient, (K,) losses) of the loss written out over separate sequences."""
+    model, _, reference = models
+    length = max(len(e.prompt) + max(e.response_lengths) for e in EXAMPLES)
+
+    def total(policy, multipliers, tokens, mask):
+        scores = [
+            sequences.sum_log_probs(model.apply({"params": params}, tokens), tokens, mask)
+            for params in (policy, reference)
+        ]
+        margins = METHOD.beta * ((scores[0] - scores[1])[:, :1] - (scores[0] - scores[1])[:, 1:])
+        pairs = mask.any(axis=1).reshape(-1, 5)[:, 1:]
+        sums = jnp.where(pairs, -jax.nn.log_sigmoid(margins), 0.0).sum(axis=0)
+        losses = sums / jnp.maximum(pairs.sum(axis=0), 1)
+        return jnp.sum((1 + multipliers) * losses) / 4, losses
+
+    compiled = jax.jit(jax.grad(total, has_aux=True))
+
+    def gradient_and_losses(policy, multipliers, examples):
+        arrays = sequences.separate(examples, length)
+        arrays = [np.pad(x, ((0, 5 * BATCH - len(x)), (0, 0))) for x in arrays]
+        return to_host(compiled(policy, multipliers, *arrays))
+
+    return gradient_and_losses
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_step_equals_the_plain_computation(step, plain, base):
+    """Losses 1e-6, gradient 1e-5, its norm and the parameters 1e-6, lambda 1e-7 absolute."""
+    examples = EXAMPLES[step * BATCH : (step + 1) * BATCH]
+    before, after, report = base.states[step], base.states[step + 1], base.reports[step]
+    multipliers = before.method_state.multipliers
+    gradient, losses = plain(before.params, multipliers, examples)
+
+    np.testing.assert_allclose(report["per_dimension/loss"], losses, rtol=1e-6)
+    np.testing.assert_allclose(report["loss"], ((1 + multipliers) * losses).mean(), rtol=1e-6)
+    assert_close(base.gradient(step), gradient, 1e-5)
+
+    norm = np.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(report["grad_norm"], norm, rtol=1e-6)
+    rate = RATE * min(1.0, CLIP / norm)
+    expected = jax.tree.map(lambda p, g: p - rate * g, before.params, gradient)
+    assert_close(after.params, expected, 1e-6)
+    moved = jax.tree.map(lambda new, old: new - old, after.params, before.params)
+    assert all(np.abs(leaf).max() > 1e-5 for leaf in jax.tree.leaves(moved))
+
+    present = losses > 0
+    ascended = np.clip(multipliers + 0.1 * (losses - np.array(METHOD.epsilon)), 0, 10)
+    np.testing.assert_allclose(
+        after.method_state.multipliers, np.where(present, ascended, multipliers), atol=1e-7
+    )
+    assert after.step == before.step + 1 == step + 1
+    assert bool(report["finite"])
+
+
+def test_the_cases_above_are_not_trivial(base):
+    """Clipping acts in some steps, lambda moves both ways, margins have both signs."""
+    assert min(report["grad_norm"] for report in base.reports) > 0.1
+    assert max(report["grad_norm"] for report in base.reports) > CLIP
+    multipliers = np.stack([state.method_state.multipliers for state in base.states])
+    assert (np.diff(multipliers, axis=0) > 0).any() and (np.diff(multipliers, axis=0) < 0).any()
+    accuracies = np.stack([report["per_dimension/rewards/accuracies"] for report in base.reports])
+    assert ((accuracies > 0) & (accuracies < 1)).any()
+    assert base.stream.used_rows(0) >= 4
+
+
+VARIANTS = {
+    "two rows at a time": {"rows_per_device": 2},
+    "four rows at a time": {"rows_per_device": 4},
+    "longer rows": {"row_length": 96},
+    "data 2": {"mesh": (2, 1)},
+    "fsdp 2": {"mesh": (1, 2)},
+    "data 2, fsdp 2, reversed": {"mesh": (2, 2), "reverse": True},
+    "fsdp 8": {"mesh": (1, 8)},
+    "data 8": {"mesh": (8, 1)},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_layout_of_the_computation_does_not_matter(variant, models, base):
+    """Accumulation, meshes, device order and packing: losses, metrics and norms 1e-6, gradient
+    5e-6 and parameters 1e-6, at each of three steps from ever newer parameters.
+    """
+    run = Run(models, **VARIANTS[variant])
+    for step in range(STEPS):
+        got, want = run.reports[step], base.reports[step]
+        assert got.keys() == want.keys()
+        for name in want:
+            # Rewards are small differences of log-probs of some -20 nats, and may average to 0.
+            atol = 2e-6 if "rewards" in name else 1e-7
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-6, atol=atol, err_msg=name)
+        assert_close(run.gradient(step), base.gradient(step), 5e-6)
+        assert_close(run.states[step + 1].params, base.states[step + 1].params, 1e-6)
+
+
+def test_variants_differ_in_accumulation():
+    """The rows of a batch are enough for the variants to mean something."""
+    rows = {n: BatchStream(EXAMPLES, batch_size=BATCH, row_length=n) for n in (64, 96)}
+    assert rows[64].used_rows(0) > rows[96].used_rows(0)
+    steps = {n: setup.accumulation_steps(rows[64], 0, n) for n in (1, 2, 4)}
+    assert len(set(steps.values())) == 3
+
+
+def test_evaluation_scores_every_response_as_on_its_own(models):
+    """Summed log-probs of policy and reference against separate sequences, 1e-5 relative."""
+    run = Run(models, mesh=(1, 2), rows_per_device=1, steps=0)
+    model, policy, reference = models
+    eval_step = make_eval_step(model, METHOD, run.mesh)
+    got = eval_step(run.put(policy), run.reference, *run.batch(0))
+    examples = EXAMPLES[:BATCH]
+    for scored, params in zip(got, (policy, reference), strict=True):
+        expected = sequences.log_probs(model, params, examples)
+        np.testing.assert_allclose(scored, expected, rtol=1e-5)
+        np.testing.assert_array_equal(scored != 0, sequences.response_mask(examples))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mesh"), [("float32", (1, 1)), ("bfloat16", (1, 1)), ("bfloat16", (1, 2))]
+)
+def test_the_first_loss_of_every_dimension_is_log_2(dtype, mesh, models):
+    """The reference is the policy's copy: losses 1e-6, margins exactly 0."""
+    model, policy, _ = models
+    model = model.clone(dtype=jnp.dtype(dtype))
+    run = Run((model, policy, setup.freeze(policy, model.dtype)), mesh=mesh, steps=1)
+    np.testing.assert_allclose(run.reports[0]["per_dimension/loss"], np.log(2), rtol=1e-6)
+    np.testing.assert_array_equal(run.reports[0]["per_dimension/rewards/margins"], np.zeros(4))
+    np.testing.assert_array_equal(run.reports[0]["per_dimension/rewards/accuracies"], 0.5)
+    assert run.reports[0]["grad_norm"] > 0.1
+
+
+def test_absent_dimensions_keep_lambda_and_have_no_metric(base):
+    before, after = (base.states[i].method_state.multipliers for i in (1, 2))
+    np.testing.assert_array_equal(np.flatnonzero(before == after), [E])
+    names = metrics.flatten(base.reports[1], DIMENSIONS)
+    assert [name for name in names if name.endswith("/E")] == ["lambda/E", "pairs/E"]
+    assert names["pairs/E"] == 0 and names["pairs/A"] > 0
+    full = metrics.flatten(base.reports[0], DIMENSIONS)
+    assert {name.replace("/A", "/E") for name in full} >= {
+        *("loss/E", "lambda/E", "rewards/chosen/E", "rewards/rejected/E", "rewards/margins/E"),
+        *("rewards/accuracies/E", "logps/chosen/E", "logps/rejected/E", "pairs/E"),
+    }
+    assert {n.replace("/A", "/E") for n in full if n.endswith("/A")} <= full.keys()
+
+
+def test_lambda_is_the_recursion_over_the_logged_losses(base):
+    """A plain Python ascent over the logs; 1e-6 absolute."""
+    multipliers = dict(zip(DIMENSIONS, METHOD.lambda_init, strict=True))
+    for report in base.reports:
+        logged = metrics.flatten(report, DIMENSIONS)
+        for dimension, epsilon in zip(DIMENSIONS, METHOD.epsilon, strict=True):
+            if f"loss/{dimension}" in logged:
+                raised = multipliers[dimension] + 0.1 * (logged[f"loss/{dimension}"] - epsilon)
+                multipliers[dimension] = min(max(raised, 0.0), 10.0)
+            assert logged[f"lambda/{dimension}"] == pytest.approx(multipliers[dimension], abs=1e-6)
+    np.testing.assert_allclose(
+        base.states[-1].method_state.multipliers, list(multipliers.values()), atol=1e-6
+    )
+
+
+def test_unreached_tolerances_make_it_multi_negative_dpo_to_the_bit(models):
+    """Losses, gradient norm and parameters, over AdamW steps with a large rate."""
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2), STEPS)
+    constrained = Run(models, LagDPO(epsilon=(1e9,)), optimizer=optimizer)
+    averaged = Run(models, MultiNegativeDPO(), optimizer=optimizer)
+    for left, right in zip(constrained.reports, averaged.reports, strict=True):
+        assert left.pop("per_dimension/lambda").tolist() == [0, 0, 0, 0]
+        assert left.keys() == right.keys()
+        assert_equal(left, right)
+    for left, right in zip(constrained.states, averaged.states, strict=True):
+        assert_equal((left.params, left.opt_state), (right.params, right.opt_state))
+    assert constrained.reports[2]["loss"] != constrained.reports[0]["loss"]
+
+
+def with_nan(state):
+    leaf = state.params["layers"]["mlp"]["up_proj"]["kernel"]
+    return jax.tree.map(lambda x: x.at[1, 2, 3].set(jnp.nan) if x is leaf else x, state)
+
+
+def with_multipliers(value):
+    def change(state):
+        duals = state.method_state.replace(multipliers=jnp.full(4, value, jnp.float32))
+        return state.replace(method_state=duals)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "finite_loss"),
+    [
+        (with_nan, False),
+        (with_multipliers(jnp.inf), False),
+        (with_multipliers(2e38), True),  # the loss fits into float32, the gradient's norm doesn't
+    ],
+    ids=["nan parameter", "infinite lambda", "infinite gradient"],
+)
+def test_a_step_that_is_not_finite_changes_nothing(spoil, finite_loss, models, base):
+    state = spoil(base.initial(models[1]))
+    before = to_host(state)
+    after, report = base.train_step(state, base.reference, *base.batch(0))
+    assert not bool(report["finite"])
+    assert bool(np.isfinite(report["loss"])) == finite_loss
+    assert_equal(after, before)
+
+
+def test_a_reference_that_is_not_finite_changes_nothing(models, base):
+    reference = jax.tree.map(lambda leaf: leaf * jnp.nan, base.reference)
+    state = base.initial(models[1])
+    before = to_host(state)
+    after, report = base.train_step(state, reference, *base.batch(0))
+    assert not bool(report["finite"])
+    assert_equal(after, before)
+
+
+def test_sft_is_the_mean_cross_entropy_of_transformers(tmp_path):
+    """Loss 1e-6 and gradient norm 1e-5 relative to transformers on golden responses alone."""
+    reference = hf_models.build("llama3.1", scale=4.0)
+    reference.save_pretrained(tmp_path)
+    model, params = hf.load(tmp_path)
+    examples = [
+        TokenizedExample(e.prompt, (e.responses[0], None, None, None, None), e.index)
+        for e in EXAMPLES[:BATCH]
+    ]
+    run = Run(
+        (model, params, None),
+        SFT(),
+        examples=examples,
+        mesh=(2, 1),
+        row_length=48,
+        steps=1,
+    )
+    assert run.stream.used_rows(0) > 2  # accumulated, and the devices hold different counts
+
+    tokens, mask = sequences.separate(examples)
+    labels = np.where(mask, tokens, -100)
+    loss = reference(torch.as_tensor(tokens), labels=torch.as_tensor(labels).long()).loss
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in reference.parameters()])
+    assert run.reports[0]["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert run.reports[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)
+
+
+def test_gradients_are_scattered_and_moments_are_sharded(models):
+    """On 4 devices of `fsdp`: no weight's gradient is all-reduced; moments are in 4 parts."""
+    optimizer = make_optimizer(OptimizerConfig(), 10)
+    run = Run(models, mesh=(1, 4), optimizer=optimizer, steps=0)
+    state = run.initial(models[1])
+    program = run.train_step.lower(state, run.reference, *run.batch(0)).compile().as_text()
+    assert len(re.findall(r"= \S+ reduce-scatter\(", program)) >= 7  # seven matrices a layer
+    smallest = min(leaf[0].size for leaf in jax.tree.leaves(state.params["layers"]["mlp"]))
+    for shapes in re.findall(r"= (.+?) all-reduce\(", program):
+        for dimensions in re.findall(r"f32\[([\d,]*)\]", shapes):
+            assert np.prod([int(d) for d in dimensions.split(",") if d]) < smallest, shapes
+
+    moments = [state.opt_state[1][0].mu, state.opt_state[1][0].nu]
+    for (path, moment), param in zip(
+        jax.tree.leaves_with_path(moments), 2 * jax.tree.leaves(state.params), strict=True
+    ):
+        split = 1 if path[-1].key == "scale" else 4
+        assert moment.shape == param.shape
+        assert moment.sharding.is_equivalent_to(param.sharding, moment.ndim)
+        assert [s.data.nbytes for s in moment.addressable_shards] == [moment.nbytes // split] * 4
