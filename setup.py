@@ -23,7 +23,7 @@ setup(
     install_requires=[
         "jax>=0.10.2,<0.13",
         "flax>=0.12,<0.13",
-        "optax",
+        "optax>=0.2.6",
         "orbax-checkpoint>=0.12",
         "transformers>=5,<6",
         "datasets>=4.7",

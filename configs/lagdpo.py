@@ -18,5 +18,5 @@ from dignified_jax.training import presets
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     config = training_config.config_dict("lagdpo")
     presets.apply(config, preset, "lagdpo")
-    config.optimizer.learning_rate = 1e-3 if preset == "tiny" else 5e-7
+    config.optimizer.learning_rate = 2e-4 if preset == "tiny" else 5e-7
     return config

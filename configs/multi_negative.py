@@ -12,5 +12,5 @@ from dignified_jax.training import presets
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     config = training_config.config_dict("multi_negative")
     presets.apply(config, preset, "multi_negative")
-    config.optimizer.learning_rate = 1e-3 if preset == "tiny" else 5e-7
+    config.optimizer.learning_rate = 2e-4 if preset == "tiny" else 5e-7
     return config

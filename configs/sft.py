@@ -23,7 +23,7 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
         config.method.responses = "all"
         config.model.init = "random"
         config.model.export_dtype = "bfloat16"
-        config.optimizer.learning_rate = 2e-3
+        config.optimizer.learning_rate = 3e-3
         config.optimizer.weight_decay = 0.1
         config.epochs = 12
     return config

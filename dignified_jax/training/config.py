@@ -206,7 +206,7 @@ def _parse(cls: type, values: Mapping[str, Any], prefix: str, **given: Any) -> A
     if unknown:
         raise ConfigError(
             f"unknown config key {', '.join(prefix + key for key in unknown)}; "
-            f"known: {', '.join(prefix + name for name in sorted(names))}"
+            f"known: {', '.join(prefix + name for name in sorted(names | set(given)))}"
         )
     parsed = {key: _convert(hints[key], value, prefix + key) for key, value in values.items()}
     try:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from dignified_jax.data import BatchStream
+from dignified_jax.data import PackedBatch
 from dignified_jax.objectives import Method
 from dignified_jax.training import metrics
-from dignified_jax.training.setup import accumulation_steps
-from dignified_jax.training.sharding import put_batch
 from dignified_jax.training.state import TrainState
 from dignified_jax.training.step import EvalStep
 
@@ -23,24 +21,21 @@ def evaluate(
     method: Method,
     state: TrainState,
     reference: Any,
-    stream: BatchStream,
-    mesh: Mesh,
-    rows_per_step: int,
+    batches: Iterable[tuple[PackedBatch, PackedBatch, np.int32]],
 ) -> dict[str, jax.Array]:
-    """Loss and preference metrics over all examples of `stream`, in the form of a step's report.
+    """Loss and preference metrics over all examples, in the form of a train step's report.
 
-    The loss is the method's, over the whole split as one batch and at the state's multipliers.
+    The loss is the method's, over everything as one batch and at the state's multipliers.
+
+    Args:
+      eval_step: from `step.make_eval_step`.
+      method, state, reference: the run's.
+      batches: (batch on the host, the same on the devices, its non-empty accumulation steps).
     """
     parts = []
-    for step in range(stream.total_steps):
-        batch = stream.batch(step)
-        scored = eval_step(
-            state.params,
-            reference,
-            put_batch(batch, mesh, rows_per_step),
-            accumulation_steps(stream, step, rows_per_step),
-        )
-        parts.append((*map(np.asarray, scored), batch.response_mask, batch.response_length))
+    for host, device, used in batches:
+        scored = eval_step(state.params, reference, device, used)
+        parts.append((*map(np.asarray, scored), host.response_mask, host.response_length))
     policy, base, mask, length = (jnp.concatenate(column) for column in zip(*parts, strict=True))
     normalizer = method.normalizer(mask, length)
     loss, losses = method.loss(policy - base, mask, normalizer, state.method_state)

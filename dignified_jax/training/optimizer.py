@@ -19,7 +19,7 @@ class OptimizerConfig:
       warmup_fraction: share of all steps over which the rate rises linearly from 0.
       b1, b2, eps: Adam's moments and denominator.
       weight_decay: decoupled decay, of matrices only; norm scales have none.
-      clip_norm: global gradient norm to clip at; None turns clipping off.
+      clip_norm: global gradient norm to clip at; None, or inf on a command line, turns it off.
     """
 
     learning_rate: float = 5e-7

@@ -19,14 +19,19 @@ from dignified_jax.models import hf, partition
 from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
 from dignified_jax.training.config import ConfigError, TrainConfig
-from dignified_jax.training.sharding import make_mesh
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Batches of the three splits; validation is None without a validation split."""
+    """Batches of the three splits; validation is None without a validation split.
+
+    Attributes:
+      train_prompts: prompt of each training example, in the stream's numbering.
+      notes: a line on each split, for a person.
+    """
 
     tokenizer: Any
+    train_prompts: tuple[str, ...]
     train: data.BatchStream
     validation: data.BatchStream | None
     test: data.BatchStream
@@ -58,7 +63,8 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
       ConfigError: a limit exceeds what the model was made for.
     """
     directory = hf.resolve(resolve(config.model.path))
-    limit = read_config(directory).max_position_embeddings
+    model_config = read_config(directory)
+    limit = model_config.max_position_embeddings
     longest = config.data.max_length or config.data.row_length
     if config.data.max_length is not None and longest > limit:
         raise ConfigError(
@@ -81,7 +87,8 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         rows("train"), config.data.validation_fraction, config.seed
     )
     test_rows = rows("test")
-    notes = []
+    notes: list[str] = []
+    prompts: dict[str, tuple[str, ...]] = {}
 
     def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
         trains = name == "train"
@@ -96,6 +103,7 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
             responses=data.RESPONSES[:1] if golden_only else data.RESPONSES,
             chat_template_kwargs=json.loads(config.data.chat_template_kwargs),
         )
+        _check_vocabulary(examples, model_config.vocab_size)
         made = data.BatchStream(
             examples,
             batch_size=config.batch_size,
@@ -107,6 +115,7 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+        prompts[name] = tuple(split[example.index].prompt for example in examples)
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} truncated, "
             f"{report.dropped} dropped), {made.steps_per_epoch} batches an epoch, "
@@ -114,18 +123,26 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         )
         return made
 
-    return Data(
-        tokenizer=tokenizer,
-        train=stream("train", train_rows),
-        validation=stream("validation", validation_rows) if validation_rows else None,
-        test=stream("test", test_rows),
-        notes=tuple(notes),
-    )
+    train = stream("train", train_rows)
+    validation = stream("validation", validation_rows) if validation_rows else None
+    test = stream("test", test_rows)
+    return Data(tokenizer, prompts["train"], train, validation, test, tuple(notes))
 
 
-def prepare_model(config: TrainConfig) -> Model:
+def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:
+    """An id beyond the embedding would be clamped to its last row without a word."""
+    for example in examples:
+        pieces = [example.prompt, *(r for r in example.responses if r is not None)]
+        largest = max(int(ids.max()) for ids in pieces)
+        if largest >= size:
+            raise ConfigError(
+                f"model.path: the tokenizer gives token id {largest}, but the model's vocabulary "
+                f"has {size} entries; tokenizer and weights are of different models"
+            )
+
+
+def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
     """Loads or draws the policy on the mesh, and copies the reference from it."""
-    mesh = make_mesh(config.mesh)
     directory = hf.resolve(resolve(config.model.path))
     dtype = config.model.param_dtype
     if config.model.init == "random":

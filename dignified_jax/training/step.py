@@ -52,7 +52,7 @@ def make_train_step(
         loss, losses = whole_batch_loss(
             method, policy_log_probs, reference_log_probs, batch, state.method_state
         )
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         present = dpo.pair_counts(batch.response_mask) > 0
         stepped = TrainState(

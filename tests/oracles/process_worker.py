@@ -1,4 +1,4 @@
-"""One process of a run of several: `python process_worker.py ROOT WORKDIR PORT COUNT INDEX DEVICES`."""
+"""One process of several: `python process_worker.py ROOT WORKDIR PORT COUNT INDEX DEVICES`."""
 
 import os
 import pathlib

@@ -1,0 +1,248 @@
+"""The command lines `train` and `convert` fail with a status and one clear line, no traceback."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from dignified_jax import convert, train
+from dignified_jax.training import loop
+from tests.oracles import tiny_run
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIG = f"--config={ROOT / 'configs' / 'lagdpo.py'}"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("source")
+    tiny_run.write(directory)
+    return directory
+
+
+@pytest.fixture
+def model(source, tmp_path):
+    """A copy of the model directory, to spoil."""
+    return pathlib.Path(shutil.copytree(source / "model", tmp_path / "model"))
+
+
+@pytest.fixture
+def run_train(source, tmp_path, monkeypatch, capsys):
+    """Runs `train` as `python -m` does, on the tiny run's files: (exit status, what it says)."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments, overrides=True):
+        files = [
+            CONFIG,
+            f"--config.workdir={tmp_path / 'run'}",
+            f"--config.model.path={source / 'model'}",
+            f"--config.data.train={source / 'train.jsonl'}",
+            f"--config.data.test={source / 'test.jsonl'}",
+            "--config.data.row_length=80",
+        ]
+        argv = ["train", *(files if overrides else []), *arguments]
+        monkeypatch.setattr(sys, "argv", argv)
+        try:
+            train.main(train.parse_flags(argv))
+        except SystemExit as stop:
+            if isinstance(stop.code, str):  # the interpreter prints it and exits with 1
+                return 1, stop.code
+            return stop.code, capsys.readouterr().err.strip()
+        return 0, capsys.readouterr().err.strip()
+
+    flags.FLAGS.unparse_flags()
+    yield run
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS["config"].unparse()
+    # Overrides become flags, which may be defined only once.
+    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config is required, such as --config=configs/lagdpo.py; see --help"),
+        (["--config=nowhere.py"], "[Errno 2] No such file or directory: 'nowhere.py'"),
+        (["--config=nowhere.py", "--config.epochs=1"], "No such file or directory: 'nowhere.py'"),
+        ([f"{CONFIG}:huge"], "unknown preset 'huge'; expected one of tiny, qwen3-4b, llama3-8b"),
+        ([CONFIG, "--epochs=1"], "Unknown command line flag 'epochs'"),
+        ([CONFIG, "--config.epoch=1"], "unknown config key epoch; known: batch_size"),
+        ([CONFIG, "--config.method.eps=1"], "unknown config key method.eps; known: method.beta"),
+        ([CONFIG, "--config.epochs.x=1"], "Attempting to lookup: epochs.x"),
+        ([CONFIG, "--config.epochs=many"], "flag --config.epochs=many: invalid literal for int"),
+        ([CONFIG, "--config.epochs=0"], "epochs must be at least 1, found 0"),
+        ([CONFIG, "epochs=1"], "unexpected arguments: epochs=1"),
+    ],
+)
+def test_train_refuses_wrong_arguments(arguments, message, run_train, monkeypatch):
+    monkeypatch.setattr(loop, "run", lambda config: pytest.fail(f"ran with {config}"))
+    status, said = run_train(*arguments, overrides=False)
+    assert status == 1
+    assert said.startswith("error: ")
+    assert message in said
+    assert "\n" not in said
+
+
+def test_train_passes_the_overridden_configuration_on(run_train, monkeypatch):
+    seen = []
+    monkeypatch.setattr(loop, "run", seen.append)
+    assert run_train("--config.method.epsilon=(0.1, 0.2, 0.3, 0.4)") == (0, "")
+    (config,) = seen
+    assert config.method.epsilon == (0.1, 0.2, 0.3, 0.4)
+    assert config.data.row_length == 80
+
+
+def test_train_reports_a_loss_that_is_not_finite(run_train, monkeypatch):
+    def run(config):
+        raise loop.NonFiniteError("step 3: the loss or its gradient is not finite")
+
+    monkeypatch.setattr(loop, "run", run)
+    expected = "error: step 3: the loss or its gradient is not finite"
+    assert run_train() == (1, expected)
+
+
+def test_train_refuses_a_missing_file(run_train):
+    status, said = run_train("--config.data.train=nowhere.jsonl")
+    assert status == 1
+    assert said.startswith("error: nowhere.jsonl: no such file; expected a .jsonl")
+    assert "\n" not in said
+
+
+def test_train_refuses_a_missing_model(run_train, tmp_path):
+    status, said = run_train(f"--config.model.path={tmp_path / 'nowhere'}")
+    assert (status, said) == (
+        1,
+        f"error: {tmp_path / 'nowhere'}: no such directory, and not a hub id (owner/name)",
+    )
+
+
+def test_train_refuses_an_unknown_embedded_name(run_train):
+    status, said = run_train("--config.data.train=embedded:personaknob_mini/dev.jsonl")
+    assert status == 1
+    assert "embedded:personaknob_mini/train.jsonl" in said
+    assert "\n" not in said
+
+
+def test_train_refuses_examples_longer_than_the_row(run_train):
+    status, said = run_train("--config.data.row_length=54", "--config.data.on_too_long=error")
+    first, second = said.splitlines()
+    assert status == 1
+    assert first.startswith("error: 1 examples are too long; raise the limit or use on_too_long=")
+    assert second.endswith("55 tokens, row_length 54")
+
+
+def test_train_refuses_a_tokenizer_without_chat_template(run_train, model):
+    (model / "chat_template.jinja").unlink()
+    status, said = run_train(f"--config.model.path={model}")
+    assert status == 1
+    assert said.startswith(f"error: tokenizer {model}: expected a chat template, found none; set ")
+    assert "\n" not in said
+
+
+def test_train_refuses_a_model_without_tokenizer(run_train, model):
+    for file in [*model.glob("tokenizer*"), *model.glob("*.jinja")]:
+        file.unlink()
+    status, said = run_train(f"--config.model.path={model}")
+    assert status == 1
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+
+
+def spoil_config(model, **fields):
+    file = model / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_train_and_convert_refuse_an_unsupported_architecture(run_train, model, tmp_path, capsys):
+    spoil_config(model, architectures=["MistralForCausalLM"], model_type="mistral")
+    message = (
+        f"error: {model / 'config.json'}: architectures is ['MistralForCausalLM']; "
+        "expected one of LlamaForCausalLM, Qwen3ForCausalLM"
+    )
+    assert run_train(f"--config.model.path={model}") == (1, message)
+    assert convert.main(["to-orbax", "--hf", str(model), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.strip() == message
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_and_convert_refuse_a_config_that_is_not_json(run_train, model, tmp_path, capsys):
+    (model / "config.json").write_text('{"model_type": ')
+    status, said = run_train(f"--config.model.path={model}")
+    assert status == 1
+    assert "not a valid JSON file" in said
+    assert convert.main(["to-orbax", "--hf", str(model), "--out", str(tmp_path / "out")]) == 1
+    assert "not a valid JSON file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["to-hf", "--checkpoint", "nowhere", "--out", "out"], "nowhere: no such directory"),
+        (["to-hf", "--checkpoint", ".", "--out", "out"], ".: no checkpoint; expected params/ in"),
+        (["to-orbax", "--hf", "nowhere", "--out", "out"], "nowhere: no such directory, and not a"),
+        (["to-orbax", "--hf", "embedded:x", "--out", "out"], "embedded:x: embedded are embedded:"),
+    ],
+)
+def test_convert_refuses_what_is_not_there(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert convert.main(arguments) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(f"error: {message}")
+    assert "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["to-hf", "--nope"], "error: the following arguments are required: --checkpoint, --out"),
+        (["to-hf", "--checkpoint=x", "--out=y", "--nope"], "error: unrecognized arguments: --nope"),
+        (["to-onnx"], "error: argument command: invalid choice: 'to-onnx'"),
+        (["to-hf", "--checkpoint=x", "--out=y", "--dtype=int8"], "invalid choice: 'int8'"),
+        ([], "error: the following arguments are required: command"),
+    ],
+)
+def test_convert_refuses_wrong_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        convert.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_convert_does_not_overwrite_a_checkpoint(source, tmp_path, capsys):
+    arguments = ["to-orbax", "--hf", str(source / "model"), "--out", str(tmp_path / "bare")]
+    assert convert.main(arguments) == 0
+    assert convert.main(arguments) == 1
+    assert "bare/params: exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "stdout", "stderr"),
+    [
+        (["train", "--help"], 0, "python -m dignified_jax.train --config=configs/lagdpo.py", ""),
+        (["train"], 1, "", "error: --config is required"),
+        (["train", "--config=nowhere.py"], 1, "", "error: [Errno 2] No such file or directory"),
+        (["convert", "--help"], 0, "python -m dignified_jax.convert to-orbax --hf Qwen/", ""),
+        (["convert", "to-hf", "--checkpoint=x", "--out=y"], 1, "", "error: x: no such directory"),
+    ],
+)
+def test_as_a_shell_sees_it(arguments, status, stdout, stderr):
+    """The others call `main`; this goes through `python -m` and a real exit status."""
+    module, *rest = arguments
+    done = subprocess.run(
+        [sys.executable, "-m", f"dignified_jax.{module}", *rest],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert stdout in done.stdout
+    assert done.stderr.startswith(stderr)
+    assert len(done.stderr.splitlines()) == (1 if stderr else 0)

@@ -1,0 +1,174 @@
+"""Which parts of the package may import which: every import statement, wherever it stands."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import dignified_jax
+
+PACKAGE = "dignified_jax"
+ROOT = pathlib.Path(dignified_jax.__file__).parent
+# Part of the package -> parts it may import besides itself. Each part must be listed.
+ALLOWED = {
+    "data": set(),
+    "models": set(),
+    "objectives": set(),
+    "embedded": set(),
+    "mfrm": set(),
+    "training": {"data", "models", "objectives", "embedded"},
+    "train": {"training", "data", "models", "objectives", "embedded"},
+    "convert": {"training", "data", "models", "objectives", "embedded"},
+}
+ENTRY_POINTS = {"train", "convert"}
+
+
+def read_modules():
+    """Module name -> its syntax tree, for every file of the package."""
+    modules = {}
+    for file in sorted(ROOT.rglob("*.py")):
+        parts = [PACKAGE, *file.relative_to(ROOT).with_suffix("").parts]
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        modules[name] = ast.parse(file.read_text(encoding="utf-8"), str(file))
+    return modules
+
+
+def read_edges(modules):
+    """(importing module, imported module of the package) of every import statement."""
+    edges = set()
+    for name, tree in modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}: relative import"
+                joined = [f"{node.module}.{alias.name}" for alias in node.names]
+                targets = [t if t in modules else node.module for t in joined]
+            else:
+                continue
+            edges |= {(name, t) for t in targets if t.split(".")[0] == PACKAGE}
+    return edges
+
+
+def part(module):
+    """The room that a module stands in; the package itself is a room of its own."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def forbidden(edges):
+    """The edges that `ALLOWED` does not have."""
+    bad = []
+    for source, target in edges:
+        inside = part(source) == part(target)
+        allowed = inside or part(target) in ALLOWED.get(part(source), set())
+        if not allowed or target.endswith("__main__"):
+            bad.append(f"{source} imports {target}")
+    return sorted(bad)
+
+
+def find_cycle(edges):
+    """Modules of one import cycle, or none. A package is not its modules' importer."""
+    after = {}
+    for source, target in edges:
+        after.setdefault(source, set()).add(target)
+    done, path = set(), []
+
+    def visit(module):
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return []
+        path.append(module)
+        for target in sorted(after.get(module, ())):
+            if cycle := visit(target):
+                return cycle
+        done.add(path.pop())
+        return []
+
+    return next(filter(None, map(visit, sorted(after))), [])
+
+
+MODULES = read_modules()
+EDGES = read_edges(MODULES)
+
+
+def test_every_part_is_listed():
+    """A new part needs a decision about what it may import."""
+    assert {part(module) for module in MODULES} - {""} <= set(ALLOWED)
+
+
+def test_no_forbidden_import():
+    assert forbidden(EDGES) == []
+
+
+def test_nothing_imports_an_entry_point():
+    assert [e for e in EDGES if part(e[1]) in ENTRY_POINTS] == []
+
+
+def test_no_cycle():
+    assert find_cycle(EDGES) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("models.hf", "data"),
+        ("data.packing", "models.logprobs"),
+        ("objectives.dpo", "models.partition"),
+        ("objectives.sft", "training.metrics"),
+        ("models.decoder", "training"),
+        ("embedded", "data"),
+        ("mfrm", "data"),
+        ("training.loop", "mfrm"),
+        ("training.loop", "train"),
+        ("training.loop", "convert"),
+        ("convert", "train"),
+        ("data", "data.__main__"),
+    ],
+)
+def test_the_check_sees_forbidden_imports(source, target):
+    edge = (f"{PACKAGE}.{source}", f"{PACKAGE}.{target}")
+    assert forbidden(EDGES | {edge}) == ["{} imports {}".format(*edge)]
+
+
+def test_the_check_sees_imports_in_functions_and_of_modules():
+    modules = MODULES | {
+        f"{PACKAGE}.models.new": ast.parse(
+            "def late():\n"
+            "    from dignified_jax import data\n"
+            "    from dignified_jax.data import pack\n"
+            "    import dignified_jax.training.step as step\n"
+        )
+    }
+    assert read_edges(modules) - EDGES == {
+        (f"{PACKAGE}.models.new", f"{PACKAGE}.data"),
+        (f"{PACKAGE}.models.new", f"{PACKAGE}.training.step"),
+        # `pack` is a name in data/__init__.py, not a module
+    }
+
+
+def test_the_check_sees_cycles():
+    edge = (f"{PACKAGE}.data.schema", f"{PACKAGE}.data.rows")
+    assert set(find_cycle(EDGES | {edge})) >= set(edge)
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("data", ("transformers", "datasets", "orbax", "flax", "torch")),
+        ("objectives", ("transformers", "datasets", "orbax", "torch")),
+        ("training.config", ("transformers", "datasets", "orbax", "torch")),
+    ],
+)
+def test_importing_does_not_pull_in(module, absent):
+    """Heavy packages load where they are used; a fresh interpreter tells."""
+    code = (
+        f"import sys, {PACKAGE}.{module}\n"
+        f"print(sorted(set({absent!r}) & {{name.split('.')[0] for name in sys.modules}}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=True
+    )
+    assert result.stdout.strip() == "[]"

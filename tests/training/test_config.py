@@ -1,0 +1,205 @@
+"""Configurations are parsed strictly: what is wrong is named, nothing is ignored."""
+
+import dataclasses
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from dignified_jax.objectives import METHODS
+from dignified_jax.training import config as training_config
+from dignified_jax.training import presets
+from dignified_jax.training.config import ConfigError
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+FILES = ("lagdpo", "multi_negative", "sft")  # each of the method of its name
+EXTRA_PRESETS = [("sft", "scratch")]
+
+
+def load(name, *preset):
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(*preset)
+
+
+def test_every_file_of_configs_is_tested():
+    assert {path.stem for path in CONFIGS.glob("*.py")} == set(FILES)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [(f, p) for f in FILES for p in presets.PRESETS] + EXTRA_PRESETS
+)
+def test_every_preset_parses(name, preset):
+    config = training_config.parse(load(name, preset))
+    assert isinstance(config.method, METHODS[name])
+    assert preset in config.workdir or preset == "scratch"
+    large = preset in ("qwen3-4b", "llama3-8b")
+    assert config.model.path.startswith("embedded:") != large
+    assert config.data.train.startswith("embedded:") != large
+    assert config.model.compute_dtype == ("bfloat16" if large else "float32")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_default_preset_is_tiny_and_needs_nothing_but_the_package(name):
+    assert load(name).to_dict() == load(name, "tiny").to_dict()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_unknown_preset_is_refused(name):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; expected one of tiny, qwen3-4b"):
+        load(name, "huge")
+
+
+def test_lagdpo_has_the_published_settings():
+    config = training_config.parse(load("lagdpo", "qwen3-4b"))
+    assert (config.batch_size, config.epochs) == (16, 3)
+    assert (config.method.epsilon, config.method.lambda_init) == ((0.5,), (0.0,))
+    assert config.method.beta == 0.1
+    assert config.optimizer.learning_rate == 5e-7
+
+
+def test_all_defaults_survive_the_round_trip():
+    config = training_config.parse(training_config.config_dict("lagdpo"))
+    assert config == training_config.TrainConfig(method=METHODS["lagdpo"]())
+
+
+def changed(path, value, method="lagdpo"):
+    """All defaults but one field, set past ConfigDict's own type checks."""
+    config = training_config.config_dict(method)
+    *sections, field = path.split(".")
+    section = config
+    for name in sections:
+        section = section[name]
+    with section.ignore_type():
+        section[field] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("epoch", 1, r"unknown config key epoch; known: batch_size, "),
+        ("data.rowlength", 1, r"unknown config key data\.rowlength; known: .*data\.row_length"),
+        ("method.epsilom", 0.5, r"unknown config key method\.epsilom; known: .*method\.epsilon"),
+        ("method.name", "dpo", r"method\.name must be one of lagdpo, .*, found 'dpo'"),
+        ("epochs", 1.5, r"epochs must be of type int, found 1\.5"),
+        ("epochs", True, r"epochs must be of type int, found True"),
+        ("epochs", "3", r"epochs must be of type int, found '3'"),
+        ("model.remat", 1, r"model\.remat must be of type bool, found 1"),
+        ("model.path", 7, r"model\.path must be of type str, found 7"),
+        ("optimizer.learning_rate", "1e-3", r"optimizer\.learning_rate must be of type float"),
+        ("method.epsilon", ("a",), r"method\.epsilon must be of type float, found 'a'"),
+        ("data", 3, r"data must be a section of fields, found 3"),
+        ("model.param_dtype", "float16", r"model\.param_dtype must be one of 'float32', 'bfloat1"),
+        ("model.export_dtype", "int8", r"model\.export_dtype must be one of .*, found 'int8'"),
+        ("optimizer.schedule", "step", r"optimizer\.schedule must be one of 'cosine', 'linear'"),
+        ("data.on_bad_row", "ignore", r"data\.on_bad_row must be one of 'error', 'skip', found"),
+    ],
+)
+def test_unknown_keys_and_wrong_types_are_named(path, value, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        training_config.parse(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("epochs", 0, r"epochs must be at least 1, found 0"),
+        ("max_steps", 0, r"max_steps must be at least 1, found 0"),
+        ("rows_per_device", -1, r"rows_per_device must be at least 1, found -1"),
+        ("workdir", "", r"workdir must not be empty"),
+        ("data.validation_fraction", 1.0, r"data\.validation_fraction must be in \[0, 1\)"),
+        ("data.row_length", 1, r"data\.row_length must be at least 2"),
+        ("data.max_length", 5000, r"data\.max_length must be from 2 to data\.row_length \(4096\)"),
+        ("data.chat_template_kwargs", "[1]", r"data\.chat_template_kwargs must be a JSON object"),
+        ("data.chat_template_kwargs", "{", r"data\.chat_template_kwargs must be a JSON object"),
+        ("mesh.data", 0, r"mesh\.data must be at least 1, found 0"),
+        ("optimizer.learning_rate", -1.0, r"optimizer\.learning_rate must be at least 0"),
+        ("optimizer.learning_rate", float("nan"), r"optimizer\.learning_rate must be at least 0"),
+        ("optimizer.warmup_fraction", 1.5, r"optimizer\.warmup_fraction must be in \[0, 1\]"),
+        ("optimizer.clip_norm", 0.0, r"optimizer\.clip_norm must be positive or None, found 0\.0"),
+        ("method.beta", 0.0, r"method\.beta must be positive, found 0\.0"),
+        ("method.epsilon", (0.5, 0.4), r"method\.epsilon needs 1 or 4 entries, found"),
+        ("method.lambda_init", (11.0,), r"method\.lambda_init .* exceeds method\.lambda_max"),
+        ("model.init", "random", r"model\.init='random' contradicts method\.name='lagdpo'"),
+    ],
+)
+def test_contradictory_values_are_named(path, value, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        training_config.parse(changed(path, value))
+
+
+def test_sft_may_begin_with_random_weights():
+    config = training_config.parse(changed("model.init", "random", method="sft"))
+    assert config.model.init == "random"
+
+
+def test_an_int_is_taken_for_a_float_and_one_number_for_a_tuple():
+    rate = training_config.parse(changed("optimizer.learning_rate", 1)).optimizer.learning_rate
+    assert (rate, type(rate)) == (1.0, float)
+    epsilon = training_config.parse(changed("method.epsilon", 1)).method.epsilon
+    assert (epsilon, type(epsilon[0])) == ((1.0,), float)
+    optional = training_config.parse(changed("optimizer.clip_norm", 2)).optimizer.clip_norm
+    assert (optional, type(optional)) == (2.0, float)
+    assert training_config.parse(changed("optimizer.clip_norm", None)).optimizer.clip_norm is None
+
+
+def from_flags(*arguments, name="lagdpo"):
+    """What `python -m dignified_jax.train --config=configs/NAME.py ARGUMENTS` parses."""
+    argv = [sys.argv[0], f"--config={CONFIGS / name}.py", *arguments]
+    values = flags.FlagValues()
+    options = {"lock_config": False, "accept_new_attributes": True}
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv, **options)
+    values(argv)
+    return training_config.parse(values.config)
+
+
+def test_flags_override_one_field_and_leave_the_rest():
+    config = from_flags("--config.method.epsilon=0.4", "--config.data.row_length=512")
+    before = from_flags()
+    assert config.method.epsilon == (0.4,)
+    assert config.data.row_length == 512
+    method = dataclasses.replace(before.method, epsilon=(0.4,))
+    short = dataclasses.replace(before.data, row_length=512)
+    assert config == dataclasses.replace(before, method=method, data=short)
+
+
+@pytest.mark.parametrize(
+    ("flag", "section", "field", "value"),
+    [
+        ("--config.method.epsilon=(0.5, 0.5, 0.4, 0.3)", "method", "epsilon", (0.5, 0.5, 0.4, 0.3)),
+        ("--config.method.epsilon=(1, 0.5, 0.4, 0.3)", "method", "epsilon", (1.0, 0.5, 0.4, 0.3)),
+        ("--config.method.epsilon=1", "method", "epsilon", (1.0,)),
+        ("--config.method.dual_signal=ema", "method", "dual_signal", "ema"),
+        ("--config.optimizer.learning_rate=1", "optimizer", "learning_rate", 1.0),
+        ("--config.optimizer.clip_norm=2", "optimizer", "clip_norm", 2.0),
+        ("--config.optimizer.clip_norm=inf", "optimizer", "clip_norm", float("inf")),
+        ("--config.data.max_length=64", "data", "max_length", 64),
+        ("--config.model.export_dtype=bfloat16", "model", "export_dtype", "bfloat16"),
+        ("--config.model.remat", "model", "remat", True),
+        ("--noconfig.model.remat", "model", "remat", False),
+        ("--config.mesh.fsdp=4", "mesh", "fsdp", 4),
+        (
+            '--config.data.chat_template_kwargs={"enable_thinking": false}',
+            "data",
+            "chat_template_kwargs",
+            '{"enable_thinking": false}',
+        ),
+    ],
+)
+def test_flags_of_every_type(flag, section, field, value):
+    assert getattr(getattr(from_flags(flag), section), field) == value
+
+
+def test_top_level_optional_flag():
+    assert from_flags("--config.max_steps=7").max_steps == 7
+    assert from_flags().max_steps is None
+
+
+def test_an_unknown_flag_field_is_refused_by_parse():
+    with pytest.raises(ConfigError, match=r"^unknown config key data\.rows; known: .*row_length"):
+        from_flags("--config.data.rows=3")

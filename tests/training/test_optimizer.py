@@ -1,0 +1,157 @@
+"""Schedules by hand, and AdamW with clipping and decay against torch.optim.AdamW."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from dignified_jax.models.config import read_config
+from dignified_jax.models.decoder import abstract_params
+from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from tests.oracles import hf_models
+
+
+def rates(steps, **fields):
+    """The learning rate of every step."""
+    schedule = make_schedule(OptimizerConfig(learning_rate=2.0, **fields), steps)
+    return [float(schedule(step)) for step in range(steps)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fraction", "expected"),
+    [
+        ("constant", 0.0, [2, 2, 2, 2, 2]),
+        ("constant", 0.4, [1, 2, 2, 2, 2]),
+        ("constant", 0.2, [2, 2, 2, 2, 2]),  # a single step of warm-up is at the peak
+        ("constant", 1.0, [0.4, 0.8, 1.2, 1.6, 2.0]),
+        ("linear", 0.0, [2, 1.6, 1.2, 0.8, 0.4]),
+        ("linear", 0.4, [1, 2, 2, 4 / 3, 2 / 3]),
+        ("cosine", 0.0, [1 + math.cos(math.pi * t / 5) for t in range(5)]),
+        ("cosine", 0.2, [2, 2, 1 + math.sqrt(0.5), 1, 1 - math.sqrt(0.5)]),
+        ("cosine", 0.6, [2 / 3, 4 / 3, 2, 2, 1]),
+    ],
+)
+def test_schedules_by_hand(schedule, fraction, expected):
+    assert rates(5, schedule=schedule, warmup_fraction=fraction) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_decay_has_reached_0_after_the_last_step(schedule):
+    config = OptimizerConfig(learning_rate=2.0, schedule=schedule)
+    assert float(make_schedule(config, 50)(50)) == pytest.approx(0.0, abs=1e-7)
+    assert min(rates(50, schedule=schedule)) > 0  # and every step of the run moves
+
+
+def test_the_default_warms_up_over_a_tenth_and_never_rises_again():
+    values = rates(100)
+    assert values[:10] == pytest.approx([0.2 * (t + 1) for t in range(10)])
+    assert values[9:] == sorted(values[9:], reverse=True)
+
+
+def random_tree(rng, scale=1.0):
+    """Names and kinds of a decoder's parameters, in little."""
+    shapes = {
+        "embed_tokens": {"embedding": (7, 4)},
+        "layers": {
+            "input_layernorm": {"scale": (2, 4)},
+            "mlp": {"up_proj": {"kernel": (2, 4, 6)}},
+            "self_attn": {"q_norm": {"scale": (2, 3)}, "q_proj": {"kernel": (2, 4, 6)}},
+        },
+        "lm_head": {"kernel": (4, 7)},
+        "norm": {"scale": (4,)},
+    }
+    return jax.tree.map(
+        lambda shape: scale * rng.normal(size=shape).astype(np.float32),
+        shapes,
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+
+
+def is_scale(path):
+    return path[-1].key == "scale"
+
+
+@pytest.mark.parametrize("clip_norm", [None, 2.0])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_steps_equal_torch(weight_decay, clip_norm):
+    """8 steps of AdamW, the schedule set by hand in torch; parameters to 1e-6 absolute.
+
+    Gradients differ a hundredfold in norm between steps, so that clipping some of them matters
+    even to Adam.
+    """
+    config = OptimizerConfig(
+        learning_rate=0.02,
+        schedule="linear",
+        warmup_fraction=0.25,
+        b1=0.8,
+        b2=0.95,
+        eps=1e-4,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+    )
+    optimizer = make_optimizer(config, 8)
+    rng = np.random.default_rng(0)
+    params = random_tree(rng)
+    gradients = [random_tree(rng, scale) for scale in (1, 0.01, 0.1, 3, 0.02, 0.5, 0.01, 1)]
+
+    leaves = [torch.nn.Parameter(torch.tensor(leaf)) for leaf in jax.tree.leaves(params)]
+    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    kinds = [
+        {"params": [x for x, p in zip(leaves, paths, strict=True) if is_scale(p) == scale]}
+        for scale in (False, True)
+    ]
+    kinds[0]["weight_decay"], kinds[1]["weight_decay"] = weight_decay, 0.0
+    reference = torch.optim.AdamW(kinds, lr=0.0, betas=(0.8, 0.95), eps=1e-4)
+    hand_rates = [0.01, 0.02] + [0.02 * (1 - t / 6) for t in range(6)]
+
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for gradient, rate in zip(gradients, hand_rates, strict=True):
+        updates, state = update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        for leaf, g in zip(leaves, jax.tree.leaves(gradient), strict=True):
+            leaf.grad = torch.tensor(g)
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(leaves, clip_norm)
+        for group in reference.param_groups:
+            group["lr"] = rate
+        reference.step()
+        for path, got, want in zip(paths, jax.tree.leaves(params), leaves, strict=True):
+            np.testing.assert_allclose(got, want.detach(), rtol=0, atol=1e-6, err_msg=str(path))
+
+
+def test_clipping_changes_the_result_above():
+    """The first moment after a step is (1 - b1) times the gradient, clipped or not."""
+    rng = np.random.default_rng(1)
+    params, gradient = random_tree(rng), random_tree(rng, 10.0)
+    norm = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in jax.tree.leaves(gradient))))
+    for clip_norm, scale in [(None, 1.0), (0.5, 0.5 / norm), (2 * norm, 1.0)]:
+        optimizer = make_optimizer(OptimizerConfig(clip_norm=clip_norm), 10)
+        _, state = optimizer.update(gradient, optimizer.init(params), params)
+        mu = optax.tree.get(state, "mu")
+        for got, g in zip(jax.tree.leaves(mu), jax.tree.leaves(gradient), strict=True):
+            np.testing.assert_allclose(got, 0.1 * scale * g, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama3", "qwen3"])
+def test_weight_decay_spares_norm_scales_of_the_decoder(family, tmp_path):
+    """With gradients of 0 matrices shrink by the factor 1 - rate * decay, scales stay."""
+    hf_models.FAMILIES[family]().save_pretrained(tmp_path)
+    shapes = abstract_params(read_config(tmp_path))
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5), shapes)
+    config = OptimizerConfig(learning_rate=0.1, schedule="constant", warmup_fraction=0.0)
+    config = dataclasses.replace(config, weight_decay=0.2)
+    optimizer = make_optimizer(config, 10)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = jax.jit(optimizer.update)(zeros, optimizer.init(params), params)
+    moved = {True: 0, False: 0}
+    for path, leaf in jax.tree.leaves_with_path(updates):
+        expected = 0.0 if "norm" in jax.tree_util.keystr(path) else -0.5 * 0.1 * 0.2
+        np.testing.assert_allclose(leaf, expected, rtol=1e-6, err_msg=str(path))
+        moved[expected != 0] += 1
+    assert moved == {False: 5 if family == "qwen3" else 3, True: 9}
