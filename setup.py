@@ -39,6 +39,7 @@ setup(
     extras_require={
         "gpu": ["jax[cuda13]>=0.10.2,<0.13"],
         "tpu": ["jax[tpu]>=0.10.2,<0.13"],
+        "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
         "test": [
             "pytest>=8",
             "ruff>=0.15",

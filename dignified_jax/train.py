@@ -1,4 +1,4 @@
-"""Trains a policy: `python -m dignified_jax.train --config=configs/lagdpo.py`.
+r"""Trains a policy: `python -m dignified_jax.train --config=configs/lagdpo.py`.
 
 Worked example, on the embedded model and data (minutes on 2 CPU cores):
 

@@ -159,6 +159,8 @@ def save(
         (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
     config = json.dumps(to_hf(model.config, dtype), indent=2)
     (directory / "config.json").write_text(config + "\n")
+    for file in files:  # safetensors leaves its files readable by their owner alone
+        (directory / file).chmod((directory / "config.json").stat().st_mode)
     _save_generation_config(directory, model.config, generation_config)
     if tokenizer is not None:
         save_tokenizer(directory, tokenizer)

@@ -100,15 +100,6 @@ def token_tree(batch: Packed) -> TokenTree:
     return TokenTree(batch.visible_until, batch.segments, batch.prompt_block, batch.segment_block)
 
 
-def local_responses(batch: Packed) -> jax.Array:
-    """(example, 5) bool: which responses have their tokens in this batch's own rows.
-
-    A device, or one accumulation step, holds some of the rows; `response_mask` covers the whole
-    batch. A response never crosses rows.
-    """
-    return sum_by_response(jnp.ones(batch.response.size, jnp.float32), batch) > 0
-
-
 def sum_by_response(values: jax.Array, batch: Packed) -> jax.Array:
     """Sums (row * slot,) token values into (example, 5); unused slots fall past the end."""
     examples, responses = batch.response_mask.shape

@@ -15,7 +15,8 @@ class OptimizerConfig:
 
     Attributes:
       learning_rate: peak learning rate.
-      schedule: after warm-up, "cosine" or "linear" decay to 0 at the last step, or "constant".
+      schedule: after warm-up, "cosine" or "linear" decay that would reach 0 one step after the
+        last, or "constant".
       warmup_fraction: share of all steps over which the rate rises linearly from 0.
       b1, b2, eps: Adam's moments and denominator.
       weight_decay: decoupled decay, of matrices only; norm scales have none.

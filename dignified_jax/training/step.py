@@ -141,8 +141,10 @@ def _gradients(
         normalizer = method.normalizer(batch.response_mask, batch.response_length)
 
         def rows_loss(params: Any, rows: PackedBatch, base: jax.Array) -> Any:
+            # Responses that lie elsewhere have a constant score of 0 here: they shift this part's
+            # loss, which nobody reads, and leave its gradient alone.
             log_probs = _log_probs(model, params, rows, mesh)
-            mask = rows.response_mask & logprobs.local_responses(rows)
+            mask = rows.response_mask
             loss, _ = method.loss(log_probs - base, mask, normalizer, method_state)
             return loss, log_probs
 

@@ -10,9 +10,10 @@ import torch
 
 from dignified_jax.data import BatchStream
 from dignified_jax.models import hf, logprobs
-from dignified_jax.models.logprobs import response_log_probs, token_log_probs
+from dignified_jax.models.logprobs import token_log_probs
 from tests.oracles import hf_models, sequences
 
+response_log_probs = jax.jit(logprobs.response_log_probs, static_argnums=0)
 EXAMPLES = sequences.random_examples(10, 4, prompt=15, response=12)
 
 
@@ -34,19 +35,16 @@ def take_rows(batch, rows):
 
 
 def transformers_log_probs(reference, examples):
-    """(example, 5) from one unpadded forward pass per response."""
+    """(example, 5) from transformers' logits of every response in a row of its own."""
+    tokens, _ = sequences.separate(examples)
+    logits = torch.as_tensor(hf_models.logits(reference, tokens))
+    predicted = logits.double().log_softmax(dim=-1).reshape(len(examples), 5, *logits.shape[1:])
     sums = np.zeros((len(examples), 5))
     for number, example in enumerate(examples):
         for r, response in enumerate(example.responses):
-            if response is None:
-                continue
-            whole = torch.as_tensor(np.concatenate([example.prompt, response])).long()
-            with torch.no_grad():
-                predicted = reference(whole[None]).logits[0].double().log_softmax(dim=-1)
             before = len(example.prompt) - 1
-            sums[number, r] = sum(
-                predicted[before + n, token].item() for n, token in enumerate(response.tolist())
-            )
+            for n, token in enumerate([] if response is None else response.tolist()):
+                sums[number, r] += predicted[number, r, before + n, token].item()
     return sums
 
 
@@ -86,7 +84,8 @@ def test_gradients_equal_those_of_separate_sequences(backend, qwen3, monkeypatch
     batch = pack()
 
     def packed(params):
-        return jnp.sum(weights * response_log_probs(model, params, batch))
+        # Not the jitted one, which may have been traced for the other backend.
+        return jnp.sum(weights * logprobs.response_log_probs(model, params, batch))
 
     def separate(params):
         return jnp.sum(weights * sequences.log_probs(model, params, EXAMPLES))
@@ -128,18 +127,20 @@ def test_the_first_token_is_predicted_from_the_last_prompt_token(qwen3):
 
 
 def test_parts_of_the_rows_add_up(qwen3):
-    """Each row on its own scores exactly the responses that `local_responses` says it holds."""
+    """Each row on its own scores exactly the responses that it holds, the others 0."""
     _, model, params = qwen3
     rows = len(pack(row_length=64).tokens)
     batch = pack(row_length=64, rows_multiple=rows + 1)
     assert not batch.tokens[-1].any()  # an empty row at the end, which scores nothing
     whole = response_log_probs(model, params, batch)
-    score = jax.jit(lambda part: response_log_probs(model, params, part))
     held, sums = [], []
     for row in range(len(batch.tokens)):
         part = take_rows(batch, slice(row, row + 1))
-        local, scored = np.asarray(logprobs.local_responses(part)), np.asarray(score(part))
-        assert local.shape == scored.shape == batch.response_mask.shape
+        scored = np.asarray(response_log_probs(model, params, part))
+        local = np.zeros(scored.size + 1, bool)
+        local[np.asarray(part.response).ravel()] = True
+        local = local[:-1].reshape(scored.shape)
+        assert scored.shape == batch.response_mask.shape
         np.testing.assert_allclose(scored[local], np.asarray(whole)[local], rtol=1e-5)
         np.testing.assert_array_equal(scored[~local], 0)
         held.append(local)
@@ -147,7 +148,6 @@ def test_parts_of_the_rows_add_up(qwen3):
     np.testing.assert_array_equal(np.sum(held, axis=0), batch.response_mask)
     assert [bool(local.any()) for local in held] == [True] * rows + [False]
     np.testing.assert_allclose(np.sum(sums, axis=0), whole, rtol=1e-5)
-    np.testing.assert_array_equal(logprobs.local_responses(batch), batch.response_mask)
 
 
 def test_empty_rows_and_examples_change_neither_values_nor_gradients(qwen3):
