@@ -1,4 +1,8 @@
-"""What happens to examples that are longer than a limit: error, truncate or drop."""
+"""What happens to examples that are longer than a limit: error, truncate or drop.
+
+"truncate" drops an example that is too long even with one token of the user's text left: its
+responses alone exceed the limit, and cutting those would change what is compared.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,8 +69,7 @@ def apply_limits(
       (prompt by position, for those kept; positions truncated; positions dropped).
 
     Raises:
-      ValueError: with "error", examples beyond a limit; with "truncate", examples too long
-        even with one token of the user's text. All of them are listed.
+      ValueError: with "error", examples beyond a limit; all of them are listed.
     """
     kept: dict[int, np.ndarray] = {}
     truncated: list[int] = []
@@ -87,12 +90,9 @@ def apply_limits(
                 kept[index] = np.concatenate([prompt[:first], prompt[first + excess :]])
                 truncated.append(index)
             else:
-                user = f"of which the user's text has {max(last - first, 0)}"
-                too_long.append(f"rows[{index}]: {what}, {user}")
+                dropped.append(index)
     if too_long:
-        cure = "raise the limit or use on_too_long='drop'"
-        if limits.on_too_long == "error":
-            cure += " or 'truncate'"
+        cure = "raise the limit or use on_too_long='truncate' or 'drop'"
         head = f"{len(too_long)} examples are too long; {cure}:"
         raise ValueError("\n".join([head, *too_long]))
     return kept, tuple(truncated), tuple(dropped)

@@ -98,7 +98,8 @@ def encode(
       max_length: most tokens of the prompt and any one response; None for no limit.
       row_length: most tokens of the prompt and all its responses; None for no limit.
       on_too_long: what to do beyond a limit: "error", "truncate" (cut the user's text from
-        the left, keeping what the template puts before it) or "drop".
+        the left, keeping what the template puts before it; drop the example when its responses
+        alone are too long) or "drop".
       responses: which of `RESPONSES` to encode where a row has them; the others are None.
       chat_template_kwargs: extra arguments for the chat template.
 

@@ -39,7 +39,7 @@ class DataConfig:
       row_length: tokens in one packed row.
       max_length: most tokens of one prompt and one response together; None means row_length.
       on_too_long: for examples that exceed either: "error"; "truncate" cuts the prompt's text
-        from the left; "drop". The counts are printed.
+        from the left, and drops what is too long even so; "drop". The counts are printed.
       chat_template: path of a Jinja chat template that replaces the tokenizer's own.
       chat_template_kwargs: JSON object of arguments for the template, such as
         '{"enable_thinking": false}'.
