@@ -16,6 +16,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from absl import logging
+
 
 def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
     """Writes OUT/params (Orbax) and OUT/model (config, tokenizer) from a Hugging Face model."""
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--out", required=True, help="directory to write")
         command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: kept")
     options = parser.parse_args(arguments)
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
         if options.command == "to-orbax":
             to_orbax(options.hf, options.out, options.dtype)
