@@ -15,17 +15,17 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes  # noqa: F401  (numpy needs it registered before safetensors can read bfloat16)
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, SingleDeviceSharding
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from dignified_jax.models import hf_names, partition
-from dignified_jax.models.config import DecoderConfig, read_config, to_hf
+from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
+from dignified_jax.models.hf_names import INDEX_FILE, SINGLE_FILE
+from dignified_jax.models.hf_save import save, save_tokenizer
 
-INDEX_FILE = "model.safetensors.index.json"
-SINGLE_FILE = "model.safetensors"
+__all__ = ["CheckpointError", "load", "resolve", "save", "save_tokenizer", "stored_dtype"]
+
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
@@ -111,85 +111,6 @@ def stored_dtype(directory: str | pathlib.Path) -> str:
     return next(name for kind, name in _DTYPE_NAMES.items() if kind in kinds)
 
 
-def save(
-    directory: str | pathlib.Path,
-    model: Decoder,
-    params: Params,
-    tokenizer: Any = None,
-    *,
-    dtype: str | None = None,
-    generation_config: str | pathlib.Path | None = None,
-    max_shard_bytes: int = 5_000_000_000,
-) -> None:
-    """Writes config.json, safetensors (sharded when large), tokenizer and generation config.
-
-    Args:
-      directory: made if need be.
-      model, params: as `load` returns them; sharded arrays are gathered a tensor at a time.
-      tokenizer: written beside the weights when given.
-      dtype: dtype on disk; None keeps the parameters'.
-      generation_config: a generation_config.json to copy; None writes the config's token ids.
-      max_shard_bytes: most bytes in one safetensors file.
-    """
-    directory = pathlib.Path(directory)
-    writes = jax.process_index() == 0
-    dtype = dtype or str(params["norm"]["scale"].dtype)
-    leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
-    files = _plan_files(model.config, leaves, jnp.dtype(dtype).itemsize, max_shard_bytes)
-    if writes:
-        directory.mkdir(parents=True, exist_ok=True)
-        for stale in [*directory.glob("model*.safetensors"), directory / INDEX_FILE]:
-            stale.unlink(missing_ok=True)
-    for file, names in files.items():
-        tensors = {}
-        for tensor in names:
-            value = leaves[tensor.leaf]
-            value = value if tensor.layer is None else value[tensor.layer]
-            host = _to_host(value).astype(dtype)
-            # save_file writes a transposed view's memory as it lies: make the copy explicit.
-            tensors[tensor.name] = np.ascontiguousarray(host.T if tensor.transposed else host)
-        if writes:
-            save_file(tensors, directory / file, metadata={"format": "pt"})
-    if not writes:
-        return
-    if len(files) > 1:
-        size = jnp.dtype(dtype).itemsize * sum(leaf.size for leaf in leaves.values())
-        weight_map = {tensor.name: file for file, names in files.items() for tensor in names}
-        index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-        (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
-    config = json.dumps(to_hf(model.config, dtype), indent=2)
-    (directory / "config.json").write_text(config + "\n")
-    for file in files:  # safetensors leaves its files readable by their owner alone
-        (directory / file).chmod((directory / "config.json").stat().st_mode)
-    _save_generation_config(directory, model.config, generation_config)
-    if tokenizer is not None:
-        save_tokenizer(directory, tokenizer)
-
-
-def save_tokenizer(directory: str | pathlib.Path, tokenizer: Any) -> None:
-    """Writes the tokenizer so that transformers 4 can read it too."""
-    tokenizer.save_pretrained(str(directory))
-    file = pathlib.Path(directory) / "tokenizer_config.json"
-    fields = json.loads(file.read_text(encoding="utf-8"))
-    if fields.get("tokenizer_class") == "TokenizersBackend":  # a name transformers 4 refuses
-        fields["tokenizer_class"] = "PreTrainedTokenizerFast"
-        file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _save_generation_config(
-    directory: pathlib.Path, config: DecoderConfig, source: str | pathlib.Path | None
-) -> None:
-    target = directory / "generation_config.json"
-    if source is not None:
-        # Copied as it is: GenerationConfig refuses to save some files that it reads.
-        content = pathlib.Path(source).read_text(encoding="utf-8")
-        target.write_text(content, encoding="utf-8")
-        return
-    hf = to_hf(config, "float32")
-    ids = {key: hf[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    target.write_text(json.dumps({k: v for k, v in ids.items() if v is not None}, indent=2) + "\n")
-
-
 def _open(directory: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
     """Lazily readable slices by tensor name, from one file or from an index's shards."""
     index = directory / INDEX_FILE
@@ -265,32 +186,3 @@ def _part(
         read = tensors[source.name][tuple(reversed(inner)) if source.transposed else inner]
         parts.append((read.T if source.transposed else read).astype(dtype))
     return np.stack(parts) if stacked else parts[0]
-
-
-def _plan_files(
-    config: DecoderConfig, leaves: dict[str, jax.Array], itemsize: int, max_bytes: int
-) -> dict[str, list[hf_names.Tensor]]:
-    """File name -> its tensors, in order, none over `max_bytes` unless one tensor is."""
-    groups: list[list[hf_names.Tensor]] = [[]]
-    used = 0
-    for tensor in hf_names.tensors(config):
-        layers = 1 if tensor.layer is None else config.num_layers
-        size = leaves[tensor.leaf].size * itemsize // layers
-        if groups[-1] and used + size > max_bytes:
-            groups.append([])
-            used = 0
-        groups[-1].append(tensor)
-        used += size
-    if len(groups) == 1:
-        return {SINGLE_FILE: groups[0]}
-    total = len(groups)
-    return {
-        f"model-{number:05d}-of-{total:05d}.safetensors": group
-        for number, group in enumerate(groups, 1)
-    }
-
-
-def _to_host(value: jax.Array) -> np.ndarray:
-    if value.is_fully_addressable:
-        return np.asarray(value)
-    return np.asarray(multihost_utils.process_allgather(value, tiled=True))

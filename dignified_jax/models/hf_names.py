@@ -10,6 +10,9 @@ import dataclasses
 
 from dignified_jax.models.config import DecoderConfig
 
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:

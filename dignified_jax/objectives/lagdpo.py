@@ -33,7 +33,8 @@ class LagDPO:
       lambda_init: multipliers before the first step.
       lambda_max: upper bound of every multiplier.
       dual_signal: what the ascent compares with epsilon: the "batch" loss or its "ema".
-      ema_decay: decay of that average, per optimiser step that has the dimension.
+      ema_decay: decay of that average, per optimiser step that has the dimension; None means
+        0.9. Only with dual_signal "ema".
     """
 
     beta: float = 0.1
@@ -42,7 +43,7 @@ class LagDPO:
     lambda_init: tuple[float, ...] = (0.0,)
     lambda_max: float = 10.0
     dual_signal: Literal["batch", "ema"] = "batch"
-    ema_decay: float = 0.9
+    ema_decay: float | None = None
 
     name = "lagdpo"
     needs_reference = True
@@ -63,8 +64,20 @@ class LagDPO:
             raise ValueError(
                 f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"
             )
-        if not 0 <= self.ema_decay < 1:
+        if self.ema_decay is not None and self.dual_signal != "ema":
+            raise ValueError(
+                f"method.ema_decay={self.ema_decay} contradicts method.dual_signal="
+                f"{self.dual_signal!r}: only 'ema' has a decay"
+            )
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"method.ema_decay must be in [0, 1), found {self.ema_decay}")
+
+    @property
+    def decay(self) -> float:
+        """Decay of the dual signal's moving average; 0 for the batch signal."""
+        if self.dual_signal == "batch":
+            return 0.0
+        return 0.9 if self.ema_decay is None else self.ema_decay
 
     def tolerances(self, dimensions: int) -> jax.Array:
         """(K,) epsilon."""
@@ -101,7 +114,7 @@ class LagDPO:
             epsilon=self.tolerances(losses.size),
             rate=self.dual_learning_rate,
             cap=self.lambda_max,
-            decay=self.ema_decay if self.dual_signal == "ema" else 0.0,
+            decay=self.decay,
         )
 
     def metrics(self, state: duals.DualState) -> dict[str, jax.Array]:

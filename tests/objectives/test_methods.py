@@ -101,13 +101,28 @@ def test_losses_of_parts_add_up(name):
         ({"epsilon": (-0.1,)}, "method.epsilon needs entries of at least 0"),
         ({"epsilon": ()}, "method.epsilon needs entries"),
         ({"lambda_init": (11.0,)}, "exceeds method.lambda_max"),
-        ({"ema_decay": 1.0}, r"method.ema_decay must be in \[0, 1\)"),
+        ({"ema_decay": 1.0, "dual_signal": "ema"}, r"method.ema_decay must be in \[0, 1\)"),
+        ({"ema_decay": 0.5}, "method.ema_decay=0.5 contradicts method.dual_signal='batch'"),
         ({"dual_learning_rate": float("nan")}, "method.dual_learning_rate"),
     ],
 )
 def test_lagdpo_refuses_by_name(fields, message):
     with pytest.raises(ValueError, match=message):
         LagDPO(**fields)
+
+
+def test_the_signal_is_the_batch_or_a_moving_average_of_it():
+    losses = [jnp.array([0.9, 0.6, 0.5, 0.4]), jnp.array([0.5, 0.6, 0.9, 0.4])]
+    for fields, mean in (
+        ({}, losses[1]),
+        ({"dual_signal": "ema", "ema_decay": 0.5}, (0.5 * losses[0] + losses[1]) / 1.5),
+        ({"dual_signal": "ema"}, (0.9 * losses[0] + losses[1]) / 1.9),
+    ):
+        method = LagDPO(lambda_init=(1.0,), **fields)
+        first = method.update(method.init(4), losses[0], jnp.ones(4, bool))
+        second = method.update(first, losses[1], jnp.ones(4, bool))
+        step = second.multipliers - first.multipliers
+        np.testing.assert_allclose(step, 0.1 * (mean - 0.5), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("field", ["epsilon", "lambda_init"])
