@@ -19,7 +19,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["dignified_jax", "dignified_jax.*"]),
-    package_data={"dignified_jax.embedded": ["*/*"]},
+    package_data={
+        "dignified_jax.embedded": ["README.md", "personaknob_mini/*.jsonl", "tiny-qwen3/*"],
+    },
     install_requires=[
         "jax>=0.10.2,<0.13",
         "flax>=0.12,<0.13",

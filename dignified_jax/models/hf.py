@@ -6,7 +6,7 @@ hf.save(directory, model, params, tokenizer=tokenizer)
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -58,23 +58,22 @@ def load(
     directory = pathlib.Path(directory)
     config = read_config(directory)
     shapes = abstract_params(config)
-    with contextlib.ExitStack() as stack:
-        tensors = _open(directory, stack)
-        _check(config, shapes, tensors, directory)
-        dtype = dtype or stored_dtype(directory)
+    tensors = _find(directory)
+    _check(config, shapes, tensors, directory)
+    dtype = dtype or _widest(tensors, directory)
 
-        def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
-            sharding = SingleDeviceSharding(jax.devices()[0])
-            if mesh is not None:
-                spec = partition.partition_spec(path, leaf.shape, mesh.shape[partition.FSDP_AXIS])
-                sharding = jax.sharding.NamedSharding(mesh, spec)
-            name = partition.path_name(path)
-            sources = [tensor for tensor in hf_names.tensors(config) if tensor.leaf == name]
-            return jax.make_array_from_callback(
-                leaf.shape, sharding, lambda index: _part(tensors, sources, index, dtype)
-            )
+    def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        sharding = SingleDeviceSharding(jax.devices()[0])
+        if mesh is not None:
+            spec = partition.partition_spec(path, leaf.shape, mesh.shape[partition.FSDP_AXIS])
+            sharding = jax.sharding.NamedSharding(mesh, spec)
+        name = partition.path_name(path)
+        sources = [tensor for tensor in hf_names.tensors(config) if tensor.leaf == name]
+        return jax.make_array_from_callback(
+            leaf.shape, sharding, lambda index: _part(tensors, sources, leaf.shape, index, dtype)
+        ).block_until_ready()  # so that the host's copy of one parameter goes before the next
 
-        params = jax.tree.map_with_path(read, shapes)
+    params = jax.tree.map_with_path(read, shapes)
     return Decoder(config, dtype=jnp.dtype(compute_dtype or dtype)), params
 
 
@@ -102,17 +101,35 @@ def resolve(path: str) -> pathlib.Path:
 
 def stored_dtype(directory: str | pathlib.Path) -> str:
     """Name of the widest floating dtype in the directory's weights, such as "bfloat16"."""
-    with contextlib.ExitStack() as stack:
-        tensors = _open(pathlib.Path(directory), stack)
-        kinds = {tensor.get_dtype() for tensor in tensors.values()}
+    return _widest(_find(pathlib.Path(directory)), directory)
+
+
+def _widest(tensors: dict[str, _Stored], directory: str | pathlib.Path) -> str:
+    kinds = {tensor.dtype for tensor in tensors.values()}
     unknown = kinds - set(_DTYPE_NAMES)
     if unknown:
         raise CheckpointError(f"{directory}: tensors of dtype {', '.join(sorted(unknown))}")
     return next(name for kind, name in _DTYPE_NAMES.items() if kind in kinds)
 
 
-def _open(directory: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
-    """Lazily readable slices by tensor name, from one file or from an index's shards."""
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """Where a tensor lies, and what the file's header says of it."""
+
+    file: pathlib.Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def read(self, index: tuple[slice, ...] = ()) -> np.ndarray:
+        """A slice of the tensor, copied."""
+        # Opened for every read: an open file stays mapped, and all that was read of it resident.
+        with safe_open(str(self.file), framework="numpy") as handle:
+            return handle.get_slice(self.name)[index or slice(None)]
+
+
+def _find(directory: pathlib.Path) -> dict[str, _Stored]:
+    """All tensors by name, of one file or of an index's shards."""
     index = directory / INDEX_FILE
     if index.is_file():
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
@@ -123,19 +140,24 @@ def _open(directory: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any
             f"{directory}: found neither {SINGLE_FILE} nor {INDEX_FILE}; weights in other "
             "formats must be converted to safetensors first"
         )
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, _Stored] = {}
     for file in sorted(set(weight_map.values())) if weight_map else [SINGLE_FILE]:
         path = directory / file
         if not path.is_file():
             raise FileNotFoundError(f"{path}: named in {index.name}, but not found")
         try:
-            handle = stack.enter_context(safe_open(str(path), framework="numpy"))
+            with safe_open(str(path), framework="numpy") as handle:
+                slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
+                found = {
+                    name: _Stored(path, name, tuple(part.get_shape()), part.get_dtype())
+                    for name, part in slices.items()
+                }
         except Exception as error:  # SafetensorError derives from Exception alone
             raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
-        for name in handle.keys():  # noqa: SIM118  (the handle is no mapping)
+        for name in found:
             if weight_map and weight_map.get(name) != file:
                 raise CheckpointError(f"{path}: tensor {name} is not where {index.name} says")
-            tensors[name] = handle.get_slice(name)
+        tensors |= found
     absent = sorted(set(weight_map or ()) - set(tensors))
     if absent:
         raise CheckpointError(f"{directory}: tensors named in {index.name} but absent: {absent}")
@@ -143,13 +165,13 @@ def _open(directory: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any
 
 
 def _check(
-    config: DecoderConfig, shapes: Params, tensors: dict[str, Any], directory: pathlib.Path
+    config: DecoderConfig, shapes: Params, tensors: dict[str, _Stored], directory: pathlib.Path
 ) -> None:
     """Names and shapes of all tensors against the config; drops an equal tied lm_head."""
     expected = {tensor.name: tensor for tensor in hf_names.tensors(config)}
     if config.tie_word_embeddings and "lm_head.weight" in tensors:
         head, embedding = tensors.pop("lm_head.weight"), tensors["model.embed_tokens.weight"]
-        if not np.array_equal(head[:], embedding[:]):
+        if not np.array_equal(head.read(), embedding.read()):
             raise CheckpointError(
                 f"{directory}: tie_word_embeddings is true, but lm_head.weight differs from "
                 "model.embed_tokens.weight"
@@ -163,26 +185,29 @@ def _check(
     for name in expected.keys() & tensors.keys():
         shape = leaves[expected[name].leaf][0 if expected[name].layer is None else 1 :]
         wanted = tuple(reversed(shape)) if expected[name].transposed else shape
-        found = tuple(tensors[name].get_shape())
-        if found != wanted:
-            problems.append(f"tensor {name} has shape {found}, expected {wanted}")
-        if tensors[name].get_dtype() not in _DTYPE_NAMES:
-            problems.append(f"tensor {name} has dtype {tensors[name].get_dtype()}")
+        found = tensors[name]
+        if found.shape != wanted:
+            problems.append(f"tensor {name} has shape {found.shape}, expected {wanted}")
+        if found.dtype not in _DTYPE_NAMES:
+            problems.append(f"tensor {name} has dtype {found.dtype}")
     if problems:
         raise CheckpointError(f"{directory}:\n  " + "\n  ".join(sorted(problems)))
 
 
 def _part(
-    tensors: dict[str, Any],
+    tensors: dict[str, _Stored],
     sources: list[hf_names.Tensor],
+    shape: tuple[int, ...],
     index: tuple[slice, ...],
     dtype: str,
 ) -> np.ndarray:
     """One device's part of a leaf, read from the files that hold its layers, cast to `dtype`."""
     stacked = sources[0].layer is not None
     inner = index[1:] if stacked else index
-    parts = []
-    for source in sources[index[0]] if stacked else sources:
-        read = tensors[source.name][tuple(reversed(inner)) if source.transposed else inner]
-        parts.append((read.T if source.transposed else read).astype(dtype))
-    return np.stack(parts) if stacked else parts[0]
+    chosen = sources[index[0]] if stacked else sources
+    sizes = [len(range(*part.indices(size))) for part, size in zip(index, shape, strict=True)]
+    part = np.empty(sizes, jnp.dtype(dtype))
+    for place, source in zip(part if stacked else [part], chosen, strict=True):
+        read = tensors[source.name].read(tuple(reversed(inner)) if source.transposed else inner)
+        place[...] = read.T if source.transposed else read
+    return part
