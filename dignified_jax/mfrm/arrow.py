@@ -1,0 +1,247 @@
+"""The Newton system of the many-facet model, solved by eliminating its arrow.
+
+The Hessian (negated, with the priors' precisions) is diagonal in theta; eliminating theta leaves
+it diagonal in the questions; eliminating those leaves a dense border (judge, rubric, intercept)
+of length P = R + M. With W_mq the cell's weight, h_mq (P,) its weights by rater and W_mq at its
+model's intercept,
+
+    D = W + p_theta      kappa = p_theta / D      f = W / D = 1 - kappa
+    S_q = sum_m kappa W + p_question              K_q = sum_m kappa h_mq
+    B = sum h-by-h weights + priors - sum_mq h h' / D - sum_q K_q K_q' / S_q
+
+The zero sum of the questions changes their inverse block to 1/S_q - g (1/S_q)(1/S_q'), which adds
+g c c' to B with c = sum_q K_q / S_q. Under a constraint 1/g = sum_q 1/S_q. With a question held at
+0 instead (see `design`) its 1/S is 0, the prior is on deviations from the mean, p_question less
+p_question / Q everywhere, and 1/g = sum_q 1/S_q - Q / p_question (Sherman & Morrison).
+
+Quantities that are small differences on paper (p_theta -> 0) are written as sums of positive
+terms: W - W^2/D = kappa W; R - f (R - p theta) = kappa R + f p theta for a residual R.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.mfrm.blocks import Blocks
+from dignified_jax.mfrm.design import Design
+from dignified_jax.mfrm.moments import Moments, Parameters, moments
+from dignified_jax.mfrm.result import Precision
+
+# Accelerators multiply float32 matrices in a shorter format unless told otherwise.
+einsum = functools.partial(jnp.einsum, precision="highest")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Arrow:
+    """The eliminated Hessian at one point.
+
+    Attributes:
+      moments: the sums it is made of.
+      curvature: (M, Q) D.
+      shrink: (M, Q) kappa.
+      follow: (M, Q) f.
+      question_inverse: (Q,) 1/S, 0 where anchored or held.
+      question_pull: scalar g, 0 without the zero sum.
+      coupling: (P, Q) K.
+      covariance: (P, P) inverse of B over the free border, in the gauge of the solve.
+    """
+
+    moments: Moments
+    curvature: jax.Array
+    shrink: jax.Array
+    follow: jax.Array
+    question_inverse: jax.Array
+    question_pull: jax.Array
+    coupling: jax.Array
+    covariance: jax.Array
+
+
+class Gradient(NamedTuple):
+    """Gradient with theta, then the questions' coupling to theta, eliminated.
+
+    Attributes:
+      theta: (M, Q).
+      question: (Q,).
+      border: (P,).
+    """
+
+    theta: jax.Array
+    question: jax.Array
+    border: jax.Array
+
+
+def eliminate(sums: Moments, precision: Precision, design: Design) -> Arrow:
+    """Factors the Hessian; O(ratings) but for P^2 (Q + P). NaN where it is not definite."""
+    curvature = sums.weight + precision.theta
+    shrink = precision.theta / curvature
+    shared = shrink * sums.weight
+
+    # Model by model, which on CPUs is far faster than contractions over two axes.
+    def absorb(carry, model):
+        weights, curvature, shrink = model
+        products, by_question = carry
+        products = products + einsum("rq,sq->rs", weights / curvature, weights)
+        return (products, by_question + shrink * weights), einsum("rq,q->r", weights, shrink)
+
+    by_rater = sums.rater_weight
+    start = jnp.zeros((design.raters, design.raters), shared.dtype), jnp.zeros_like(by_rater[0])
+    (products, by_question), by_model = jax.lax.scan(absorb, start, (by_rater, curvature, shrink))
+    coupling = jnp.concatenate([by_question, shared])
+    inverse, pull = _question_block(shared.sum(axis=0), precision.question, design)
+
+    raters = _rater_block(products, by_model.sum(axis=0), sums.pair_weight)
+    raters = raters + _priors(design, precision, raters.dtype)
+    border = jnp.block([[raters, by_model.T], [by_model, jnp.diag(shared.sum(axis=1))]])
+    border = border - einsum("pq,rq->pr", coupling * inverse, coupling)
+    constraint = einsum("pq,q->p", coupling, inverse)
+    border = border + pull * jnp.outer(constraint, constraint)
+    moving = design.moving(jnp.diag(raters))
+    spread = jnp.where(moving, design.spread(border.dtype), 0.0)
+    return Arrow(
+        moments=sums,
+        curvature=curvature,
+        shrink=shrink,
+        follow=sums.weight / curvature,
+        question_inverse=inverse,
+        question_pull=pull,
+        coupling=coupling,
+        covariance=_spread_inverse(border, spread, moving),
+    )
+
+
+def placeholder(
+    blocks: Blocks,
+    parameters: Parameters,
+    precision: Precision,
+    design: Design,
+    *,
+    skew: bool = False,
+) -> Arrow:
+    """Zeros in the shapes of an arrow, to start a loop that carries one."""
+    shapes = jax.eval_shape(
+        lambda: eliminate(moments(blocks, parameters, skew=skew), precision, design)
+    )
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def gradient(
+    arrow: Arrow,
+    parameters: Parameters,
+    precision: Precision,
+    residual: jax.Array | None = None,
+    rater_residual: jax.Array | None = None,
+) -> Gradient:
+    """The eliminated gradient; residuals (M, Q) and (R,) are the moments' own unless given."""
+    sums = arrow.moments
+    residual = sums.residual if residual is None else residual
+    rater_residual = sums.rater_residual if rater_residual is None else rater_residual
+    penalty = precision.theta * parameters.theta
+    theta = residual - penalty
+    carried = arrow.shrink * residual + arrow.follow * penalty
+    question = carried.sum(axis=0) - precision.question * parameters.question
+    prior = jnp.where(
+        jnp.arange(rater_residual.size) < len(sums.pair_weight), precision.judge, precision.rubric
+    )
+    raters = (
+        rater_residual
+        - einsum("mrq,mq->mr", sums.rater_weight, theta / arrow.curvature).sum(axis=0)
+        - prior * parameters.raters
+    )
+    return Gradient(theta, question, jnp.concatenate([raters, carried.sum(axis=1)]))
+
+
+def solve(
+    arrow: Arrow, design: Design, gradient: Gradient, border_gradient: Gradient | None = None
+) -> Parameters:
+    """The Newton step; `border_gradient` is what the border answers to, if not the same."""
+    outer = gradient if border_gradient is None else border_gradient
+    border = arrow.covariance @ (
+        outer.border - einsum("pq,q->p", arrow.coupling, solve_questions(arrow, outer.question))
+    )
+    question = solve_questions(arrow, gradient.question - einsum("pq,p->q", arrow.coupling, border))
+    raters = design.raters
+    theta = (
+        gradient.theta
+        - einsum("r,mrq->mq", border[:raters], arrow.moments.rater_weight)
+        - arrow.moments.weight * (border[raters:, None] + question)
+    ) / arrow.curvature
+    border = design.to_zero_sum(border)
+    intercept = border[raters:]
+    if design.reference_question:
+        intercept = intercept + question.mean()
+        question = question - question.mean()
+    return Parameters(theta=theta, question=question, raters=border[:raters], intercept=intercept)
+
+
+def solve_questions(arrow: Arrow, right: jax.Array) -> jax.Array:
+    """(..., Q) the questions' inverse block, zero sum and anchors included, times `right`."""
+    scaled = arrow.question_inverse * right
+    total = arrow.question_pull * scaled.sum(axis=-1, keepdims=True)
+    return scaled - arrow.question_inverse * total
+
+
+def _question_block(
+    information: jax.Array, precision: jax.Array, design: Design
+) -> tuple[jax.Array, jax.Array]:
+    """(Q,) 1/S and the scalar g."""
+    inverse = jnp.where(design.free_question, 1.0 / (information + precision), 0.0)
+    if design.reference_question:
+        held = jnp.arange(information.size) == jnp.argmax(information)
+        inverse = jnp.where(held, 0.0, inverse)
+        share = precision / information.size
+        return inverse, -share / (1.0 - share * inverse.sum())
+    if design.zero_sum_question:
+        return inverse, 1.0 / inverse.sum()
+    return inverse, jnp.zeros_like(inverse.sum())
+
+
+def _rater_block(products: jax.Array, coupling: jax.Array, pairs: jax.Array) -> jax.Array:
+    """(R, R) sum of h-by-h weights less h h' / D, given sum h h' / D and sum kappa h.
+
+    Within a facet that is diagonal less off-diagonal. On the diagonal
+    w - w^2/D = kappa w + sum of the other levels' w w'/D, in which nothing cancels.
+    """
+    judges = len(pairs)
+
+    def facet(block: jax.Array, own: jax.Array) -> jax.Array:
+        off = block - jnp.diag(jnp.diag(block))
+        return jnp.diag(own + off.sum(axis=1)) - off
+
+    across = pairs - products[:judges, judges:]
+    return jnp.block(
+        [
+            [facet(products[:judges, :judges], coupling[:judges]), across],
+            [across.T, facet(products[judges:, judges:], coupling[judges:])],
+        ]
+    )
+
+
+def _priors(design: Design, precision: Precision, dtype: jnp.dtype) -> jax.Array:
+    """(R, R) prior Hessian; of a zero-sum facet the prior is on deviations from the mean."""
+
+    def facet(size: int, value: jax.Array, zero_sum: bool) -> jax.Array:
+        return value * (jnp.eye(size, dtype=dtype) - (1.0 / size if zero_sum else 0.0))
+
+    judge = facet(design.judges, precision.judge, design.zero_sum_judge)
+    rubric = facet(design.raters - design.judges, precision.rubric, design.zero_sum_rubric)
+    across = jnp.zeros((len(judge), len(rubric)), dtype)
+    return jnp.block([[judge, across], [across.T, rubric]])
+
+
+def _spread_inverse(border: jax.Array, spread: jax.Array, moving: jax.Array) -> jax.Array:
+    """spread (spread' border spread)^-1 spread', of the coordinates that move."""
+    free = einsum("pf,pr,rg->fg", spread, border, spread)
+    # Coordinates that stay get a 1 of their own; scaling to a unit diagonal keeps levels of very
+    # different information apart in float32.
+    free = free + jnp.diag(jnp.where(moving, 0.0, 1.0).astype(free.dtype))
+    scale = jax.lax.rsqrt(jnp.diag(free))
+    factor = jax.lax.linalg.cholesky(scale[:, None] * free * scale)
+    half = jax.lax.linalg.triangular_solve(factor, jnp.diag(scale), left_side=True, lower=True)
+    half = einsum("fg,pg->fp", half, spread)
+    return einsum("fp,fr->pr", half, half)

@@ -1,0 +1,68 @@
+"""What `fit` refuses at once because its values can be read, and where they can't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from dignified_jax.mfrm import anchors as anchoring
+from dignified_jax.mfrm import ratings
+from dignified_jax.mfrm.blocks import as_blocks, totals
+from dignified_jax.mfrm.connectivity import DisconnectedError, subsets_of
+from dignified_jax.mfrm.mesh import over_mesh
+from dignified_jax.mfrm.result import Precision
+
+
+def traced(tree) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def refuse_options(precision: Precision, tolerance, max_iterations) -> None:
+    """Raises ValueError for options whose values can be read and make no sense."""
+    if not isinstance(precision, Precision):
+        raise ValueError(f"precision must be a mfrm.Precision, found {precision!r}")
+    bounds = {
+        f"precision.{name}": (value, name == "theta") for name, value in vars(precision).items()
+    }
+    if tolerance is not None:
+        bounds["tolerance"] = (tolerance, True)
+    bounds["max_iterations"] = (max_iterations, True)
+    for name, (value, strictly) in bounds.items():
+        if traced(value):
+            continue
+        if np.ndim(value):
+            raise ValueError(f"{name} must be a scalar, found shape {np.shape(value)}")
+        value = float(value)
+        if not (np.isfinite(value) and (value > 0 if strictly else value >= 0)):
+            wanted = "positive" if strictly else "at least 0"
+            raise ValueError(f"{name} must be finite and {wanted}, found {value}")
+
+
+def refuse_values(
+    successes: jax.Array,
+    trials: jax.Array,
+    fixed: Mapping[str, jax.Array],
+    allow_disconnected: bool,
+    mesh: Any,
+) -> None:
+    """Raises ValueError for bad counts, anchors, empty levels and disconnected designs."""
+    sums, extreme = over_mesh(_summarise, mesh)(successes, trials)
+    if sums.faulty:
+        ratings.refuse_faults(successes, trials)
+    anchoring.refuse_anchors(fixed)
+    ratings.refuse_empty(extreme)
+    if not allow_disconnected:
+        known = {facet: ~np.isnan(values) for facet, values in fixed.items()}
+        found = subsets_of(sums, known)
+        if found:
+            raise DisconnectedError(found)
+
+
+@jax.jit
+def _summarise(successes: jax.Array, trials: jax.Array):
+    blocks = as_blocks(successes, trials)
+    sums = totals(blocks)
+    return sums, ratings.extremes(sums, blocks.judges)

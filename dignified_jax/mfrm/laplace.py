@@ -1,0 +1,192 @@
+"""Marginal maximum likelihood by Laplace's approximation: theta and questions are random effects.
+
+theta_mq ~ N(0, 1/p_theta) and question_q ~ N(0, 1/p_question) are integrated out; intercepts,
+judges and rubric items have no prior. With u = (theta, question) at its conditional mode and H
+its information there,
+
+    log L = log p(y | u) + log p(u) - (1/2) log det(H / 2 pi)
+
+and the last term depends on every logit through the weights. Its gradient is that of ordinary
+residuals -(1/2) v weight (1 - 2p), where v = 1/D + kappa^2/S is the logit's conditional variance.
+They are added to what the border answers to, while u answers to the ratings and its prior alone.
+Breslow & Clayton (1993) for the model; the optimum is that of R's glmmTMB.
+
+Precisions move by Fisher scoring of the same log L on a log scale, every iteration. For theta
+
+    2 d log L / d log p = sum (1 - p var) - p sum (theta^2 + 2 theta eps)
+    2 E[-d^2 log L / d log p^2] ~ sum (1 - p var)^2
+
+with var the conditional variances and eps the response of u to the residuals above.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.mfrm import arrow as arrows
+from dignified_jax.mfrm.arrow import Arrow, einsum
+from dignified_jax.mfrm.blocks import Blocks
+from dignified_jax.mfrm.design import Design
+from dignified_jax.mfrm.moments import Parameters, log_likelihood, moments
+from dignified_jax.mfrm.result import Precision
+from dignified_jax.mfrm.ridge import choose, is_last, largest_change
+
+# Standard deviations between 1e-4 and 1e4, in logits.
+LOG_PRECISION_BOUND = 18.4
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """State of the iteration.
+
+    Attributes:
+      parameters: at the end, the solution.
+      log_theta: log precision of theta.
+      log_question: log precision of the questions.
+      arrow: Hessian at the parameters and precisions before; at the end, at the solution.
+      change: largest of the last step, of a logit or a log precision.
+      iterations: steps so far.
+      finite: False once a step is not.
+      done: whether `arrow` belongs to the solution.
+    """
+
+    parameters: Parameters
+    log_theta: jax.Array
+    log_question: jax.Array
+    arrow: Arrow
+    change: jax.Array
+    iterations: jax.Array
+    finite: jax.Array
+    done: jax.Array
+
+    def precision(self) -> Precision:
+        """Of the random effects; fixed effects have 0."""
+        return _precision(self.log_theta, self.log_question)
+
+    def at_bound(self) -> jax.Array:
+        """Whether a variance is at the edge of its range."""
+        edge = jnp.maximum(jnp.abs(self.log_theta), jnp.abs(self.log_question))
+        return edge >= LOG_PRECISION_BOUND * (1.0 - 1e-6)
+
+
+def maximise(
+    blocks: Blocks,
+    start: Parameters,
+    design: Design,
+    *,
+    tolerance: jax.Array | float,
+    max_iterations: jax.Array | int,
+) -> Search:
+    """The optimum, from `start` and variances of 1."""
+
+    def advance(state: Search) -> Search:
+        precision = state.precision()
+        sums = moments(blocks, state.parameters, skew=True)
+        arrow = arrows.eliminate(sums, precision, design)
+        extra, rater_extra = correction(arrow)
+        own = arrows.gradient(arrow, state.parameters, precision)
+        # The gradient is linear in the residuals.
+        nothing = jax.tree.map(jnp.zeros_like, state.parameters)
+        more = arrows.gradient(arrow, nothing, precision, extra, rater_extra)
+        step = arrows.solve(arrow, design, own, jax.tree.map(jnp.add, own, more))
+        change = largest_change(step, blocks.judges)
+        # After the step, which brings the effects to their mode under these precisions; the mode
+        # under the previous ones, put in its place, makes the two chase each other.
+        parameters = state.parameters.plus(step, 2.0 / jnp.maximum(change, 2.0))
+        moves = precision_moves(arrow, parameters, precision, extra)
+        # Precisions wait until the effects are near: they say nothing about spread before.
+        before = jnp.stack([state.log_theta, state.log_question])
+        after = jnp.where(change <= 1.0, before + jnp.stack(moves), before)
+        after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
+        change = jnp.maximum(change, jnp.abs(after - before).max())
+        # The pass after the last step is for the Hessian there: nothing moves any more.
+        done = is_last(state, tolerance, max_iterations)
+        after = jnp.where(done, before, after)
+        return Search(
+            parameters=choose(done, state.parameters, parameters),
+            log_theta=after[0],
+            log_question=after[1],
+            arrow=arrow,
+            change=jnp.where(done, state.change, change),
+            iterations=state.iterations + ~done,
+            finite=state.finite & jnp.isfinite(change),
+            done=done,
+        )
+
+    nothing = jnp.zeros((), start.theta.dtype)
+    state = Search(
+        parameters=start,
+        log_theta=nothing,
+        log_question=nothing,
+        arrow=arrows.placeholder(blocks, start, _precision(nothing, nothing), design, skew=True),
+        change=nothing + jnp.inf,
+        iterations=jnp.asarray(0, jnp.int32),
+        finite=jnp.asarray(True),
+        done=jnp.asarray(False),
+    )
+    return jax.lax.while_loop(lambda state: ~state.done, advance, state)
+
+
+def correction(arrow: Arrow) -> tuple[jax.Array, jax.Array]:
+    """Residuals of -(1/2) log det H, by cell (M, Q) and by rater (R,)."""
+    variance = 1.0 / arrow.curvature + arrow.shrink**2 * arrow.question_inverse
+    sums = arrow.moments
+    by_rater = -0.5 * einsum("mrq,mq->mr", sums.rater_skew, variance)
+    by_cell = -0.5 * variance * sums.rater_skew[:, : len(sums.pair_weight)].sum(axis=1)
+    return by_cell, by_rater.sum(axis=0)
+
+
+def precision_moves(
+    arrow: Arrow, parameters: Parameters, precision: Precision, extra: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Steps of the log precisions of theta and questions; `extra` (M, Q) from `correction`."""
+    follow = arrow.follow
+    inverse = arrow.question_inverse
+    free = inverse > 0.0
+    question_response = arrows.solve_questions(arrow, (arrow.shrink * extra).sum(axis=0))
+    theta_response = (extra - arrow.moments.weight * question_response) / arrow.curvature
+    # 1 - p var, as sums of positive terms: p / D + W / D = 1 and p / S + sum kappa W / S = 1.
+    theta_gain = follow - precision.theta * follow**2 * inverse
+    question_gain = jnp.where(
+        free, (arrow.shrink * arrow.moments.weight).sum(axis=0) * inverse, 0.0
+    )
+
+    def move(gain, precision, effect, response):
+        slope = gain.sum() - precision * (effect * (effect + 2.0 * response)).sum()
+        # With nothing to learn from, 0 / 0 stays 0.
+        scoring = slope / jnp.maximum((gain**2).sum(), jnp.finfo(slope.dtype).tiny)
+        return jnp.clip(scoring, -1.0, 1.0)
+
+    question = jnp.where(free, parameters.question, 0.0)
+    return (
+        move(theta_gain, precision.theta, parameters.theta, theta_response),
+        move(question_gain, precision.question, question, question_response),
+    )
+
+
+def marginal_log_likelihood(
+    blocks: Blocks,
+    parameters: Parameters,
+    arrow: Arrow,
+    precision: Precision,
+) -> jax.Array:
+    """log L at `parameters`, whose `arrow` is given."""
+    free = arrow.question_inverse > 0.0
+    question = jnp.where(free, parameters.question, 0.0)
+    prior = precision.theta * (parameters.theta**2).sum()
+    prior = prior + precision.question * (question**2).sum()
+    # log det(P^-1 H) = -sum log kappa - sum log(p_question / S)
+    shrunk = jnp.where(free, precision.question * arrow.question_inverse, 1.0)
+    volume = jnp.log(arrow.shrink).sum() + jnp.log(shrunk).sum()
+    return log_likelihood(blocks, parameters) - 0.5 * prior + 0.5 * volume
+
+
+def _precision(log_theta: jax.Array, log_question: jax.Array) -> Precision:
+    nothing = jnp.zeros_like(log_theta)
+    return Precision(
+        theta=jnp.exp(log_theta), judge=nothing, rubric=nothing, question=jnp.exp(log_question)
+    )

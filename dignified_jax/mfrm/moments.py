@@ -1,0 +1,131 @@
+"""One pass over the ratings: the sums of residuals and weights that a Newton step needs.
+
+With x the logit, y successes of n trials and p = 1 / (1 + e^-x),
+
+    residual = y - n p        weight = n p (1 - p)        skew = d weight / d x = weight (1 - 2 p)
+
+All three are written in z = e^-|x|, whose powers do not cancel: for a cell with only successes
+the residual is n z / (1 + z), right to the last bit however small, while n - n p is lost in
+rounding once p is near 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.mfrm.blocks import Blocks, incidence, pair_sums
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """Effects that ADD UP to the logit: severities and difficulties have their sign turned.
+
+    Attributes:
+      theta: (M, Q).
+      question: (Q,).
+      raters: (R,) judges, then rubric items.
+      intercept: (M,).
+    """
+
+    theta: jax.Array
+    question: jax.Array
+    raters: jax.Array
+    intercept: jax.Array
+
+    def cell(self) -> jax.Array:
+        """(M, Q) part of the logit that the ratings of a cell share."""
+        return self.intercept[:, None] + self.theta + self.question
+
+    def pairs(self, judges: int) -> jax.Array:
+        """(J * I,) part of the logit that the ratings of a judge and item share."""
+        return (self.raters[:judges, None] + self.raters[judges:]).ravel()
+
+    def plus(self, step: Parameters, scale: jax.Array | float = 1.0) -> Parameters:
+        """self + scale * step."""
+        return jax.tree.map(lambda value, change: value + scale * change, self, step)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Sums over ratings.
+
+    Attributes:
+      residual: (M, Q).
+      rater_residual: (R,).
+      weight: (M, Q).
+      rater_weight: (M, R, Q).
+      pair_weight: (J, I).
+      rater_skew: (M, R, Q), None where not asked for.
+    """
+
+    residual: jax.Array
+    rater_residual: jax.Array
+    weight: jax.Array
+    rater_weight: jax.Array
+    pair_weight: jax.Array
+    rater_skew: jax.Array | None = None
+
+
+def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:
+    """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
+    matrix = incidence(blocks)
+    everything = jnp.ones_like(matrix[:1])
+    pairs = parameters.pairs(blocks.judges)[:, None]
+
+    def add(carry, block):
+        y, n, cell, active = block
+        y, n = active * y, active * n
+        x = cell + pairs
+        z = jnp.exp(-jnp.abs(x))
+        near = 1.0 / (1.0 + z)  # the larger of p and 1 - p
+        far = z * near
+        positive = x >= 0.0
+        residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
+        weight = n * (far * near)
+        sums = [pair_sums(everything, residual)[0], pair_sums(matrix, weight)]
+        if skew:
+            # 1 - 2 p = -sign(x) (1 - z) / (1 + z)
+            tilt = jnp.where(positive, -1.0, 1.0) * ((1.0 - z) * near)
+            sums.append(pair_sums(matrix, weight * tilt))
+        carry = (carry[0] + residual.sum(axis=1), carry[1] + weight.sum(axis=1))
+        return carry, tuple(sums)
+
+    nothing = jnp.zeros_like(everything[0])
+    carry, sums = jax.lax.scan(
+        add, (nothing, nothing), (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
+    )
+    rater_weight = sums[1]
+    return Moments(
+        residual=sums[0],
+        rater_residual=matrix @ carry[0],
+        weight=rater_weight[:, : blocks.judges].sum(axis=1),
+        rater_weight=rater_weight,
+        pair_weight=carry[1].reshape(blocks.judges, blocks.items),
+        rater_skew=sums[2] if skew else None,
+    )
+
+
+def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
+    """Scalar: y log p + (n - y) log(1 - p), summed over ratings."""
+    pairs = parameters.pairs(blocks.judges)[:, None]
+
+    def add(carry, block):
+        y, n, cell, active = block
+        y, n = active * y, active * n
+        x = cell + pairs
+        # log p = -log1p(z) for x >= 0, and x less for x < 0.
+        against = jnp.where(x >= 0.0, n - y, y)
+        total = n * jnp.log1p(jnp.exp(-jnp.abs(x))) + against * jnp.abs(x)
+        return carry - total.sum(axis=1), None
+
+    rows, _ = jax.lax.scan(
+        add,
+        jnp.zeros_like(pairs[:, 0]),
+        (blocks.successes, blocks.trials, parameters.cell(), blocks.active),
+    )
+    return rows.sum()

@@ -1,0 +1,147 @@
+"""What a fit takes and returns: small frozen dataclasses that JAX can trace, map and shard."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dignified_jax.mfrm.status import MESSAGES, Status
+
+FACETS = ("model", "question", "judge", "rubric")
+
+# Values of `Extreme`.
+MIXED, ALL_SUCCESSES, ALL_FAILURES, UNRATED = 0, 1, -1, 2
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """Inverse variances of the Gaussian priors (ridge penalties), scalars.
+
+    Attributes:
+      theta: of theta_mq, the deviation of a model's quality on a question; must be positive.
+      judge: of the judges' severities, at least 0.
+      rubric: of the rubric items' difficulties, at least 0.
+      question: of the questions' difficulties, at least 0.
+    """
+
+    theta: jax.Array | float = 1.0
+    judge: jax.Array | float = 1.0
+    rubric: jax.Array | float = 1.0
+    question: jax.Array | float = 1.0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StandardErrors:
+    """Square roots of the diagonal of the inverse information; shapes as in `Fit`."""
+
+    theta: jax.Array
+    quality: jax.Array
+    judge: jax.Array
+    rubric: jax.Array
+    question: jax.Array
+    intercept: jax.Array
+    score: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Extreme:
+    """int8 codes: MIXED 0, ALL_SUCCESSES 1, ALL_FAILURES -1, UNRATED 2.
+
+    The ratings give an extreme cell or level no finite estimate: its prior alone does.
+    """
+
+    cell: jax.Array  # (M, Q)
+    model: jax.Array  # (M,)
+    question: jax.Array  # (Q,)
+    judge: jax.Array  # (J,)
+    rubric: jax.Array  # (I,)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Estimates in logits, for M models, Q questions, J judges and I rubric items.
+
+        logit P(success) = quality_mq - judge_j - rubric_i - question_q
+        quality_mq = intercept_m + theta_mq            score_m = mean_q quality_mq
+
+    Attributes:
+      theta: (M, Q) deviations.
+      quality: (M, Q).
+      judge: (J,) severities; they sum to zero unless anchored.
+      rubric: (I,) difficulties; as above.
+      question: (Q,) difficulties; as above with the ridge method. With laplace they are a random
+        effect of mean zero, whose predicted values need not sum to zero exactly.
+      intercept: (M,); with center "grand" all equal, with "zero" all 0.
+      score: (M,).
+      standard_error: the questions and rubric items are taken as fixed, and the variances of the
+        laplace method as known.
+      score_covariance: (M, M).
+      log_likelihood: of the ratings as separate yes/no judgments (no binomial coefficients), so
+        that summing repeated judgments into trials does not change it. Ridge: at the estimates,
+        without the penalty. Laplace: the marginal one.
+      precision: the priors' precisions; with laplace the estimated ones, judge and rubric 0.
+      extreme: which cells and levels have only successes, only failures or nothing.
+      largest_change: of any logit, in the last iteration.
+      iterations: steps tried, each a pass over the ratings.
+      converged: bool.
+      status: int32, a `Status`; `message` puts it in words.
+    """
+
+    theta: jax.Array
+    quality: jax.Array
+    judge: jax.Array
+    rubric: jax.Array
+    question: jax.Array
+    intercept: jax.Array
+    score: jax.Array
+    standard_error: StandardErrors
+    score_covariance: jax.Array
+    log_likelihood: jax.Array
+    precision: Precision
+    extreme: Extreme
+    largest_change: jax.Array
+    iterations: jax.Array
+    converged: jax.Array
+    status: jax.Array
+
+    @property
+    def message(self) -> str:
+        """The status in words, with its remedy; one line a fit where fits were mapped over."""
+        codes = np.asarray(self.status).ravel()
+        return "\n".join(MESSAGES[Status(int(code))] for code in codes)
+
+
+def without_estimate(estimates: dict, model: jax.Array, infinite: jax.Array) -> dict:
+    """NaN for models of which nothing is known, infinity for those without a finite estimate."""
+    unknown = model == UNRATED
+
+    def mark(value: jax.Array, limit: jax.Array | float) -> jax.Array:
+        column = (-1, *[1] * (value.ndim - 1))
+        limit = jnp.broadcast_to(limit, model.shape).reshape(column)
+        value = jnp.where(infinite.reshape(column), limit, value)
+        return jnp.where(unknown.reshape(column), jnp.nan, value)
+
+    sign = jnp.where(model == ALL_SUCCESSES, jnp.inf, -jnp.inf)
+    names = ("quality", "intercept", "score")
+    marked = {name: mark(estimates[name], sign) for name in names}
+    marked["theta"] = mark(estimates["theta"], 0.0)
+    standard_error = estimates["standard_error"]
+    changed = {name: mark(getattr(standard_error, name), jnp.inf) for name in names}
+    covariance = jnp.where(infinite[:, None] | infinite, 0.0, estimates["score_covariance"])
+    covariance = covariance + jnp.diag(jnp.where(infinite, jnp.inf, 0.0))
+    covariance = jnp.where(unknown[:, None] | unknown, jnp.nan, covariance)
+    return (
+        estimates
+        | marked
+        | {
+            "standard_error": dataclasses.replace(standard_error, **changed),
+            "score_covariance": covariance,
+        }
+    )
