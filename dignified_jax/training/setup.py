@@ -103,6 +103,11 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
             responses=data.RESPONSES[:1] if golden_only else data.RESPONSES,
             chat_template_kwargs=json.loads(config.data.chat_template_kwargs),
         )
+        if not examples:
+            raise ConfigError(
+                f"data.row_length {config.data.row_length} (data.max_length {longest}): none of "
+                f"the {len(split)} {name} rows fits, even truncated; raise it"
+            )
         _check_vocabulary(examples, model_config.vocab_size)
         made = data.BatchStream(
             examples,

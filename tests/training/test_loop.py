@@ -314,6 +314,22 @@ def spoil(path, rows):
     return "\n".join(lines) + "\n"
 
 
+def test_a_tokenizer_of_another_model_is_refused(root, tmp_path):
+    """Its ids would reach beyond the embedding."""
+    tiny_run.write_model(tmp_path / "model", vocab_size=200)
+    config = tiny_run.config(root, tmp_path / "run", model__path=str(tmp_path / "model"))
+    with pytest.raises(ConfigError, match=r"vocabulary has 200 entries; tokenizer and weights"):
+        loop.run(config)
+
+
+def test_a_row_length_that_nothing_fits_is_an_error(root, tmp_path):
+    config = tiny_run.config(
+        root, tmp_path / "run", data__row_length=8, data__on_too_long="truncate"
+    )
+    with pytest.raises(ConfigError, match=r"data.row_length 8 .*none of the 9 train rows fits"):
+        loop.run(config)
+
+
 def test_bad_rows_stop_a_run_before_it_begins_and_all_are_shown(root, tmp_path):
     (tmp_path / "bad.jsonl").write_text(spoil(root / "train.jsonl", (2, 7)))
     config = tiny_run.config(root, tmp_path / "run", data__train=str(tmp_path / "bad.jsonl"))
