@@ -99,10 +99,6 @@ class BatchStream:
         used = sum(self._used_rows[: self.steps_per_epoch])
         self.useful_share = sum(self._lengths) / (used * row_length)
 
-    def __len__(self) -> int:
-        """The number of steps, `total_steps`."""
-        return self.total_steps
-
     def indices(self, step: int) -> np.ndarray:
         """(examples of the step,) positions in `examples`; example i of the batch is the i-th.
 

@@ -200,7 +200,7 @@ class _Layout:
 
 
 # Unpacking and repacking are each other's transpose. Saying so keeps the backward pass to
-# gathers, where automatic differentiation would emit scatters (several times slower on CPU).
+# gathers, where automatic differentiation would emit scatters.
 @jax.custom_vjp
 def _unpack(rows: jax.Array, layout: _Layout) -> jax.Array:
     """(row, length, ...) to (row, segment, segment_block, ...), zero where unused."""

@@ -41,11 +41,7 @@ def open_manager(directory: str | pathlib.Path, keep: int) -> ocp.CheckpointMana
 
 def save(manager: ocp.CheckpointManager, state: TrainState) -> None:
     """Begins to write `state` as checkpoint number `state.step`."""
-    rest = {
-        "step": state.step,
-        "opt_state": state.opt_state,
-        "method_state": state.method_state,
-    }
+    rest = _rest(state)
     manager.save(
         int(state.step),
         args=ocp.args.Composite(
@@ -64,11 +60,7 @@ def restore(manager: ocp.CheckpointManager, template: TrainState) -> TrainState:
       CheckpointError: it is damaged, or not of the template's shapes.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-    rest = {
-        "step": abstract.step,
-        "opt_state": abstract.opt_state,
-        "method_state": abstract.method_state,
-    }
+    rest = _rest(abstract)
     step = manager.latest_step()
     args = ocp.args.Composite(
         **{
@@ -79,6 +71,15 @@ def restore(manager: ocp.CheckpointManager, template: TrainState) -> TrainState:
     with _explained(f"{manager.directory}/{step}"):
         restored = manager.restore(step, args=args)
     return TrainState(params=restored[PARAMS], **restored[REST])
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    """All of the state but the parameters, which conversion reads alone."""
+    return {
+        "step": state.step,
+        "opt_state": state.opt_state,
+        "method_state": state.method_state,
+    }
 
 
 def save_params(directory: str | pathlib.Path, params: Any) -> None:

@@ -37,7 +37,8 @@ class DataConfig:
       on_bad_row: "error" stops, listing every bad row; "skip" writes them to
         WORKDIR/rejected_*.jsonl and goes on without them.
       row_length: tokens in one packed row.
-      max_length: most tokens of one prompt and one response together; None means row_length.
+      max_length: most tokens of one prompt and one response together; None means row_length, or
+        the model's max_position_embeddings where that is less.
       on_too_long: for examples that exceed either: "error"; "truncate" cuts the prompt's text
         from the left, and drops what is too long even so; "drop". The counts are printed.
       chat_template: path of a Jinja chat template that replaces the tokenizer's own.

@@ -170,8 +170,9 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
 def freeze(params: Any, dtype: Any) -> Any:
     """A copy of `params` for the frozen reference, matrices in the compute dtype.
 
-    The policy's matrices are cast to that dtype at use, so at step 0 both models compute the same
-    numbers and every margin is exactly 0. Norm scales enter in float32 and keep their dtype.
+    The policy's matrices are cast to that dtype at use, so at step 0 both models have the same
+    numbers and margins are 0 up to rounding (XLA compiles the two passes apart). Norm scales
+    enter in float32 and keep their dtype.
     """
 
     def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:

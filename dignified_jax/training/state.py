@@ -30,13 +30,6 @@ class TrainState(struct.PyTreeNode):
     method_state: Any
 
 
-def abstract_state(
-    params: Any, method: Method, dimensions: int, optimizer: optax.GradientTransformation
-) -> TrainState:
-    """Shapes and dtypes of the state that `init_state` makes."""
-    return jax.eval_shape(lambda p: _init(p, method, dimensions, optimizer), params)
-
-
 def state_shardings(
     shapes: TrainState, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
@@ -65,22 +58,14 @@ def init_state(
     mesh: Mesh,
 ) -> TrainState:
     """The state at step 0, sharded over `mesh`. `params` are donated."""
-    shapes = abstract_state(params, method, dimensions, optimizer)
-    shardings = state_shardings(shapes, optimizer, mesh)
-    make = jax.jit(
-        lambda p: _init(p, method, dimensions, optimizer),
-        out_shardings=shardings,
-        donate_argnums=0,
-    )
-    return make(params)
 
+    def make(params: Any) -> TrainState:
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=optimizer.init(params),
+            method_state=method.init(dimensions),
+        )
 
-def _init(
-    params: Any, method: Method, dimensions: int, optimizer: optax.GradientTransformation
-) -> TrainState:
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=optimizer.init(params),
-        method_state=method.init(dimensions),
-    )
+    shardings = state_shardings(jax.eval_shape(make, params), optimizer, mesh)
+    return jax.jit(make, out_shardings=shardings, donate_argnums=0)(params)

@@ -68,11 +68,14 @@ def make_train_step(
             "loss": loss,
             "grad_norm": norm,
             "finite": finite,
-            "per_dimension/loss": losses,
+            metrics.PER_DIMENSION + "loss": losses,
             **metrics.preference(
                 policy_log_probs, reference_log_probs, batch.response_mask, method
             ),
-            **{f"per_dimension/{k}": v for k, v in method.metrics(stepped.method_state).items()},
+            **{
+                metrics.PER_DIMENSION + name: value
+                for name, value in method.metrics(stepped.method_state).items()
+            },
         }
         return stepped, jax.lax.with_sharding_constraint(report, whole)
 
@@ -144,8 +147,8 @@ def _gradients(
             # Responses that lie elsewhere have a constant score of 0 here: they shift this part's
             # loss, which nobody reads, and leave its gradient alone.
             log_probs = _log_probs(model, params, rows, mesh)
-            mask = rows.response_mask
-            loss, _ = method.loss(log_probs - base, mask, normalizer, method_state)
+            scores = log_probs - base
+            loss, _ = method.loss(scores, rows.response_mask, normalizer, method_state)
             return loss, log_probs
 
         def accumulation_step(index: jax.Array | int) -> Any:
