@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # Orbax narrates every file at INFO
     # Imported late: --help and usage errors need neither JAX nor transformers.
     from dignified_jax.training import config as training_config
-    from dignified_jax.training import loop
+    from dignified_jax.training import interrupt, loop, rundir
 
     if _CONFIG.value.get("distributed") is True:
         import jax
@@ -59,8 +59,14 @@ def main(arguments: Sequence[str]) -> None:
         jax.distributed.initialize()  # before anything touches a device, so before parse
     try:
         loop.run(training_config.parse(_CONFIG.value))
-    except (ValueError, OSError, loop.NonFiniteError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except interrupt.Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(interrupted.exit_status)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, loop.NonFiniteError, rundir.BusyError) as error:
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(1)
 
 

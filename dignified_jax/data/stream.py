@@ -22,6 +22,7 @@ class BatchStream:
     columns [p * rows_multiple / n, (p + 1) * rows_multiple / n) of every group.
 
     Attributes:
+      example_count: number of examples.
       batch_size: examples a step, over all processes.
       row_length: tokens a packed row.
       rows: packed rows a step over all processes, a multiple of `rows_multiple`: the most that
@@ -82,6 +83,7 @@ class BatchStream:
         self._examples = list(examples)
         self._lengths = [example.length for example in self._examples]
         _check_lengths(self._lengths, row_length)
+        self.example_count = len(self._examples)
         self.batch_size = batch_size
         self.row_length = row_length
         self.steps_per_epoch = -(-len(self._examples) // batch_size)
@@ -98,6 +100,18 @@ class BatchStream:
         self.capacity = Capacity.of(self._examples, plans)
         used = sum(self._used_rows[: self.steps_per_epoch])
         self.useful_share = sum(self._lengths) / (used * row_length)
+
+    def ordered(self) -> "BatchStream":
+        """One pass over the same examples in the order given."""
+        return BatchStream(
+            self._examples,
+            batch_size=self.batch_size,
+            row_length=self.row_length,
+            rows_multiple=self._rows_multiple,
+            shuffle=False,
+            process_index=self._process[0],
+            process_count=self._process[1],
+        )
 
     def indices(self, step: int) -> np.ndarray:
         """(examples of the step,) positions in `examples`; example i of the batch is the i-th.

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from dignified_jax.models.attention import TokenTree, causal_tree, tree_attention
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.tensor_parallel import TensorParallel
 
 Params = dict[str, Any]
 
@@ -64,10 +65,12 @@ def _dense(config: DecoderConfig, features: int, dtype: Any, name: str) -> nn.De
 class Attention(nn.Module):
     config: DecoderConfig
     dtype: Any
+    tensor: TensorParallel
 
     @nn.compact
     def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> jax.Array:
         config, width = self.config, self.config.head_dim
+        x = self.tensor.enter(x)
         query = _dense(config, config.num_heads * width, self.dtype, "q_proj")(x)
         key = _dense(config, config.num_kv_heads * width, self.dtype, "k_proj")(x)
         value = _dense(config, config.num_kv_heads * width, self.dtype, "v_proj")(x)
@@ -78,33 +81,36 @@ class Attention(nn.Module):
             key = RMSNorm(config.rms_norm_eps, name="k_norm")(key)
         mixed = tree_attention(rotate(query, angles), rotate(key, angles), value, tree)
         merged = rearrange(mixed, "batch length heads width -> batch length (heads width)")
-        return _dense(config, config.hidden_size, self.dtype, "o_proj")(merged)
+        return self.tensor.leave(_dense(config, config.hidden_size, self.dtype, "o_proj")(merged))
 
 
 class MLP(nn.Module):
     config: DecoderConfig
     dtype: Any
+    tensor: TensorParallel
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.tensor.enter(x)
         gate = _dense(self.config, self.config.intermediate_size, self.dtype, "gate_proj")(x)
         up = _dense(self.config, self.config.intermediate_size, self.dtype, "up_proj")(x)
-        return _dense(self.config, self.config.hidden_size, self.dtype, "down_proj")(
-            nn.silu(gate) * up
-        )
+        down = _dense(self.config, self.config.hidden_size, self.dtype, "down_proj")
+        return self.tensor.leave(down(nn.silu(gate) * up))
 
 
 class Block(nn.Module):
     config: DecoderConfig
     dtype: Any
+    tensor: TensorParallel
 
     @nn.compact
     def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> tuple[jax.Array, None]:
         epsilon = self.config.rms_norm_eps
         normed = RMSNorm(epsilon, name="input_layernorm")(x)
-        x = x + Attention(self.config, self.dtype, name="self_attn")(normed, angles, tree)
+        parts = (self.config, self.dtype, self.tensor)
+        x = x + Attention(*parts, name="self_attn")(normed, angles, tree)
         normed = RMSNorm(epsilon, name="post_attention_layernorm")(x)
-        return x + MLP(self.config, self.dtype, name="mlp")(normed), None
+        return x + MLP(*parts, name="mlp")(normed), None
 
 
 class Decoder(nn.Module):
@@ -116,12 +122,14 @@ class Decoder(nn.Module):
       remat: recompute each layer in the backward pass rather than keep its activations.
       gather: applied to one layer's parameters inside the scanned body; the train step uses it
         to gather sharded weights a layer at a time. None leaves them as they are.
+      tensor: devices that compute a row together; `config` is then that of one device's part.
     """
 
     config: DecoderConfig
     dtype: Any = jnp.float32
     remat: bool = True
     gather: Callable[[Params], Params] | None = None
+    tensor: TensorParallel = TensorParallel()
 
     def setup(self) -> None:
         config = self.config
@@ -142,7 +150,7 @@ class Decoder(nn.Module):
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast),
             length=config.num_layers,
-        )(config, self.dtype)
+        )(config, self.dtype, self.tensor)
         self.norm = RMSNorm(config.rms_norm_eps)
         if not config.tie_word_embeddings:
             init = nn.initializers.normal(config.initializer_range)
@@ -169,7 +177,9 @@ class Decoder(nn.Module):
         if tree is None:
             tree = causal_tree(batch, length)
         angles = positions[..., None].astype(jnp.float32) * rotary_frequencies(self.config)
-        x, _ = self.layers(self.embed_tokens(tokens), angles, tree)
+        index, inside = self.tensor.own(tokens, self.config.vocab_size)
+        embedded = self.tensor.leave(jnp.where(inside[..., None], self.embed_tokens(index), 0))
+        x, _ = self.layers(embedded, angles, tree)
         return self.norm(x)
 
     def __call__(
@@ -178,7 +188,10 @@ class Decoder(nn.Module):
         positions: jax.Array | None = None,
         tree: TokenTree | None = None,
     ) -> jax.Array:
-        """Float32 logits (batch, length, vocab); arguments as in `hidden_states`."""
+        """Float32 logits (batch, length, vocab); arguments as in `hidden_states`.
+
+        With several devices of `tensor`, each returns its part of the vocabulary.
+        """
         hidden = self.hidden_states(tokens, positions, tree)
         if self.config.tie_word_embeddings:
             return self.embed_tokens.attend(hidden).astype(jnp.float32)

@@ -47,7 +47,7 @@ def load(
     Args:
       directory: holds config.json and model.safetensors, or an index and its shards.
       dtype: parameter dtype; None keeps the files'.
-      mesh: with axes "data" and "fsdp"; None puts everything on the default device.
+      mesh: as `models.partition` names its axes; None puts everything on the default device.
       compute_dtype: the module's compute dtype; None means the parameters'.
 
     Raises:
@@ -65,7 +65,7 @@ def load(
     def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
         sharding = SingleDeviceSharding(jax.devices()[0])
         if mesh is not None:
-            spec = partition.partition_spec(path, leaf.shape, mesh.shape[partition.FSDP_AXIS])
+            spec = partition.partition_spec(path, leaf.shape, mesh)
             sharding = jax.sharding.NamedSharding(mesh, spec)
         name = partition.path_name(path)
         sources = [tensor for tensor in hf_names.tensors(config) if tensor.leaf == name]

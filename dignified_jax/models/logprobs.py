@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dignified_jax.models.attention import TokenTree
 from dignified_jax.models.decoder import Decoder, output_kernel
+from dignified_jax.models.tensor_parallel import TensorParallel
 
 # Tokens whose logits exist at one time; the rest of the batch waits as hidden states.
 TOKENS_PER_CHUNK = 1024
@@ -30,7 +31,12 @@ class Packed(Protocol):
 
 
 def token_log_probs(
-    hidden: jax.Array, kernel: jax.Array, target: jax.Array, *, dtype: Any = jnp.float32
+    hidden: jax.Array,
+    kernel: jax.Array,
+    target: jax.Array,
+    *,
+    dtype: Any = jnp.float32,
+    tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
 ) -> jax.Array:
     """log softmax(hidden @ kernel)[target], a chunk of tokens at a time.
 
@@ -39,12 +45,15 @@ def token_log_probs(
 
     Args:
       hidden: (token, hidden).
-      kernel: (hidden, vocab).
+      kernel: (hidden, vocab), or this device's part of the vocabulary.
       target: (token,) int32.
+      dtype: of the products.
+      tensor: the devices over which the vocabulary is split.
 
     Returns:
       (token,) float32.
     """
+    hidden = tensor.enter(hidden)
     count = hidden.shape[0]
     chunk = min(TOKENS_PER_CHUNK, count)
     chunks = -(-count // chunk)
@@ -58,8 +67,7 @@ def token_log_probs(
         logits = jnp.dot(
             states.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32
         )
-        chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
-        return carry, chosen - jax.nn.logsumexp(logits, axis=-1)
+        return carry, tensor.take(logits, targets) - tensor.logsumexp(logits)
 
     _, log_probs = jax.lax.scan(body, None, (hidden, target))
     return log_probs.reshape(-1)[:count]
@@ -91,6 +99,7 @@ def response_log_probs(model: Decoder, params: dict[str, Any], batch: Packed) ->
         output_kernel(model.config, params),
         batch.target.reshape(-1),
         dtype=model.dtype,
+        tensor=model.tensor,
     )
     return sum_by_response(log_probs, batch)
 

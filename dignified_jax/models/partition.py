@@ -1,25 +1,44 @@
-"""Which axis of each parameter is split over the mesh axis ``fsdp``: one table, by name.
+"""Which axes of each parameter are split over which mesh axis: one table, by name.
 
-Mesh axes are ``data`` (batch rows) and ``fsdp`` (batch rows and parameters).
+Mesh axes are ``data`` (batch rows), ``fsdp`` (batch rows and parameters) and ``tensor``
+(parameters and the computation of each row).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-FSDP_AXIS = "fsdp"
-BATCH_AXES = ("data", FSDP_AXIS)
+DATA_AXIS, FSDP_AXIS, TENSOR_AXIS = "data", "fsdp", "tensor"
+# Axes over which the rows of a batch are split; the devices of `tensor` share their rows.
+BATCH_AXES = (DATA_AXIS, FSDP_AXIS)
 
-# Parameter name (the two last path components) -> axis split over `fsdp`. Scanned layers have
-# the layer axis in front. Names not listed (norm scales) are replicated.
-_SPLIT_AXIS = {
-    "embed_tokens/embedding": 1,
-    "lm_head/kernel": 0,
-    **{f"{name}/kernel": 1 for name in ("q_proj", "k_proj", "v_proj", "o_proj")},
-    **{f"{name}/kernel": 1 for name in ("gate_proj", "up_proj", "down_proj")},
+
+class Split(NamedTuple):
+    """Axis of a parameter split over ``fsdp``, and over ``tensor``; None for whole.
+
+    Attributes:
+      per_head: a whole parameter that each device of ``tensor`` applies to its own heads only.
+    """
+
+    fsdp: int | None = None
+    tensor: int | None = None
+    per_head: bool = False
+
+
+# Parameter name (the two last path components). Scanned layers have the layer axis in front.
+# Along ``tensor`` the first matrix of a pair is split by output, the second by input.
+_SPLITS = {
+    "embed_tokens/embedding": Split(fsdp=1, tensor=0),
+    "lm_head/kernel": Split(fsdp=0, tensor=1),
+    **{
+        f"{name}/kernel": Split(fsdp=1, tensor=2)
+        for name in ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+    },
+    **{f"{name}/kernel": Split(fsdp=2, tensor=1) for name in ("o_proj", "down_proj")},
+    **{f"{name}/scale": Split(per_head=True) for name in ("q_norm", "k_norm")},
 }
 
 
@@ -28,34 +47,39 @@ def path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(entry, "key", entry)) for entry in path)
 
 
-def split_axis(path: tuple[Any, ...]) -> int | None:
-    """Axis of the parameter at `path` that is split over `fsdp`; None for replicated ones."""
-    return _SPLIT_AXIS.get("/".join(path_name(path).split("/")[-2:]))
+def split(path: tuple[Any, ...]) -> Split:
+    """How the parameter at `path` is split; names not in the table (norm scales) are whole."""
+    return _SPLITS.get("/".join(path_name(path).split("/")[-2:]), Split())
 
 
-def partition_spec(path: tuple[Any, ...], shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
-    """Partition of one parameter over `fsdp` devices.
+def partition_spec(path: tuple[Any, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """Partition of one parameter over `mesh`, whose axes may lack ``tensor``.
 
     Raises:
-      ValueError: the split axis is not a multiple of `fsdp`.
+      ValueError: a split axis is not a multiple of its mesh axis.
     """
-    axis = split_axis(path)
-    if axis is None:
-        return PartitionSpec()
-    if shape[axis] % fsdp:
-        raise ValueError(
-            f"mesh.fsdp: axis {axis} of {path_name(path)} has {shape[axis]} entries, "
-            f"not a multiple of fsdp={fsdp}"
-        )
-    return PartitionSpec(*([None] * axis), FSDP_AXIS)
+    entries: list[str | None] = [None] * len(shape)
+    how = split(path)
+    for name, axis in ((FSDP_AXIS, how.fsdp), (TENSOR_AXIS, how.tensor)):
+        size = mesh.shape.get(name, 1)
+        if axis is None or size == 1:
+            continue
+        if shape[axis] % size:
+            raise ValueError(
+                f"mesh.{name}: axis {axis} of {path_name(path)} has {shape[axis]} entries, "
+                f"not a multiple of {name}={size}"
+            )
+        entries[axis] = name
+    while entries and entries[-1] is None:
+        entries.pop()
+    return PartitionSpec(*entries)
 
 
-def param_specs(params: Any, fsdp: int) -> Any:
+def param_specs(params: Any, mesh: Mesh) -> Any:
     """`partition_spec` of every leaf of a parameter tree (arrays or shapes)."""
-    return jax.tree.map_with_path(lambda path, leaf: partition_spec(path, leaf.shape, fsdp), params)
+    return jax.tree.map_with_path(lambda path, leaf: partition_spec(path, leaf.shape, mesh), params)
 
 
 def param_shardings(params: Any, mesh: Mesh) -> Any:
     """`NamedSharding` of every leaf of a parameter tree on `mesh`."""
-    specs = param_specs(params, mesh.shape[FSDP_AXIS])
-    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), param_specs(params, mesh))

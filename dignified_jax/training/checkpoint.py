@@ -1,8 +1,8 @@
 """Orbax checkpoints of the whole train state, and of bare parameters.
 
-A checkpoint directory holds `params` and, when it comes from training, `rest` (step, optimiser
-state, method state). Beside it, or beside the directory of numbered checkpoints, lies `model`:
-config.json, tokenizer and generation config, all that conversion to Hugging Face needs.
+A checkpoint directory holds `params`, `checksum` and, when it comes from training, `rest` (step,
+optimiser state, method state). Beside it, or beside the directory of numbered checkpoints, lies
+`model`: config.json, tokenizer and generation config, all that conversion to Hugging Face needs.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import shutil
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import jax
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
+from orbax.checkpoint import checkpoint_managers as policies
 
+from dignified_jax.training import fingerprint
 from dignified_jax.training.state import TrainState
 
 MODEL_DIRECTORY = "model"
-PARAMS, REST = "params", "rest"
+PARAMS, REST, CHECKSUM = "params", "rest", "checksum"
 # Files that travel with the weights unchanged.
 _SIDE_FILES = (
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
@@ -33,25 +35,93 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete, or not of the expected kind."""
 
 
-def open_manager(directory: str | pathlib.Path, keep: int) -> ocp.CheckpointManager:
-    """Numbered checkpoints under `directory`, the newest `keep` of them kept; saves are async."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
+@contextlib.contextmanager
+def opened(
+    directory: str | pathlib.Path, keep: int, **best: Any
+) -> Iterator[ocp.CheckpointManager]:
+    """`open_manager`, closed in the end; an error on the way tells which checkpoint is left."""
+    manager = open_manager(directory, keep, **best)
+    try:
+        yield manager
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # what went wrong first is what matters
+            manager.close()
+        if isinstance(error, OSError | CheckpointError):
+            newest = _newest(pathlib.Path(directory))
+            error.add_note(f"last whole checkpoint: {newest or 'none yet'}")
+        raise
+    manager.close()
 
 
-def save(manager: ocp.CheckpointManager, state: TrainState) -> None:
-    """Begins to write `state` as checkpoint number `state.step`."""
-    rest = _rest(state)
-    manager.save(
-        int(state.step),
-        args=ocp.args.Composite(
-            **{PARAMS: ocp.args.StandardSave(state.params), REST: ocp.args.StandardSave(rest)}
+def open_manager(
+    directory: str | pathlib.Path,
+    keep: int,
+    best_metric: str | None = None,
+    best_mode: Literal["min", "max"] = "min",
+) -> ocp.CheckpointManager:
+    """Numbered checkpoints under `directory`; saves are asynchronous.
+
+    The newest `keep` of them stay, and the best by `best_metric`. What an interrupted save left
+    is removed, so no other process may be writing there.
+    """
+    policy = [policies.LatestN(keep)]
+    options: dict[str, Any] = {}
+    if best_metric is not None:
+        sign = -1.0 if best_mode == "min" else 1.0
+
+        def merit(metrics: Mapping[str, float]) -> float:
+            return sign * metrics[best_metric]
+
+        policy.append(
+            policies.BestN(get_metric_fn=merit, n=1, keep_checkpoints_without_metrics=False)
+        )
+        options = {"best_fn": merit, "best_mode": "max"}
+    return ocp.CheckpointManager(
+        pathlib.Path(directory).absolute(),
+        options=ocp.CheckpointManagerOptions(
+            create=True,
+            cleanup_tmp_directories=True,
+            preservation_policy=policies.AnyPreservationPolicy(policy),
+            **options,
         ),
     )
 
 
-def restore(manager: ocp.CheckpointManager, template: TrainState) -> TrainState:
-    """The newest checkpoint, with the shapes, dtypes and shardings of `template`.
+def save(
+    manager: ocp.CheckpointManager, state: TrainState, metrics: Mapping[str, float] | None = None
+) -> None:
+    """Begins to write `state` as checkpoint number `state.step`, after the former one's end.
+
+    Raises:
+      CheckpointError: the former one could not be written to its end, or this not begun.
+    """
+    parts = {PARAMS: state.params, REST: _rest(state)}
+    checksum = {name: fingerprint.of_arrays(part) for name, part in parts.items()}
+    with _explained(f"{manager.directory}", "written"):
+        manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                **{name: ocp.args.StandardSave(part) for name, part in parts.items()},
+                **{CHECKSUM: ocp.args.JsonSave(checksum)},
+            ),
+            metrics=dict(metrics) if metrics is not None else None,
+        )
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits for the checkpoint under way.
+
+    Raises:
+      CheckpointError: it could not be written; the former ones are whole.
+    """
+    with _explained(f"{manager.directory}", "written"):
+        manager.wait_until_finished()
+
+
+def restore(
+    manager: ocp.CheckpointManager, template: TrainState, step: int | None = None
+) -> TrainState:
+    """A numbered checkpoint (default the newest), of the shapes and shardings of `template`.
 
     Args:
       template: a state, or `jax.ShapeDtypeStruct`s that carry shardings.
@@ -60,17 +130,24 @@ def restore(manager: ocp.CheckpointManager, template: TrainState) -> TrainState:
       CheckpointError: it is damaged, or not of the template's shapes.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-    rest = _rest(abstract)
-    step = manager.latest_step()
+    step = manager.latest_step() if step is None else step
+    parts = {PARAMS: abstract.params, REST: _rest(abstract)}
     args = ocp.args.Composite(
-        **{
-            PARAMS: ocp.args.StandardRestore(abstract.params),
-            REST: ocp.args.StandardRestore(rest),
-        }
+        **{name: ocp.args.StandardRestore(part) for name, part in parts.items()},
+        **{CHECKSUM: ocp.args.JsonRestore()},
     )
-    with _explained(f"{manager.directory}/{step}"):
+    others = [str(other) for other in manager.all_steps() if other != step]
+    remedy = f"delete it to go on from {others[-1]}" if others else "no other is there"
+    with _explained(f"{manager.directory}/{step}", "restored", remedy):
         restored = manager.restore(step, args=args)
+        for name in parts:
+            _verify(restored[CHECKSUM][name], restored[name])
     return TrainState(params=restored[PARAMS], **restored[REST])
+
+
+def _verify(checksum: str, tree: Any) -> None:
+    if fingerprint.of_arrays(tree) != checksum:
+        raise ValueError("its numbers are not those that were saved")
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
@@ -83,7 +160,7 @@ def _rest(state: TrainState) -> dict[str, Any]:
 
 
 def save_params(directory: str | pathlib.Path, params: Any) -> None:
-    """Writes a bare checkpoint: `directory`/params.
+    """Writes a bare checkpoint: `directory`/params and its checksum.
 
     Raises:
       CheckpointError: there is one already.
@@ -93,6 +170,9 @@ def save_params(directory: str | pathlib.Path, params: Any) -> None:
         raise CheckpointError(f"{target}: exists already; choose another directory")
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(target, params)
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+        checksum = ocp.args.JsonSave({PARAMS: fingerprint.of_arrays(params)})
+        checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
 
 
 def load_params(directory: str | pathlib.Path) -> Any:
@@ -104,7 +184,7 @@ def load_params(directory: str | pathlib.Path) -> Any:
       CheckpointError: there is none, or it is damaged.
     """
     target = pathlib.Path(directory).absolute() / PARAMS
-    with _explained(target), ocp.StandardCheckpointer() as checkpointer:
+    with _explained(target, "restored"), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(target).item_metadata
         if metadata is None:
             raise ValueError("its metadata are missing or damaged")
@@ -113,16 +193,20 @@ def load_params(directory: str | pathlib.Path) -> Any:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             metadata.tree,
         )
-        return checkpointer.restore(target, template)
+        params = checkpointer.restore(target, template)
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            _verify(reader.restore(target.parent / CHECKSUM)[PARAMS], params)
+        return params
 
 
 @contextlib.contextmanager
-def _explained(where: str | pathlib.Path) -> Iterator[None]:
+def _explained(where: str | pathlib.Path, done: str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # TensorStore's errors are of class Exception itself
         reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{where}: cannot be restored: {reason}") from error
+        ending = f"; {remedy}" if remedy else ""
+        raise CheckpointError(f"{where}: cannot be {done}: {reason}{ending}") from error
 
 
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:

@@ -115,6 +115,15 @@ class TrainConfig:
       eval_every: optimiser steps between evaluations on the validation split.
       checkpoint_every: optimiser steps between checkpoints; one is always written at the end.
       checkpoints_to_keep: newest checkpoints that stay.
+      best_metric: validation metric, such as "eval/loss" or "eval/rewards/accuracies/A", by which
+        one more checkpoint stays, the best; that one is tested and exported at the end. None
+        tests and exports the last.
+      best_mode: whether the least or the greatest value is the best; None means "min". Only with
+        best_metric.
+      reference: the frozen reference stays "resident" beside the policy, or its log-probs are
+        "cached" in a file before the first step, which leaves its memory free.
+      reference_cache: directory of that file, for several runs to share; None means
+        WORKDIR/reference. Only with reference "cached".
       distributed: call `jax.distributed.initialize()`, for runs of several processes.
     """
 
@@ -128,6 +137,10 @@ class TrainConfig:
     eval_every: int = 50
     checkpoint_every: int = 200
     checkpoints_to_keep: int = 2
+    best_metric: str | None = None
+    best_mode: Literal["min", "max"] | None = None
+    reference: Literal["resident", "cached"] = "resident"
+    reference_cache: str | None = None
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -145,6 +158,22 @@ class TrainConfig:
             raise ConfigError(f"max_steps must be at least 1, found {self.max_steps}")
         if not self.workdir:
             raise ConfigError("workdir must not be empty")
+        if self.reference == "cached" and not self.method.needs_reference:
+            raise ConfigError(
+                f"reference='cached' contradicts method.name={self.method.name!r}, which has no "
+                "reference"
+            )
+        if self.reference_cache is not None and self.reference != "cached":
+            raise ConfigError("reference_cache contradicts reference='resident'")
+        if self.best_mode is not None and self.best_metric is None:
+            raise ConfigError("best_mode has no meaning without best_metric")
+        if self.best_metric is not None and not self.data.validation_fraction:
+            raise ConfigError("best_metric contradicts data.validation_fraction=0: no validation")
+        if self.best_metric is not None and self.checkpoint_every % self.eval_every:
+            raise ConfigError(
+                f"checkpoint_every {self.checkpoint_every} must be a multiple of eval_every "
+                f"{self.eval_every} for best_metric: a checkpoint is judged by its evaluation"
+            )
         if self.model.init == "random" and self.method.needs_reference:
             raise ConfigError(
                 f"model.init='random' contradicts method.name={self.method.name!r}, which "

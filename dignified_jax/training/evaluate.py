@@ -9,36 +9,63 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.data import PackedBatch
+from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.objectives import Method
 from dignified_jax.training import metrics
 from dignified_jax.training.state import TrainState
-from dignified_jax.training.step import EvalStep
+from dignified_jax.training.step import ScoreStep
 
 
 def evaluate(
-    eval_step: EvalStep,
+    score_step: ScoreStep,
     method: Method,
     state: TrainState,
-    reference: Any,
-    batches: Iterable[tuple[PackedBatch, PackedBatch, np.int32]],
+    batches: Iterable[tuple[PackedBatch, Any, PackedBatch, np.int32]],
 ) -> dict[str, jax.Array]:
     """Loss and preference metrics over all examples, in the form of a train step's report.
 
     The loss is the method's, over everything as one batch and at the state's multipliers.
 
     Args:
-      eval_step: from `step.make_eval_step`.
-      method, state, reference: the run's.
-      batches: (batch on the host, the same on the devices, its non-empty accumulation steps).
+      score_step: from `step.make_score_step`.
+      method, state: the run's.
+      batches: (batch on the host, reference as in `step.make_train_step`, batch on the devices,
+        its non-empty accumulation steps).
     """
     parts = []
-    for host, device, used in batches:
-        scored = eval_step(state.params, reference, device, used)
-        parts.append((*map(np.asarray, scored), host.response_mask, host.response_length))
-    policy, base, mask, length = (jnp.concatenate(column) for column in zip(*parts, strict=True))
+    for host, reference, device, used in batches:
+        policy = score_step(state.params, device, used)
+        if reference is None:
+            base = jnp.zeros_like(policy)
+        elif isinstance(reference, jax.Array):
+            base = reference
+        else:
+            base = score_step(reference, device, used)
+        scored = map(np.asarray, (policy, base))
+        parts.append((*scored, host.response_mask, host.response_length))
+    return _report(method, state.method_state, *map(jnp.concatenate, zip(*parts, strict=True)))
+
+
+def metric_names(method: Method, stream: BatchStream) -> set[str]:
+    """Names, without a prefix, of the metrics that `evaluate` finds for a stream."""
+    host = [stream.batch(step) for step in range(stream.total_steps)]
+    mask = jnp.concatenate([batch.response_mask for batch in host])
+    length = jnp.concatenate([batch.response_length for batch in host])
+    zeros = jnp.zeros(mask.shape)
+    report = _report(method, method.init(len(DIMENSIONS)), zeros, zeros, mask, length)
+    return set(metrics.flatten(report, DIMENSIONS))
+
+
+def _report(
+    method: Method,
+    method_state: Any,
+    policy: jax.Array,
+    base: jax.Array,
+    mask: jax.Array,
+    length: jax.Array,
+) -> dict[str, jax.Array]:
     normalizer = method.normalizer(mask, length)
-    loss, losses = method.loss(policy - base, mask, normalizer, state.method_state)
+    loss, losses = method.loss(policy - base, mask, normalizer, method_state)
     return {
         "loss": loss,
         metrics.PER_DIMENSION + "loss": losses,

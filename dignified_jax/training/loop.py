@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
+import contextlib
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 
-from dignified_jax.data import DIMENSIONS, BatchStream
+from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
-from dignified_jax.training import checkpoint, metrics, rundir, setup, summary
+from dignified_jax.training import checkpoint, interrupt, metrics, rundir, summary
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.evaluate import evaluate
-from dignified_jax.training.optimizer import make_optimizer, make_schedule
-from dignified_jax.training.sharding import make_mesh, put_batch
+from dignified_jax.training.optimizer import make_schedule
+from dignified_jax.training.prepared import EVAL_PREFIX, Prepared, prepare
 from dignified_jax.training.state import TrainState, init_state
-from dignified_jax.training.step import make_eval_step, make_train_step
+from dignified_jax.training.step import make_train_step
+
+EXPORT_DIRECTORY = "export"
 
 
 class NonFiniteError(RuntimeError):
     """The loss or its gradient became NaN or infinite; the last checkpoint is whole."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """What stays the same from the first step to the last."""
-
-    config: TrainConfig
-    workdir: pathlib.Path
-    rows_per_step: int
-    splits: setup.Data
-    model: setup.Model
-    optimizer: optax.GradientTransformation
-    steps: int
-
-    def put(self, stream: BatchStream, step: int) -> tuple[Any, np.int32]:
-        """(batch `step` on the devices, its non-empty accumulation steps)."""
-        batch = put_batch(stream.batch(step), self.model.mesh, self.rows_per_step)
-        return batch, setup.accumulation_steps(stream, step, self.rows_per_step)
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -55,122 +38,169 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
     Raises:
       NonFiniteError: names the step and the examples of the batch.
+      interrupt.Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last step was written first.
+      rundir.BusyError: another run is writing to the directory.
     """
-    prepared = _prepare(config)
-    manager = checkpoint.open_manager(prepared.workdir / "checkpoints", config.checkpoints_to_keep)
-    state = init_state(
-        prepared.model.params,
-        config.method,
-        len(DIMENSIONS),
-        prepared.optimizer,
-        prepared.model.mesh,
-    )
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            stack.enter_context(rundir.locked(config))
+        prepared = prepare(config, rundir.path(config), _say)
+        manager = stack.enter_context(
+            checkpoint.opened(
+                prepared.workdir / "checkpoints",
+                config.checkpoints_to_keep,
+                best_metric=config.best_metric,
+                best_mode=config.best_mode or "min",
+            )
+        )
+        state = _start(prepared, manager)
+        with interrupt.watched(_say) as interrupts:
+            state = _train(prepared, state, manager, interrupts)
+        checkpoint.finish(manager)
+        if config.best_metric is not None and manager.best_step() != int(state.step):
+            _say(f"testing and exporting step {manager.best_step()}, best by {config.best_metric}")
+            state = checkpoint.restore(manager, state, manager.best_step())
+        return _finish(prepared, state)
+
+
+def _start(prepared: Prepared, manager: Any) -> TrainState:
+    """The first state, or that of the newest checkpoint; the log is cut back to it."""
+    config, model = prepared.config, prepared.model
+    state = init_state(model.params, config.method, len(DIMENSIONS), prepared.optimizer, model.mesh)
     if manager.latest_step() is not None:
         state = checkpoint.restore(manager, state)
         _say(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
         rundir.trim_metrics(prepared.workdir, int(state.step))
-    evaluate_on = _evaluator(prepared)
-    state = _train(prepared, state, manager, evaluate_on)
-    manager.wait_until_finished()
-    manager.close()
-    return _finish(prepared, state, evaluate_on(state, prepared.splits.test, "test/"))
-
-
-def _prepare(config: TrainConfig) -> _Run:
-    """Data before weights: a bad row should not cost a download or a load."""
-    workdir = rundir.prepare(config)
-    mesh = make_mesh(config.mesh)
-    rows_per_step = config.rows_per_device * mesh.size
-    splits = setup.prepare_data(config, workdir, rows_per_step)
-    for note in splits.notes:
-        _say(note)
-    model = setup.prepare_model(config, mesh)
-    if jax.process_index() == 0:
-        rundir.write_config(workdir, config)
-        checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
-        hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, splits.tokenizer)
-    steps = setup.total_steps(config, splits.train)
-    optimizer = make_optimizer(config.optimizer, steps)
-    return _Run(config, workdir, rows_per_step, splits, model, optimizer, steps)
-
-
-def _train(run: _Run, state: TrainState, manager: Any, evaluate_on: Any) -> TrainState:
-    """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
-    config, model, stream = run.config, run.model, run.splits.train
-    train_step = make_train_step(model.module, config.method, run.optimizer, model.mesh)
-    schedule = make_schedule(config.optimizer, run.steps)
-    for step in range(int(state.step), run.steps):
-        started = time.perf_counter()
-        state, report = train_step(state, model.reference, *run.put(stream, step))
-        flat = metrics.flatten(report, DIMENSIONS)
-        if not flat.pop("finite"):
-            manager.wait_until_finished()
-            raise NonFiniteError(_diagnosis(step, run.splits, flat, manager))
-        flat |= {"step": step + 1, "learning_rate": float(schedule(step))}
-        flat |= {"epoch": (step + 1) / stream.steps_per_epoch}
-        flat["seconds"] = time.perf_counter() - started
-        _log(run.workdir, flat)
-        _say(summary.progress_line(flat, run.steps))
-        if run.splits.validation is not None and (step + 1) % config.eval_every == 0:
-            evaluated = evaluate_on(state, run.splits.validation, "eval/")
-            _log(run.workdir, {"step": step + 1, **evaluated})
-            _say(summary.evaluation_line(evaluated))
-        # Last, so that a checkpoint never comes before what was logged for its step.
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == run.steps:
-            checkpoint.save(manager, state)
     return state
 
 
-def _evaluator(run: _Run) -> Callable[[TrainState, BatchStream, str], dict[str, float]]:
-    """`(state, stream, prefix) -> metrics` over all examples of a stream."""
-    model, method = run.model, run.config.method
-    eval_step = make_eval_step(model.module, method, model.mesh)
+def _train(
+    prepared: Prepared, state: TrainState, manager: Any, interrupts: interrupt.Interrupts
+) -> TrainState:
+    """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
+    config, steps = prepared.config, prepared.steps
+    step_once = _stepper(prepared, manager)
+    for step in range(int(state.step) + 1, steps + 1):
+        state, flat = step_once(state, step)
+        _log(prepared, flat)
+        _say(summary.progress_line(flat, steps))
+        evaluated = None
+        if _due(step, config.eval_every, steps) and "validation" in prepared.data.streams:
+            evaluated = _evaluate(prepared, state, "validation", EVAL_PREFIX)
+            _log(prepared, {"step": step, **evaluated})
+            _say(summary.evaluation_line(evaluated))
+        signal = interrupts.pending(step)
+        # Last, so that a checkpoint never comes before what was logged for its step.
+        if _due(step, config.checkpoint_every, steps) or signal:
+            checkpoint.save(manager, state, _judged(config, evaluated))
+        if signal and step < steps:
+            checkpoint.finish(manager)
+            raise interrupt.Interrupted(
+                f"{signal.name}: stopped after step {step} of {steps}, whose checkpoint is in "
+                f"{manager.directory}; the same command goes on from there",
+                128 + signal,
+            )
+    return state
 
-    def evaluate_on(state: TrainState, stream: BatchStream, prefix: str) -> dict[str, float]:
-        batches = (
-            (stream.batch(step), *run.put(stream, step)) for step in range(stream.total_steps)
-        )
-        report = evaluate(eval_step, method, state, model.reference, batches)
-        return metrics.flatten(report, DIMENSIONS, prefix)
 
-    return evaluate_on
+def _due(step: int, every: int, steps: int) -> bool:
+    return step % every == 0 or step == steps
 
 
-def _finish(run: _Run, state: TrainState, test: dict[str, float]) -> dict[str, Any]:
-    """Summary, export to Hugging Face, and the final table."""
-    result = summary.build(run.config, state, test, run.splits.test)
-    export = run.workdir / "export"
-    generation = run.model.directory / "generation_config.json"
+def _judged(config: TrainConfig, evaluated: dict[str, float] | None) -> dict[str, float] | None:
+    """What a checkpoint is judged by."""
+    if config.best_metric is None or evaluated is None:
+        return None
+    return {config.best_metric: evaluated[config.best_metric]}
+
+
+def _stepper(
+    prepared: Prepared, manager: Any
+) -> Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]:
+    """`(state, number of the step) -> (state, metrics)`, which stops on what is not finite."""
+    model, method = prepared.model, prepared.config.method
+    train_step = make_train_step(model.module, method, prepared.optimizer, model.mesh)
+    schedule = make_schedule(prepared.config.optimizer, prepared.steps)
+    epoch = prepared.data.streams["train"].steps_per_epoch
+
+    def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
+        started = time.perf_counter()
+        state, report = train_step(state, *prepared.inputs("train", step - 1))
+        log_probs = report.pop("log_probs")
+        flat = metrics.flatten(report, DIMENSIONS)
+        if not flat.pop("finite"):
+            checkpoint.finish(manager)
+            raise NonFiniteError(_diagnosis(prepared, step, flat, log_probs, manager))
+        flat |= {"step": step, "learning_rate": float(schedule(step - 1)), "epoch": step / epoch}
+        return state, flat | {"seconds": time.perf_counter() - started}
+
+    return step_once
+
+
+def _evaluate(prepared: Prepared, state: TrainState, split: str, prefix: str) -> dict[str, float]:
+    """Metrics over all examples of a split."""
+    stream = prepared.data.streams[split]
+    batches = (
+        (stream.batch(step), *prepared.inputs(split, step)) for step in range(stream.total_steps)
+    )
+    report = evaluate(prepared.score_step, prepared.config.method, state, batches)
+    return metrics.flatten(report, DIMENSIONS, prefix)
+
+
+def _finish(prepared: Prepared, state: TrainState) -> dict[str, Any]:
+    """Test, summary, export to Hugging Face, and the final table."""
+    config, model, workdir = prepared.config, prepared.model, prepared.workdir
+    test = _evaluate(prepared, state, "test", "test/")
+    result = summary.build(config, state, test, prepared.data.streams["test"])
+    # Under its final name there is a whole export or none.
+    export = workdir / EXPORT_DIRECTORY
+    partial = workdir / (EXPORT_DIRECTORY + ".partial")
+    generation = model.directory / "generation_config.json"
     hf.save(
-        export,
-        run.model.module,
+        partial,
+        model.module,
         state.params,
-        run.splits.tokenizer,
-        dtype=run.model.export_dtype,
+        prepared.data.tokenizer,
+        dtype=model.export_dtype,
         generation_config=generation if generation.is_file() else None,
     )
     if jax.process_index() == 0:
-        summary.write(run.workdir, result)
+        shutil.rmtree(export, ignore_errors=True)
+        partial.rename(export)
+        rundir.write_json(workdir / rundir.SUMMARY_FILE, result)
     _say(summary.table(result))
-    _say(f"run directory: {run.workdir}\nHugging Face export: {export}")
+    _say(f"run directory: {workdir}\nHugging Face export: {export}")
     return result
 
 
-def _diagnosis(step: int, splits: setup.Data, flat: dict[str, float], manager: Any) -> str:
-    bad = [f"{name}={value}" for name, value in flat.items() if not np.isfinite(value)]
-    prompts = [splits.train_prompts[i][:60] for i in splits.train.indices(step)]
+def _diagnosis(
+    prepared: Prepared, step: int, flat: dict[str, float], log_probs: jax.Array, manager: Any
+) -> str:
+    """Where the numbers broke, for a person: step, metrics, and the prompts to look at."""
+    broken = [f"{name}={value}" for name, value in flat.items() if not np.isfinite(value)]
+    stream, prompts = prepared.data.streams["train"], prepared.data.train_prompts
+    indices = stream.indices(step - 1)
+    bad = ~np.isfinite(np.asarray(log_probs)[: len(indices)]).all(axis=1)
+    if bad.any():
+        where = (
+            "The policy's log-probs are not finite for these prompts (those packed into one row "
+            "with a bad example are among them)"
+        )
+        indices = indices[bad]
+    else:
+        where = "All log-probs are finite, so look at the size of margins and multipliers. Prompts"
     last = manager.latest_step()
     kept = f"checkpoint {last} in {manager.directory} is whole" if last else "no checkpoint yet"
     return (
-        f"step {step + 1}: the loss or its gradient is not finite ({', '.join(bad[:8])}); {kept}. "
-        "Prompts of the batch:\n  " + "\n  ".join(map(repr, prompts))
+        f"step {step}: the loss or its gradient is not finite ({', '.join(broken[:8])}); {kept}.\n"
+        f"{where}:\n  " + "\n  ".join(repr(prompts[i][:80]) for i in indices)
     )
 
 
-def _log(workdir: pathlib.Path, record: dict[str, Any]) -> None:
+def _log(prepared: Prepared, record: dict[str, Any]) -> None:
     if jax.process_index() == 0:
-        rundir.log(workdir, record)
+        rundir.log(prepared.workdir, record)
 
 
 def _say(text: str) -> None:

@@ -2,44 +2,108 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
+import socket
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError, TrainConfig
 
 CONFIG_FILE = "config.json"
+INPUTS_FILE = "inputs.json"
+ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.json"
+LOCK_FILE = ".lock"
 # Fields that may differ between the first start of a run and its continuation.
-_FREE_FIELDS = ("workdir", "checkpoints_to_keep", "distributed")
+_FREE_FIELDS = ("workdir", "checkpoints_to_keep", "distributed", "reference_cache")
 
 
-def prepare(config: TrainConfig) -> pathlib.Path:
-    """Makes the run directory, or checks that a run begun in it has the same configuration.
+class BusyError(RuntimeError):
+    """Another process is running in the run directory."""
+
+
+@contextlib.contextmanager
+def locked(config: TrainConfig) -> Iterator[None]:
+    """Makes the run directory and holds it for this process; the kernel frees it if that dies.
 
     Raises:
-      ConfigError: a run with another configuration lies there; the message shows the difference.
+      BusyError: another run holds it.
     """
-    workdir = pathlib.Path(config.workdir)
+    workdir = path(config)
     workdir.mkdir(parents=True, exist_ok=True)
-    file = workdir / CONFIG_FILE
-    # A start that failed before its first step left nothing to go on from.
-    if file.is_file() and (workdir / METRICS_FILE).is_file():
-        changes = _differences(json.loads(file.read_text(encoding="utf-8")), as_dict(config))
-        if changes:
-            raise ConfigError(
-                f"{workdir} holds a run with another configuration; choose another "
-                "--config.workdir, or delete it:\n  " + "\n  ".join(changes)
-            )
-    return workdir
+    with (workdir / LOCK_FILE).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BusyError(
+                f"{workdir}: another run is writing here ({file.read().strip()}); wait for it, or "
+                "choose another --config.workdir"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def path(config: TrainConfig) -> pathlib.Path:
+    """The run directory."""
+    return pathlib.Path(config.workdir)
+
+
+def check_config(workdir: pathlib.Path, config: TrainConfig) -> None:
+    """Checks that a run begun in the directory has the same configuration.
+
+    Raises:
+      ConfigError: it has another; the message shows the difference.
+    """
+    if not begun(workdir):
+        return
+    before = json.loads((workdir / CONFIG_FILE).read_text(encoding="utf-8"))
+    _refuse(workdir, "another configuration", _differences(before, as_dict(config)))
+
+
+def check_inputs(workdir: pathlib.Path, inputs: Mapping[str, str]) -> None:
+    """Checks that model, data and tokenizer are those that the run began with, and records them.
+
+    Raises:
+      ConfigError: a file behind an unchanged configuration has changed; the message says which.
+    """
+    file = workdir / INPUTS_FILE
+    if begun(workdir) and file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        _refuse(workdir, "other inputs", fingerprint.differences(before, inputs))
+    write_json(file, dict(inputs))
+
+
+def check_environment(workdir: pathlib.Path, environment: Mapping[str, str]) -> list[str]:
+    """A note if a run goes on elsewhere than it began: its last bits may then differ."""
+    file = workdir / ENVIRONMENT_FILE
+    changes = []
+    if begun(workdir) and file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        changes = fingerprint.differences(before, environment)
+    write_json(file, dict(environment))
+    if not changes:
+        return []
+    return [f"going on elsewhere, so not bit for bit as before: {'; '.join(changes)}"]
+
+
+def begun(workdir: pathlib.Path) -> bool:
+    """Whether a run got as far as its first step; one that failed earlier left nothing to keep."""
+    return (workdir / CONFIG_FILE).is_file() and (workdir / METRICS_FILE).is_file()
 
 
 def write_config(workdir: pathlib.Path, config: TrainConfig) -> None:
     """Writes config.json."""
-    text = json.dumps(as_dict(config), indent=2) + "\n"
-    (workdir / CONFIG_FILE).write_text(text, encoding="utf-8")
+    write_json(workdir / CONFIG_FILE, as_dict(config))
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:
@@ -49,26 +113,59 @@ def as_dict(config: TrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps(fields))  # tuples become lists, as in the file
 
 
+def write_json(file: pathlib.Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    _replace(file, json.dumps(content, indent=2) + "\n")
+
+
 def trim_metrics(workdir: pathlib.Path, step: int) -> None:
     """Drops logged lines after `step`, and a last line that was cut off, before resuming."""
+    kept = [json.dumps(record) + "\n" for record in read_metrics(workdir) if record["step"] <= step]
+    if (workdir / METRICS_FILE).is_file():
+        _replace(workdir / METRICS_FILE, "".join(kept))
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl in order, up to a line that was cut off."""
     file = workdir / METRICS_FILE
-    if not file.is_file():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    records = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
-            record = json.loads(line)
+            records.append(json.loads(line))
         except json.JSONDecodeError:
             break
-        if record["step"] <= step:
-            kept.append(line + "\n")
-    file.write_text("".join(kept), encoding="utf-8")
+    return records
 
 
-def log(workdir: pathlib.Path, record: dict[str, Any]) -> None:
+def log(workdir: pathlib.Path, record: Mapping[str, Any]) -> None:
     """Appends one line to metrics.jsonl."""
-    with (workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
+    name = workdir / METRICS_FILE
+    with _named(name), name.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def _replace(file: pathlib.Path, text: str) -> None:
+    partial = file.with_name(file.name + ".partial")
+    with _named(file):
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+
+
+@contextlib.contextmanager
+def _named(file: pathlib.Path) -> Iterator[None]:
+    """A full disk is told without the file's name."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def _refuse(workdir: pathlib.Path, what: str, changes: list[str]) -> None:
+    if changes:
+        raise ConfigError(
+            f"{workdir} holds a run with {what}; choose another --config.workdir, or delete it:\n  "
+            + "\n  ".join(changes)
+        )
 
 
 def _differences(before: Any, current: Any, prefix: str = "") -> list[str]:

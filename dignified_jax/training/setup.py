@@ -18,35 +18,43 @@ from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.sharding import tensor_parallel
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Batches of the three splits; validation is None without a validation split.
+    """Batches of the splits "train", "validation" (unless it is empty) and "test".
 
     Attributes:
       train_prompts: prompt of each training example, in the stream's numbering.
+      identity: what the batches are made of, name to fingerprint.
       notes: a line on each split, for a person.
     """
 
     tokenizer: Any
     train_prompts: tuple[str, ...]
-    train: data.BatchStream
-    validation: data.BatchStream | None
-    test: data.BatchStream
+    streams: dict[str, data.BatchStream]
+    identity: dict[str, str]
     notes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Policy and frozen reference (None for methods without one), sharded over the mesh."""
+    """Policy and resident reference, sharded over the mesh.
+
+    Attributes:
+      reference: None for methods without one, and where its log-probs are cached.
+      identity: what log-probs of the first parameters depend on, name to fingerprint.
+    """
 
     directory: pathlib.Path
     mesh: Mesh
     module: Decoder
     params: Any
     reference: Any
+    identity: dict[str, str]
     export_dtype: str
 
 
@@ -89,6 +97,12 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
     test_rows = rows("test")
     notes: list[str] = []
     prompts: dict[str, tuple[str, ...]] = {}
+    identity = {
+        "tokenizer": fingerprint.of_tokenizer(tokenizer),
+        "chat template": fingerprint.of_text(
+            str(tokenizer.chat_template), config.data.chat_template_kwargs
+        ),
+    }
 
     def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
         trains = name == "train"
@@ -120,6 +134,8 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+        identity[f"{name} rows"] = fingerprint.of_rows(split)
+        identity[f"{name} tokens"] = fingerprint.of_examples(examples)
         prompts[name] = tuple(split[example.index].prompt for example in examples)
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} truncated, "
@@ -128,10 +144,9 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         )
         return made
 
-    train = stream("train", train_rows)
-    validation = stream("validation", validation_rows) if validation_rows else None
-    test = stream("test", test_rows)
-    return Data(tokenizer, prompts["train"], train, validation, test, tuple(notes))
+    splits = {"train": train_rows, "validation": validation_rows, "test": test_rows}
+    streams = {name: stream(name, split) for name, split in splits.items() if split}
+    return Data(tokenizer, prompts["train"], streams, identity, tuple(notes))
 
 
 def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:
@@ -150,6 +165,7 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
     """Loads or draws the policy on the mesh, and copies the reference from it."""
     directory = hf.resolve(resolve(config.model.path))
     dtype = config.model.param_dtype
+    tensor_parallel(mesh).local(read_config(directory))  # refuses what can't be divided
     if config.model.init == "random":
         module, params = _random(directory, dtype, config.seed, mesh)
         stored = dtype
@@ -157,12 +173,18 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
         module, params = hf.load(directory, dtype, mesh)
         stored = hf.stored_dtype(directory)
     module = module.clone(dtype=jnp.dtype(config.model.compute_dtype), remat=config.model.remat)
+    resident = config.method.needs_reference and config.reference == "resident"
     return Model(
         directory=directory,
         mesh=mesh,
         module=module,
         params=params,
-        reference=freeze(params, module.dtype) if config.method.needs_reference else None,
+        reference=freeze(params, module.dtype) if resident else None,
+        identity={
+            "model config": fingerprint.of_text(str(module.config)),
+            "model weights": fingerprint.of_arrays(params),
+            "compute dtype": config.model.compute_dtype,
+        },
         export_dtype=config.model.export_dtype or stored,
     )
 

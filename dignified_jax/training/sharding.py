@@ -1,14 +1,16 @@
 """The device mesh, batches on it, and the gather of sharded weights inside the train step.
 
-The forward and backward passes run under `jax.shard_map` with both mesh axes manual. Every
-device computes the loss of its own packed rows; a weight is gathered just before its use, and
-the transpose of that gather is a reduce-scatter of its gradient (ZeRO-3).
+The forward and backward passes run under `jax.shard_map` with all mesh axes manual. Every
+device of ``data`` x ``fsdp`` computes the loss of its own packed rows; a weight is gathered over
+``fsdp`` just before its use, and the transpose of that gather is a reduce-scatter of its gradient
+(ZeRO-3). The devices of ``tensor`` compute their rows together (`models.tensor_parallel`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -16,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dignified_jax.models.partition import BATCH_AXES, FSDP_AXIS, split_axis
+from dignified_jax.models.partition import BATCH_AXES, DATA_AXIS, FSDP_AXIS, TENSOR_AXIS, split
+from dignified_jax.models.tensor_parallel import TensorParallel
 
 # Row fields are (accumulation step, row, ...), split over the batch axes; example fields are whole.
 _ROW_SPEC = PartitionSpec(None, BATCH_AXES)
@@ -25,39 +28,62 @@ _ROW_FIELDS = ("tokens", "positions", "visible_until", "segments", "source", "ta
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Mesh axis sizes. `fsdp=None` takes all devices that `data` leaves.
+    """Mesh axis sizes. `fsdp=None` takes all devices that the others leave.
 
     Attributes:
       data: replicas of the parameters; each sees its own rows of a batch.
       fsdp: devices over which parameters, gradients and optimiser state are split; each sees
         its own rows too.
+      tensor: devices that compute a row together, heads, feed-forward units and vocabulary split;
+        parameters are split over them as well. They belong to one process.
     """
 
     data: int = 1
     fsdp: int | None = None
+    tensor: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("data", "fsdp"):
+        for name in ("data", "fsdp", "tensor"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"mesh.{name} must be at least 1, found {value}")
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """Mesh with the axes "data" and "fsdp" over all devices.
+    """Mesh with the axes "data", "fsdp" and "tensor" over all devices.
 
     Raises:
-      ValueError: data x fsdp is not the number of devices.
+      ValueError: data x fsdp x tensor is not the number of devices, or the devices of a `tensor`
+        group are of several processes.
     """
     count = len(devices or jax.devices())
-    fsdp = config.fsdp or max(count // config.data, 1)
-    if config.data * fsdp != count:
+    fsdp = config.fsdp or max(count // (config.data * config.tensor), 1)
+    shape = (config.data, fsdp, config.tensor)
+    if math.prod(shape) != count:
         raise ValueError(
-            f"mesh.data x mesh.fsdp = {config.data} x {fsdp} = {config.data * fsdp}, "
-            f"but there are {count} devices"
+            f"mesh.data x mesh.fsdp x mesh.tensor = {config.data} x {fsdp} x {config.tensor} = "
+            f"{math.prod(shape)}, but there are {count} devices"
         )
-    kinds = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((config.data, fsdp), BATCH_AXES, axis_types=kinds, devices=devices)
+    axes = (*BATCH_AXES, TENSOR_AXIS)
+    mesh = jax.make_mesh(shape, axes, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    for group in mesh.devices.reshape(-1, config.tensor):
+        processes = {device.process_index for device in group}
+        if len(processes) > 1:
+            raise ValueError(
+                f"mesh.tensor={config.tensor}: a group's devices are of processes "
+                f"{sorted(processes)}; use at most the {jax.local_device_count()} of one process"
+            )
+    return mesh
+
+
+def row_devices(mesh: Mesh) -> int:
+    """Over how many devices, or groups of `tensor` devices, the rows of a batch are split."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def tensor_parallel(mesh: Mesh) -> TensorParallel:
+    """The devices of `mesh` that compute a row together."""
+    return TensorParallel(mesh.shape[TENSOR_AXIS])
 
 
 def batch_spec(batch: Any) -> Any:
@@ -88,10 +114,10 @@ def put_batch(batch: Any, mesh: Mesh, rows_per_step: int) -> Any:
 
 
 def gather_layer(variables: Any, dtype: Any) -> Any:
-    """One layer's variables, whole, from a device's part; for `Decoder.gather`."""
+    """One layer's variables from a device's part, gathered over `fsdp`; for `Decoder.gather`."""
 
     def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-        axis = split_axis(path)
+        axis = split(path).fsdp
         # The table counts the layer axis, which the scan has taken off.
         return leaf if axis is None else _all_gather(leaf, axis - 1, dtype)
 
@@ -99,13 +125,13 @@ def gather_layer(variables: Any, dtype: Any) -> Any:
 
 
 def gather_outer(params: Any) -> Any:
-    """Embedding, head and final norm whole, scanned layers left as they are.
+    """Embedding, head and final norm gathered over `fsdp`, scanned layers left as they are.
 
     They keep their own dtype, so that the head's gradient is summed over chunks in it.
     """
 
     def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-        axis = split_axis(path)
+        axis = split(path).fsdp
         return leaf if axis is None else _all_gather(leaf, axis, leaf.dtype)
 
     layers = params["layers"]
@@ -117,8 +143,9 @@ def reduce_gradients(gradients: Any) -> Any:
     """Sums over devices what the gathers' transposes have not summed yet."""
 
     def reduce(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-        axes = BATCH_AXES if split_axis(path) is None else BATCH_AXES[:1]
-        return jax.lax.psum(leaf, axes)
+        how = split(path)
+        axes = BATCH_AXES if how.fsdp is None else (DATA_AXIS,)
+        return jax.lax.psum(leaf, (*axes, TENSOR_AXIS) if how.per_head else axes)
 
     return jax.tree.map_with_path(reduce, gradients)
 

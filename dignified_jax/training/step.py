@@ -26,7 +26,7 @@ from dignified_jax.training.state import TrainState, state_shardings
 TrainStep = Callable[
     [TrainState, Any, PackedBatch, jax.Array], tuple[TrainState, dict[str, jax.Array]]
 ]
-EvalStep = Callable[[Any, Any, PackedBatch, jax.Array], tuple[jax.Array, jax.Array]]
+ScoreStep = Callable[[Any, PackedBatch, jax.Array], jax.Array]
 
 
 def make_train_step(
@@ -34,10 +34,11 @@ def make_train_step(
 ) -> TrainStep:
     """Builds the jitted step `(state, reference, batch, used) -> (state, metrics)`.
 
-    `state` is donated. `reference` holds the frozen reference's parameters, or None for methods
-    without one. `batch` comes from `sharding.put_batch`; `used` () int32 is its number of
-    non-empty accumulation steps. When the loss or the gradient is not finite, `metrics["finite"]`
-    is False and the state comes back as it was.
+    `state` is donated. `reference` holds the frozen reference's parameters, or the (example, 5)
+    log-probs that it gives this batch, or None for methods without one. `batch` comes from
+    `sharding.put_batch`; `used` () int32 is its number of non-empty accumulation steps. When the
+    loss or the gradient is not finite, `metrics["finite"]` is False and the state comes back as
+    it was; `metrics["log_probs"]` (example, 5) then shows where it began.
     """
 
     whole = NamedSharding(mesh, PartitionSpec())
@@ -68,6 +69,7 @@ def make_train_step(
             "loss": loss,
             "grad_norm": norm,
             "finite": finite,
+            "log_probs": policy_log_probs,
             metrics.PER_DIMENSION + "loss": losses,
             **metrics.preference(
                 policy_log_probs, reference_log_probs, batch.response_mask, method
@@ -82,36 +84,22 @@ def make_train_step(
     return train_step
 
 
-def make_eval_step(model: Decoder, method: Method, mesh: Mesh) -> EvalStep:
-    """Builds the jitted `(params, reference, batch, used) -> (policy, reference)` log-probs.
-
-    Both are (example, 5) float32; the reference's are zeros for methods without one.
-    """
+def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
+    """Builds the jitted `(params, batch, used) -> (example, 5)` float32 log-probs of responses."""
 
     @jax.jit
-    def eval_step(
-        params: Any, reference: Any, batch: PackedBatch, used: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        def local(
-            params: Any, reference: Any, batch: PackedBatch, used: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
-            def body(index: jax.Array, sums: tuple[jax.Array, jax.Array]) -> Any:
-                rows = _rows(batch, index)
-                policy_sum, reference_sum = sums
-                policy_sum += _log_probs(model, params, rows, mesh)
-                if method.needs_reference:
-                    reference_sum += _log_probs(model, reference, rows, mesh)
-                return policy_sum, reference_sum
+    def score_step(params: Any, batch: PackedBatch, used: jax.Array) -> jax.Array:
+        def local(params: Any, batch: PackedBatch, used: jax.Array) -> jax.Array:
+            def body(index: jax.Array, sums: jax.Array) -> jax.Array:
+                return sums + _log_probs(model, params, _rows(batch, index), mesh)
 
             zeros = jnp.zeros(batch.response_mask.shape, jnp.float32)
-            sums = jax.lax.fori_loop(0, used, body, (zeros, zeros))
-            return jax.lax.psum(sums, partition.BATCH_AXES)
+            return jax.lax.psum(jax.lax.fori_loop(0, used, body, zeros), partition.BATCH_AXES)
 
-        return _shard_map(local, mesh, params, reference, batch, out_specs=PartitionSpec())(
-            params, reference, batch, used
-        )
+        specs = (partition.param_specs(params, mesh), sharding.batch_spec(batch), PartitionSpec())
+        return _shard_map(local, mesh, specs, PartitionSpec())(params, batch, used)
 
-    return eval_step
+    return score_step
 
 
 def whole_batch_loss(
@@ -153,9 +141,7 @@ def _gradients(
 
         def accumulation_step(index: jax.Array | int) -> Any:
             rows = _rows(batch, index)
-            base = jnp.zeros(batch.response_mask.shape, jnp.float32)
-            if method.needs_reference:
-                base = _log_probs(model, reference, rows, mesh)
+            base = _reference_log_probs(model, reference, rows, mesh)
             gradients, log_probs = jax.grad(rows_loss, has_aux=True)(params, rows, base)
             return gradients, log_probs, base
 
@@ -174,32 +160,36 @@ def _gradients(
         gradients = sharding.reduce_gradients(gradients)
         return gradients, *jax.lax.psum((log_probs, base), partition.BATCH_AXES)
 
-    specs = partition.param_specs(state.params, mesh.shape[partition.FSDP_AXIS])
-    outputs = (specs, PartitionSpec(), PartitionSpec())
-    mapped = _shard_map(local, mesh, state.params, reference, batch, outputs, extra=1)
-    return mapped(state.params, reference, batch, used, state.method_state)
+    whole = PartitionSpec()
+    specs = partition.param_specs(state.params, mesh)
+    given = whole if _is_cached(reference) else partition.param_specs(reference, mesh)
+    inputs = (specs, given, sharding.batch_spec(batch), whole, whole)
+    return _shard_map(local, mesh, inputs, (specs, whole, whole))(
+        state.params, reference, batch, used, state.method_state
+    )
+
+
+def _reference_log_probs(
+    model: Decoder, reference: Any, rows: PackedBatch, mesh: Mesh
+) -> jax.Array:
+    """(example, 5), zero for responses that are not in `rows`, and for no reference."""
+    if reference is None:
+        return jnp.zeros(rows.response_mask.shape, jnp.float32)
+    if _is_cached(reference):
+        tokens = logprobs.sum_by_response(jnp.ones(rows.target.size, jnp.int32), rows)
+        return jnp.where(tokens > 0, reference, 0.0)
+    return _log_probs(model, reference, rows, mesh)
+
+
+def _is_cached(reference: Any) -> bool:
+    """Log-probs, rather than parameters."""
+    return isinstance(reference, jax.Array)
 
 
 def _shard_map(
-    local: Callable[..., Any],
-    mesh: Mesh,
-    params: Any,
-    reference: Any,
-    batch: PackedBatch,
-    out_specs: Any,
-    extra: int = 0,
+    local: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any
 ) -> Callable[..., Any]:
-    """`local` over the mesh: parameters by the table, rows split, `used` and extras whole."""
-    fsdp = mesh.shape[partition.FSDP_AXIS]
-    specs = [partition.param_specs(tree, fsdp) for tree in (params, reference)]
-    whole = [PartitionSpec()] * (1 + extra)
-    return jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(*specs, sharding.batch_spec(batch), *whole),
-        out_specs=out_specs,
-        check_vma=False,
-    )
+    return jax.shard_map(local, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
 def _rows(batch: PackedBatch, index: jax.Array | int) -> PackedBatch:
@@ -212,6 +202,8 @@ def _rows(batch: PackedBatch, index: jax.Array | int) -> PackedBatch:
 
 
 def _log_probs(model: Decoder, params: Any, rows: PackedBatch, mesh: Mesh) -> jax.Array:
+    tensor = sharding.tensor_parallel(mesh)
+    model = model.clone(config=tensor.local(model.config), tensor=tensor)
     if mesh.shape[partition.FSDP_AXIS] > 1:
         gather = functools.partial(sharding.gather_layer, dtype=model.dtype)
         model = model.clone(gather=gather)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
 from typing import Any
 
 import numpy as np
 
 from dignified_jax.data import DIMENSIONS, BatchStream
-from dignified_jax.training import rundir
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.state import TrainState
 
@@ -95,12 +92,6 @@ def table(result: dict[str, Any]) -> str:
             "reached. With every lambda at the cap Lag-DPO is plain averaging."
         )
     return "\n".join(lines)
-
-
-def write(workdir: pathlib.Path, result: dict[str, Any]) -> None:
-    """Writes summary.json."""
-    file = workdir / rundir.SUMMARY_FILE
-    file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _longer_accuracy(stream: BatchStream) -> list[float]:

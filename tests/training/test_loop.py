@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dignified_jax import data
 from dignified_jax.models import hf
 from dignified_jax.objectives import SFT
-from dignified_jax.training import checkpoint, loop, setup, sharding
+from dignified_jax.training import checkpoint, loop, prepared, setup, sharding
 from dignified_jax.training.config import ConfigError
 from tests.oracles import tiny_run
 
@@ -24,7 +24,7 @@ def two_devices():
     """Runs take every device there is; two make batches of several accumulation steps."""
     make = sharding.make_mesh
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_mesh", lambda config: make(config, jax.devices()[:2]))
+        patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:2]))
         yield
 
 
@@ -42,25 +42,11 @@ def finished(root):
     return root / "finished", result
 
 
-@pytest.fixture
-def interruptible(monkeypatch):
-    """Gives `run`, which lets the checkpoint under way finish whatever stops the run."""
-    managers = []
-    make = checkpoint.open_manager
-
-    def open_manager(*arguments):
-        managers.append(make(*arguments))
-        return managers[-1]
-
-    monkeypatch.setattr(checkpoint, "open_manager", open_manager)
-
-    def run(config, error):
-        with pytest.raises(error) as caught:
-            loop.run(config)
-        managers[-1].close()
-        return caught.value
-
-    return run
+def interrupted(config, error):
+    """The error that ends a run."""
+    with pytest.raises(error) as caught:
+        loop.run(config)
+    return caught.value
 
 
 def records(workdir):
@@ -100,7 +86,9 @@ def assert_same_run(left, right):
 def test_a_run_takes_several_accumulation_steps(root, tmp_path):
     """Else the tests below would not see an error in how they are counted."""
     splits = setup.prepare_data(tiny_run.config(root, tmp_path), tmp_path, rows_per_step=2)
-    used = {int(setup.accumulation_steps(splits.train, step, 2)) for step in range(STEPS)}
+    used = {
+        int(setup.accumulation_steps(splits.streams["train"], step, 2)) for step in range(STEPS)
+    }
     assert used == {1, 2}
 
 
@@ -213,10 +201,10 @@ def interrupt_progress(monkeypatch, step):
 def interrupt_evaluation(monkeypatch, step):
     evaluate = loop.evaluate
 
-    def stop(eval_step, method, state, *rest):
+    def stop(score_step, method, state, batches):
         if int(state.step) == step:
             raise Interruption
-        return evaluate(eval_step, method, state, *rest)
+        return evaluate(score_step, method, state, batches)
 
     monkeypatch.setattr(loop, "evaluate", stop)
 
@@ -231,12 +219,12 @@ def interrupt_evaluation(monkeypatch, step):
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    interrupt, step, restored, finished, root, tmp_path, interruptible, capsys
+    interrupt, step, restored, finished, root, tmp_path, capsys
 ):
     config = tiny_run.config(root, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, step)
-        interruptible(config, Interruption)
+        interrupted(config, Interruption)
     assert max(record["step"] for record in records(tmp_path / "run")) == step
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 9, "lo')  # a line that was being written
@@ -273,12 +261,10 @@ def test_another_configuration_is_refused_and_the_difference_shown(finished, roo
     assert "epochs: 2 there, 3 now" in str(error.value)
     assert str(error.value).count("there,") == 2
     assert (workdir / "config.json").read_bytes() == before
-    assert loop.rundir.prepare(tiny_run.config(root, workdir, checkpoints_to_keep=5)) == workdir
+    loop.rundir.check_config(workdir, tiny_run.config(root, workdir, checkpoints_to_keep=5))
 
 
-def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(
-    finished, root, tmp_path, interruptible
-):
+def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(finished, root, tmp_path):
     config = tiny_run.config(root, tmp_path / "run")
     make = loop.make_train_step
 
@@ -294,12 +280,12 @@ def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_train_step", poisoned)
-        error = interruptible(config, loop.NonFiniteError)
+        error = interrupted(config, loop.NonFiniteError)
     splits = setup.prepare_data(config, tmp_path, rows_per_step=2)
     assert str(error).startswith("step 4: the loss or its gradient is not finite (")
     assert "grad_norm=nan" in str(error)
-    for index in splits.train.indices(3):
-        assert repr(splits.train_prompts[index][:60]) in str(error)
+    for index in splits.streams["train"].indices(3):
+        assert repr(splits.train_prompts[index][:80]) in str(error)
     assert "checkpoint 2 in" in str(error) and "is whole" in str(error)
     assert max(record["step"] for record in records(tmp_path / "run")) == 3
     loop.run(config)
@@ -339,7 +325,7 @@ def test_bad_rows_stop_a_run_before_it_begins_and_all_are_shown(root, tmp_path):
     assert "bad.jsonl:2: golden" in str(error.value)
     assert "bad.jsonl:7: golden" in str(error.value)
     # Nothing was begun, so that another configuration may use the directory.
-    assert loop.rundir.prepare(tiny_run.config(root, tmp_path / "run")) == tmp_path / "run"
+    loop.rundir.check_config(tmp_path / "run", tiny_run.config(root, tmp_path / "run"))
 
 
 def test_sft_from_random_weights_with_skipped_rows(root, tmp_path):

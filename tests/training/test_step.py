@@ -5,6 +5,7 @@ far from 0. Tolerances are relative to the largest entry of the array (of each p
 """
 
 import dataclasses
+import math
 import re
 
 import jax
@@ -20,14 +21,14 @@ from dignified_jax.objectives import SFT, LagDPO, MultiNegativeDPO
 from dignified_jax.training import metrics, setup, sharding
 from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.state import init_state
-from dignified_jax.training.step import make_eval_step, make_train_step
+from dignified_jax.training.step import make_score_step, make_train_step
 from tests.oracles import hf_models, sequences
 
 BATCH = 16
 STEPS = 3
 RATE = 0.05
 CLIP = 2.0
-METHOD = LagDPO(beta=0.2, epsilon=(0.6, 0.7, 0.5, 0.4), lambda_init=(0.3, 0.05, 0.1, 2.0))
+METHOD = LagDPO(beta=0.2, epsilon=(0.6, 1.1, 0.5, 0.4), lambda_init=(0.3, 0.05, 0.1, 2.0))
 E = DIMENSIONS.index("E")
 
 
@@ -58,7 +59,8 @@ def models(tmp_path_factory):
     trees = []
     for seed in (0, 1):
         directory = tmp_path_factory.mktemp("model")
-        hf_models.build("qwen3", seed=seed).save_pretrained(directory)
+        # An even vocabulary can be split over two devices of `tensor`.
+        hf_models.build("qwen3", seed=seed, vocab_size=132).save_pretrained(directory)
         model, params = hf.load(directory)
         trees.append(jax.tree.map(np.array, params))
     return model.clone(remat=False), *trees
@@ -87,11 +89,11 @@ class Run:
     ):
         self.model, policy, reference = models
         self.method = method
-        devices = jax.devices()[: mesh[0] * mesh[1]]
+        devices = jax.devices()[: math.prod(mesh)]
         devices = devices[::-1] if reverse else devices
         self.mesh = sharding.make_mesh(sharding.MeshConfig(*mesh), devices)
         assert list(self.mesh.devices.flat) == devices
-        self.rows_per_step = rows_per_device * len(devices)
+        self.rows_per_step = rows_per_device * sharding.row_devices(self.mesh)
         self.stream = BatchStream(
             examples,
             batch_size=BATCH,
@@ -106,6 +108,7 @@ class Run:
         self.states, self.reports = [to_host(state)], []
         for step in range(steps):
             state, report = self.train_step(state, self.reference, *self.batch(step))
+            assert report.pop("log_probs").shape == (BATCH, 5)
             self.states.append(to_host(state))
             self.reports.append(to_host(report))
 
@@ -223,11 +226,13 @@ VARIANTS = {
     "fsdp 2": {"mesh": (1, 2)},
     "data 2, fsdp 2, reversed": {"mesh": (2, 2), "reverse": True},
     "fsdp 8": {"mesh": (1, 8)},
+    "tensor 2": {"mesh": (1, 1, 2)},
+    "data 2, fsdp 2, tensor 2, reversed": {"mesh": (2, 2, 2), "reverse": True},
     "data 8": {"mesh": (8, 1)},
 }
 
 
-SLOW = ("data 2", "fsdp 2")  # the other meshes have the same axes
+SLOW = ("data 2", "fsdp 2", "tensor 2")  # the other meshes have the same axes
 
 
 @pytest.mark.parametrize(
@@ -261,13 +266,32 @@ def test_evaluation_scores_every_response_as_on_its_own(models):
     """Summed log-probs of policy and reference against separate sequences, 1e-5 relative."""
     run = Run(models, mesh=(1, 2), rows_per_device=1, steps=0)
     model, policy, reference = models
-    eval_step = make_eval_step(model, METHOD, run.mesh)
-    got = eval_step(run.put(policy), run.reference, *run.batch(0))
+    score_step = make_score_step(model, run.mesh)
+    got = [score_step(params, *run.batch(0)) for params in (run.put(policy), run.reference)]
     examples = EXAMPLES[:BATCH]
     for scored, params in zip(got, (policy, reference), strict=True):
         expected = sequences.log_probs(model, params, examples)
         np.testing.assert_allclose(scored, expected, rtol=1e-5)
         np.testing.assert_array_equal(scored != 0, sequences.response_mask(examples))
+
+
+@pytest.mark.parametrize("mesh", [(1, 1), (1, 2)])
+def test_cached_log_probs_of_the_reference_equal_the_resident_one(mesh, models, base):
+    """Losses 1e-6 and gradient 5e-6, over accumulation steps."""
+    run = Run(models, mesh=mesh, steps=0)
+    score_step = make_score_step(run.model, run.mesh)
+    state = run.initial(models[1])
+    for step in range(STEPS):
+        log_probs = score_step(run.reference, *run.batch(step))
+        state, report = run.train_step(state, log_probs, *run.batch(step))
+        want = base.reports[step]
+        np.testing.assert_allclose(report["loss"], want["loss"], rtol=1e-6)
+        np.testing.assert_allclose(
+            report["per_dimension/rewards/margins"],
+            want["per_dimension/rewards/margins"],
+            atol=4e-6,
+        )
+        assert_close(to_host(state).opt_state[0].trace, base.gradient(step), 5e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""One row's computation split over the devices of the mesh axis ``tensor``.
+
+Shoeybi et al., "Megatron-LM" (2019): of each pair of matrices the first is split by output and
+the second by input, so that a layer sums over devices twice; heads go with the matrices. The
+embedding and the output kernel are split by vocabulary. For use where the axis is manual
+(`jax.shard_map` with check_vma=False).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.partition import TENSOR_AXIS
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorParallel:
+    """`size` devices that compute a row together; every method is trivial for one."""
+
+    size: int = 1
+
+    def local(self, config: DecoderConfig) -> DecoderConfig:
+        """The geometry of one device's part.
+
+        Raises:
+          ValueError: a number that has to be divided is not a multiple of `size`.
+        """
+        names = ("num_heads", "num_kv_heads", "intermediate_size", "vocab_size")
+        sizes = {name: getattr(config, name) for name in names}
+        for name, value in sizes.items():
+            if value % self.size:
+                raise ValueError(
+                    f"mesh.tensor={self.size} does not divide the model's {name} {value}"
+                )
+        return dataclasses.replace(config, **{n: v // self.size for n, v in sizes.items()})
+
+    def enter(self, x: jax.Array) -> jax.Array:
+        """Identity, from what all devices share to what each computes; sums the gradient."""
+        return x if self.size == 1 else _enter(x)
+
+    def leave(self, x: jax.Array) -> jax.Array:
+        """Sum of the devices' parts; the gradient of the sum is that of every part."""
+        return x if self.size == 1 else _leave(x)
+
+    def own(self, ids: jax.Array, vocab: int) -> tuple[jax.Array, jax.Array]:
+        """(index among this device's `vocab` entries, whether it is one of them) of token ids."""
+        if self.size == 1:
+            return ids, jnp.ones(ids.shape, bool)
+        index = ids - jax.lax.axis_index(TENSOR_AXIS) * vocab
+        inside = (index >= 0) & (index < vocab)
+        return jnp.where(inside, index, 0), inside
+
+    def logsumexp(self, logits: jax.Array) -> jax.Array:
+        """Over the last axis, of which each device holds a part."""
+        if self.size == 1:
+            return jax.nn.logsumexp(logits, axis=-1)
+        largest = jax.lax.pmax(jax.lax.stop_gradient(logits.max(axis=-1)), TENSOR_AXIS)
+        sums = jnp.exp(logits - largest[..., None]).sum(axis=-1)
+        return largest + jnp.log(_leave(sums))
+
+    def take(self, logits: jax.Array, ids: jax.Array) -> jax.Array:
+        """logits[..., ids] along the last axis, of which each device holds a part."""
+        index, inside = self.own(ids, logits.shape[-1])
+        chosen = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]
+        return self.leave(jnp.where(inside, chosen, 0.0))
+
+
+@jax.custom_vjp
+def _enter(x: jax.Array) -> jax.Array:
+    return x
+
+
+_enter.defvjp(
+    lambda x: (x, None),
+    lambda _, gradient: (jax.lax.psum(gradient, TENSOR_AXIS),),
+)
+
+
+# The transpose that JAX gives psum here would sum the gradient once more.
+@jax.custom_vjp
+def _leave(x: jax.Array) -> jax.Array:
+    return jax.lax.psum(x, TENSOR_AXIS)
+
+
+_leave.defvjp(lambda x: (_leave(x), None), lambda _, gradient: (gradient,))

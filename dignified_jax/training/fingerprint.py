@@ -1,0 +1,91 @@
+"""Short digests of what goes into a run, to tell whether two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dignified_jax.data import PreferenceRow, TokenizedExample
+from dignified_jax.models import partition
+
+
+def of_text(*parts: str) -> str:
+    """Of some strings in order."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def of_rows(rows: Iterable[PreferenceRow]) -> str:
+    """Of what a model sees of rows, in order."""
+    return of_text(*(json.dumps([row.prompt, row.golden, dict(row.rejects)]) for row in rows))
+
+
+def of_examples(examples: Iterable[TokenizedExample]) -> str:
+    """Of the token ids of examples, in order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        for ids in (example.prompt, *example.responses):
+            digest.update(b"none" if ids is None else len(ids).to_bytes(8, "little"))
+            digest.update(b"" if ids is None else np.asarray(ids, "<i4").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def of_tokenizer(tokenizer: Any) -> str:
+    """Of a transformers tokenizer: its whole pipeline, or the vocabulary of a slow one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return of_text(backend.to_str())
+    return of_text(type(tokenizer).__name__, json.dumps(sorted(tokenizer.get_vocab().items())))
+
+
+def of_arrays(tree: Any) -> str:
+    """Of the bits of a pytree of arrays, computed where they lie; the same for any sharding."""
+    if not jax.tree.leaves(tree):
+        return of_text()
+    return "".join(f"{word:08x}" for word in np.asarray(_hash(tree)))
+
+
+@jax.jit
+def _hash(tree: Any) -> jax.Array:
+    """(2,) uint32: sums of mixed words, so that neither order nor sharding of the sum matters."""
+    total = jnp.zeros(2, jnp.uint32)
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        seed = zlib.crc32(f"{partition.path_name(path)} {leaf.shape} {leaf.dtype}".encode())
+        words = _words(leaf)
+        place = jnp.zeros(leaf.shape, jnp.uint32)
+        for axis, size in enumerate(leaf.shape):
+            place = place * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+        for number, salt in enumerate((0x9E3779B9, 0x85EBCA6B)):
+            mixed = _mix(words ^ _mix(place + np.uint32((seed + salt) % 2**32)))
+            total = total.at[number].add(mixed.sum(dtype=jnp.uint32))
+    return total
+
+
+def _words(leaf: jax.Array) -> jax.Array:
+    """The leaf's bits as uint32, of its own shape."""
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    if leaf.dtype == jnp.bool_:
+        return leaf.astype(jnp.uint32)
+    return jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
+
+
+def _mix(word: jax.Array) -> jax.Array:
+    """A bijection of uint32 whose every output bit depends on every input bit (murmur3's)."""
+    word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
+    return word ^ (word >> 16)
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """A line for every entry that differs."""
+    return [
+        f"{name}: {before.get(name, 'absent')} there, {now[name]} now"
+        for name in now
+        if before.get(name) != now[name]
+    ]

@@ -1,0 +1,128 @@
+"""Everything that stays the same from a run's first step to its last."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dignified_jax.data import BatchStream, PackedBatch
+from dignified_jax.models import hf
+from dignified_jax.training import checkpoint, rundir, setup
+from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.evaluate import metric_names
+from dignified_jax.training.optimizer import make_optimizer
+from dignified_jax.training.reference import ReferenceLogProbs, read_or_compute
+from dignified_jax.training.sharding import make_mesh, put_batch, row_devices
+from dignified_jax.training.step import ScoreStep, make_score_step
+
+EVAL_PREFIX = "eval/"
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Data, model and optimiser of a run.
+
+    Attributes:
+      rows_per_step: packed rows of one accumulation step, over all devices.
+      data: streams by split.
+      model: the policy's module and first parameters, and the resident reference's.
+      cached: the reference's log-probs where they are cached.
+      steps: optimiser steps of the whole run.
+    """
+
+    config: TrainConfig
+    workdir: pathlib.Path
+    rows_per_step: int
+    data: setup.Data
+    model: setup.Model
+    cached: ReferenceLogProbs | None
+    optimizer: optax.GradientTransformation
+    score_step: ScoreStep
+    steps: int
+
+    def inputs(self, split: str, step: int) -> tuple[Any, PackedBatch, np.int32]:
+        """(reference, batch, used) of a batch, as `step.make_train_step` takes them."""
+        batch, used = _put(self.model, self.data.streams[split], step, self.rows_per_step)
+        if self.cached is None:
+            return self.model.reference, batch, used
+        log_probs = self.cached.batch(split, self.data.streams[split], step)
+        whole = NamedSharding(self.model.mesh, PartitionSpec())
+        return jax.make_array_from_process_local_data(whole, log_probs), batch, used
+
+
+def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
+    """Data before weights: a bad row should not cost a download or a load."""
+    rundir.check_config(workdir, config)
+    mesh = make_mesh(config.mesh)
+    rows_per_step = config.rows_per_device * row_devices(mesh)
+    data = setup.prepare_data(config, workdir, rows_per_step)
+    for note in data.notes:
+        say(note)
+    _check_best_metric(config, data)
+    model = setup.prepare_model(config, mesh)
+    inputs = {**model.identity, **data.identity}
+    if jax.process_index() == 0:
+        rundir.check_inputs(workdir, inputs)
+        for note in rundir.check_environment(workdir, environment()):
+            say(note)
+        rundir.write_config(workdir, config)
+        checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
+        hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, data.tokenizer)
+    score_step = make_score_step(model.module, mesh)
+    cached = None
+    if config.reference == "cached":
+
+        def score(stream: BatchStream, step: int) -> jax.Array:
+            return score_step(model.params, *_put(model, stream, step, rows_per_step))
+
+        directory = pathlib.Path(config.reference_cache or workdir / "reference")
+        cached = read_or_compute(directory, data.streams, inputs, score, say)
+    steps = setup.total_steps(config, data.streams["train"])
+    optimizer = make_optimizer(config.optimizer, steps)
+    return Prepared(
+        config, workdir, rows_per_step, data, model, cached, optimizer, score_step, steps
+    )
+
+
+def _check_best_metric(config: TrainConfig, data: setup.Data) -> None:
+    """Before the first step, rather than at the first evaluation."""
+    if config.best_metric is None:
+        return
+    if "validation" not in data.streams:
+        raise ConfigError("best_metric: the validation split is empty; raise validation_fraction")
+    known = {EVAL_PREFIX + name for name in metric_names(config.method, data.streams["validation"])}
+    if config.best_metric not in known:
+        raise ConfigError(
+            f"best_metric must be a metric of the validation split, one of "
+            f"{', '.join(sorted(known))}; found {config.best_metric!r}"
+        )
+
+
+def environment() -> dict[str, str]:
+    """What the last bits of a run depend on beside its inputs."""
+    devices = jax.devices()
+    return {
+        "jax": jax.__version__,
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "processes": str(jax.process_count()),
+        "host": platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))) if devices[0].platform == "cpu" else "any",
+    }
+
+
+def _put(
+    model: setup.Model, stream: BatchStream, step: int, rows_per_step: int
+) -> tuple[PackedBatch, np.int32]:
+    """(batch on the devices, its non-empty accumulation steps)."""
+    batch = put_batch(stream.batch(step), model.mesh, rows_per_step)
+    return batch, setup.accumulation_steps(stream, step, rows_per_step)

@@ -1,0 +1,128 @@
+"""The frozen reference's log-probs of every response, computed once and kept in one file.
+
+A run that reads them never holds the reference's parameters. The file names what the log-probs
+were computed from, and is refused by a run that would compute others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from dignified_jax.data import RESPONSES, BatchStream
+from dignified_jax.training import fingerprint
+from dignified_jax.training.config import ConfigError
+
+FILE = "reference.safetensors"
+Score = Callable[[BatchStream, int], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceLogProbs:
+    """(example, 5) float32 for every split: summed over a response, 0 where there is none."""
+
+    splits: Mapping[str, np.ndarray]
+
+    def batch(self, split: str, stream: BatchStream, step: int) -> np.ndarray:
+        """(batch_size, 5) of the stream's batch; 0 for the examples that a short batch lacks."""
+        chosen = self.splits[split][stream.indices(step)]
+        return np.pad(chosen, ((0, stream.batch_size - len(chosen)), (0, 0)))
+
+
+def read_or_compute(
+    directory: pathlib.Path,
+    streams: Mapping[str, BatchStream],
+    identity: Mapping[str, str],
+    score: Score,
+    say: Callable[[str], None],
+) -> ReferenceLogProbs:
+    """The log-probs in `directory`, computed and written first if they are not there.
+
+    An unreadable file (cut off, overwritten) is computed anew, and said so.
+
+    Args:
+      directory: holds or will hold one file; only the first process touches it.
+      streams: the splits.
+      identity: what the log-probs depend on, name to fingerprint.
+      score: `(stream, step) -> (example, 5)` log-probs of one batch under the reference.
+      say: shows a line to a person.
+
+    Raises:
+      ConfigError: the file is of another model, tokenizer, template or data; says which.
+    """
+    file = directory / FILE
+    shapes = {split: (stream.example_count, len(RESPONSES)) for split, stream in streams.items()}
+    found = _read(file, identity, say) if jax.process_index() == 0 else None
+    if not _agreed(found is not None):
+        say(f"computing the reference's log-probs into {file}")
+        found = {split: _compute(stream.ordered(), score) for split, stream in streams.items()}
+        if jax.process_index() == 0:
+            _write(file, found, identity)
+    elif jax.process_index() > 0:
+        found = {split: np.zeros(shape, np.float32) for split, shape in shapes.items()}
+    if jax.process_count() > 1:
+        found = jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(found))
+    return ReferenceLogProbs({split: found[split] for split in streams})
+
+
+def _compute(stream: BatchStream, score: Score) -> np.ndarray:
+    parts = [np.asarray(score(stream, step)) for step in range(stream.total_steps)]
+    return np.concatenate(parts)[: stream.example_count]
+
+
+def _write(
+    file: pathlib.Path, splits: Mapping[str, np.ndarray], identity: Mapping[str, str]
+) -> None:
+    """Whole or not at all: what is under the final name was written to its end."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {"arrays": _digest(splits), **identity}
+    partial = file.with_suffix(".partial")
+    save_file(dict(splits), partial, metadata={"identity": json.dumps(content)})
+    partial.replace(file)
+
+
+def _read(
+    file: pathlib.Path,
+    identity: Mapping[str, str],
+    say: Callable[[str], None],
+) -> dict[str, np.ndarray] | None:
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(str(file), framework="numpy") as handle:
+            content = json.loads(handle.metadata()["identity"])
+            splits = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        whole = content.pop("arrays") == _digest(splits)
+    except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
+        say(f"{file}: not readable ({error})")
+        return None
+    if not whole:
+        say(f"{file}: its numbers are not those that were written")
+        return None
+    changes = fingerprint.differences(content, identity)
+    if changes:
+        raise ConfigError(
+            f"{file} was computed from other inputs; choose another --config.reference_cache, or "
+            "delete it:\n  " + "\n  ".join(changes)
+        )
+    return splits
+
+
+def _digest(splits: Mapping[str, np.ndarray]) -> str:
+    return fingerprint.of_arrays({name: splits[name] for name in sorted(splits)})
+
+
+def _agreed(found: Any) -> bool:
+    """The first process's answer, on all."""
+    if jax.process_count() == 1:
+        return bool(found)
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))

@@ -1,0 +1,205 @@
+"""Whatever ends a run does so with a clear message, and leaves a whole last checkpoint."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import jax
+import pytest
+
+from dignified_jax.training import checkpoint, interrupt, loop, prepared, rundir, sharding
+from dignified_jax.training.config import ConfigError
+from tests.oracles import command, tiny_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    make = sharding.make_mesh
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:1]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("source")
+    tiny_run.write(directory)
+    return directory
+
+
+def configuration(root, workdir, **changes):
+    return tiny_run.config(root, workdir, mesh=sharding.MeshConfig(), **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(root):
+    result = loop.run(configuration(root, root / "finished"))
+    return root / "finished", result
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_a_signal_ends_the_run_after_its_step(number, status, root, finished, tmp_path, capsys):
+    """With a checkpoint between two regular ones; going on from it changes no bit."""
+    config = configuration(root, tmp_path / "run")
+    before = signal.getsignal(number)
+    line = loop.summary.progress_line
+
+    def progress_line(flat, steps):
+        if flat["step"] == 3:
+            os.kill(os.getpid(), number)
+        return line(flat, steps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.summary, "progress_line", progress_line)
+        with pytest.raises(interrupt.Interrupted, match="stopped after step 3 of 6") as caught:
+            loop.run(config)
+    assert caught.value.exit_status == status
+    assert signal.getsignal(number) is before
+    assert f"{number.name}: stopping after this step" in capsys.readouterr().out
+    loop.run(config)
+    assert "resuming after step 3" in capsys.readouterr().out
+    command.assert_equal(tmp_path / "run", finished[0])
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def test_two_signals_end_the_process_at_once(root, tmp_path):
+    """Steps are waited for, so the second comes while the first is being obeyed."""
+    process = command.start(root, tmp_path / "run", "--config.epochs=2000")
+    wait_for(lambda: command.lines(tmp_path / "run") > 0, process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    status, output = command.finish(process)
+    assert status in (130, 143)
+    assert "again: stopped at once" in output
+    assert "Traceback" not in output
+
+
+def test_a_second_run_in_the_same_directory_is_refused(root, finished):
+    config = configuration(root, finished[0])
+    before = (finished[0] / "metrics.jsonl").read_bytes()
+    with (
+        rundir.locked(config),
+        pytest.raises(
+            rundir.BusyError, match=f"another run is writing here .process {os.getpid()}"
+        ),
+    ):
+        loop.run(config)
+    assert (finished[0] / "metrics.jsonl").read_bytes() == before
+    with rundir.locked(config):  # free again
+        pass
+
+
+@pytest.mark.parametrize("damage", ["deleted", "flipped"])
+def test_a_damaged_checkpoint_is_named_with_the_one_to_go_on_from(damage, root, finished, tmp_path):
+    """A file of it is gone, or one bit of it is another; the older one then gives the same end."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "6"
+    files = [path for path in (newest / "params").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    if damage == "deleted":
+        largest.unlink()
+    else:
+        content = bytearray(largest.read_bytes())
+        content[len(content) // 2] ^= 1
+        largest.write_bytes(content)
+    config = configuration(root, tmp_path / "run")
+    with pytest.raises(checkpoint.CheckpointError) as caught:
+        loop.run(config)
+    assert str(caught.value).startswith(f"{newest}: cannot be restored: ")
+    assert str(caught.value).endswith("delete it to go on from 4")
+    shutil.rmtree(newest)
+    loop.run(config)
+    command.assert_equal(tmp_path / "run", finished[0])
+
+
+def test_changed_files_behind_the_same_configuration_are_refused(root, tmp_path):
+    """Rows, tokenizer, chat template and weights each by name; nothing of the run is lost."""
+    source = tmp_path / "source"
+    tiny_run.write(source)
+    loop.run(configuration(source, tmp_path / "run", max_steps=2))
+    kept = {
+        name: (tmp_path / "run" / name).read_bytes() for name in ("metrics.jsonl", "inputs.json")
+    }
+
+    def refused():
+        with pytest.raises(ConfigError, match="holds a run with other inputs") as caught:
+            loop.run(configuration(source, tmp_path / "run", max_steps=2))
+        for name, content in kept.items():
+            assert (tmp_path / "run" / name).read_bytes() == content
+        return {line.strip().split(":")[0] for line in str(caught.value).splitlines()[1:]}
+
+    rows = tiny_run.records()
+    rows[0]["golden"] += " Then wait."
+    tiny_run.write_rows(source / "train.jsonl", rows[: tiny_run.TRAIN_ROWS])
+    changed = refused()
+    assert changed <= {
+        f"{split} {what}" for split in ("train", "validation") for what in ("rows", "tokens")
+    }
+    assert len(changed) == 2  # the row is in one of the two splits
+    tiny_run.write_rows(source / "train.jsonl", tiny_run.records()[: tiny_run.TRAIN_ROWS])
+
+    template = source / "model" / "chat_template.jinja"
+    original = template.read_text()
+    template.write_text(original + "{# the same tokens #}")
+    assert refused() == {"chat template"}
+    template.write_text(original)
+
+    tiny_run.write_model(source / "model", initializer_range=0.5)
+    assert "model weights" in refused()
+    shutil.copytree(root / "model", source / "model", dirs_exist_ok=True)
+    loop.run(configuration(source, tmp_path / "run", max_steps=2))
+
+
+def test_going_on_elsewhere_is_noted(root, finished, tmp_path, capsys):
+    shutil.copytree(finished[0], tmp_path / "run")
+    file = tmp_path / "run" / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"jax": "0.0.1"}))
+    loop.run(configuration(root, tmp_path / "run"))
+    assert f"not bit for bit as before: jax: 0.0.1 there, {jax.__version__} now" in (
+        capsys.readouterr().out
+    )
+
+
+def tmpfs(options, directory):
+    """A command prefix that mounts a file system of its own on `directory`."""
+    mount = f'mount -t tmpfs -o {options} t {directory} && exec "$@"'
+    wrapper = ["unshare", "-rm", "sh", "-c", mount, "sh"]
+    try:
+        allowed = subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode
+    except FileNotFoundError:
+        allowed = 1
+    if allowed != 0:
+        pytest.skip("needs the right to mount a tmpfs in a namespace of its own")
+    return wrapper
+
+
+@pytest.mark.parametrize(("size", "left"), [("1m", "none yet"), ("3m", "checkpoints/")])
+def test_a_full_disk_leaves_the_last_checkpoint(size, left, root, tmp_path):
+    """1 MB is too little for one checkpoint, 3 MB for two and a third."""
+    process = command.start(root, tmp_path / "run", wrapper=tmpfs(f"size={size}", tmp_path))
+    status, output = command.finish(process)
+    assert status == 1
+    *_, error, last = output.strip().splitlines()
+    assert error.startswith("error: ") and "No space left on device" in error
+    assert f"last whole checkpoint: {left}" in last.replace(str(tmp_path / "run") + "/", "")
+
+
+def test_a_directory_that_cannot_be_written_is_named(root, tmp_path):
+    """By its permissions, which root does not heed: then by a read-only file system."""
+    tmp_path.chmod(0o555)
+    wrapper = tmpfs("ro", tmp_path) if os.getuid() == 0 else []
+    status, output = command.finish(command.start(root, tmp_path / "run", wrapper=wrapper))
+    tmp_path.chmod(0o755)
+    assert status == 1
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("error: [Errno ") and last.endswith(f"'{tmp_path / 'run'}'")
