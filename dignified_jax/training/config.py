@@ -8,6 +8,7 @@ flags override; `parse` turns it back, refusing unknown keys, wrong types and co
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import types
 import typing
@@ -115,6 +116,7 @@ class TrainConfig:
       eval_every: optimiser steps between evaluations on the validation split.
       checkpoint_every: optimiser steps between checkpoints; one is always written at the end.
       checkpoints_to_keep: newest checkpoints that stay.
+      wandb_project: Weights & Biases project to log to as well; None for none.
       distributed: call `jax.distributed.initialize()`, for runs of several processes.
     """
 
@@ -128,6 +130,7 @@ class TrainConfig:
     eval_every: int = 50
     checkpoint_every: int = 200
     checkpoints_to_keep: int = 2
+    wandb_project: str | None = None
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -143,13 +146,25 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError(f"max_steps must be at least 1, found {self.max_steps}")
-        if not self.workdir:
-            raise ConfigError("workdir must not be empty")
+        for name in ("workdir", "wandb_project"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} must not be empty")
+        if self.wandb_project is not None and not _installed("wandb"):
+            raise ConfigError(
+                f"wandb_project={self.wandb_project!r} needs the package wandb, which is not "
+                "installed; pip install 'dignified_jax[wandb]', or leave wandb_project out"
+            )
         if self.model.init == "random" and self.method.needs_reference:
             raise ConfigError(
                 f"model.init='random' contradicts method.name={self.method.name!r}, which "
                 "compares with a trained reference; train with method 'sft' first"
             )
+
+
+def _installed(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    # A mere directory of that name, such as W&B leaves behind, has no origin.
+    return spec is not None and spec.origin is not None
 
 
 def config_dict(method: str) -> ml_collections.ConfigDict:
