@@ -16,7 +16,7 @@ COMPILING = "compiling the first step"
 # Name -> (key without the dimension, characters of a number).
 _Sections = Mapping[str, tuple[str, int]]
 _TRAINING: _Sections = {"loss": ("loss", 5), "lambda": ("lambda", 4)}
-_EVALUATION: _Sections = {"loss": ("loss", 5), "accuracy": ("rewards/accuracies", 4)}
+_EVALUATION: _Sections = {"loss": ("loss", 5), "acc": ("rewards/accuracies", 4)}
 
 
 def status(
@@ -49,10 +49,10 @@ def status(
     return bar[:width] + "\n" + (_named(flat, _TRAINING) if flat else COMPILING)
 
 
-def evaluation(flat: Mapping[str, float], prefix: str = "eval/") -> str:
-    """Held-out loss of each dimension, and accuracy where the method has rewards."""
-    own = {key.removeprefix(prefix): flat[key] for key in flat if key.startswith(prefix)}
-    return f"{prefix.rstrip('/')} {_named(own, _EVALUATION)}"[:WIDTH]
+def evaluation(flat: Mapping[str, float], step: int) -> str:
+    """Held-out loss after `step`, and accuracy where the method has rewards."""
+    own = {key.removeprefix("eval/"): flat[key] for key in flat if key.startswith("eval/")}
+    return f"eval {step} {_named(own, _EVALUATION)}"
 
 
 def table_header(flat: Mapping[str, float]) -> str:
@@ -97,12 +97,12 @@ def compact(value: float) -> str:
 
 
 def _named(flat: Mapping[str, float], sections: _Sections) -> str:
-    """Sections of one number a dimension: "loss A 0.673 T 0.404 E - ...  lambda A 0.14 ..."."""
+    """Sections of one number a dimension: "loss A 0.673 T 0.404 E - ... lambda A 0.14 ..."."""
     texts = []
     for name, (key, width) in _present(flat, sections).items():
         numbers = (_number(value, width).rjust(width) for value in _values(flat, key))
         texts.append(" ".join([name, *map(" ".join, zip(DIMENSIONS, numbers, strict=True))]))
-    return "  ".join(texts)
+    return " ".join(texts)
 
 
 def _present(flat: Mapping[str, float], sections: _Sections) -> _Sections:

@@ -174,6 +174,9 @@ def _overlay(records: list[dict[str, float]], key: str, label: str) -> Figure | 
             **{"linewidth": 1.8, "markersize": 6, "markevery": (offset, every)},
             label=f"{dimension}  {_NAMES[dimension]}",
         )
+    # Never negative, and often 0 throughout.
+    top = max(0.1, *(curve.values.max() for curve in curves.values()))
+    axes.set_ylim(-0.04 * top, 1.06 * top)
     _legend(figure)
     axes.set_xlabel("optimiser step", color=_INK, fontsize=11)
     axes.set_ylabel(label, color=_INK, fontsize=11)

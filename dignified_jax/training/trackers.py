@@ -10,9 +10,9 @@ from __future__ import annotations
 import pathlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 TENSORBOARD_DIRECTORY = "tensorboard"
 WANDB_ID_FILE = "wandb_id"
@@ -23,34 +23,41 @@ def open(
     start_step: int,
     config: Mapping[str, Any],
     wandb_project: str | None = None,
+    *,
+    visible: bool = True,
 ) -> Trackers:
-    """The trackers of the run in `workdir`; call it on one process only.
+    """The trackers of the run in `workdir`.
 
     Args:
       workdir: run directory.
       start_step: optimiser steps done; the next to be logged is `start_step` + 1.
       config: the run's configuration, which W&B keeps with the run.
       wandb_project: W&B project; None for none.
+      visible: False keeps nothing; for all processes but one.
     """
     workdir = pathlib.Path(workdir)
-    wandb = None if wandb_project is None else _WandB(workdir, config, wandb_project)
-    return Trackers(_TensorBoard(workdir / TENSORBOARD_DIRECTORY, start_step), wandb)
+    trackers: list[_Tracker] = []
+    if visible and wandb_project is not None:  # first, as it is the one that may refuse
+        trackers.append(_WandB(workdir, config, wandb_project))
+    if visible:
+        trackers.append(_TensorBoard(workdir / TENSORBOARD_DIRECTORY, start_step))
+    return Trackers(trackers)
 
 
 class Trackers:
     """Made by `open`; a context manager that closes itself."""
 
-    def __init__(self, tensorboard: _TensorBoard, wandb: _WandB | None) -> None:
-        self._all = [tensorboard] if wandb is None else [tensorboard, wandb]
+    def __init__(self, trackers: Sequence[_Tracker]) -> None:
+        self._trackers = trackers
 
     def log(self, step: int, flat: Mapping[str, float]) -> None:
         """Writes flat metrics under `step`, the optimiser steps done."""
-        for tracker in self._all:
+        for tracker in self._trackers:
             tracker.log(step, flat)
 
     def close(self, failed: bool = False) -> None:
         """Writes what is left; `failed` is shown with the run in W&B."""
-        for tracker in self._all:
+        for tracker in self._trackers:
             tracker.close(failed)
 
     def __enter__(self) -> Trackers:
@@ -63,6 +70,12 @@ class Trackers:
         at: TracebackType | None,
     ) -> None:
         self.close(failed=kind is not None)
+
+
+class _Tracker(Protocol):
+    def log(self, step: int, flat: Mapping[str, float]) -> None: ...
+
+    def close(self, failed: bool) -> None: ...
 
 
 class _TensorBoard:

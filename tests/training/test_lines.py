@@ -27,7 +27,7 @@ def test_status():
     assert bar == (
         "12/27 [############---------------] 44%  1:20 elapsed  1:01:41 left  6.7k tok/s"
     )
-    assert values == "loss A 0.673 T 12.35 E     - C 0.300  lambda A 0.00 T 10.0 E 0.16 C 0.05"
+    assert values == "loss A 0.673 T 12.35 E     - C 0.300 lambda A 0.00 T 10.0 E 0.16 C 0.05"
 
 
 def test_the_bar_is_as_long_as_the_share_done():
@@ -60,11 +60,11 @@ def test_table_without_multipliers_and_throughput():
 
 
 def test_evaluation():
-    assert lines.evaluation(EVALUATED) == (
-        "eval loss A 0.475 T 0.500 E 0.350 C 0.188  accuracy A 0.90 T 0.82 E 1.00 C 0.50"
+    assert lines.evaluation(EVALUATED, 50) == (
+        "eval 50 loss A 0.475 T 0.500 E 0.350 C 0.188 acc A 0.90 T 0.82 E 1.00 C 0.50"
     )
-    assert lines.evaluation({"test/loss/A": 0.5, "loss/T": 9.0}, "test/") == (
-        "test loss A 0.500 T     - E     - C     -"
+    assert lines.evaluation({"eval/loss/A": 0.5, "loss/T": 9.0}, 7) == (
+        "eval 7 loss A 0.500 T     - E     - C     -"
     )
 
 
@@ -97,7 +97,7 @@ def test_no_line_is_too_wide_or_of_another_width():
         held_out = {
             f"eval/{key}/{k}": value for key in ("loss", "rewards/accuracies") for k in "ATEC"
         }
-        assert len(lines.evaluation(held_out)) <= lines.WIDTH
+        assert len(lines.evaluation(held_out, 99999)) <= lines.WIDTH
 
 
 @pytest.mark.parametrize(

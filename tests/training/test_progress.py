@@ -95,7 +95,7 @@ def run(steps, clock, seconds=2.0):
             clock.now += seconds
             bar.step(flat(step))
             if step == 2:
-                bar.say(lines.evaluation({"eval/loss/A": 0.5}))
+                bar.say(lines.evaluation({"eval/loss/A": 0.5}, step))
                 print("printed by something else")
 
 
@@ -106,10 +106,10 @@ def test_a_terminal_of_80_columns_shows_two_lines_below_what_was_said(terminal):
     hidden = shown.screen.cursor.hidden
     assert shown.finish() == [
         "a notice",
-        "eval loss A 0.500 T     - E     - C     -",
+        "eval 2 loss A 0.500 T     - E     - C     -",
         "printed by something else",
         "4/4 [" + "#" * 31 + "] 100%  0:08 elapsed  0:00 left  6.7k tok/s",
-        "loss A 0.660 T 0.660 E 0.660 C 0.660  lambda A 0.25 T    - E    - C    -",
+        "loss A 0.660 T 0.660 E 0.660 C 0.660 lambda A 0.25 T    - E    - C    -",
         "after the run",
     ]
     assert not hidden
@@ -184,7 +184,7 @@ def test_a_pipe_gets_plain_lines(capsys):
         header,
         "        1/3   0.690 0.690 0.690 0.690     0.25    -    -    -    6.7k       -",
         "        2/3   0.680 0.680 0.680 0.680     0.25    -    -    -    6.7k    0:02",
-        "eval loss A 0.500 T     - E     - C     -",
+        "eval 2 loss A 0.500 T     - E     - C     -",
         "printed by something else",
         "        3/3   0.670 0.670 0.670 0.670     0.25    -    -    -    6.7k    0:00",
         "",

@@ -138,6 +138,12 @@ def test_another_run_directory_is_another_run(tmp_path, recorder):
     assert len(recorder.runs) == 2
 
 
+def test_other_processes_keep_nothing(tmp_path, recorder):
+    with trackers.open(tmp_path, 0, {}, "persona", visible=False) as log:
+        log.log(1, flat(1, 0.5))
+    assert recorder.calls == [] and not any(tmp_path.iterdir())
+
+
 def test_without_a_project_wandb_is_left_alone(tmp_path, recorder):
     trackers.open(tmp_path, 0, {}).close()
     assert recorder.calls == []
