@@ -49,6 +49,11 @@ def status(
     return bar[:width] + "\n" + (_named(flat, _TRAINING) if flat else COMPILING)
 
 
+def compiled(seconds: float) -> str:
+    """What stays to be read of the first step, which takes longer than the others."""
+    return f"compiled and took the first step in {duration(seconds)}"
+
+
 def evaluation(flat: Mapping[str, float], step: int) -> str:
     """Held-out loss after `step`, and accuracy where the method has rewards."""
     own = {key.removeprefix("eval/"): flat[key] for key in flat if key.startswith("eval/")}

@@ -65,10 +65,11 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
 
     Raises:
       FileNotFoundError: `workdir` has no config.json or no metrics.jsonl.
+      ValueError: a line of metrics.jsonl, other than the last, is damaged.
     """
     workdir = pathlib.Path(workdir)
     method = json.loads((workdir / rundir.CONFIG_FILE).read_text(encoding="utf-8"))["method"]
-    records = _records((workdir / rundir.METRICS_FILE).read_text(encoding="utf-8"))
+    records = _records(workdir / rundir.METRICS_FILE)
     figures = {
         "losses": _panels(records, "loss", "loss", _tolerances(method)),
         "lambda": _overlay(records, "lambda", "multiplier λ"),
@@ -86,14 +87,18 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
     return files
 
 
-def _records(text: str) -> list[dict[str, float]]:
+def _records(file: pathlib.Path) -> list[dict[str, float]]:
     """All whole lines; the last may still be on its way."""
-    *whole, last = text.split("\n")
-    lines = [json.loads(line) for line in whole if line]
-    try:
-        return [*lines, json.loads(last)]
-    except json.JSONDecodeError:
-        return lines
+    lines = file.read_text(encoding="utf-8").split("\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                found = f"expected a JSON object, found {line[:60]!r}"
+                raise ValueError(f"{file}:{number}: {found}") from error
+    return records
 
 
 def _curves(records: list[dict[str, float]], key: str) -> dict[str, _Curve]:

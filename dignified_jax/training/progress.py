@@ -64,6 +64,8 @@ class Progress:
 
     def step(self, flat: Mapping[str, float]) -> None:
         """Shows a step's flat metrics; "step", the steps done, must be among them."""
+        if not self._status.flat:
+            self._screen.say(lines.compiled(self._status.elapsed()))
         self._status.update(flat)
         self._screen.show()
 
@@ -84,6 +86,10 @@ class _Status:
         if self._first is None:
             self._first = (self.step, self._last)
 
+    def elapsed(self) -> float:
+        """Seconds since the display was opened."""
+        return self._clock() - self._opened
+
     def left(self) -> float | None:
         """Seconds to the last step, at the mean pace so far; None: not known yet."""
         if self.step >= self.total:
@@ -100,7 +106,7 @@ class _Status:
             self.flat,
             self.step,
             self.total,
-            elapsed=self._clock() - self._opened,
+            elapsed=self.elapsed(),
             left=self.left(),
             width=width,
         )

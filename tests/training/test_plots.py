@@ -145,6 +145,12 @@ def test_a_line_that_is_being_written_is_left_out(run, drawn):
     assert curves(panels(drawn["losses.png"])["A"])["training batch"][0] == [1, 2]
 
 
+def test_a_damaged_line_is_named(run):
+    workdir = run([record(1)], tail='{"step": 2, "lo\n' + json.dumps(record(3)) + "\n")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: expected a JSON object, found '{"):
+        plots.write(workdir)
+
+
 def test_a_run_without_a_step_has_no_plot(run):
     workdir = run([])
     assert plots.write(workdir) == []
@@ -182,7 +188,7 @@ def test_lines_differ_without_colour(run, drawn):
     plots.write(run([record(1), record(2)]))
     lines = drawn["lambda.png"].axes[0].get_lines()
     assert len({line.get_marker() for line in lines}) == 4
-    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 4
+    assert len({str(style["linestyle"]) for style in plots._STYLES.values()}) == 4
 
 
 def test_no_global_state_is_touched(run):

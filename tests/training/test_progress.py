@@ -106,6 +106,7 @@ def test_a_terminal_of_80_columns_shows_two_lines_below_what_was_said(terminal):
     hidden = shown.screen.cursor.hidden
     assert shown.finish() == [
         "a notice",
+        "compiled and took the first step in 0:02",
         "eval 2 loss A 0.500 T     - E     - C     -",
         "printed by something else",
         "4/4 [" + "#" * 31 + "] 100%  0:08 elapsed  0:00 left  6.7k tok/s",
@@ -124,10 +125,10 @@ def test_the_display_never_wraps(terminal, columns):
             bar.step(flat(step))
             bar.say(f"said {step}")
     said = shown.finish()
-    assert said[:5] == [f"said {step}" for step in range(1, 6)]
-    assert len(said) == 7
-    assert said[5].startswith("5/100000 [")
-    assert said[6].startswith("loss A 0.650 T 0.650 E 0.650 C 0.650"[:columns])
+    assert said[1:6] == [f"said {step}" for step in range(1, 6)]
+    assert len(said) == 8
+    assert said[6].startswith("5/100000 [")
+    assert said[7].startswith("loss A 0.650 T 0.650 E 0.650 C 0.650"[:columns])
 
 
 def test_a_process_finds_the_width_of_its_terminal(terminal):
@@ -143,7 +144,9 @@ def test_a_process_finds_the_width_of_its_terminal(terminal):
         **{"stdin": shown.stream, "stdout": shown.stream, "stderr": shown.stream},
     )
     assert shown.finish() == [
-        *["gr\u00fcn x"] * 3,
+        "gr\u00fcn x",
+        "compiled and took the first step in 0:00",
+        *["gr\u00fcn x"] * 2,
         "3/500 [------------------------] 1%  0:00 elapsed  0:00 left",
         "loss A 0.500 T     - E     - C     -",
         "later output",
@@ -181,6 +184,7 @@ def test_a_pipe_gets_plain_lines(capsys):
     assert capsys.readouterr().out.split("\n") == [
         "compiling the first step",
         "a notice",
+        "compiled and took the first step in 0:02",
         header,
         "        1/3   0.690 0.690 0.690 0.690     0.25    -    -    -    6.7k       -",
         "        2/3   0.680 0.680 0.680 0.680     0.25    -    -    -    6.7k    0:02",
@@ -226,6 +230,24 @@ def test_a_run_with_nothing_left_says_what_it_is_told(terminal):
     with progress.open(4, 4) as bar:
         bar.say("all done")
     assert shown.finish() == ["all done"]
+
+
+def test_a_terminal_that_hangs_up_does_not_stop_the_run(monkeypatch):
+    master, slave = pty.openpty()
+    stream = os.fdopen(slave, "w")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.open(3, clock=Clock()) as bar:
+        bar.step(flat(1))
+        os.close(master)
+        bar.say("nobody reads this")
+        print("nor this")
+        bar.step(flat(2))
+    assert sys.stdout is stream
+    with pytest.raises(OSError):  # it was really gone
+        os.write(slave, b"x")
+    with contextlib.suppress(OSError):
+        stream.close()
 
 
 def test_other_processes_show_nothing(capfd):
