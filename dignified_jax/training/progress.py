@@ -17,9 +17,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from dignified_jax.training import lines
+from dignified_jax.training.output import Unbreakable
 
 # Runs of at most so many steps print each of them to a pipe.
 STEPS_ALL_SHOWN = 100
@@ -74,7 +75,7 @@ class _Status:
     """How far the run is, and its last metrics."""
 
     def __init__(self, total: int, start: int, clock: Callable[[], float]) -> None:
-        self.total, self.start, self.step = total, start, start
+        self.total, self.step = total, start
         self.flat: Mapping[str, float] = {}
         self._clock = clock
         self._opened = self._last = clock()
@@ -124,12 +125,12 @@ class _Screen(Protocol):
 
 def _screen(status: _Status, clock: Callable[[], float]) -> _Screen:
     if status.step >= status.total:  # nothing will move
-        return _Lines(status, _Unbreakable(sys.stdout), clock)
+        return _Lines(status, Unbreakable(sys.stdout), clock)
     # Notebooks have a kernel, terminals have none; IPython is loaded in either if anywhere.
     ipython = sys.modules.get("IPython")
     if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         return _Notebook(status, clock)
-    stream = _Unbreakable(sys.stdout)
+    stream = Unbreakable(sys.stdout)
     if stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb"):
         return _Terminal(status, stream)
     return _Lines(status, stream, clock)
@@ -149,7 +150,7 @@ class _Nowhere:
 class _Lines:
     """A table that grows."""
 
-    def __init__(self, status: _Status, stream: _Unbreakable, clock: Callable[[], float]) -> None:
+    def __init__(self, status: _Status, stream: Unbreakable, clock: Callable[[], float]) -> None:
         self._status, self._stream, self._clock = status, stream, clock
         self._all = status.total - status.step <= STEPS_ALL_SHOWN
         self._shown = 0
@@ -178,7 +179,7 @@ class _Lines:
 class _Terminal:
     """Two lines redrawn twice a second, so that the clock also moves during a long step."""
 
-    def __init__(self, status: _Status, stream: _Unbreakable) -> None:
+    def __init__(self, status: _Status, stream: Unbreakable) -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
@@ -228,43 +229,3 @@ class _Notebook:
 
     def _bundle(self) -> dict[str, str]:
         return {"text/plain": self._status.text()}
-
-
-class _Unbreakable:
-    """A text stream that drops what it can't write, rather than raise.
-
-    When the reader of a pipe has gone, its file descriptor is pointed at the null device, so that
-    no print elsewhere, nor the interpreter's last flush, fails either.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream  # None where the process was started without standard output
-        self.encoding = getattr(stream, "encoding", None) or "utf-8"
-
-    def write(self, text: str) -> int:
-        known = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
-        self._try("write", known)
-        return len(text)
-
-    def flush(self) -> None:
-        self._try("flush")
-
-    def isatty(self) -> bool:
-        return bool(self._try("isatty"))
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def _try(self, name: str, *arguments: Any) -> Any:
-        if self._stream is None:
-            return None
-        try:
-            return getattr(self._stream, name)(*arguments)
-        except BrokenPipeError:
-            with contextlib.suppress(OSError, ValueError):
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, self._stream.fileno())
-                os.close(null)
-        except (OSError, ValueError):  # a full disk, a terminal that hung up; a closed file
-            pass
-        return None
