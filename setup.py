@@ -37,10 +37,14 @@ setup(
         "ml-collections",
         "absl-py",
         "chex",
+        "rich>=13",  # the live display; it redraws two lines below whatever else is printed
+        "tensorboardX>=2.6",  # TensorBoard's event files without TensorFlow
+        "matplotlib>=3.8",  # the plots of a run
     ],
     extras_require={
         "gpu": ["jax[cuda13]>=0.10.2,<0.13"],
         "tpu": ["jax[tpu]>=0.10.2,<0.13"],
+        "wandb": ["wandb>=0.19"],  # for the field wandb_project
         "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
         "test": [
             "pytest>=8",
@@ -48,6 +52,8 @@ setup(
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders
             "trl>=1.16,<2",  # DPO losses to compare with
+            "pyte",  # a terminal to show the live display in
+            "tensorboard",  # reads event files back
         ],
     },
 )

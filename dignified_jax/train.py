@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # Orbax narrates every file at INFO
     # Imported late: --help and usage errors need neither JAX nor transformers.
     from dignified_jax.training import config as training_config
-    from dignified_jax.training import interrupt, loop, rundir
+    from dignified_jax.training import diagnosis, interrupt, loop, rundir
 
     if _CONFIG.value.get("distributed") is True:
         import jax
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, loop.NonFiniteError, rundir.BusyError) as error:
+    except (ValueError, OSError, diagnosis.NonFiniteError, rundir.BusyError) as error:
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(1)
 

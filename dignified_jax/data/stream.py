@@ -131,6 +131,14 @@ class BatchStream:
         self._locate(step)
         return self._used_rows[step % len(self._used_rows)]
 
+    def useful_tokens(self, step: int) -> int:
+        """Tokens of a step's examples, over all processes.
+
+        Raises:
+          IndexError: `step` is not in [0, total_steps).
+        """
+        return sum(self._lengths[i] for i in self.indices(step))
+
     def batch(self, step: int) -> PackedBatch:
         """The packed rows of a step that belong to this process, group by group.
 

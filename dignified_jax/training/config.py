@@ -8,23 +8,20 @@ flags override; `parse` turns it back, refusing unknown keys, wrong types and co
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
-import types
-import typing
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import ml_collections
-from ml_collections import config_dict as placeholders
 
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.objectives import METHODS, Method
+from dignified_jax.training import strict
 from dignified_jax.training.optimizer import OptimizerConfig
 from dignified_jax.training.sharding import MeshConfig
+from dignified_jax.training.strict import ConfigError
 
-
-class ConfigError(ValueError):
-    """A configuration field is unknown, of the wrong type, or contradicts another."""
+__all__ = ["ConfigError", "DataConfig", "ModelConfig", "TrainConfig", "config_dict", "parse"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +121,7 @@ class TrainConfig:
         "cached" in a file before the first step, which leaves its memory free.
       reference_cache: directory of that file, for several runs to share; None means
         WORKDIR/reference. Only with reference "cached".
+      wandb_project: Weights & Biases project to log to as well; None for none.
       distributed: call `jax.distributed.initialize()`, for runs of several processes.
     """
 
@@ -141,6 +139,7 @@ class TrainConfig:
     best_mode: Literal["min", "max"] | None = None
     reference: Literal["resident", "cached"] = "resident"
     reference_cache: str | None = None
+    wandb_project: str | None = None
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -156,8 +155,23 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError(f"max_steps must be at least 1, found {self.max_steps}")
-        if not self.workdir:
-            raise ConfigError("workdir must not be empty")
+        for name in ("workdir", "wandb_project"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} must not be empty")
+        if self.wandb_project is not None and not _installed("wandb"):
+            raise ConfigError(
+                f"wandb_project={self.wandb_project!r} needs the package wandb, which is not "
+                "installed; pip install 'dignified_jax[wandb]', or leave wandb_project out"
+            )
+        self._check_reference()
+        self._check_best_metric()
+        if self.model.init == "random" and self.method.needs_reference:
+            raise ConfigError(
+                f"model.init='random' contradicts method.name={self.method.name!r}, which "
+                "compares with a trained reference; train with method 'sft' first"
+            )
+
+    def _check_reference(self) -> None:
         if self.reference == "cached" and not self.method.needs_reference:
             raise ConfigError(
                 f"reference='cached' contradicts method.name={self.method.name!r}, which has no "
@@ -165,26 +179,31 @@ class TrainConfig:
             )
         if self.reference_cache is not None and self.reference != "cached":
             raise ConfigError("reference_cache contradicts reference='resident'")
-        if self.best_mode is not None and self.best_metric is None:
-            raise ConfigError("best_mode has no meaning without best_metric")
-        if self.best_metric is not None and not self.data.validation_fraction:
+
+    def _check_best_metric(self) -> None:
+        if self.best_metric is None:
+            if self.best_mode is not None:
+                raise ConfigError("best_mode has no meaning without best_metric")
+            return
+        if not self.data.validation_fraction:
             raise ConfigError("best_metric contradicts data.validation_fraction=0: no validation")
-        if self.best_metric is not None and self.checkpoint_every % self.eval_every:
+        if self.checkpoint_every % self.eval_every:
             raise ConfigError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of eval_every "
                 f"{self.eval_every} for best_metric: a checkpoint is judged by its evaluation"
             )
-        if self.model.init == "random" and self.method.needs_reference:
-            raise ConfigError(
-                f"model.init='random' contradicts method.name={self.method.name!r}, which "
-                "compares with a trained reference; train with method 'sft' first"
-            )
+
+
+def _installed(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    # A mere directory of that name, such as W&B leaves behind, has no origin.
+    return spec is not None and spec.origin is not None
 
 
 def config_dict(method: str) -> ml_collections.ConfigDict:
     """All fields at their defaults, for `method`; optional ones as typed placeholders."""
-    config = _defaults(TrainConfig, skip="method")
-    config.method = _defaults(METHODS[method])
+    config = strict.defaults(TrainConfig, skip="method")
+    config.method = strict.defaults(METHODS[method])
     config.method.name = method
     return config
 
@@ -200,72 +219,9 @@ def parse(config: ml_collections.ConfigDict) -> TrainConfig:
     name = section.pop("name", None)
     if name not in METHODS:
         raise ConfigError(f"method.name must be one of {', '.join(METHODS)}, found {name!r}")
-    method: Method = _parse(METHODS[name], section, "method.")
+    method: Method = strict.parse(METHODS[name], section, "method.")
     try:
         method.init(len(DIMENSIONS))  # checks the number of per-dimension entries
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return _parse(TrainConfig, fields, "", method=method)
-
-
-def _defaults(cls: type, skip: str = "") -> ml_collections.ConfigDict:
-    config = ml_collections.ConfigDict()
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        if field.name == skip:
-            continue
-        if dataclasses.is_dataclass(hints[field.name]):
-            config[field.name] = _defaults(hints[field.name])
-        elif field.default is None:
-            config[field.name] = placeholders.placeholder(_plain_type(hints[field.name]))
-        else:
-            config[field.name] = field.default
-    return config
-
-
-def _plain_type(hint: Any) -> type:
-    """The Python type that a flag for an optional field is parsed to."""
-    inner = next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
-    return str if typing.get_origin(inner) is Literal else inner
-
-
-def _parse(cls: type, values: Mapping[str, Any], prefix: str, **given: Any) -> Any:
-    hints = typing.get_type_hints(cls)
-    names = {field.name for field in dataclasses.fields(cls)} - set(given)
-    unknown = sorted(set(values) - names)
-    if unknown:
-        raise ConfigError(
-            f"unknown config key {', '.join(prefix + key for key in unknown)}; "
-            f"known: {', '.join(prefix + name for name in sorted(names | set(given)))}"
-        )
-    parsed = {key: _convert(hints[key], value, prefix + key) for key, value in values.items()}
-    try:
-        return cls(**parsed, **given)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} must be a section of fields, found {value!r}")
-        return _parse(hint, value, key + ".")
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(arg for arg in args if arg is not types.NoneType), value, key)
-    if origin is Literal:
-        if value not in args:
-            raise ConfigError(f"{key} must be one of {', '.join(map(repr, args))}, found {value!r}")
-        return value
-    if origin is tuple:
-        items = value if isinstance(value, tuple | list) else (value,)
-        return tuple(_convert(args[0], item, key) for item in items)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{key} must be of type {hint.__name__}, found {value!r}")
-    return value
+    return strict.parse(TrainConfig, fields, "", method=method)

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import pathlib
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
-from dignified_jax.training import checkpoint, interrupt, metrics, rundir, summary
+from dignified_jax.training import (
+    checkpoint,
+    flops,
+    interrupt,
+    lines,
+    metrics,
+    plots,
+    progress,
+    rundir,
+    summary,
+    trackers,
+)
 from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.diagnosis import NonFiniteError, diagnose
 from dignified_jax.training.evaluate import evaluate
 from dignified_jax.training.optimizer import make_schedule
+from dignified_jax.training.output import Unbreakable
 from dignified_jax.training.prepared import EVAL_PREFIX, Prepared, prepare
 from dignified_jax.training.state import TrainState, init_state
 from dignified_jax.training.step import make_train_step
 
 EXPORT_DIRECTORY = "export"
-
-
-class NonFiniteError(RuntimeError):
-    """The loss or its gradient became NaN or infinite; the last checkpoint is whole."""
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -54,8 +65,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
             )
         )
         state = _start(prepared, manager)
-        with interrupt.watched(_say) as interrupts:
-            state = _train(prepared, state, manager, interrupts)
+        with _watched(prepared, int(state.step)) as watch:
+            state = _train(prepared, state, manager, watch)
         checkpoint.finish(manager)
         if config.best_metric is not None and manager.best_step() != int(state.step):
             _say(f"testing and exporting step {manager.best_step()}, best by {config.best_metric}")
@@ -75,22 +86,49 @@ def _start(prepared: Prepared, manager: Any) -> TrainState:
     return state
 
 
-def _train(
-    prepared: Prepared, state: TrainState, manager: Any, interrupts: interrupt.Interrupts
-) -> TrainState:
+@dataclasses.dataclass(frozen=True)
+class _Watch:
+    """Where the loop's news go, and where a signal comes from."""
+
+    workdir: pathlib.Path
+    curves: trackers.Trackers
+    bar: progress.Progress
+    interrupts: interrupt.Interrupts
+
+    def log(self, record: dict[str, Any]) -> None:
+        """To metrics.jsonl and the trackers; `record` holds the step."""
+        if jax.process_index() == 0:
+            rundir.log(self.workdir, record)
+        self.curves.log(record["step"], record)
+
+
+@contextlib.contextmanager
+def _watched(prepared: Prepared, start: int) -> Iterator[_Watch]:
+    config, workdir = prepared.config, prepared.workdir
+    only = {"visible": jax.process_index() == 0}
+    fields = rundir.as_dict(config)
+    with (
+        trackers.open(workdir, start, fields, config.wandb_project, **only) as curves,
+        progress.open(prepared.steps, start, **only) as bar,
+        interrupt.watched(bar.say) as interrupts,
+    ):
+        yield _Watch(workdir, curves, bar, interrupts)
+
+
+def _train(prepared: Prepared, state: TrainState, manager: Any, watch: _Watch) -> TrainState:
     """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
     config, steps = prepared.config, prepared.steps
     step_once = _stepper(prepared, manager)
     for step in range(int(state.step) + 1, steps + 1):
         state, flat = step_once(state, step)
-        _log(prepared, flat)
-        _say(summary.progress_line(flat, steps))
+        watch.log(flat)
+        watch.bar.step(flat)
         evaluated = None
         if _due(step, config.eval_every, steps) and "validation" in prepared.data.streams:
             evaluated = _evaluate(prepared, state, "validation", EVAL_PREFIX)
-            _log(prepared, {"step": step, **evaluated})
-            _say(summary.evaluation_line(evaluated))
-        signal = interrupts.pending(step)
+            watch.log({"step": step, **evaluated})
+            watch.bar.say(lines.evaluation(evaluated, step))
+        signal = watch.interrupts.pending(step)
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
             checkpoint.save(manager, state, _judged(config, evaluated))
@@ -122,7 +160,7 @@ def _stepper(
     model, method = prepared.model, prepared.config.method
     train_step = make_train_step(model.module, method, prepared.optimizer, model.mesh)
     schedule = make_schedule(prepared.config.optimizer, prepared.steps)
-    epoch = prepared.data.streams["train"].steps_per_epoch
+    stream, rates = prepared.data.streams["train"], _rates(prepared)
 
     def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
         started = time.perf_counter()
@@ -131,11 +169,29 @@ def _stepper(
         flat = metrics.flatten(report, DIMENSIONS)
         if not flat.pop("finite"):
             checkpoint.finish(manager)
-            raise NonFiniteError(_diagnosis(prepared, step, flat, log_probs, manager))
-        flat |= {"step": step, "learning_rate": float(schedule(step - 1)), "epoch": step / epoch}
-        return state, flat | {"seconds": time.perf_counter() - started}
+            raise NonFiniteError(diagnose(prepared, step, flat, log_probs, manager.latest_step()))
+        flat |= {"step": step, "learning_rate": float(schedule(step - 1))}
+        flat |= {"epoch": step / stream.steps_per_epoch}
+        return state, flat | rates(step, time.perf_counter() - started)
 
     return step_once
+
+
+def _rates(prepared: Prepared) -> Callable[[int, float], dict[str, float]]:
+    """`(number of the step, seconds it took) -> metrics of speed`."""
+    config, model, stream = prepared.config, prepared.model, prepared.data.streams["train"]
+    devices = model.mesh.local_devices
+    peak = flops.peak_flops(devices[0].device_kind, config.model.compute_dtype)
+
+    def rates(step: int, seconds: float) -> dict[str, float]:
+        speed = {"seconds": seconds, "tokens_per_second": stream.useful_tokens(step - 1) / seconds}
+        if peak is None:
+            return speed
+        resident = model.reference is not None
+        useful = flops.useful_flops(model.module.config, stream.batch(step - 1), resident)
+        return speed | {"mfu": flops.utilisation(useful, seconds, len(devices), peak)}
+
+    return rates
 
 
 def _evaluate(prepared: Prepared, state: TrainState, split: str, prefix: str) -> dict[str, float]:
@@ -169,40 +225,15 @@ def _finish(prepared: Prepared, state: TrainState) -> dict[str, Any]:
         shutil.rmtree(export, ignore_errors=True)
         partial.rename(export)
         rundir.write_json(workdir / rundir.SUMMARY_FILE, result)
+        plots.write(workdir)
     _say(summary.table(result))
     _say(f"run directory: {workdir}\nHugging Face export: {export}")
     return result
 
 
-def _diagnosis(
-    prepared: Prepared, step: int, flat: dict[str, float], log_probs: jax.Array, manager: Any
-) -> str:
-    """Where the numbers broke, for a person: step, metrics, and the prompts to look at."""
-    broken = [f"{name}={value}" for name, value in flat.items() if not np.isfinite(value)]
-    stream, prompts = prepared.data.streams["train"], prepared.data.train_prompts
-    indices = stream.indices(step - 1)
-    bad = ~np.isfinite(np.asarray(log_probs)[: len(indices)]).all(axis=1)
-    if bad.any():
-        where = (
-            "The policy's log-probs are not finite for these prompts (those packed into one row "
-            "with a bad example are among them)"
-        )
-        indices = indices[bad]
-    else:
-        where = "All log-probs are finite, so look at the size of margins and multipliers. Prompts"
-    last = manager.latest_step()
-    kept = f"checkpoint {last} in {manager.directory} is whole" if last else "no checkpoint yet"
-    return (
-        f"step {step}: the loss or its gradient is not finite ({', '.join(broken[:8])}); {kept}.\n"
-        f"{where}:\n  " + "\n  ".join(repr(prompts[i][:80]) for i in indices)
-    )
-
-
-def _log(prepared: Prepared, record: dict[str, Any]) -> None:
-    if jax.process_index() == 0:
-        rundir.log(prepared.workdir, record)
-
-
 def _say(text: str) -> None:
+    """A line before or after the live display."""
     if jax.process_index() == 0:
-        print(text, flush=True)
+        stream = Unbreakable(sys.stdout)
+        stream.write(text + "\n")
+        stream.flush()

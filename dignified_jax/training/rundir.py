@@ -22,7 +22,9 @@ METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.json"
 LOCK_FILE = ".lock"
 # Fields that may differ between the first start of a run and its continuation.
-_FREE_FIELDS = ("workdir", "checkpoints_to_keep", "distributed", "reference_cache")
+_FREE_FIELDS = {
+    *("workdir", "checkpoints_to_keep", "distributed", "reference_cache", "wandb_project")
+}
 
 
 class BusyError(RuntimeError):

@@ -138,9 +138,8 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         identity[f"{name} tokens"] = fingerprint.of_examples(examples)
         prompts[name] = tuple(split[example.index].prompt for example in examples)
         notes.append(
-            f"{name}: {len(examples)} examples ({report.truncated} truncated, "
-            f"{report.dropped} dropped), {made.steps_per_epoch} batches an epoch, "
-            f"{made.useful_share:.0%} useful tokens"
+            f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "
+            f"in {made.steps_per_epoch} batches, {made.useful_share:.0%} useful tokens"
         )
         return made
 

@@ -1,4 +1,4 @@
-"""What a person reads: progress lines, and the final table per dimension."""
+"""The final table per dimension."""
 
 from __future__ import annotations
 
@@ -9,33 +9,6 @@ import numpy as np
 from dignified_jax.data import DIMENSIONS, BatchStream
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.state import TrainState
-
-
-def progress_line(flat: dict[str, float], steps: int) -> str:
-    """One training step in a line; absent dimensions show a dash."""
-    text = f"step {flat['step']}/{steps}  loss {flat['loss']:.4f}"
-    for key in ("loss", "lambda"):
-        values = [flat.get(f"{key}/{dimension}") for dimension in DIMENSIONS]
-        if any(value is not None for value in values):
-            text += f"  {key} " + _row(values)
-    return text + f"  {flat['seconds']:.2f} s"
-
-
-def evaluation_line(flat: dict[str, float]) -> str:
-    """One evaluation on the validation split in a line."""
-    text = f"  validation loss {flat['eval/loss']:.4f}"
-    for key in ("loss", "rewards/accuracies"):
-        values = [flat.get(f"eval/{key}/{dimension}") for dimension in DIMENSIONS]
-        if any(value is not None for value in values):
-            text += f"  {key} " + _row(values)
-    return text
-
-
-def _row(values: list[float | None]) -> str:
-    return " ".join(
-        f"{dimension}={'-' if value is None else format(value, '.3f')}"
-        for dimension, value in zip(DIMENSIONS, values, strict=True)
-    )
 
 
 def build(

@@ -112,6 +112,7 @@ def test_unknown_keys_and_wrong_types_are_named(path, value, message):
         ("max_steps", 0, r"max_steps must be at least 1, found 0"),
         ("rows_per_device", -1, r"rows_per_device must be at least 1, found -1"),
         ("workdir", "", r"workdir must not be empty"),
+        ("wandb_project", "", r"wandb_project must not be empty"),
         ("data.validation_fraction", 1.0, r"data\.validation_fraction must be in \[0, 1\)"),
         ("data.row_length", 1, r"data\.row_length must be at least 2"),
         ("data.max_length", 5000, r"data\.max_length must be from 2 to data\.row_length \(4096\)"),
@@ -203,3 +204,20 @@ def test_top_level_optional_flag():
 def test_an_unknown_flag_field_is_refused_by_parse():
     with pytest.raises(ConfigError, match=r"^unknown config key data\.rows; known: .*row_length"):
         from_flags("--config.data.rows=3")
+
+
+def test_wandb_must_be_installed_to_be_asked_for(tmp_path, monkeypatch):
+    """A directory "wandb" on the path, as its runs leave behind, is not the package."""
+    config = training_config.config_dict("lagdpo")
+    assert training_config.parse(config).wandb_project is None
+    config.wandb_project = "persona"
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(
+        ConfigError, match=r"wandb_project='persona' needs .*dignified_jax\[wandb\]"
+    ):
+        training_config.parse(config)
+    (tmp_path / "wandb" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    assert training_config.parse(config).wandb_project == "persona"

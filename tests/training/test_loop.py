@@ -14,7 +14,7 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import SFT
 from dignified_jax.training import checkpoint, loop, prepared, setup, sharding
 from dignified_jax.training.config import ConfigError
-from tests.oracles import tiny_run
+from tests.oracles import command, tiny_run
 
 STEPS = 6
 
@@ -53,10 +53,6 @@ def records(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def timeless(workdir):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records(workdir)]
-
-
 def checkpointed(workdir, step):
     """Every array of a numbered checkpoint, by name."""
     import orbax.checkpoint as ocp
@@ -72,7 +68,7 @@ def checkpointed(workdir, step):
 
 def assert_same_run(left, right):
     """The same metrics but for times, the same last checkpoint and export, bit for bit."""
-    assert timeless(left) == timeless(right)
+    assert command.logged(left) == command.logged(right)
     one, two = checkpointed(left, STEPS), checkpointed(right, STEPS)
     assert one.keys() == two.keys()
     for name, value in one.items():
@@ -188,14 +184,14 @@ class Interruption(RuntimeError):
 
 
 def interrupt_progress(monkeypatch, step):
-    line = loop.summary.progress_line
+    show = loop.progress.Progress.step
 
-    def progress_line(flat, steps):
+    def stop(self, flat):
         if flat["step"] == step:
             raise Interruption
-        return line(flat, steps)
+        show(self, flat)
 
-    monkeypatch.setattr(loop.summary, "progress_line", progress_line)
+    monkeypatch.setattr(loop.progress.Progress, "step", stop)
 
 
 def interrupt_evaluation(monkeypatch, step):

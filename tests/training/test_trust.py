@@ -47,15 +47,15 @@ def test_a_signal_ends_the_run_after_its_step(number, status, root, finished, tm
     """With a checkpoint between two regular ones; going on from it changes no bit."""
     config = configuration(root, tmp_path / "run")
     before = signal.getsignal(number)
-    line = loop.summary.progress_line
+    show = loop.progress.Progress.step
 
-    def progress_line(flat, steps):
+    def send(self, flat):
         if flat["step"] == 3:
             os.kill(os.getpid(), number)
-        return line(flat, steps)
+        show(self, flat)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.summary, "progress_line", progress_line)
+        patch.setattr(loop.progress.Progress, "step", send)
         with pytest.raises(interrupt.Interrupted, match="stopped after step 3 of 6") as caught:
             loop.run(config)
     assert caught.value.exit_status == status

@@ -1,0 +1,91 @@
+"""Useful floating-point operations of a packed batch, and how much of the hardware they use.
+
+Model FLOPs utilisation (MFU) as in Chowdhery et al., "PaLM" (2022), appendix B: only what the
+mathematics needs is counted. A multiply-add is two operations; the backward pass costs twice the
+forward pass; padding, invisible (query, key) pairs and recomputation are not counted, nor is
+what is not a matrix product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dignified_jax.data import PackedBatch
+from dignified_jax.models.config import DecoderConfig
+
+# Peak dense FLOP/s of one JAX device by the start of its `device_kind`; the first entry that fits
+# counts, and an empty one is a device without a figure known to us.
+# TPU: cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e,tpu7x}, bfloat16 per chip. A chip is one JAX
+#   device, but for TPU7x (2307 TFLOP/s a chip), where each of its two cores is one.
+# GPU: NVIDIA's white papers of A100 and H100 and data sheets of H200 and HGX B200 (half the sparse
+#   figures there); bfloat16 and, for float32, TF32, XLA's default for float32 products on them.
+_PEAKS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("TPU v4 lite", {}),
+    ("TPU v4", {"bfloat16": 275e12}),
+    ("TPU v5 lite", {"bfloat16": 197e12}),
+    ("TPU v5e", {"bfloat16": 197e12}),
+    ("TPU v5", {"bfloat16": 459e12}),  # v5p calls itself "TPU v5" or "TPU v5p"
+    ("TPU v6", {"bfloat16": 918e12}),
+    ("TPU7x", {"bfloat16": 2307e12 / 2}),
+    ("NVIDIA A100", {"bfloat16": 312e12, "float32": 156e12}),
+    ("NVIDIA H100 PCIe", {"bfloat16": 756e12, "float32": 378e12}),
+    ("NVIDIA H100 NVL", {}),
+    ("NVIDIA H100", {"bfloat16": 989.4e12, "float32": 494.7e12}),
+    ("NVIDIA H200 NVL", {}),
+    ("NVIDIA H200", {"bfloat16": 989.4e12, "float32": 494.7e12}),
+    ("NVIDIA B200", {"bfloat16": 2250e12, "float32": 1100e12}),
+)
+
+
+def peak_flops(device_kind: str, dtype: str) -> float | None:
+    """Dense FLOP/s of a device for products in `dtype`; None where it is not known.
+
+    Args:
+      device_kind: of a `jax.Device`. A slice of a GPU ("... MIG ...") has no figure.
+      dtype: "bfloat16" or "float32".
+    """
+    if " MIG " in device_kind:
+        return None
+    for prefix, peaks in _PEAKS:
+        if device_kind.startswith(prefix):
+            return peaks.get(dtype)
+    return None
+
+
+def useful_tokens(batch: PackedBatch) -> int:
+    """Tokens of prompts and responses in the rows of a batch, padding not counted."""
+    return int(batch.segments[..., 3].sum(dtype=np.int64))
+
+
+def useful_flops(config: DecoderConfig, batch: PackedBatch, needs_reference: bool) -> float:
+    """FLOPs that a training step on the rows of a batch needs.
+
+    With N tokens, S of them response tokens to predict, and P visible (query, key) pairs, the
+    forward pass costs
+
+        2 (N x layer weights x layers + S x hidden x vocabulary) + 4 P x heads x head_dim x layers
+
+    Args:
+      config: the decoder's geometry.
+      batch: NumPy arrays; in a run of several processes, this process's rows.
+      needs_reference: whether the reference's forward pass is part of the step.
+    """
+    prompt, length = np.moveaxis(batch.segments[..., [1, 3]].astype(np.int64), -1, 0)
+    # A segment sees its prompt, and itself causally.
+    pairs = float((length * prompt + length * (length + 1) // 2).sum())
+    predicted = float((batch.response < batch.response_mask.size).sum())
+
+    hidden, width = config.hidden_size, config.head_dim
+    attention = hidden * width * (2 * config.num_heads + 2 * config.num_kv_heads)
+    layer = attention + 3 * hidden * config.intermediate_size
+    forward = 2.0 * (
+        useful_tokens(batch) * layer * config.num_layers
+        + predicted * hidden * config.vocab_size
+        + 2.0 * pairs * config.num_heads * width * config.num_layers
+    )
+    return forward * (4.0 if needs_reference else 3.0)
+
+
+def utilisation(flops: float, seconds: float, devices: int, peak: float) -> float:
+    """MFU of `devices` that did `flops` useful operations in `seconds`, `peak` FLOP/s each."""
+    return flops / (seconds * devices * peak)

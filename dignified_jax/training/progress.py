@@ -1,0 +1,231 @@
+"""The live display of a run, or plain lines where nothing can be redrawn.
+
+    with progress.open(total_steps, start_step) as bar:
+        bar.say("a notice")
+        bar.step(flat_metrics)
+
+In a terminal two lines are redrawn in place, and everything printed meanwhile appears above them.
+In a notebook one output is updated. Elsewhere (a pipe, a file, a dumb terminal) a table grows, by
+a line a step in short runs and by a line every `SECONDS_BETWEEN_LINES` in long ones. Output that
+fails never stops a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from dignified_jax.training import lines
+from dignified_jax.training.output import Unbreakable
+
+# Runs of at most so many steps print each of them to a pipe.
+STEPS_ALL_SHOWN = 100
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_NOTEBOOK_UPDATES = 0.5
+_HEADER_EVERY = 50
+
+
+@contextlib.contextmanager
+def open(
+    total_steps: int,
+    start_step: int = 0,
+    *,
+    visible: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Progress]:
+    """The display of a run that has done `start_step` of `total_steps` optimiser steps.
+
+    Args:
+      total_steps, start_step: see above.
+      visible: False shows nothing; for all processes but one.
+      clock: seconds.
+    """
+    status = _Status(total_steps, start_step, clock)
+    screen = _screen(status, clock) if visible else _Nowhere()
+    try:
+        yield Progress(status, screen)
+    finally:
+        screen.close()
+
+
+class Progress:
+    """Made by `open`."""
+
+    def __init__(self, status: _Status, screen: _Screen) -> None:
+        self._status = status
+        self._screen = screen
+
+    def say(self, text: str) -> None:
+        """Prints a notice, above the live display if there is one."""
+        self._screen.say(text)
+
+    def step(self, flat: Mapping[str, float]) -> None:
+        """Shows a step's flat metrics; "step", the steps done, must be among them."""
+        if not self._status.flat:
+            self._screen.say(lines.compiled(self._status.elapsed()))
+        self._status.update(flat)
+        self._screen.show()
+
+
+class _Status:
+    """How far the run is, and its last metrics."""
+
+    def __init__(self, total: int, start: int, clock: Callable[[], float]) -> None:
+        self.total, self.step = total, start
+        self.flat: Mapping[str, float] = {}
+        self._clock = clock
+        self._opened = self._last = clock()
+        # The first step compiles; only what comes after it tells how long the rest will take.
+        self._first: tuple[int, float] | None = None
+
+    def update(self, flat: Mapping[str, float]) -> None:
+        self.step, self.flat, self._last = int(flat["step"]), flat, self._clock()
+        if self._first is None:
+            self._first = (self.step, self._last)
+
+    def elapsed(self) -> float:
+        """Seconds since the display was opened."""
+        return self._clock() - self._opened
+
+    def left(self) -> float | None:
+        """Seconds to the last step, at the mean pace so far; None: not known yet."""
+        if self.step >= self.total:
+            return 0.0
+        if self._first is None or self.step <= self._first[0]:
+            return None
+        step, at = self._first
+        pace = (self._last - at) / (self.step - step)
+        since = self._clock() - self._last
+        return max(pace * (self.total - self.step) - since, 0.0)
+
+    def text(self, width: int = lines.WIDTH) -> str:
+        return lines.status(
+            self.flat,
+            self.step,
+            self.total,
+            elapsed=self.elapsed(),
+            left=self.left(),
+            width=width,
+        )
+
+
+class _Screen(Protocol):
+    """Where the display goes."""
+
+    def say(self, text: str) -> None: ...
+
+    def show(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _screen(status: _Status, clock: Callable[[], float]) -> _Screen:
+    if status.step >= status.total:  # nothing will move
+        return _Lines(status, Unbreakable(sys.stdout), clock)
+    # Notebooks have a kernel, terminals have none; IPython is loaded in either if anywhere.
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
+        return _Notebook(status, clock)
+    stream = Unbreakable(sys.stdout)
+    if stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb"):
+        return _Terminal(status, stream)
+    return _Lines(status, stream, clock)
+
+
+class _Nowhere:
+    def say(self, text: str) -> None:
+        pass
+
+    def show(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Lines:
+    """A table that grows."""
+
+    def __init__(self, status: _Status, stream: Unbreakable, clock: Callable[[], float]) -> None:
+        self._status, self._stream, self._clock = status, stream, clock
+        self._all = status.total - status.step <= STEPS_ALL_SHOWN
+        self._shown = 0
+        self._next = clock()
+        if status.step < status.total:
+            self.say(lines.COMPILING)
+
+    def say(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def show(self) -> None:
+        status, now = self._status, self._clock()
+        if not (self._all or now >= self._next or status.step >= status.total):
+            return
+        self._next = now + SECONDS_BETWEEN_LINES
+        if self._shown % _HEADER_EVERY == 0:
+            self.say(lines.table_header(status.flat))
+        self._shown += 1
+        self.say(lines.table_line(status.flat, status.total, status.left()))
+
+    def close(self) -> None:
+        pass
+
+
+class _Terminal:
+    """Two lines redrawn twice a second, so that the clock also moves during a long step."""
+
+    def __init__(self, status: _Status, stream: Unbreakable) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        # What the stream is has been decided; environment variables have no say any more.
+        self._console = Console(file=stream, force_terminal=True, force_jupyter=False)
+
+        def render() -> Text:
+            text = status.text(min(lines.WIDTH, self._console.width))
+            return Text(text, no_wrap=True, overflow="crop")
+
+        self._live = Live(console=self._console, get_renderable=render, refresh_per_second=2)
+        self._live.start(refresh=True)
+        # Rich hides the cursor; a killed run would leave the terminal without one.
+        self._console.show_cursor(True)
+
+    def say(self, text: str) -> None:
+        self._console.out(text, highlight=False)
+
+    def show(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+class _Notebook:
+    """One output, updated in place; needs no widgets."""
+
+    def __init__(self, status: _Status, clock: Callable[[], float]) -> None:
+        from IPython.display import display
+
+        self._status, self._clock, self._next = status, clock, clock()
+        self._handle = display(self._bundle(), raw=True, display_id=True)
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def show(self) -> None:
+        now = self._clock()
+        if now >= self._next or self._status.step >= self._status.total:
+            self._next = now + SECONDS_BETWEEN_NOTEBOOK_UPDATES
+            self._handle.update(self._bundle(), raw=True)
+
+    def close(self) -> None:
+        self._handle.update(self._bundle(), raw=True)
+
+    def _bundle(self) -> dict[str, str]:
+        return {"text/plain": self._status.text()}

@@ -1,0 +1,199 @@
+"""Useful FLOPs against a walk over the full mask, and against what XLA counts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dignified_jax import data
+from dignified_jax.models import decoder
+from dignified_jax.models.attention import dense_attention, visibility
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.training import flops
+
+CONFIG = DecoderConfig(
+    architecture="Qwen3ForCausalLM",
+    vocab_size=700,
+    hidden_size=96,
+    intermediate_size=160,
+    num_layers=3,
+    num_heads=6,
+    num_kv_heads=2,
+    head_dim=32,
+    rope_theta=10000.0,
+)
+
+
+def example(index, prompt, *responses):
+    """Arbitrary ids of the given lengths; None for a response that does not exist."""
+    ids = [None if n is None else np.ones(n, np.int32) for n in responses]
+    return data.TokenizedExample(np.ones(prompt, np.int32), tuple(ids), index)
+
+
+def packed(*examples, row_length, rows_multiple=1):
+    stream = data.BatchStream(
+        examples,
+        batch_size=len(examples),
+        row_length=row_length,
+        rows_multiple=rows_multiple,
+        shuffle=False,
+    )
+    return stream.batch(0)
+
+
+@pytest.fixture
+def batch():
+    """Three examples in two rows, with padding, and two empty rows."""
+    return packed(
+        example(0, 11, 7, 5, None, 9, None),
+        example(1, 20, 13, None, None, None, 6),
+        example(2, 3, 4, 4, 4, 4, 4),
+        row_length=64,
+        rows_multiple=4,
+    )
+
+
+def walk(config, batch):
+    """(tokens, predictions, visible pairs, forward FLOPs), one row, token and pair at a time."""
+    tokens = predictions = pairs = 0
+    for row in range(batch.tokens.shape[0]):
+        used = np.zeros(batch.tokens.shape[1], bool)
+        for _, _, start, length in batch.segments[row]:
+            used[start : start + length] = True
+        visible = np.asarray(visibility(batch.visible_until[row : row + 1], 0, used.size))[0]
+        tokens += used.sum()
+        pairs += (visible & used[:, None] & used[None, :]).sum()
+        predictions += (batch.response[row] < 5 * len(batch.response_mask)).sum()
+    layer = sum(
+        2 * leaf.shape[1] * leaf.shape[2] * leaf.shape[0]
+        for leaf in jax.tree.leaves(decoder.abstract_params(config)["layers"])
+        if leaf.ndim == 3  # matrices stacked over layers; norms are vectors
+    )
+    head = 2 * config.hidden_size * config.vocab_size
+    pair = 2 * 2 * config.num_heads * config.head_dim * config.num_layers
+    return tokens, predictions, pairs, tokens * layer + predictions * head + pairs * pair
+
+
+def test_counts_equal_a_walk_over_the_mask(batch):
+    tokens, predictions, pairs, forward = walk(CONFIG, batch)
+    assert batch.tokens.shape == (4, 64)
+    # By hand: of each example the prompt, the responses' view of it, and each response.
+    first = 66 + 11 * 21 + 28 + 15 + 45
+    second = 210 + 20 * 19 + 91 + 21
+    third = 6 + 3 * 20 + 5 * 10
+    assert (tokens, predictions, pairs) == (94, 60, first + second + third)  # of 256 places
+    assert flops.useful_tokens(batch) == tokens
+    assert flops.useful_flops(CONFIG, batch, False) == 3 * forward
+    assert flops.useful_flops(CONFIG, batch, True) == 4 * forward
+
+
+def test_by_hand():
+    """Prompt of 2, golden of 3: 5 tokens, 15 pairs, 3 predictions; every width 2, 1 layer."""
+    config = dataclasses.replace(
+        CONFIG,
+        **{"vocab_size": 10, "hidden_size": 2, "intermediate_size": 2, "num_layers": 1},
+        **{"num_heads": 1, "num_kv_heads": 1, "head_dim": 2},
+    )
+    batch = packed(example(0, 2, 3, None, None, None, None), row_length=8)
+    matrices = 4 + 4 + 4 + 4 + 3 * 4  # q, k, v, o, and the MLP's three
+    forward = 5 * 2 * matrices + 3 * 2 * 2 * 10 + 15 * (2 * 2 + 2 * 2)
+    assert flops.useful_flops(config, batch, False) == 3 * forward
+
+
+def test_padding_and_empty_rows_add_nothing(batch):
+    examples = [
+        example(0, 11, 7, 5, None, 9, None),
+        example(1, 20, 13, None, None, None, 6),
+        example(2, 3, 4, 4, 4, 4, 4),
+    ]
+    long = packed(*examples, row_length=500)
+    assert long.tokens.size == 500
+    assert flops.useful_flops(CONFIG, long, True) == flops.useful_flops(CONFIG, batch, True)
+
+
+def test_a_model_of_billions_does_not_overflow():
+    """Qwen3-4B's layers hold 3.6e9 weights: 6 a token and weight, attention apart."""
+    config = dataclasses.replace(
+        CONFIG,
+        **{"vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728},
+        **{"num_layers": 36, "num_heads": 32, "num_kv_heads": 8, "head_dim": 128},
+    )
+    batch = packed(example(0, 1000, 500, 500, 500, 500, 500), row_length=4096)
+    _, _, _, forward = walk(config, batch)
+    assert flops.useful_flops(config, batch, False) == pytest.approx(
+        3.0 * float(forward), rel=1e-12
+    )
+    assert 3500 * 6 * 3.6e9 < 3.0 * forward < 1.3 * 3500 * 6 * 3.6e9
+
+
+def test_xla_counts_the_same_for_a_dense_sequence(monkeypatch):
+    """One unpacked sequence, forward and backward, no recomputation; within 1 percent.
+
+    XLA also counts elementwise operations (0.6 percent here), and every pair of the dense mask,
+    which is added to ours.
+    """
+    prompt, response = 96, 160
+    length = prompt + response
+    config = dataclasses.replace(
+        CONFIG,
+        **{"vocab_size": 2000, "hidden_size": 512, "intermediate_size": 1024, "num_layers": 1},
+        **{"num_heads": 4, "num_kv_heads": 2, "head_dim": 64},
+    )
+    batch = packed(example(0, prompt, response, None, None, None, None), row_length=length)
+    monkeypatch.setattr(decoder, "tree_attention", dense_attention)
+    model = decoder.Decoder(config, remat=False)
+
+    def loss(params, tokens):
+        hidden = model.apply({"params": params}, tokens, method=decoder.Decoder.hidden_states)
+        logits = jnp.dot(hidden[0, prompt - 1 : -1], decoder.output_kernel(config, params))
+        targets = tokens[0, prompt:, None]
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), targets, axis=1).sum()
+
+    params = decoder.abstract_params(config)
+    tokens = jax.ShapeDtypeStruct((1, length), jnp.int32)
+
+    def counted(function):
+        return jax.jit(function).lower(params, tokens).compile().cost_analysis()["flops"]
+
+    invisible = length * length - length * (length + 1) // 2
+    extra = 4.0 * invisible * config.num_heads * config.head_dim
+    whole = flops.useful_flops(config, batch, False)
+    forward = flops.useful_flops(config, batch, True) - whole
+    assert counted(loss) == pytest.approx(forward + extra, rel=0.01)
+    assert counted(jax.grad(loss)) == pytest.approx(whole + 3 * extra, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "peak"),
+    [
+        ("TPU v4", "bfloat16", 275e12),
+        ("TPU v5 lite", "bfloat16", 197e12),
+        ("TPU v5e", "bfloat16", 197e12),
+        ("TPU v5", "bfloat16", 459e12),
+        ("TPU v5p", "bfloat16", 459e12),
+        ("TPU v6 lite", "bfloat16", 918e12),
+        ("TPU v6e", "bfloat16", 918e12),
+        ("TPU7x", "bfloat16", 1153.5e12),
+        ("NVIDIA A100-SXM4-80GB", "bfloat16", 312e12),
+        ("NVIDIA A100-PCIE-40GB", "float32", 156e12),
+        ("NVIDIA H100 80GB HBM3", "bfloat16", 989.4e12),
+        ("NVIDIA H100 PCIe", "bfloat16", 756e12),
+        ("NVIDIA H200", "bfloat16", 989.4e12),
+        ("NVIDIA B200", "bfloat16", 2250e12),
+        ("TPU v5p", "float32", None),  # no figure of the vendor's
+        ("TPU v4 lite", "bfloat16", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bfloat16", None),
+        ("NVIDIA H100 NVL", "bfloat16", None),
+        ("TPU v3", "bfloat16", None),
+        ("cpu", "float32", None),
+        ("NVIDIA GeForce RTX 4090", "bfloat16", None),
+    ],
+)
+def test_peaks(kind, dtype, peak):
+    assert flops.peak_flops(kind, dtype) == peak
+
+
+def test_utilisation_is_of_all_devices_peaks():
+    assert flops.utilisation(3e9, seconds=0.5, devices=4, peak=6e9) == 0.25
