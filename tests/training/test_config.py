@@ -127,11 +127,35 @@ def test_unknown_keys_and_wrong_types_are_named(path, value, message):
         ("method.epsilon", (0.5, 0.4), r"method\.epsilon needs 1 or 4 entries, found"),
         ("method.lambda_init", (11.0,), r"method\.lambda_init .* exceeds method\.lambda_max"),
         ("model.init", "random", r"model\.init='random' contradicts method\.name='lagdpo'"),
+        ("reference_cache", "x", r"reference_cache contradicts reference='resident'"),
+        ("best_mode", "max", "best_mode has no meaning without best_metric"),
     ],
 )
 def test_contradictory_values_are_named(path, value, message):
     with pytest.raises(ConfigError, match=f"^{message}"):
         training_config.parse(changed(path, value))
+
+
+def test_sft_has_no_reference_to_cache():
+    config = training_config.config_dict("sft")
+    config.reference = "cached"
+    with pytest.raises(ConfigError, match=r"reference='cached' contradicts method.name='sft'"):
+        training_config.parse(config)
+
+
+def test_the_best_needs_a_validation_split():
+    config = training_config.config_dict("lagdpo")
+    config.best_metric = "eval/loss"
+    config.data.validation_fraction = 0.0
+    with pytest.raises(ConfigError, match=r"best_metric contradicts data.validation_fraction=0"):
+        training_config.parse(config)
+
+
+def test_a_checkpoint_is_judged_by_its_evaluation():
+    config = training_config.config_dict("lagdpo")
+    config.best_metric, config.eval_every = "eval/loss", 30
+    with pytest.raises(ConfigError, match="checkpoint_every 200 must be a multiple of eval_every"):
+        training_config.parse(config)
 
 
 def test_sft_may_begin_with_random_weights():

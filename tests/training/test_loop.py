@@ -247,6 +247,64 @@ def test_a_finished_run_takes_no_more_steps(finished, root, tmp_path, monkeypatc
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
+def kept(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def test_the_best_checkpoint_stays_and_is_exported(finished, root, tmp_path, capsys):
+    """The first evaluation has the largest loss, so "max" of it is the one that would go."""
+    config = tiny_run.config(
+        root,
+        tmp_path / "run",
+        checkpoints_to_keep=1,
+        best_metric="eval/loss/A",
+        best_mode="max",
+    )
+    result = loop.run(config)
+    losses = {r["step"]: r["eval/loss/A"] for r in records(tmp_path / "run") if "eval/loss" in r}
+    assert max(losses, key=losses.get) == 2
+    assert kept(tmp_path / "run") == [2, 6]
+    assert result["step"] == 2
+    params = hf.load(tmp_path / "run" / "export")[1]
+    stored = checkpoint.load_params(tmp_path / "run" / "checkpoints" / "2")
+    jax.tree.map(np.testing.assert_array_equal, params, stored)
+    assert command.logged(tmp_path / "run") == command.logged(finished[0])
+    assert "testing and exporting step 2, best by eval/loss/A" in capsys.readouterr().out
+    assert loop.run(config) == result  # also when nothing is left to train
+
+
+def test_the_best_is_the_least_unless_said_otherwise(root, tmp_path):
+    config = tiny_run.config(
+        root, tmp_path / "run", checkpoints_to_keep=1, best_metric="eval/loss/A"
+    )
+    assert loop.run(config)["step"] == STEPS
+    assert kept(tmp_path / "run") == [STEPS]
+
+
+def test_a_metric_that_validation_does_not_have_is_refused_at_once(root, tmp_path):
+    """C has no pair in the validation split."""
+    config = tiny_run.config(root, tmp_path / "run", best_metric="eval/loss/C")
+    with pytest.raises(ConfigError, match=r"best_metric must be .*eval/loss/A.* 'eval/loss/C'"):
+        loop.run(config)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_mesh_of_all_axes_and_a_cached_reference_resume_bit_for_bit(root, tmp_path):
+    """data 2, fsdp 2, tensor 2."""
+    changes = {
+        "mesh": sharding.MeshConfig(data=2, fsdp=2, tensor=2),
+        "reference": "cached",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepared, "make_mesh", sharding.make_mesh)
+        loop.run(tiny_run.config(root, tmp_path / "one", **changes))
+        with pytest.MonkeyPatch.context() as inner:
+            interrupt_progress(inner, 3)
+            interrupted(tiny_run.config(root, tmp_path / "two", **changes), Interruption)
+        loop.run(tiny_run.config(root, tmp_path / "two", **changes))
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
 def test_another_configuration_is_refused_and_the_difference_shown(finished, root):
     workdir, _ = finished
     before = (workdir / "config.json").read_bytes()

@@ -1,0 +1,69 @@
+"""The mesh: which sizes are possible, and what then lies on each device."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from dignified_jax.models import hf, partition
+from dignified_jax.objectives import LagDPO
+from dignified_jax.training import sharding
+from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.sharding import MeshConfig, make_mesh
+from dignified_jax.training.state import init_state
+from tests.oracles import hf_models
+
+
+def test_fsdp_takes_what_the_others_leave():
+    assert dict(make_mesh(MeshConfig()).shape) == {"data": 1, "fsdp": 8, "tensor": 1}
+    mesh = make_mesh(MeshConfig(data=2, tensor=2))
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert sharding.row_devices(mesh) == 4
+    assert sharding.tensor_parallel(mesh).size == 2
+
+
+@pytest.mark.parametrize("sizes", [(3, None, 1), (2, 2, 1), (1, None, 3), (4, None, 4)])
+def test_sizes_that_do_not_make_the_devices_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"mesh\.data x mesh\.fsdp x mesh\.tensor = .* 8 devices"):
+        make_mesh(MeshConfig(*sizes))
+
+
+@pytest.mark.parametrize("name", ["data", "fsdp", "tensor"])
+def test_sizes_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"mesh.{name} must be at least 1, found 0"):
+        MeshConfig(**{name: 0})
+
+
+def test_a_tensor_group_stays_in_one_process(monkeypatch):
+    """Four devices of two processes each, in groups of two and of four."""
+    devices = np.array([types.SimpleNamespace(process_index=i // 2) for i in range(4)])
+    made = []
+
+    def make(shape, *_, **__):
+        made.append(shape)
+        return types.SimpleNamespace(devices=devices.reshape(shape))
+
+    monkeypatch.setattr(jax, "make_mesh", make)
+    make_mesh(MeshConfig(fsdp=2, tensor=2), list(devices))
+    with pytest.raises(ValueError, match=r"mesh.tensor=4: .* of processes \[0, 1\]"):
+        make_mesh(MeshConfig(fsdp=1, tensor=4), list(devices))
+    assert made == [(1, 2, 2), (1, 1, 4)]
+
+
+@pytest.mark.parametrize(("sizes", "parts"), [((1, 8, 1), 8), ((2, 2, 2), 4), ((4, 1, 2), 2)])
+def test_bytes_of_the_state_on_each_device(sizes, parts, tmp_path, capsys):
+    """Parameters and moments are divided by fsdp x tensor but for the norm scales."""
+    hf_models.build("qwen3", vocab_size=136).save_pretrained(tmp_path)
+    mesh = make_mesh(MeshConfig(*sizes))
+    _, params = hf.load(tmp_path, mesh=mesh)
+    shapes = {partition.path_name(p): x.nbytes for p, x in jax.tree.leaves_with_path(params)}
+    scales = sum(size for name, size in shapes.items() if name.endswith("scale"))
+    matrices = sum(shapes.values()) - scales
+    state = init_state(params, LagDPO(), 4, make_optimizer(OptimizerConfig(), 5), mesh)
+    held = {device: 0 for device in mesh.devices.flat}
+    for leaf in jax.tree.leaves((state.params, state.opt_state)):
+        for shard in leaf.addressable_shards if leaf.ndim else ():
+            held[shard.device] += shard.data.nbytes
+    print(f"bytes per device on {sizes}: {sorted(held.values())}")
+    assert set(held.values()) == {3 * (matrices // parts + scales)}  # and two moments
