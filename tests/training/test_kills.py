@@ -5,14 +5,7 @@ import time
 
 import pytest
 
-from tests.oracles import command, tiny_run
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("source")
-    tiny_run.write(directory)
-    return directory
+from tests.oracles import command
 
 
 @pytest.fixture(scope="module")

@@ -16,23 +16,9 @@ from dignified_jax.training import checkpoint, loop, prepared, setup, sharding
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, tiny_run
 
+DEVICES = 2  # they make batches of several accumulation steps
+
 STEPS = 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_devices():
-    """Runs take every device there is; two make batches of several accumulation steps."""
-    make = sharding.make_mesh
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:2]))
-        yield
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("source")
-    tiny_run.write(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

@@ -2,31 +2,17 @@
 
 import shutil
 
-import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from dignified_jax import data
 from dignified_jax.models import hf
-from dignified_jax.training import loop, prepared, sharding
+from dignified_jax.training import loop, prepared
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, sequences, tiny_run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def two_devices():
-    make = sharding.make_mesh
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:2]))
-        yield
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("source")
-    tiny_run.write(directory)
-    return directory
+DEVICES = 2
 
 
 @pytest.fixture(scope="module")

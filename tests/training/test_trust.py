@@ -10,24 +10,11 @@ import time
 import jax
 import pytest
 
-from dignified_jax.training import checkpoint, interrupt, loop, prepared, rundir, sharding
+from dignified_jax.training import checkpoint, interrupt, loop, rundir, sharding
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, tiny_run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-    make = sharding.make_mesh
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:1]))
-        yield
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("source")
-    tiny_run.write(directory)
-    return directory
+DEVICES = 1
 
 
 def configuration(root, workdir, **changes):

@@ -1,0 +1,26 @@
+"""What tests of whole runs share."""
+
+import jax
+import pytest
+
+from dignified_jax.training import prepared, sharding
+from tests.oracles import tiny_run
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A directory with the model and the rows of `tiny_run`."""
+    directory = tmp_path_factory.mktemp("source")
+    tiny_run.write(directory)
+    return directory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_devices(request):
+    """Runs take every device there is; a module's DEVICES says how many that shall be."""
+    count = getattr(request.module, "DEVICES", None)
+    with pytest.MonkeyPatch.context() as patch:
+        if count is not None:
+            make = sharding.make_mesh
+            patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:count]))
+        yield
