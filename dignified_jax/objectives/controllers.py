@@ -31,8 +31,8 @@ class Controller(Protocol):
         """(state, (K,) multipliers before projection) after violations `error` (K,)."""
         ...
 
-    def weights(self, multipliers: jax.Array, error: jax.Array) -> jax.Array:
-        """(K,) weights of the constraints in the primal loss, before projection.
+    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
+        """(K,) weights of the constraints in the primal loss, in [0, cap] as the multipliers are.
 
         `error` is that of the batches before, 0 where there is none.
         """
@@ -55,8 +55,8 @@ class Ascent:
         # A rate of 0 is kept apart: 0 x (loss - inf) would be NaN for an unlimited tolerance.
         return state, multipliers + self.rate * error if self.rate else multipliers
 
-    def weights(self, multipliers: jax.Array, error: jax.Array) -> jax.Array:
-        del error
+    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
+        del error, cap
         return multipliers
 
 
@@ -79,8 +79,8 @@ class NuPI:
         change = self.integral * error + self.proportional * (smoothed - state)
         return smoothed, multipliers + self.rate * change
 
-    def weights(self, multipliers: jax.Array, error: jax.Array) -> jax.Array:
-        del error
+    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
+        del error, cap
         return multipliers
 
 
@@ -99,5 +99,5 @@ class Augmented:
     ) -> tuple[tuple[()], jax.Array]:
         return state, multipliers + self.penalty * error
 
-    def weights(self, multipliers: jax.Array, error: jax.Array) -> jax.Array:
-        return multipliers + self.penalty * error
+    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
+        return jnp.clip(multipliers + self.penalty * error, 0.0, cap)

@@ -92,8 +92,8 @@ class Duals:
 
     def weights(self, state: DualState) -> jax.Array:
         """(K,) weights of the constraints in the primal loss: lambda, unless augmented."""
-        weights = self.controller.weights(state.multipliers, self._error(state.memory, state.step))
-        return jnp.clip(weights, 0.0, self.cap)
+        error = self._error(state.memory, state.step)
+        return self.controller.weights(state.multipliers, error, self.cap)
 
     def epsilon(self, state: DualState) -> jax.Array:
         """(K,) tolerances of the next update, as far as they are known before its batch."""
