@@ -139,6 +139,12 @@ class LagDPO:
             )
 
     def _check_ranges(self) -> None:
+        gains = [self.nupi_proportional, self.nupi_integral]
+        for field, value in zip(("nupi_proportional", "nupi_integral"), gains, strict=True):
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"method.{field} must be finite and at least 0, found {value}")
+        if gains == [0, 0]:
+            raise ValueError("method.nupi_proportional and method.nupi_integral are both 0")
         for field in ("ema_decay", "nupi_smoothing"):
             value = getattr(self, field)
             if value is not None and not 0 <= value < 1:

@@ -223,6 +223,14 @@ def test_weights_are_refused_by_name(kind, weights):
             {"nupi_smoothing": 1.0, "dual_controller": "nupi"},
             r"method.nupi_smoothing must be in \[0, 1\)",
         ),
+        (
+            {"nupi_integral": -1.0, "dual_controller": "nupi"},
+            "method.nupi_integral must be finite and at least 0, found -1.0",
+        ),
+        (
+            {"nupi_integral": 0.0, "nupi_proportional": 0.0, "dual_controller": "nupi"},
+            "method.nupi_proportional and method.nupi_integral are both 0",
+        ),
         ({"dual_controller": "augmented"}, "contradicts method.dual_signal='batch'"),
         (
             {"dual_controller": "augmented", "dual_signal": "ema", "dual_learning_rate": 0.0},

@@ -1,6 +1,7 @@
 """SafeRLHF: the loss and the multiplier's path by hand."""
 
 import collections
+import functools
 import math
 
 import jax
@@ -15,10 +16,10 @@ def softplus(x):
     return math.log1p(math.exp(x))
 
 
-def batch(margins, beta=0.1):
-    """Scores and mask of examples given as {dimension number: reward margin}."""
-    scores = np.zeros((len(margins), 5), np.float32)
-    mask = np.zeros((len(margins), 5), bool)
+def batch(margins, beta=0.1, size=3):
+    """Scores and mask of `size` examples, given as {dimension number: reward margin}."""
+    scores = np.zeros((size, 5), np.float32)
+    mask = np.zeros((size, 5), bool)
     for row, of_row in enumerate(margins):
         mask[row, 0] = bool(of_row)
         for k, margin in of_row.items():
@@ -26,10 +27,14 @@ def batch(margins, beta=0.1):
     return jnp.asarray(scores), jnp.asarray(mask)
 
 
-def update(method, state, margins):
-    scores, mask = batch(margins)
+@functools.partial(jax.jit, static_argnums=0)
+def jitted_update(method, state, scores, mask):
     _, losses = method.loss(scores, mask, method.normalizer(mask, mask), state)
     return method.update(state, losses, mask[:, 1:].any(axis=0), scores, mask)
+
+
+def update(method, state, margins):
+    return jitted_update(method, state, *batch(margins))
 
 
 def test_loss_by_hand():
@@ -60,7 +65,7 @@ def test_lambda_path_by_hand():
         state = update(method, state, margins)
         nu += 0.5 * math.exp(nu) * (sum(window) / len(window) - 0.6)
         np.testing.assert_allclose(state.log_multiplier, nu, atol=1e-7)
-        np.testing.assert_allclose(state.values[state.filled], window, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(state.values)[state.filled], window, rtol=1e-6)
     np.testing.assert_allclose(method.metrics(state)["lambda"][0], math.exp(nu), rtol=1e-6)
 
 
@@ -70,16 +75,16 @@ def test_window_is_a_deque_of_examples():
     rng = np.random.default_rng(0)
     state, costs, nu = method.init(4), collections.deque(maxlen=7), 0.0
     for size in (3, 5, 1, 20, 2, 4):
-        scores = jnp.asarray(rng.normal(size=(size, 5)) * 10, jnp.float32)
-        mask = jnp.asarray(rng.random((size, 5)) < 0.5)
-        state = method.update(state, jnp.zeros(4), jnp.ones(4, bool), scores, mask)
-        for row, has in zip(np.asarray(scores, np.float64), np.asarray(mask), strict=True):
+        scores = np.float32(rng.normal(size=(20, 5)) * 10)
+        mask = (rng.random((20, 5)) < 0.5) & (np.arange(20) < size)[:, None]
+        state = jitted_update(method, state, scores, mask)
+        for row, has in zip(scores.astype(np.float64), mask, strict=True):
             constrained = [0.1 * (row[0] - row[k]) for k in (1, 2) if has[0] and has[k]]
             if constrained:
                 costs.append(np.mean(np.logaddexp(0.0, -np.array(constrained))))
         if (mask[:, :1] & mask[:, 1:3]).any():
             nu += 0.05 * math.exp(nu) * (np.mean(costs) - 0.5)
-        np.testing.assert_allclose(state.values[state.filled], costs, rtol=1e-5)
+        np.testing.assert_allclose(np.asarray(state.values)[state.filled], costs, rtol=1e-5)
         np.testing.assert_allclose(state.log_multiplier, nu, atol=1e-6)
     assert len(costs) == 7
 
