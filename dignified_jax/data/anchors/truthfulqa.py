@@ -28,7 +28,9 @@ def read(source: str | Path) -> list[Judged]:
     layout = next((needed for needed in _LAYOUTS if columns.issuperset(needed)), None)
     if layout is None:
         expected = " or ".join(str(list(needed)) for needed in _LAYOUTS)
-        problem = RowProblem(str(source), 0, "header", f"the columns {expected}", f"{columns}")
+        problem = RowProblem(
+            str(source), 0, "header", f"the columns {expected}", f"{sorted(columns)}"
+        )
         raise BadRowsError([problem])
     return [_judge(record, layout) for record in records]
 
