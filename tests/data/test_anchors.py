@@ -185,6 +185,7 @@ def test_bad_truthfulqa_rows(tmp_path):
         {"choices": ["Yes", "No"], "labels": [0, 0]},
         {"choices": ["Yes", "No"], "labels": [1, 1]},
         {"choices": ["Yes", "No"], "labels": [1, 2]},
+        {"choices": ["Yes", "No"], "labels": [2, 0]},
         {"choices": ["Yes", "No"], "labels": [1]},
         {"choices": ["Yes", " "], "labels": [1, 0]},
         {"choices": ["Yes", " Yes "], "labels": [1, 0]},

@@ -88,6 +88,17 @@ def test_two_opposed_gradients_by_hand():
     np.testing.assert_allclose(found[:2], [0.5, 1.5], rtol=1e-6)
 
 
+def test_a_gradient_does_not_meet_itself():
+    """Projected on two planes in turn, g_1 comes to point against itself: (-0.092, -0.158)."""
+    gradients = np.zeros((3, 17))
+    gradients[:, :2] = [(1.0, 0.0), (-1.0, -1.0), (-np.sqrt(3) / 2, 0.5)]
+    orders = np.array([[1, 2, 0], [0, 1, 2], [0, 1, 2]])
+    projected = np.asarray(COEFFICIENTS(trees(gradients), orders)) @ gradients
+    length = (np.sqrt(3) - 1) / 4  # of (1/2, -1/2) along (-1/2, -sqrt(3)/2)
+    expected = length * np.array([-0.5, -np.sqrt(3) / 2])
+    np.testing.assert_allclose(projected[0, :2], expected, rtol=1e-5)
+
+
 def test_an_absent_dimension_is_skipped():
     gradients = conflicting(2)
     gradients[2] = 0.0

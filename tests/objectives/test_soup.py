@@ -29,11 +29,11 @@ def test_sum_by_numpy():
 
 
 def test_bfloat16_is_summed_in_float32_and_kept():
-    """256 + 1/4 x 4 x 1: in bfloat16 steps every addition of 1/4 would be lost."""
-    trees = [{"w": jnp.full(2, value, jnp.bfloat16)} for value in (260.0, 256.0, 258.0, 258.0)]
-    mixed = soup.combine(trees, (0.25, 0.25, 0.25, 0.25))
+    """0.97 x 256 + 3 x 0.01 x 60 = 250.12; summed in bfloat16 it would be 251."""
+    trees = [{"w": jnp.full(2, value, jnp.bfloat16)} for value in (256.0, 60.0, 60.0, 60.0)]
+    mixed = soup.combine(trees, (0.97, 0.01, 0.01, 0.01))
     assert mixed["w"].dtype == jnp.bfloat16
-    np.testing.assert_array_equal(np.asarray(mixed["w"], np.float32), [258.0, 258.0])
+    np.testing.assert_array_equal(np.asarray(mixed["w"], np.float32), [250.0, 250.0])
 
 
 def test_a_weight_of_one_is_that_policy_exactly():
