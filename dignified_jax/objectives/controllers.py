@@ -6,9 +6,9 @@
     augmented    lambda <- lambda + c e, and the primal weight is [lambda + c e]_+ instead of lambda
 
 each projected afterwards on [0, cap] by `duals`. nuPI: Sohrabi et al., "On PI controllers for
-updating Lagrange multipliers in constrained optimization" (2024), algorithm 1. Augmented
-Lagrangian: the gradient of (1/2c)([lambda + c g]_+^2 - lambda^2); its e comes from the batches
-before, so that the weights do not depend on the batch that they weigh.
+updating Lagrange multipliers in constrained optimization" (2024). Augmented Lagrangian: the
+gradient of (1/2c)([lambda + c g]_+^2 - lambda^2); the e of its weights comes from the batches
+before, so that they do not depend on the batch that they weigh.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 with r_j = beta_j (log pi_j - log pi_ref) the implicit reward of a policy pi_j trained by DPO on
 dimension j alone, frozen. The terms of all dimensions with w_k > 0 are averaged. Zhou et al.,
-"Beyond One-Preference-Fits-All Alignment: Multi-Objective DPO" (2024), equation 9.
+"Beyond One-Preference-Fits-All Alignment: Multi-Objective DPO" (2024).
 """
 
 from __future__ import annotations

@@ -34,7 +34,12 @@ def project(gradients: Sequence[Any], key: jax.Array, reduce: str = "mean") -> A
 
     Returns:
       A tree like each of the gradients; computed in float32.
+
+    Raises:
+      ValueError: an unknown `reduce`.
     """
+    if reduce not in ("mean", "sum"):
+        raise ValueError(f"reduce: expected 'mean' or 'sum', found {reduce!r}")
     count = len(gradients)
     orders = jax.vmap(lambda k: jax.random.permutation(k, count))(jax.random.split(key, count))
     weights = coefficients(gram(gradients), orders).sum(axis=0)

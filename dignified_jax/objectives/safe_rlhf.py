@@ -7,9 +7,9 @@ L_peer and L_dignity are the means of the groups' L_k; J is the mean constraint 
 last examples that had one. The step on nu is gradient ascent of lambda (J - d) in log lambda, so
 lambda stays positive and moves in proportion to itself.
 
-Dai et al., "Safe RLHF" (2024), section 3.3 and its reference implementation, whose episode costs
-are here the examples' constraint values. The window holds examples of finished steps: the
-multiplier of a step does not depend on the batch that it weighs.
+Dai et al., "Safe RLHF" (2024), and its reference implementation, whose episode costs are here the
+examples' constraint values. The window holds examples of finished steps: the multiplier of a step
+does not depend on the batch that it weighs.
 """
 
 from __future__ import annotations

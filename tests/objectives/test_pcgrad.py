@@ -130,6 +130,8 @@ def test_the_method_draws_new_orders_every_step():
     assert again == found[0]
 
 
-def test_a_negative_seed_is_refused():
+def test_a_negative_seed_and_an_unknown_reduction_are_refused():
     with pytest.raises(ValueError, match=r"method\.seed must be at least 0, found -1"):
         PCGradDPO(seed=-1)
+    with pytest.raises(ValueError, match=r"reduce: expected 'mean' or 'sum', found 'max'"):
+        pcgrad.project(trees(conflicting(0)), jax.random.key(0), "max")

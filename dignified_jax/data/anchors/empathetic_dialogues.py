@@ -16,6 +16,7 @@ from dignified_jax.data.bad_rows import Judged
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem, shorten
 from dignified_jax.data.sources import RawRecord
 
+KIND = "empathetic_dialogues"
 COLUMNS = (
     *("conv_id", "utterance_idx", "context", "prompt"),
     *("speaker_idx", "utterance", "selfeval", "tags"),
@@ -45,33 +46,31 @@ def read(source: str | Path) -> list[Judged]:
 
 def _judge(file: str, lines: Sequence[_Line]) -> Judged:
     record = RawRecord(file, lines[0][0], {}, "\n".join(line for _, line, _ in lines))
-    problems: list[RowProblem] = []
-    for row, line, cells in lines:
-        # A ninth cell holds the candidate replies of the validation and test files.
-        if len(cells) not in (8, 9):
-            found = f"{len(cells)} in {shorten(line)}"
-            problems.append(RowProblem(file, row, "row", "8 or 9 cells", found))
-    if problems:
-        return Judged(record, [], problems)
-    turns = [dict(zip(COLUMNS, cells, strict=False)) for _, _, cells in lines[:2]]
-    found: list[list[Found]] = [[] for _ in turns]
-    texts = [filled(turn, "utterance", of_turn) for turn, of_turn in zip(turns, found, strict=True)]
-    for number, (turn, of_turn) in enumerate(zip(turns, found, strict=True), 1):
-        if turn["utterance_idx"] != str(number):
-            of_turn.append(("utterance_idx", str(number), shorten(turn["utterance_idx"])))
-    if len(turns) < 2:
-        found[0].append(("conv_id", "a reply in the next row", "a conversation of one utterance"))
-    elif turns[0]["speaker_idx"] == turns[1]["speaker_idx"]:
-        found[1].append(("speaker_idx", "another speaker", shorten(turns[1]["speaker_idx"])))
-    problems = [
-        RowProblem(file, row, *each)
-        for (row, _, _), of_turn in zip(lines, found, strict=False)
-        for each in of_turn
+    # A ninth cell holds the candidate replies of the validation and test files.
+    found = [
+        (row, ("row", "8 or 9 cells", f"{len(cells)} in {shorten(line)}"))
+        for row, line, cells in lines
+        if len(cells) not in (8, 9)
     ]
-    if problems:
-        return Judged(record, [], problems)
-    prompt, golden = (text.replace("_comma_", ",").strip() for text in texts)
-    row = PreferenceRow(
-        prompt, golden, {}, context="empathetic_dialogues", trigger=turns[0]["context"]
-    )
-    return Judged(record, [row], [])
+    turns = [] if found else [dict(zip(COLUMNS, cells, strict=False)) for _, _, cells in lines]
+    for number in range(min(len(turns), 2)):
+        found += [(lines[number][0], each) for each in _turn_problems(turns, number)]
+    if found:
+        return Judged(record, [], [RowProblem(file, row, *each) for row, each in found])
+    prompt, golden = (turn["utterance"].replace("_comma_", ",").strip() for turn in turns[:2])
+    kept = PreferenceRow(prompt, golden, {}, context=KIND, trigger=turns[0]["context"])
+    return Judged(record, [kept], [])
+
+
+def _turn_problems(turns: Sequence[dict[str, str]], number: int) -> list[Found]:
+    """What is wrong with the first utterance of a conversation (number 0) or the reply to it."""
+    found: list[Found] = []
+    turn = turns[number]
+    filled(turn, "utterance", found)
+    if turn["utterance_idx"] != str(number + 1):
+        found.append(("utterance_idx", str(number + 1), shorten(turn["utterance_idx"])))
+    if len(turns) < 2:
+        found.append(("conv_id", "a reply in the next row", "a conversation of one utterance"))
+    elif number and turn["speaker_idx"] == turns[0]["speaker_idx"]:
+        found.append(("speaker_idx", "another speaker", shorten(turn["speaker_idx"])))
+    return found
