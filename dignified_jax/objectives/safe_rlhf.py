@@ -41,7 +41,7 @@ class SafeRLHFState(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class SafeRLHF:
-    """Hyperparameters; the defaults but epsilon are the reference implementation's.
+    """Hyperparameters; rate, first and largest multiplier and window are the reference's own.
 
     Attributes:
       beta: inverse temperature of the implicit reward.
