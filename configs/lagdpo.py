@@ -10,7 +10,9 @@ a usual DPO learning rate; they have not been run yet.
 
 Batch 16, 3 epochs and tolerance 0.5 are the paper's; its beta is not known, 0.1 is DPO's usual.
 Any field can be overridden: --config.method.epsilon=0.4 (all dimensions) or
---config.method.epsilon="(0.5, 0.5, 0.4, 0.5)" (A, T, E, C).
+--config.method.epsilon="(0.5, 0.5, 0.4, 0.5)" (A, T, E, C). Beyond the paper, `LagDPO` has
+tolerances that move (epsilon_schedule), other controllers of lambda (dual_controller) and other
+signals (dual_signal).
 """
 
 import ml_collections

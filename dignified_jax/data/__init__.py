@@ -1,5 +1,6 @@
 """Preference rows to packed batches: reading, checking, tokenising, packing, streaming."""
 
+from dignified_jax.data.anchors import read_anchors
 from dignified_jax.data.batch import PackedBatch
 from dignified_jax.data.packing import pack
 from dignified_jax.data.rows import (
@@ -23,6 +24,7 @@ __all__ = [
     "TokenizedExample",
     "encode",
     "pack",
+    "read_anchors",
     "read_rows",
     "split_validation",
 ]

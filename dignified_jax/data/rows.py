@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from dignified_jax.data.rejected import write_rejected
+from dignified_jax.data.bad_rows import BadRowPolicy, Judged
 from dignified_jax.data.schema import (
     DIMENSIONS,
     RESPONSES,
@@ -54,32 +54,14 @@ def read_rows(
     Warns:
       UserWarning: columns that are not used, and, with "skip", the number of rows set aside.
     """
-    if on_bad_row not in ("error", "skip"):
-        raise ValueError(f"on_bad_row: expected 'error' or 'skip', found {on_bad_row!r}")
-    if (on_bad_row == "skip") != (rejected_path is not None):
-        raise ValueError(
-            "rejected_path: expected a path with on_bad_row='skip' and None with 'error', "
-            f"found {rejected_path!r} with {on_bad_row!r}"
-        )
+    policy = BadRowPolicy(on_bad_row, rejected_path)
     records = read_records(source)
-    if not records:
-        raise BadRowsError([RowProblem(str(source), 0, "file", "at least one row", "none")])
     _warn_of_unknown_columns(str(source), records)
-    rows: list[PreferenceRow] = []
-    rejected: list[tuple[RawRecord, list[RowProblem]]] = []
+    judged = []
     for record in records:
         row, problems = validate(record)
-        if row is None:
-            rejected.append((record, problems))
-        else:
-            rows.append(row)
-    if rejected:
-        if rejected_path is None or not rows:
-            raise BadRowsError(problem for _, problems in rejected for problem in problems)
-        write_rejected(rejected_path, rejected)
-        message = f"{source}: {len(rejected)} of {len(records)} rows are bad and were skipped"
-        warnings.warn(f"{message}; they are in {rejected_path}", stacklevel=2)
-    return rows
+        judged.append(Judged(record, [] if row is None else [row], problems))
+    return policy.apply(source, judged)
 
 
 def split_validation(

@@ -21,7 +21,8 @@ class PreferenceRow:
     Attributes:
       prompt: the user's message.
       golden: the response that is good in every active dimension.
-      rejects: dimension -> the response that fails in it; active dimensions only.
+      rejects: dimension -> the response that fails in it; active dimensions only. Empty for a
+        supervised example (`read_anchors`), which only fine-tuning on golden can use.
       seed_scene, context, trigger: where the row comes from; never shown to a model.
 
     Raises:

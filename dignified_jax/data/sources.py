@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,17 @@ class RawRecord:
     problem: tuple[str, str, str] | None = None
 
 
-def read_records(source: str | Path) -> list[RawRecord]:
+def read_records(
+    source: str | Path,
+    required: Sequence[str] = REQUIRED_COLUMNS,
+    hub_config: str | None = None,
+) -> list[RawRecord]:
     """All records of a file, directory or hub data set.
+
+    Args:
+      source: as in `read_rows`.
+      required: columns that a table must have.
+      hub_config: configuration of a hub data set, where it has several.
 
     Raises:
       FileNotFoundError: no such file, and not a hub id.
@@ -53,41 +62,44 @@ def read_records(source: str | Path) -> list[RawRecord]:
     """
     path, name = Path(source), str(source)
     if path.is_dir():
-        return _hub(name, str(path), "train")
+        return _hub(name, str(path), "train", required)
     if path.is_file():
         if path.suffix == ".parquet":
-            return _parquet(name, path)
+            return _parquet(name, path, required)
         if path.suffix == ".csv":
-            return _csv(name, path)
+            return _csv(name, path, required)
         if path.suffix in SUFFIXES:
             return list(_json_lines(name, path.read_bytes()))
         raise ValueError(f"{name}: unknown kind of file {path.suffix!r}; expected {ACCEPTED}")
     head, _, split = name.rpartition(":")
     if head and split and Path(head).is_dir():
-        return _hub(name, head, split)
+        return _hub(name, head, split, required)
     # A Path, or a name such as data/train.jsonl, means a file even though it reads like a hub id.
     is_file_name = isinstance(source, Path) or path.suffix in SUFFIXES
     if is_file_name or not _HUB_ID.fullmatch(name):
         raise FileNotFoundError(f"{name}: no such file; expected {ACCEPTED}")
     repository, _, split = name.partition(":")
-    return _hub(name, repository, split or "train")
+    return _hub(name, repository, split or "train", required, hub_config)
 
 
-def _hub(name: str, repository: str, split: str) -> list[RawRecord]:
+def _hub(
+    name: str, repository: str, split: str, required: Sequence[str], config: str | None = None
+) -> list[RawRecord]:
     import datasets
 
     try:
-        table = datasets.load_dataset(repository, split=split)
+        which = (repository,) if config is None else (repository, config)
+        table = datasets.load_dataset(*which, split=split)
     except FileNotFoundError as error:
         message = f"{name}: no such file and no such data set; expected {ACCEPTED}"
         raise FileNotFoundError(message) from error
     records = [RawRecord(name, row, columns, columns) for row, columns in enumerate(table, 1)]
     if records:
-        _check_header(name, list(records[0].columns or ()))
+        _check_header(name, list(records[0].columns or ()), required)
     return records
 
 
-def _parquet(name: str, path: Path) -> list[RawRecord]:
+def _parquet(name: str, path: Path, required: Sequence[str]) -> list[RawRecord]:
     import pyarrow
     import pyarrow.parquet
 
@@ -96,7 +108,7 @@ def _parquet(name: str, path: Path) -> list[RawRecord]:
         columns = [[_cell(scalar) for scalar in column] for column in table.columns]
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{name}: not a readable parquet file: {error}") from error
-    _check_header(name, table.column_names)
+    _check_header(name, table.column_names, required)
     objects = [
         dict(zip(table.column_names, cells, strict=True)) for cells in zip(*columns, strict=True)
     ]
@@ -144,7 +156,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _csv(name: str, path: Path) -> list[RawRecord]:
+def _csv(name: str, path: Path, required: Sequence[str]) -> list[RawRecord]:
     # Bytes that are not UTF-8 become surrogates, which `validation` reports row by row.
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     text = text.removeprefix("\ufeff").rstrip("\r\n")
@@ -158,19 +170,22 @@ def _csv(name: str, path: Path) -> list[RawRecord]:
     limit = csv.field_size_limit(len(text) + 1)  # the default refuses long responses
     try:
         # strict: otherwise a missing quote silently swallows the rest of the file
-        return list(_csv_records(name, csv.reader(lines(), strict=True), consumed))
+        reader = csv.reader(lines(), strict=True)
+        return list(_csv_records(name, reader, consumed, required))
     finally:
         csv.field_size_limit(limit)
 
 
-def _csv_records(name: str, reader: Any, consumed: list[str]) -> Iterator[RawRecord]:
+def _csv_records(
+    name: str, reader: Any, consumed: list[str], required: Sequence[str]
+) -> Iterator[RawRecord]:
     try:
         header = next(reader, None)
     except csv.Error as error:
         raise BadRowsError([RowProblem(name, 0, "header", "CSV", str(error))]) from error
     if header is None:
         return
-    _check_header(name, header)
+    _check_header(name, header, required)
     for row in itertools.count(1):
         consumed.clear()
         try:
@@ -189,9 +204,9 @@ def _csv_records(name: str, reader: Any, consumed: list[str]) -> Iterator[RawRec
             yield RawRecord(name, row, None, raw, ("row", f"{len(header)} cells", found))
 
 
-def _check_header(name: str, columns: list[str]) -> None:
+def _check_header(name: str, columns: list[str], required: Sequence[str]) -> None:
     """A table's columns hold for every row: one problem each, not one a row."""
-    missing = [column for column in REQUIRED_COLUMNS if column not in columns]
+    missing = [column for column in required if column not in columns]
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     problems = [
         RowProblem(name, 0, column, "a column of this name", f"columns {columns}")

@@ -35,8 +35,10 @@ def _row(columns: Mapping[str, Any]) -> tuple[PreferenceRow | None, list[_Found]
         for name in REQUIRED_COLUMNS
         if name not in columns
     ]
-    texts = {name: _text(name, columns.get(name), problems) for name in TEXT_COLUMNS}
-    rejects = {d: _text(f"reject_{d}", columns.get(f"reject_{d}"), problems) for d in DIMENSIONS}
+    texts = {name: read_text(name, columns.get(name), problems) for name in TEXT_COLUMNS}
+    rejects = {
+        d: read_text(f"reject_{d}", columns.get(f"reject_{d}"), problems) for d in DIMENSIONS
+    }
     for name in ("prompt", "golden"):
         # None: the wrong type, reported already
         if name in columns and texts[name] is not None and not texts[name].strip():
@@ -73,7 +75,7 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _text(name: str, value: Any, problems: list[_Found]) -> str | None:
+def read_text(name: str, value: Any, problems: list[_Found]) -> str | None:
     """The text of a cell ("" when empty), or None after noting a problem."""
     if _is_empty(value):
         return ""

@@ -7,7 +7,10 @@ from typing import Any, Protocol
 import jax
 
 from dignified_jax.objectives.lagdpo import LagDPO
+from dignified_jax.objectives.modpo import MODPO
 from dignified_jax.objectives.multi_negative import MultiNegativeDPO
+from dignified_jax.objectives.pcgrad import PCGradDPO
+from dignified_jax.objectives.safe_rlhf import SafeRLHF
 from dignified_jax.objectives.sft import SFT
 
 MethodState = Any
@@ -18,10 +21,18 @@ class Method(Protocol):
 
     `loss` is additive: given the parts of a batch (a device's rows, one accumulation step) with
     the same `normalizer`, its results add up to those of the whole batch.
+
+    Attributes:
+      needs_reference: scores are log-ratios to a frozen reference, not log-probs.
+      needs_rewards: `loss` takes the frozen rewards of other policies (MODPO).
+      combines_gradients: the gradient is not that of the scalar: the K gradients of the losses
+        over the whole global batch go through `combine(gradients, state)` (PCGrad).
     """
 
     name: str
     needs_reference: bool
+    needs_rewards: bool
+    combines_gradients: bool
 
     def init(self, dimensions: int) -> MethodState:
         """The state before the first step (multipliers, averages) for K dimensions."""
@@ -32,17 +43,34 @@ class Method(Protocol):
         ...
 
     def loss(
-        self, scores: jax.Array, response_mask: jax.Array, normalizer: Any, state: MethodState
+        self,
+        scores: jax.Array,
+        response_mask: jax.Array,
+        normalizer: Any,
+        state: MethodState,
+        rewards: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """(scalar to minimise, (K,) losses).
 
         `scores` is (example, 1 + K): log-ratios policy - reference where `needs_reference`, else
-        the policy's log-probs. `response_mask` may cover a part of the batch.
+        the policy's log-probs. `response_mask` may cover a part of the batch. `rewards` is
+        (example, 1 + K, K) where `needs_rewards`, else None.
         """
         ...
 
-    def update(self, state: MethodState, losses: jax.Array, present: jax.Array) -> MethodState:
-        """The next state, from the whole batch's losses; `present` (K,) bool."""
+    def update(
+        self,
+        state: MethodState,
+        losses: jax.Array,
+        present: jax.Array,
+        scores: jax.Array | None = None,
+        response_mask: jax.Array | None = None,
+    ) -> MethodState:
+        """The next state, from the whole batch's losses; `present` (K,) bool.
+
+        `scores` and `response_mask` are the whole batch's, as for `loss`: objectives that
+        remember single examples need them (SafeRLHF).
+        """
         ...
 
     def metrics(self, state: MethodState) -> dict[str, jax.Array]:
@@ -51,5 +79,16 @@ class Method(Protocol):
 
 
 METHODS: dict[str, type] = {cls.name: cls for cls in (LagDPO, MultiNegativeDPO, SFT)}
+"""Those that the train step runs, by name."""
 
-__all__ = ["METHODS", "SFT", "LagDPO", "Method", "MethodState", "MultiNegativeDPO"]
+__all__ = [
+    "METHODS",
+    "MODPO",
+    "SFT",
+    "LagDPO",
+    "Method",
+    "MethodState",
+    "MultiNegativeDPO",
+    "PCGradDPO",
+    "SafeRLHF",
+]

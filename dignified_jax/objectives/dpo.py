@@ -31,10 +31,14 @@ def pair_counts(response_mask: jax.Array) -> jax.Array:
 
 def pair_losses(log_ratios: jax.Array, response_mask: jax.Array, beta: float) -> jax.Array:
     """(example, K) losses -log sigmoid(margin), zero where there is no pair."""
+    return margin_losses(margins(log_ratios, beta), pair_mask(response_mask))
+
+
+def margin_losses(pair_margins: jax.Array, mask: jax.Array) -> jax.Array:
+    """(example, K) margins to losses -log sigmoid(margin), zero outside `mask`."""
     # -log sigmoid(m) = softplus(-m); masked margins are zeroed first so that no gradient, and
     # no overflow, can come from entries that do not exist.
-    mask = pair_mask(response_mask)
-    safe = jnp.where(mask, margins(log_ratios, beta), 0.0)
+    safe = jnp.where(mask, pair_margins, 0.0)
     return jnp.where(mask, jax.nn.softplus(-safe), 0.0)
 
 

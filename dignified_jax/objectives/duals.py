@@ -1,62 +1,105 @@
-"""Lagrange multipliers for the constraints L_k <= epsilon_k: projected dual ascent.
+"""Lagrange multipliers for the constraints L_k <= epsilon_k.
 
-    lambda_k <- clip(lambda_k + rate (signal_k - epsilon_k), 0, cap)
+    e_k = signal_k - epsilon_k        lambda_k <- clip(controller(lambda_k, e_k), 0, cap)
 
-The signal is the batch's loss or its exponential moving average. A dimension that is absent from
-a batch keeps its multiplier and its average.
+The signal is the batch's loss, its moving average or its mean over a window (`signals`); epsilon
+is constant, scheduled or adaptive (`tolerances`); the controller is plain ascent, nuPI or the
+augmented Lagrangian (`controllers`). A dimension that is absent from a batch keeps everything:
+its multiplier, its signal's memory and its controller's state.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from dignified_jax.objectives.controllers import Controller
+from dignified_jax.objectives.signals import Signal
+from dignified_jax.objectives.tolerances import Tolerance
+
 
 class DualState(struct.PyTreeNode):
-    """State of the dual ascent; every field is (K,) float32.
+    """State of the multipliers.
 
     Attributes:
-      multipliers: lambda.
-      average: decayed sum of past losses.
-      weight: decayed sum of ones, so that average / weight is an unbiased moving average.
+      multipliers: (K,) float32 lambda.
+      memory: of the signal.
+      controller: of the controller, such as nuPI's xi.
+      step: () int32, updates done; what a schedule of epsilon counts.
     """
 
     multipliers: jax.Array
-    average: jax.Array
-    weight: jax.Array
+    memory: Any
+    controller: Any
+    step: jax.Array
 
 
-def init(multipliers: jax.Array) -> DualState:
-    """State before the first batch."""
-    zeros = jnp.zeros_like(multipliers)
-    return DualState(multipliers=multipliers, average=zeros, weight=zeros)
+@dataclasses.dataclass(frozen=True)
+class Duals:
+    """How the multipliers move.
 
-
-def update(
-    state: DualState,
-    losses: jax.Array,
-    present: jax.Array,
-    *,
-    epsilon: jax.Array,
-    rate: float,
-    cap: float,
-    decay: float,
-) -> DualState:
-    """One projected ascent step.
-
-    Args:
-      losses: (K,) losses of the batch.
-      present: (K,) bool, False where the batch has no pair of the dimension.
-      epsilon: (K,) tolerances.
-      rate: dual learning rate.
-      cap: largest multiplier.
-      decay: of the moving average; 0 makes the signal the batch's own loss.
+    Attributes:
+      signal, tolerance, controller: the three parts of the rule.
+      cap: largest multiplier, and largest weight.
+      restart: a multiplier whose constraint holds (e <= 0) goes to 0 at once instead of
+        descending: "dual restart" of Gallego-Posada et al., "Controlled sparsity via constrained
+        optimization" (2022).
     """
-    average = decay * state.average + (1.0 - decay) * losses
-    weight = decay * state.weight + (1.0 - decay)
-    # A rate of 0 is kept apart: 0 x (loss - inf) would be NaN for an unlimited tolerance.
-    step = rate * (average / weight - epsilon) if rate else 0.0
-    ascended = state.multipliers + step
-    stepped = DualState(multipliers=jnp.clip(ascended, 0.0, cap), average=average, weight=weight)
-    return jax.tree.map(lambda new, old: jnp.where(present, new, old), stepped, state)
+
+    signal: Signal
+    tolerance: Tolerance
+    controller: Controller
+    cap: float
+    restart: bool = False
+
+    def init(self, multipliers: jax.Array) -> DualState:
+        """State before the first batch, from (K,) float32 multipliers."""
+        return DualState(
+            multipliers=multipliers,
+            memory=self.signal.init(multipliers.size),
+            controller=self.controller.init(multipliers.size),
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def update(self, state: DualState, losses: jax.Array, present: jax.Array) -> DualState:
+        """The state after a batch.
+
+        Args:
+          state: before it.
+          losses: (K,) losses of the batch.
+          present: (K,) bool, False where the batch has no pair of the dimension.
+        """
+
+        def kept(new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda n, o: jnp.where(present, n, o), new, old)
+
+        memory = kept(self.signal.push(state.memory, losses), state.memory)
+        error = self._error(memory, state.step)
+        inner, moved = self.controller.step(state.controller, state.multipliers, error)
+        multipliers = jnp.clip(moved, 0.0, self.cap)
+        if self.restart:
+            multipliers = jnp.where(error > 0, multipliers, 0.0)
+        return DualState(
+            multipliers=kept(multipliers, state.multipliers),
+            memory=memory,
+            controller=kept(inner, state.controller),
+            step=state.step + 1,
+        )
+
+    def weights(self, state: DualState) -> jax.Array:
+        """(K,) weights of the constraints in the primal loss: lambda, unless augmented."""
+        error = self._error(state.memory, state.step)
+        return self.controller.weights(state.multipliers, error, self.cap)
+
+    def epsilon(self, state: DualState) -> jax.Array:
+        """(K,) tolerances of the next update, as far as they are known before its batch."""
+        return self.tolerance.value(state.step, *self.signal.value(state.memory))
+
+    def _error(self, memory: Any, step: jax.Array) -> jax.Array:
+        """(K,) violations; 0 for a dimension that no batch had yet."""
+        signal, known = self.signal.value(memory)
+        return jnp.where(known, signal - self.tolerance.value(step, signal, known), 0.0)

@@ -25,6 +25,8 @@ class SFT:
 
     name = "sft"
     needs_reference = False
+    needs_rewards = False
+    combines_gradients = False
 
     def init(self, dimensions: int) -> tuple[()]:
         del dimensions
@@ -45,8 +47,10 @@ class SFT:
         response_mask: jax.Array,
         normalizer: tuple[jax.Array, jax.Array],
         state: tuple[()],
+        rewards: None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """See `objectives.Method.loss`; the scores are log-probs."""
+        del rewards
         tokens, dimension_tokens = normalizer
         nll = -jnp.where(response_mask, scores, 0.0)
         golden = nll[:, 0]
@@ -54,8 +58,15 @@ class SFT:
         losses = (golden[:, None] * response_mask[:, 1:]).sum(axis=0)
         return trained.sum() / jnp.maximum(tokens, 1.0), losses / jnp.maximum(dimension_tokens, 1.0)
 
-    def update(self, state: tuple[()], losses: jax.Array, present: jax.Array) -> tuple[()]:
-        del losses, present
+    def update(
+        self,
+        state: tuple[()],
+        losses: jax.Array,
+        present: jax.Array,
+        scores: jax.Array | None = None,
+        response_mask: jax.Array | None = None,
+    ) -> tuple[()]:
+        del losses, present, scores, response_mask
         return state
 
     def metrics(self, state: tuple[()]) -> dict[str, jax.Array]:

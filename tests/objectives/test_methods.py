@@ -5,11 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.objectives import METHODS, SFT, LagDPO, MultiNegativeDPO, dpo
+from dignified_jax.objectives import (
+    METHODS,
+    MODPO,
+    SFT,
+    LagDPO,
+    MultiNegativeDPO,
+    PCGradDPO,
+    SafeRLHF,
+    dpo,
+)
+from dignified_jax.objectives.controllers import NuPI
+from dignified_jax.objectives.signals import Window
+from dignified_jax.objectives.tolerances import Adaptive
 
 RNG = np.random.default_rng(0)
 SCORES = jnp.asarray(RNG.normal(size=(9, 5)), jnp.float32)
 MASK = jnp.asarray(RNG.random((9, 5)) < 0.6).at[:, 0].set(True)
+REWARDS = jnp.asarray(RNG.normal(size=(9, 5, 4)), jnp.float32)
+ALL = (SFT, LagDPO, MultiNegativeDPO, MODPO, PCGradDPO, SafeRLHF)
 LENGTH = jnp.where(MASK, jnp.asarray(RNG.integers(1, 9, (9, 5))), 0)
 
 
@@ -29,9 +43,42 @@ def test_lagdpo_weights_each_dimension_by_one_plus_lambda():
 
 
 def test_lagdpo_holds_lambda_constant_in_the_gradient():
-    method = LagDPO(lambda_init=(1.0,))
-    gradient = jax.grad(lambda state: evaluate(method, state)[0])(method.init(4))
-    np.testing.assert_array_equal(gradient.multipliers, np.zeros(4))
+    augmented = {"dual_controller": "augmented", "dual_signal": "ema", "normalize_weights": True}
+    for fields in ({}, augmented):
+        method = LagDPO(lambda_init=(1.0,), **fields)
+        state = method.update(method.init(4), jnp.full(4, 0.7), jnp.ones(4, bool))
+        gradient = jax.grad(lambda st, m=method: evaluate(m, st)[0], allow_int=True)(state)
+        for leaf in jax.tree.leaves((gradient.multipliers, gradient.memory)):
+            np.testing.assert_array_equal(leaf, np.zeros(4))
+
+
+def test_normalized_weights_add_up_to_the_number_of_dimensions():
+    weights = (1.0 + np.array([0.0, 1.0, 2.0, 0.5])) / (1.0 + 3.5 / 4)
+    np.testing.assert_allclose(weights.sum(), 4.0)
+    method = LagDPO(lambda_init=(0.0, 1.0, 2.0, 0.5), normalize_weights=True)
+    loss, losses = evaluate(method)
+    np.testing.assert_allclose(loss, np.sum(weights * np.asarray(losses)) / 4, rtol=1e-6)
+
+
+def test_the_augmented_weights_are_those_of_its_lagrangian():
+    """d/dL of (1/2c)([lambda + c (L - epsilon)]_+^2 - lambda^2), by finite differences."""
+    c, epsilon, multipliers = 0.8, 0.5, np.array([0.0, 0.3, 0.3, 1.0])
+    method = LagDPO(
+        lambda_init=tuple(multipliers),
+        dual_controller="augmented",
+        dual_signal="ema",
+        dual_learning_rate=c,
+    )
+    seen = np.array([0.7, 0.7, 0.05, 0.4])
+    state = method.init(4).replace(memory=method.duals.signal.push(method.init(4).memory, seen))
+
+    def penalty(losses):
+        raised = np.maximum(multipliers + c * (losses - epsilon), 0.0)
+        return (raised**2 - multipliers**2) / (2 * c)
+
+    slopes = (penalty(seen + 1e-6) - penalty(seen - 1e-6)) / 2e-6
+    loss, losses = evaluate(method, state)
+    np.testing.assert_allclose(loss, np.sum((1 + slopes) * np.asarray(losses)) / 4, rtol=1e-6)
 
 
 @pytest.mark.parametrize("signal", ["batch", "ema"])
@@ -47,6 +94,29 @@ def test_lagdpo_with_wide_tolerance_is_multi_negative_to_the_bit(signal):
         losses = evaluate(lag, state, scores=scores)[1]
         state = lag.update(state, losses, jnp.ones(4, bool))
         np.testing.assert_array_equal(state.multipliers, np.zeros(4))
+
+
+def test_weights_of_multi_negative_by_hand():
+    weights = np.array([2.0, 0.0, 1.0, 0.5])
+    losses = np.asarray(evaluate(MultiNegativeDPO())[1])
+    loss, _ = evaluate(MultiNegativeDPO(weights=tuple(weights)))
+    np.testing.assert_allclose(loss, np.sum(weights * losses) / 3.5, rtol=1e-6)
+    pairs = np.asarray(dpo.pair_mask(MASK))
+    pair_losses = np.asarray(dpo.pair_losses(SCORES, MASK, 0.1))
+    loss, _ = evaluate(MultiNegativeDPO(weights=tuple(weights), average="pair"))
+    expected = np.average(pair_losses, weights=pairs * weights)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", ["dimension", "pair"])
+def test_one_hot_weights_are_dpo_on_one_dimension(average):
+    method = MultiNegativeDPO(weights=(0.0, 0.0, 3.0, 0.0), average=average)
+    gradient = jax.grad(lambda s: evaluate(method, scores=s)[0])(SCORES)
+    assert not gradient[:, [1, 2, 4]].any() and gradient[:, 3].any()
+    loss, losses = evaluate(method)
+    assert loss == losses[2]
+    alone = MASK.at[:, 3].set(False)
+    assert evaluate(method, mask=alone)[0] == 0  # no pair of that dimension
 
 
 def test_pair_average_is_the_mean_over_all_pairs():
@@ -81,16 +151,59 @@ def test_sft_is_the_token_mean():
         np.testing.assert_allclose(losses[k], -golden[has].sum() / tokens[has].sum(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_losses_of_parts_add_up(name):
-    method = METHODS[name]()
+@pytest.mark.parametrize("kind", ALL)
+def test_losses_of_parts_add_up(kind):
+    method = kind()
     normalizer, state = method.normalizer(MASK, LENGTH), method.init(4)
+    rewards = REWARDS if method.needs_rewards else None
     part = jnp.arange(9)[:, None] < 4
-    left = method.loss(SCORES, MASK & part, normalizer, state)
-    right = method.loss(SCORES, MASK & ~part, normalizer, state)
-    whole = method.loss(SCORES, MASK, normalizer, state)
+    left = method.loss(SCORES, MASK & part, normalizer, state, rewards)
+    right = method.loss(SCORES, MASK & ~part, normalizer, state, rewards)
+    whole = method.loss(SCORES, MASK, normalizer, state, rewards)
     for a, b, c in zip(left, right, whole, strict=True):
         np.testing.assert_allclose(a + b, c, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_masked_scores_reach_neither_loss_nor_gradient(kind):
+    method = kind()
+    normalizer, state = method.normalizer(MASK, LENGTH), method.init(4)
+
+    def loss(scores, rewards):
+        rewards = rewards if method.needs_rewards else None
+        return method.loss(scores, MASK, normalizer, state, rewards)[0]
+
+    spoilt = jnp.where(MASK, SCORES, jnp.nan), jnp.where(MASK[:, :, None], REWARDS, jnp.nan)
+    for left, right in zip(
+        jax.value_and_grad(loss)(SCORES, REWARDS), jax.value_and_grad(loss)(*spoilt), strict=True
+    ):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_state_keeps_its_shapes_and_types_in_a_jitted_update(kind):
+    method = kind()
+    state = method.init(4)
+    losses, present = jnp.full(4, 0.6), jnp.ones(4, bool)
+    after = jax.jit(method.update)(state, losses, present, SCORES, MASK)
+    assert jax.tree.structure(state) == jax.tree.structure(after)
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert (old.shape, old.dtype) == (new.shape, new.dtype)
+    assert all(value.shape == (4,) for value in method.metrics(after).values())
+
+
+def test_every_method_has_a_name_of_its_own():
+    assert len({kind.name for kind in ALL}) == len(ALL)
+    assert set(METHODS.values()) <= set(ALL)
+
+
+@pytest.mark.parametrize("weights", [(), (0.0, 0.0, 0.0, 0.0), (-1.0,), (float("inf"),)])
+@pytest.mark.parametrize("kind", [MultiNegativeDPO, MODPO])
+def test_weights_are_refused_by_name(kind, weights):
+    with pytest.raises(ValueError, match=r"method\.weights needs finite entries of at least 0"):
+        kind(weights=weights)
+    with pytest.raises(ValueError, match=r"method\.weights needs 1 or 4 entries, found \(1\.0, 2"):
+        kind(weights=(1.0, 2.0)).init(4)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +216,37 @@ def test_losses_of_parts_add_up(name):
         ({"lambda_init": (11.0,)}, "exceeds method.lambda_max"),
         ({"ema_decay": 1.0, "dual_signal": "ema"}, r"method.ema_decay must be in \[0, 1\)"),
         ({"ema_decay": 0.5}, "method.ema_decay=0.5 contradicts method.dual_signal='batch'"),
+        ({"dual_window": 5}, "method.dual_window=5 contradicts method.dual_signal='batch'"),
+        ({"dual_window": 0, "dual_signal": "window"}, "method.dual_window must be at least 1"),
+        ({"nupi_smoothing": 0.5}, "method.nupi_smoothing=0.5 contradicts method.dual_controller="),
+        (
+            {"nupi_smoothing": 1.0, "dual_controller": "nupi"},
+            r"method.nupi_smoothing must be in \[0, 1\)",
+        ),
+        (
+            {"nupi_integral": -1.0, "dual_controller": "nupi"},
+            "method.nupi_integral must be finite and at least 0, found -1.0",
+        ),
+        (
+            {"nupi_integral": 0.0, "nupi_proportional": 0.0, "dual_controller": "nupi"},
+            "method.nupi_proportional and method.nupi_integral are both 0",
+        ),
+        ({"dual_controller": "augmented"}, "contradicts method.dual_signal='batch'"),
+        (
+            {"dual_controller": "augmented", "dual_signal": "ema", "dual_learning_rate": 0.0},
+            "method.dual_learning_rate must be positive",
+        ),
+        ({"epsilon_final": (0.4,)}, r"epsilon_final=\(0.4,\) contradicts method.epsilon_schedule"),
+        ({"epsilon_schedule": "linear"}, "method.epsilon_schedule='linear' needs method.epsilon_"),
+        (
+            {"epsilon_schedule": "linear", "epsilon_final": (0.4,)},
+            "method.epsilon_schedule='linear' needs method.epsilon_steps",
+        ),
+        (
+            {"epsilon_schedule": "linear", "epsilon_final": (0.4,), "epsilon_steps": 0},
+            "method.epsilon_steps must be at least 1, found 0",
+        ),
+        ({"epsilon": (float("inf"),), "dual_controller": "nupi"}, "must be finite with 'nupi'"),
         ({"dual_learning_rate": float("nan")}, "method.dual_learning_rate"),
     ],
 )
@@ -125,7 +269,26 @@ def test_the_signal_is_the_batch_or_a_moving_average_of_it():
         np.testing.assert_allclose(step, 0.1 * (mean - 0.5), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("field", ["epsilon", "lambda_init"])
+def test_options_of_a_choice_and_their_defaults_reach_the_rule():
+    duals = LagDPO(dual_controller="nupi", dual_signal="window", nupi_integral=0.0).duals
+    assert duals.controller == NuPI(0.1, proportional=1.0, integral=0.0, smoothing=0.9)
+    assert duals.signal == Window(10)
+    given = LagDPO(dual_signal="window", dual_window=3, dual_restart=True).duals
+    assert (given.signal, given.restart) == (Window(3), True)
+    assert LagDPO(epsilon_schedule="adaptive").duals.tolerance == Adaptive((0.5,))
+
+
+def test_a_moving_epsilon_is_logged():
+    method = LagDPO(
+        epsilon=(0.7,), epsilon_schedule="linear", epsilon_final=(0.5,), epsilon_steps=2
+    )
+    state = method.update(method.init(4), jnp.full(4, 0.6), jnp.ones(4, bool))
+    np.testing.assert_allclose(method.metrics(state)["epsilon"], [0.6] * 4, rtol=1e-6)
+    assert set(LagDPO().metrics(LagDPO().init(4))) == {"lambda"}
+
+
+@pytest.mark.parametrize("field", ["epsilon", "lambda_init", "epsilon_final"])
 def test_lagdpo_refuses_a_wrong_number_of_entries(field):
+    others = {"epsilon_schedule": "linear", "epsilon_final": (0.5,), "epsilon_steps": 5}
     with pytest.raises(ValueError, match=f"method.{field} needs 1 or 4 entries"):
-        LagDPO(**{field: (0.1, 0.2)}).init(4)
+        LagDPO(**(others | {field: (0.1, 0.2)})).init(4)

@@ -105,7 +105,7 @@ def test_restoring_takes_the_moments_and_the_multipliers(source, tmp_path):
     np.testing.assert_allclose(
         restored.method_state.multipliers, [0.02, 0.0, 0.04, 0.0], rtol=1e-5
     )  # 0.1 (loss - 0.5), at least 0
-    np.testing.assert_allclose(restored.method_state.weight, [0.1, 0.1, 0.1, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(restored.method_state.memory.weight, [0.1, 0.1, 0.1, 0.0], rtol=1e-5)
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""Cells of a publisher's record: the text, or a problem noted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dignified_jax.data.bad_rows import Judged
+from dignified_jax.data.schema import PreferenceRow, RowProblem, shorten
+from dignified_jax.data.sources import RawRecord
+from dignified_jax.data.validation import read_text
+
+Found = tuple[str, str, str]
+"""What is wrong with a record: field, expected, found."""
+
+
+def filled(columns: Mapping[str, Any], name: str, problems: list[Found]) -> str:
+    """The text of a cell; "" after noting that it is missing, empty or no text."""
+    if name not in columns:
+        problems.append((name, "a column of this name", f"columns {list(columns)}"))
+        return ""
+    text = read_text(name, columns[name], problems)
+    if text is not None and not text.strip():
+        problems.append((name, "text", f"an empty cell {shorten(text)}"))
+    return text or ""
+
+
+def unreadable(record: RawRecord) -> Judged:
+    """The judgment of a record without columns."""
+    assert record.problem is not None
+    return Judged(record, [], [RowProblem(record.file, record.row, *record.problem)])
+
+
+def judge(
+    record: RawRecord, prompt: str, golden: list[str], found: list[Found], kind: str
+) -> Judged:
+    """One row for each golden response, or the problems of the record."""
+    if found:
+        return Judged(record, [], [RowProblem(record.file, record.row, *each) for each in found])
+    return Judged(record, [PreferenceRow(prompt, g, {}, context=kind) for g in golden], [])

@@ -1,0 +1,162 @@
+"""SafeRLHF in DPO form: one multiplier between a primary and a constrained group of dimensions.
+
+    minimise (L_peer + lambda L_dignity) / (1 + lambda)        lambda = exp(nu), held constant
+    nu <- min(nu + rate lambda (J - d), log lambda_max)
+
+L_peer and L_dignity are the means of the groups' L_k; J is the mean constraint value over the
+last examples that had one. The step on nu is gradient ascent of lambda (J - d) in log lambda, so
+lambda stays positive and moves in proportion to itself.
+
+Dai et al., "Safe RLHF" (2024), and its reference implementation, whose episode costs are here the
+examples' constraint values. The window holds examples of finished steps: the multiplier of a step
+does not depend on the batch that it weighs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from dignified_jax.objectives import dpo
+from dignified_jax.objectives.checks import positive
+
+
+class SafeRLHFState(struct.PyTreeNode):
+    """State of the multiplier.
+
+    Attributes:
+      log_multiplier: () float32 nu.
+      values: (window,) float32 constraint values, newest last; 0 where not `filled`.
+      filled: (window,) bool.
+    """
+
+    log_multiplier: jax.Array
+    values: jax.Array
+    filled: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class SafeRLHF:
+    """Hyperparameters; rate, first and largest multiplier and window are the reference's own.
+
+    Attributes:
+      beta: inverse temperature of the implicit reward.
+      constrained: for each dimension (A, T, E, C) whether it is constrained (Dignity) or primary
+        (Peer); some of each.
+      epsilon: threshold d of the mean constraint value, in nats.
+      dual_learning_rate: rate of the ascent in log lambda.
+      lambda_init: multiplier before the first step.
+      lambda_max: upper bound of the multiplier.
+      window: examples in J.
+    """
+
+    beta: float = 0.1
+    constrained: tuple[bool, ...] = (True, True, False, False)
+    epsilon: float = 0.5
+    dual_learning_rate: float = 0.1
+    lambda_init: float = 1.0
+    lambda_max: float = 5.0
+    window: int = 128
+
+    name = "safe_rlhf"
+    needs_reference = True
+    needs_rewards = False
+    combines_gradients = False
+
+    def __post_init__(self) -> None:
+        positive(self, "beta", "lambda_init", "lambda_max", "window")
+        for field in ("epsilon", "dual_learning_rate"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ValueError(
+                    f"method.{field} must be finite and at least 0, found {getattr(self, field)}"
+                )
+        if not self.lambda_init <= self.lambda_max:
+            raise ValueError(
+                f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"
+            )
+        if len(set(self.constrained)) != 2:
+            raise ValueError(
+                "method.constrained needs a True (constrained) and a False (primary), "
+                f"found {self.constrained}"
+            )
+
+    def init(self, dimensions: int) -> SafeRLHFState:
+        """Raises ValueError when constrained does not have K entries."""
+        if len(self.constrained) != dimensions:
+            raise ValueError(
+                f"method.constrained needs {dimensions} entries, found {self.constrained}"
+            )
+        return SafeRLHFState(
+            log_multiplier=jnp.log(jnp.float32(self.lambda_init)),
+            values=jnp.zeros(self.window, jnp.float32),
+            filled=jnp.zeros(self.window, bool),
+        )
+
+    def normalizer(self, response_mask: jax.Array, response_length: jax.Array) -> jax.Array:
+        del response_length
+        return dpo.pair_counts(response_mask)
+
+    def loss(
+        self,
+        scores: jax.Array,
+        response_mask: jax.Array,
+        normalizer: jax.Array,
+        state: SafeRLHFState,
+        rewards: None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """See `objectives.Method.loss`; the scores are log-ratios."""
+        del rewards
+        losses = dpo.dimension_losses(scores, response_mask, normalizer, self.beta)
+        constrained = jnp.asarray(self.constrained)
+        primary = jnp.mean(losses, where=~constrained)
+        dignity = jnp.mean(losses, where=constrained)
+        multiplier = jax.lax.stop_gradient(jnp.exp(state.log_multiplier))
+        return (primary + multiplier * dignity) / (1.0 + multiplier), losses
+
+    def update(
+        self,
+        state: SafeRLHFState,
+        losses: jax.Array,
+        present: jax.Array,
+        scores: jax.Array | None = None,
+        response_mask: jax.Array | None = None,
+    ) -> SafeRLHFState:
+        """The next state; unchanged by a batch without a constrained pair.
+
+        Raises:
+          TypeError: `scores` or `response_mask` is missing: the window is over examples.
+        """
+        del losses, present
+        if scores is None or response_mask is None:
+            raise TypeError("SafeRLHF.update needs the batch's scores and response_mask")
+        values, has_value = self.constraint_values(scores, response_mask)
+        # A stable sort by "filled" moves the filled entries to the end and keeps their order.
+        filled = jnp.concatenate([state.filled, has_value])
+        newest = jnp.argsort(filled, stable=True)[-self.window :]
+        values = jnp.concatenate([state.values, values])[newest]
+        filled = filled[newest]
+        cost = values.sum() / jnp.maximum(filled.sum(), 1)
+        nu = state.log_multiplier
+        moved = nu + self.dual_learning_rate * jnp.exp(nu) * (cost - self.epsilon)
+        moved = jnp.minimum(moved, math.log(self.lambda_max))
+        return SafeRLHFState(
+            log_multiplier=jnp.where(has_value.any(), moved, nu), values=values, filled=filled
+        )
+
+    def constraint_values(
+        self, scores: jax.Array, response_mask: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """(example,) mean loss of the example's constrained pairs, 0 without one; and bool."""
+        pairs = dpo.pair_mask(response_mask) & jnp.asarray(self.constrained)
+        sums = jnp.where(pairs, dpo.pair_losses(scores, response_mask, self.beta), 0.0).sum(axis=1)
+        counts = pairs.sum(axis=1)
+        return sums / jnp.maximum(counts, 1), counts > 0
+
+    def metrics(self, state: SafeRLHFState) -> dict[str, jax.Array]:
+        """lambda of the constrained dimensions; 0 for the primary ones, which have none."""
+        multiplier = jnp.exp(state.log_multiplier)
+        return {"lambda": jnp.where(jnp.asarray(self.constrained), multiplier, 0.0)}
