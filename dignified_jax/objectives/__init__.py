@@ -78,8 +78,10 @@ class Method(Protocol):
         ...
 
 
-METHODS: dict[str, type] = {cls.name: cls for cls in (LagDPO, MultiNegativeDPO, SFT)}
-"""Those that the train step runs, by name."""
+METHODS: dict[str, type] = {
+    cls.name: cls for cls in (LagDPO, MultiNegativeDPO, PCGradDPO, SafeRLHF, MODPO, SFT)
+}
+"""By name."""
 
 __all__ = [
     "METHODS",

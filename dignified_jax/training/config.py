@@ -121,6 +121,8 @@ class TrainConfig:
         "cached" in a file before the first step, which leaves its memory free.
       reference_cache: directory of that file, for several runs to share; None means
         WORKDIR/reference. Only with reference "cached".
+      reward_policies: directories or hub ids of four policies, each DPO-trained on one dimension
+        (A, T, E, C), for methods that need their rewards (modpo).
       wandb_project: Weights & Biases project to log to as well; None for none.
       distributed: call `jax.distributed.initialize()`, for runs of several processes.
     """
@@ -139,6 +141,7 @@ class TrainConfig:
     best_mode: Literal["min", "max"] | None = None
     reference: Literal["resident", "cached"] = "resident"
     reference_cache: str | None = None
+    reward_policies: tuple[str, ...] = ()
     wandb_project: str | None = None
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -179,6 +182,22 @@ class TrainConfig:
             )
         if self.reference_cache is not None and self.reference != "cached":
             raise ConfigError("reference_cache contradicts reference='resident'")
+        if not self.method.needs_rewards:
+            if self.reward_policies:
+                raise ConfigError(
+                    f"reward_policies contradicts method.name={self.method.name!r}, which has no "
+                    "use for them"
+                )
+            return
+        if len(self.reward_policies) not in (0, len(DIMENSIONS)):
+            raise ConfigError(
+                f"reward_policies must be {len(DIMENSIONS)} paths, found {self.reward_policies}"
+            )
+        if self.reference != "cached":
+            raise ConfigError(
+                f"method.name={self.method.name!r} needs reference='cached', from which rewards "
+                "are computed"
+            )
 
     def _check_best_metric(self) -> None:
         if self.best_metric is None:

@@ -20,7 +20,7 @@ def evaluate(
     score_step: ScoreStep,
     method: Method,
     state: TrainState,
-    batches: Iterable[tuple[PackedBatch, Any, PackedBatch, np.int32]],
+    batches: Iterable[tuple[PackedBatch, Any, PackedBatch, np.int32, jax.Array | None]],
 ) -> dict[str, jax.Array]:
     """Loss and preference metrics over all examples, in the form of a train step's report.
 
@@ -30,10 +30,10 @@ def evaluate(
       score_step: from `step.make_score_step`.
       method, state: the run's.
       batches: (batch on the host, reference as in `step.make_train_step`, batch on the devices,
-        its non-empty accumulation steps).
+        its non-empty accumulation steps, rewards).
     """
     parts = []
-    for host, reference, device, used in batches:
+    for host, reference, device, used, rewards in batches:
         policy = score_step(state.params, device, used)
         if reference is None:
             base = jnp.zeros_like(policy)
@@ -41,9 +41,10 @@ def evaluate(
             base = reference
         else:
             base = score_step(reference, device, used)
-        scored = map(np.asarray, (policy, base))
-        parts.append((*scored, host.response_mask, host.response_length))
-    return _report(method, state.method_state, *map(jnp.concatenate, zip(*parts, strict=True)))
+        scored = jax.tree.map(np.asarray, (policy, base, rewards))
+        parts.append((host.response_mask, host.response_length, *scored))
+    whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    return _report(method, state.method_state, *whole)
 
 
 def metric_names(method: Method, stream: BatchStream) -> set[str]:
@@ -52,20 +53,24 @@ def metric_names(method: Method, stream: BatchStream) -> set[str]:
     mask = jnp.concatenate([batch.response_mask for batch in host])
     length = jnp.concatenate([batch.response_length for batch in host])
     zeros = jnp.zeros(mask.shape)
-    report = _report(method, method.init(len(DIMENSIONS)), zeros, zeros, mask, length)
-    return set(metrics.flatten(report, DIMENSIONS))
+    rewards = jnp.zeros((*mask.shape, len(DIMENSIONS))) if method.needs_rewards else None
+    state = method.init(len(DIMENSIONS))
+    return set(
+        metrics.flatten(_report(method, state, mask, length, zeros, zeros, rewards), DIMENSIONS)
+    )
 
 
 def _report(
     method: Method,
     method_state: Any,
-    policy: jax.Array,
-    base: jax.Array,
     mask: jax.Array,
     length: jax.Array,
+    policy: jax.Array,
+    base: jax.Array,
+    rewards: jax.Array | None,
 ) -> dict[str, jax.Array]:
     normalizer = method.normalizer(mask, length)
-    loss, losses = method.loss(policy - base, mask, normalizer, method_state)
+    loss, losses = method.loss(policy - base, mask, normalizer, method_state, rewards)
     return {
         "loss": loss,
         metrics.PER_DIMENSION + "loss": losses,

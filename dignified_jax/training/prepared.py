@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import platform
@@ -14,13 +15,14 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dignified_jax.data import BatchStream, PackedBatch
+from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.models import hf
 from dignified_jax.training import checkpoint, rundir, setup
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.evaluate import metric_names
 from dignified_jax.training.optimizer import make_optimizer
-from dignified_jax.training.reference import ReferenceLogProbs, read_or_compute
+from dignified_jax.training.reference import PerExample, read_or_compute
+from dignified_jax.training.reference import rewards as compute_rewards
 from dignified_jax.training.sharding import make_mesh, put_batch, row_devices
 from dignified_jax.training.step import ScoreStep, make_score_step
 
@@ -37,6 +39,7 @@ class Prepared:
       data: streams by split.
       model: the policy's module and first parameters, and the resident reference's.
       cached: the reference's log-probs where they are cached.
+      rewards: of other policies, for methods that need them.
       steps: optimiser steps of the whole run.
     """
 
@@ -45,19 +48,26 @@ class Prepared:
     rows_per_step: int
     data: setup.Data
     model: setup.Model
-    cached: ReferenceLogProbs | None
+    cached: PerExample | None
+    rewards: PerExample | None
     optimizer: optax.GradientTransformation
     score_step: ScoreStep
     steps: int
 
-    def inputs(self, split: str, step: int) -> tuple[Any, PackedBatch, np.int32]:
-        """(reference, batch, used) of a batch, as `step.make_train_step` takes them."""
-        batch, used = _put(self.model, self.data.streams[split], step, self.rows_per_step)
-        if self.cached is None:
-            return self.model.reference, batch, used
-        log_probs = self.cached.batch(split, self.data.streams[split], step)
-        whole = NamedSharding(self.model.mesh, PartitionSpec())
-        return jax.make_array_from_process_local_data(whole, log_probs), batch, used
+    def inputs(self, split: str, step: int) -> tuple[Any, PackedBatch, np.int32, jax.Array | None]:
+        """(reference, batch, used, rewards), as `step.make_train_step` takes them."""
+        stream, mesh = self.data.streams[split], self.model.mesh
+        whole = NamedSharding(mesh, PartitionSpec())
+
+        def put(values: PerExample | None) -> jax.Array | None:
+            if values is None:
+                return None
+            batch = values.batch(split, stream, step)
+            return jax.make_array_from_process_local_data(whole, batch)
+
+        batch, used = _put(self.model, stream, step, self.rows_per_step)
+        reference = self.model.reference if self.cached is None else put(self.cached)
+        return reference, batch, used, put(self.rewards)
 
 
 def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
@@ -79,19 +89,60 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
         checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
         hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, data.tokenizer)
     score_step = make_score_step(model.module, mesh)
-    cached = None
+    cached = rewards = None
     if config.reference == "cached":
-
-        def score(stream: BatchStream, step: int) -> jax.Array:
-            return score_step(model.params, *_put(model, stream, step, rows_per_step))
-
+        score = functools.partial(_score, score_step, model, model.params, rows_per_step)
         directory = pathlib.Path(config.reference_cache or workdir / "reference")
         cached = read_or_compute(directory, data.streams, inputs, score, say)
+    if config.method.needs_rewards:
+        rewards = _rewards(config, workdir, data, model, cached, score_step, rows_per_step, say)
     steps = setup.total_steps(config, data.streams["train"])
-    optimizer = make_optimizer(config.optimizer, steps)
     return Prepared(
-        config, workdir, rows_per_step, data, model, cached, optimizer, score_step, steps
+        config=config,
+        workdir=workdir,
+        rows_per_step=rows_per_step,
+        data=data,
+        model=model,
+        cached=cached,
+        rewards=rewards,
+        optimizer=make_optimizer(config.optimizer, steps),
+        score_step=score_step,
+        steps=steps,
     )
+
+
+def _rewards(
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    data: setup.Data,
+    model: setup.Model,
+    reference: PerExample,
+    score_step: ScoreStep,
+    rows_per_step: int,
+    say: Say,
+) -> PerExample:
+    """Of `config.reward_policies`, which are on the devices one after another."""
+    policies = []
+    for dimension, path in zip(DIMENSIONS, config.reward_policies, strict=True):
+        module, params = hf.load(hf.resolve(path), config.model.param_dtype, model.mesh)
+        if module.config != model.module.config:
+            raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
+        identity = {**data.identity, **setup.identity(module.config, params, config)}
+        score = functools.partial(_score, score_step, model, params, rows_per_step)
+        directory = workdir / "rewards" / dimension
+        policies.append(read_or_compute(directory, data.streams, identity, score, say))
+    return compute_rewards(policies, reference, config.method.beta)
+
+
+def _score(
+    score_step: ScoreStep,
+    model: setup.Model,
+    params: Any,
+    rows_per_step: int,
+    stream: BatchStream,
+    step: int,
+) -> jax.Array:
+    return score_step(params, *_put(model, stream, step, rows_per_step))
 
 
 def _check_best_metric(config: TrainConfig, data: setup.Data) -> None:

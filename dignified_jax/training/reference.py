@@ -1,6 +1,6 @@
-"""The frozen reference's log-probs of every response, computed once and kept in one file.
+"""A frozen policy's log-probs of every response, computed once and kept in one file.
 
-A run that reads them never holds the reference's parameters. The file names what the log-probs
+A run that reads them never holds that policy's parameters. The file names what the log-probs
 were computed from, and is refused by a run that would compute others.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,15 +27,31 @@ Score = Callable[[BatchStream, int], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class ReferenceLogProbs:
-    """(example, 5) float32 for every split: summed over a response, 0 where there is none."""
+class PerExample:
+    """Float32 numbers of every example, in the streams' numbering.
+
+    Attributes:
+      splits: split -> (example, 5) log-probs, summed over a response and 0 where there is none;
+        or (example, 5, K) rewards.
+    """
 
     splits: Mapping[str, np.ndarray]
 
     def batch(self, split: str, stream: BatchStream, step: int) -> np.ndarray:
-        """(batch_size, 5) of the stream's batch; 0 for the examples that a short batch lacks."""
+        """Those of the stream's batch; 0 for the examples that a short batch lacks."""
         chosen = self.splits[split][stream.indices(step)]
-        return np.pad(chosen, ((0, stream.batch_size - len(chosen)), (0, 0)))
+        absent = [(0, stream.batch_size - len(chosen))] + [(0, 0)] * (chosen.ndim - 1)
+        return np.pad(chosen, absent)
+
+
+def rewards(policies: Sequence[PerExample], reference: PerExample, beta: float) -> PerExample:
+    """beta (log pi_j - log pi_ref) of K policies, from their log-probs: (example, 5, K)."""
+    return PerExample(
+        {
+            split: np.stack([beta * (p.splits[split] - base) for p in policies], axis=-1)
+            for split, base in reference.splits.items()
+        }
+    )
 
 
 def read_or_compute(
@@ -44,7 +60,7 @@ def read_or_compute(
     identity: Mapping[str, str],
     score: Score,
     say: Callable[[str], None],
-) -> ReferenceLogProbs:
+) -> PerExample:
     """The log-probs in `directory`, computed and written first if they are not there.
 
     An unreadable file (cut off, overwritten) is computed anew, and said so.
@@ -53,7 +69,7 @@ def read_or_compute(
       directory: holds or will hold one file; only the first process touches it.
       streams: the splits.
       identity: what the log-probs depend on, name to fingerprint.
-      score: `(stream, step) -> (example, 5)` log-probs of one batch under the reference.
+      score: `(stream, step) -> (example, 5)` log-probs of one batch under the policy.
       say: shows a line to a person.
 
     Raises:
@@ -63,7 +79,7 @@ def read_or_compute(
     shapes = {split: (stream.example_count, len(RESPONSES)) for split, stream in streams.items()}
     found = _read(file, identity, say) if jax.process_index() == 0 else None
     if not _agreed(found is not None):
-        say(f"computing the reference's log-probs into {file}")
+        say(f"computing log-probs into {file}")
         found = {split: _compute(stream.ordered(), score) for split, stream in streams.items()}
         if jax.process_index() == 0:
             _write(file, found, identity)
@@ -71,7 +87,7 @@ def read_or_compute(
         found = {split: np.zeros(shape, np.float32) for split, shape in shapes.items()}
     if jax.process_count() > 1:
         found = jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(found))
-    return ReferenceLogProbs({split: found[split] for split in streams})
+    return PerExample({split: found[split] for split in streams})
 
 
 def _compute(stream: BatchStream, score: Score) -> np.ndarray:
@@ -111,8 +127,8 @@ def _read(
     changes = fingerprint.differences(content, identity)
     if changes:
         raise ConfigError(
-            f"{file} was computed from other inputs; choose another --config.reference_cache, or "
-            "delete it:\n  " + "\n  ".join(changes)
+            f"{file} was computed from other inputs; choose another directory, or delete it:\n  "
+            + "\n  ".join(changes)
         )
     return splits
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from dignified_jax import data
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
-from dignified_jax.models.config import read_config
+from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
 from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -179,13 +179,18 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
         module=module,
         params=params,
         reference=freeze(params, module.dtype) if resident else None,
-        identity={
-            "model config": fingerprint.of_text(str(module.config)),
-            "model weights": fingerprint.of_arrays(params),
-            "compute dtype": config.model.compute_dtype,
-        },
+        identity=identity(module.config, params, config),
         export_dtype=config.model.export_dtype or stored,
     )
+
+
+def identity(model: DecoderConfig, params: Any, config: TrainConfig) -> dict[str, str]:
+    """What a model's log-probs depend on, name to fingerprint."""
+    return {
+        "model config": fingerprint.of_text(str(model)),
+        "model weights": fingerprint.of_arrays(params),
+        "compute dtype": config.model.compute_dtype,
+    }
 
 
 def freeze(params: Any, dtype: Any) -> Any:

@@ -23,21 +23,20 @@ from dignified_jax.objectives import Method, dpo
 from dignified_jax.training import metrics, sharding
 from dignified_jax.training.state import TrainState, state_shardings
 
-TrainStep = Callable[
-    [TrainState, Any, PackedBatch, jax.Array], tuple[TrainState, dict[str, jax.Array]]
-]
+TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 ScoreStep = Callable[[Any, PackedBatch, jax.Array], jax.Array]
 
 
 def make_train_step(
     model: Decoder, method: Method, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainStep:
-    """Builds the jitted step `(state, reference, batch, used) -> (state, metrics)`.
+    """Builds the jitted step `(state, reference, batch, used, rewards=None) -> (state, metrics)`.
 
     `state` is donated. `reference` holds the frozen reference's parameters, or the (example, 5)
     log-probs that it gives this batch, or None for methods without one. `batch` comes from
-    `sharding.put_batch`; `used` () int32 is its number of non-empty accumulation steps. When the
-    loss or the gradient is not finite, `metrics["finite"]` is False and the state comes back as
+    `sharding.put_batch`; `used` () int32 is its number of non-empty accumulation steps.
+    `rewards` (example, 5, K) are those of the batch, for methods that need them. When the loss or
+    the gradient is not finite, `metrics["finite"]` is False and the state comes back as
     it was; `metrics["log_probs"]` (example, 5) then shows where it began.
     """
 
@@ -45,22 +44,27 @@ def make_train_step(
 
     @functools.partial(jax.jit, donate_argnums=0)
     def train_step(
-        state: TrainState, reference: Any, batch: PackedBatch, used: jax.Array
+        state: TrainState,
+        reference: Any,
+        batch: PackedBatch,
+        used: jax.Array,
+        rewards: jax.Array | None = None,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         gradients, policy_log_probs, reference_log_probs = _gradients(
-            model, method, mesh, state, reference, batch, used
+            model, method, mesh, state, reference, batch, used, rewards
         )
-        loss, losses = whole_batch_loss(
-            method, policy_log_probs, reference_log_probs, batch, state.method_state
-        )
+        mask, method_state = batch.response_mask, state.method_state
+        normalizer = method.normalizer(mask, batch.response_length)
+        scores = policy_log_probs - reference_log_probs
+        loss, losses = method.loss(scores, mask, normalizer, method_state, rewards)
         norm = optax.tree.norm(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        present = dpo.pair_counts(batch.response_mask) > 0
+        present = dpo.pair_counts(mask) > 0
         stepped = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             opt_state=opt_state,
-            method_state=method.update(state.method_state, losses, present),
+            method_state=method.update(method_state, losses, present, scores, mask),
         )
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         stepped = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
@@ -102,19 +106,6 @@ def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
     return score_step
 
 
-def whole_batch_loss(
-    method: Method,
-    policy_log_probs: jax.Array,
-    reference_log_probs: jax.Array,
-    batch: PackedBatch,
-    method_state: Any,
-) -> tuple[jax.Array, jax.Array]:
-    """(loss, (K,) losses) from a whole batch's (example, 5) log-probs."""
-    normalizer = method.normalizer(batch.response_mask, batch.response_length)
-    scores = policy_log_probs - reference_log_probs
-    return method.loss(scores, batch.response_mask, normalizer, method_state)
-
-
 def _gradients(
     model: Decoder,
     method: Method,
@@ -123,11 +114,17 @@ def _gradients(
     reference: Any,
     batch: PackedBatch,
     used: jax.Array,
+    rewards: jax.Array | None,
 ) -> tuple[Any, jax.Array, jax.Array]:
     """Gradient of the whole batch's loss, and both models' (example, 5) log-probs."""
 
     def local(
-        params: Any, reference: Any, batch: PackedBatch, used: jax.Array, method_state: Any
+        params: Any,
+        reference: Any,
+        batch: PackedBatch,
+        used: jax.Array,
+        method_state: Any,
+        rewards: jax.Array | None,
     ) -> tuple[Any, jax.Array, jax.Array]:
         normalizer = method.normalizer(batch.response_mask, batch.response_length)
 
@@ -136,14 +133,18 @@ def _gradients(
             # loss, which nobody reads, and leave its gradient alone.
             log_probs = _log_probs(model, params, rows, mesh)
             scores = log_probs - base
-            loss, _ = method.loss(scores, rows.response_mask, normalizer, method_state)
-            return loss, log_probs
+            loss, losses = method.loss(
+                scores, rows.response_mask, normalizer, method_state, rewards
+            )
+            return losses if method.combines_gradients else loss, log_probs
 
         def accumulation_step(index: jax.Array | int) -> Any:
             rows = _rows(batch, index)
             base = _reference_log_probs(model, reference, rows, mesh)
-            gradients, log_probs = jax.grad(rows_loss, has_aux=True)(params, rows, base)
-            return gradients, log_probs, base
+            loss, pull, log_probs = jax.vjp(
+                lambda params: rows_loss(params, rows, base), params, has_aux=True
+            )
+            return _pull_back(loss, pull), log_probs, base
 
         if batch.tokens.shape[0] == 1:  # no accumulator to hold beside the gradients
             sums = accumulation_step(0)
@@ -163,10 +164,22 @@ def _gradients(
     whole = PartitionSpec()
     specs = partition.param_specs(state.params, mesh)
     given = whole if _is_cached(reference) else partition.param_specs(reference, mesh)
-    inputs = (specs, given, sharding.batch_spec(batch), whole, whole)
-    return _shard_map(local, mesh, inputs, (specs, whole, whole))(
-        state.params, reference, batch, used, state.method_state
+    inputs = (specs, given, sharding.batch_spec(batch), whole, whole, whole)
+    dimensions = batch.response_mask.shape[1] - 1
+    out = [specs] * dimensions if method.combines_gradients else specs
+    gradients, *log_probs = _shard_map(local, mesh, inputs, (out, whole, whole))(
+        state.params, reference, batch, used, state.method_state, rewards
     )
+    if method.combines_gradients:
+        gradients = method.combine(gradients, state.method_state)
+    return gradients, *log_probs
+
+
+def _pull_back(loss: jax.Array, pull: Callable[[jax.Array], tuple[Any]]) -> Any:
+    """Gradient of a scalar, or the list of gradients of the entries of a vector, one at a time."""
+    if loss.ndim == 0:
+        return pull(jnp.ones_like(loss))[0]
+    return [pull(one)[0] for one in jnp.eye(loss.size, dtype=loss.dtype)]
 
 
 def _reference_log_probs(

@@ -80,7 +80,7 @@ def test_a_damaged_file_is_computed_anew(damage, root, cached, tmp_path, capsys)
     (tmp_path / "run").mkdir()
     prepared.prepare(config, tmp_path / "run", print)
     output = capsys.readouterr().out
-    assert f"{file(tmp_path)}: " in output and "computing the reference's log-probs" in output
+    assert f"{file(tmp_path)}: " in output and "computing log-probs" in output
     for name, value in load_file(file(root)).items():
         np.testing.assert_array_equal(load_file(file(tmp_path))[name], value)
 
