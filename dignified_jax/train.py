@@ -51,14 +51,14 @@ def main(arguments: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # Orbax narrates every file at INFO
     # Imported late: --help and usage errors need neither JAX nor transformers.
     from dignified_jax.training import config as training_config
-    from dignified_jax.training import diagnosis, interrupt, loop, rundir
+    from dignified_jax.training import diagnosis, interrupt, recipes, rundir
 
     if _CONFIG.value.get("distributed") is True:
         import jax
 
         jax.distributed.initialize()  # before anything touches a device, so before parse
     try:
-        loop.run(training_config.parse(_CONFIG.value))
+        recipes.run(training_config.parse(_CONFIG.value))
     except interrupt.Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         sys.exit(interrupted.exit_status)

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import ml_collections
 
 from dignified_jax.data import DIMENSIONS
-from dignified_jax.objectives import METHODS, Method
+from dignified_jax.objectives import METHODS
+from dignified_jax.objectives.recipes import RECIPES, SACPO, RewardedSoup
 from dignified_jax.training import strict
 from dignified_jax.training.optimizer import OptimizerConfig
 from dignified_jax.training.sharding import MeshConfig
@@ -219,10 +220,13 @@ def _installed(package: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
+_ALL_METHODS = METHODS | RECIPES
+
+
 def config_dict(method: str) -> ml_collections.ConfigDict:
     """All fields at their defaults, for `method`; optional ones as typed placeholders."""
     config = strict.defaults(TrainConfig, skip="method")
-    config.method = strict.defaults(METHODS[method])
+    config.method = strict.defaults(_ALL_METHODS[method])
     config.method.name = method
     return config
 
@@ -236,11 +240,21 @@ def parse(config: ml_collections.ConfigDict) -> TrainConfig:
     fields = config.to_dict()
     section = dict(fields.pop("method", {}))
     name = section.pop("name", None)
-    if name not in METHODS:
-        raise ConfigError(f"method.name must be one of {', '.join(METHODS)}, found {name!r}")
-    method: Method = strict.parse(METHODS[name], section, "method.")
+    if name not in _ALL_METHODS:
+        raise ConfigError(f"method.name must be one of {', '.join(_ALL_METHODS)}, found {name!r}")
+    method = strict.parse(_ALL_METHODS[name], section, "method.")
     try:
-        method.init(len(DIMENSIONS))  # checks the number of per-dimension entries
+        _check_entries(method)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return strict.parse(TrainConfig, fields, "", method=method)
+
+
+def _check_entries(method: Any) -> None:
+    """Raises ValueError for a wrong number of per-dimension entries."""
+    if isinstance(method, SACPO):
+        method.stages(DIMENSIONS)
+    elif isinstance(method, RewardedSoup):
+        method.coefficients(len(DIMENSIONS))
+    else:
+        method.init(len(DIMENSIONS))

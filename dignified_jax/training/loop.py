@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
+from dignified_jax.objectives import Method
 from dignified_jax.training import (
     checkpoint,
     flops,
@@ -71,7 +74,31 @@ def run(config: TrainConfig) -> dict[str, Any]:
         if config.best_metric is not None and manager.best_step() != int(state.step):
             _say(f"testing and exporting step {manager.best_step()}, best by {config.best_metric}")
             state = checkpoint.restore(manager, state, manager.best_step())
-        return _finish(prepared, state)
+        return _finish(prepared, state, config.method.name)
+
+
+def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) -> dict[str, Any]:
+    """Tests and exports a policy that was not trained here.
+
+    Args:
+      config: of the recipe that made it; `config.model` is the reference.
+      judge: the objective whose losses and rewards are reported.
+      policy: gives the policy's parameters on a mesh.
+
+    Returns:
+      As `run`.
+    """
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            stack.enter_context(rundir.locked(config))
+        prepared = prepare(dataclasses.replace(config, method=judge), rundir.path(config), _say)
+        state = TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=policy(prepared.model.mesh),
+            opt_state=(),
+            method_state=judge.init(len(DIMENSIONS)),
+        )
+        return _finish(prepared, state, config.method.name)
 
 
 def _start(prepared: Prepared, manager: Any) -> TrainState:
@@ -204,11 +231,11 @@ def _evaluate(prepared: Prepared, state: TrainState, split: str, prefix: str) ->
     return metrics.flatten(report, DIMENSIONS, prefix)
 
 
-def _finish(prepared: Prepared, state: TrainState) -> dict[str, Any]:
-    """Test, summary, export to Hugging Face, and the final table."""
+def _finish(prepared: Prepared, state: TrainState, name: str) -> dict[str, Any]:
+    """Test, summary under the method's name, export to Hugging Face, and the final table."""
     config, model, workdir = prepared.config, prepared.model, prepared.workdir
     test = _evaluate(prepared, state, "test", "test/")
-    result = summary.build(config, state, test, prepared.data.streams["test"])
+    result = summary.build(config, state, test, prepared.data.streams["test"]) | {"method": name}
     # Under its final name there is a whole export or none.
     export = workdir / EXPORT_DIRECTORY
     partial = workdir / (EXPORT_DIRECTORY + ".partial")
@@ -225,7 +252,8 @@ def _finish(prepared: Prepared, state: TrainState) -> dict[str, Any]:
         shutil.rmtree(export, ignore_errors=True)
         partial.rename(export)
         rundir.write_json(workdir / rundir.SUMMARY_FILE, result)
-        plots.write(workdir)
+        if (workdir / rundir.METRICS_FILE).is_file():
+            plots.write(workdir)
     _say(summary.table(result))
     _say(f"run directory: {workdir}\nHugging Face export: {export}")
     return result

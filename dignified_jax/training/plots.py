@@ -115,6 +115,8 @@ def _curves(records: list[dict[str, float]], key: str) -> dict[str, _Curve]:
 def _tolerances(method: Mapping[str, Any]) -> dict[str, float]:
     """Dimension -> epsilon, where the method has finite ones."""
     values = method.get("epsilon", ())
+    if isinstance(values, float):  # one for the constrained dimensions together
+        values = [values if constrained else math.inf for constrained in method["constrained"]]
     spread = values * len(DIMENSIONS) if len(values) == 1 else values
     pairs = zip(DIMENSIONS, spread, strict=False)
     return {dimension: value for dimension, value in pairs if math.isfinite(value)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
@@ -18,6 +19,7 @@ from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.objectives import Method
 from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.sharding import tensor_parallel
@@ -106,15 +108,18 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
 
     def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
         trains = name == "train"
-        # Rejects that the objective does not look at are not worth computing.
-        golden_only = trains and getattr(config.method, "responses", "all") == "golden"
+        responses = _trained_responses(config.method) if trains else data.RESPONSES
+        if set(responses) - {"golden"} and len(responses) < len(data.RESPONSES):
+            split = [row for row in split if row.rejects.keys() & set(responses)]
+            if not split:
+                raise ConfigError(f"method.weights: no {name} row has a reject of {responses[1:]}")
         examples, report = data.encode(
             split,
             tokenizer,
             max_length=min(longest, limit),
             row_length=config.data.row_length,
             on_too_long=config.data.on_too_long,
-            responses=data.RESPONSES[:1] if golden_only else data.RESPONSES,
+            responses=responses,
             chat_template_kwargs=json.loads(config.data.chat_template_kwargs),
         )
         if not examples:
@@ -146,6 +151,15 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
     splits = {"train": train_rows, "validation": validation_rows, "test": test_rows}
     streams = {name: stream(name, split) for name, split in splits.items() if split}
     return Data(tokenizer, prompts["train"], streams, identity, tuple(notes))
+
+
+def _trained_responses(method: Method) -> tuple[str, ...]:
+    """Those that the objective looks at; the others are not worth computing."""
+    if getattr(method, "responses", "all") == "golden":
+        return data.RESPONSES[:1]
+    weights = getattr(method, "weights", (1.0,))
+    weighted = zip(data.DIMENSIONS, itertools.cycle(weights), strict=False)
+    return (data.RESPONSES[0], *(name for name, weight in weighted if weight > 0))
 
 
 def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:

@@ -41,7 +41,7 @@ def build(
         "dimensions": rows,
         "worst": max(rows, key=lambda k: rows[k]["loss"]) if rows else None,
         "at_lambda_max": [
-            k for k, row in rows.items() if cap is not None and row["lambda"] == np.float32(cap)
+            k for k, row in rows.items() if cap and row["lambda"] and row["lambda"] > 0.999 * cap
         ],
     }
 
@@ -62,7 +62,7 @@ def table(result: dict[str, Any]) -> str:
     for dimension in result["at_lambda_max"]:
         lines.append(
             f"warning: lambda/{dimension} is at method.lambda_max: its tolerance epsilon was not "
-            "reached. With every lambda at the cap Lag-DPO is plain averaging."
+            "reached, and with all at the cap the weights are equal again."
         )
     return "\n".join(lines)
 

@@ -75,9 +75,11 @@ def config(root, workdir, **changes):
         optimizer=OptimizerConfig(learning_rate=3e-4),
         mesh=MeshConfig(data=1, fsdp=2),
     )
+    fields = {}
     for name, value in changes.items():
         section, _, field = name.rpartition("__")
         if section:
-            value = dataclasses.replace(getattr(whole, section), **{field: value})
-        whole = dataclasses.replace(whole, **{section or field: value})
-    return whole
+            before = fields.get(section, getattr(whole, section))
+            value = dataclasses.replace(before, **{field: value})
+        fields[section or field] = value
+    return dataclasses.replace(whole, **fields)

@@ -10,12 +10,14 @@ from absl import flags
 from ml_collections import config_flags
 
 from dignified_jax.objectives import METHODS
+from dignified_jax.objectives.recipes import RECIPES
 from dignified_jax.training import config as training_config
 from dignified_jax.training import presets
 from dignified_jax.training.config import ConfigError
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
-FILES = ("lagdpo", "multi_negative", "sft")  # each of the method of its name
+# Each of the method of its name.
+FILES = ("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "modpo", "sacpo", "soup", "sft")
 EXTRA_PRESETS = [("sft", "scratch")]
 
 
@@ -35,7 +37,7 @@ def test_every_file_of_configs_is_tested():
 )
 def test_every_preset_parses(name, preset):
     config = training_config.parse(load(name, preset))
-    assert isinstance(config.method, METHODS[name])
+    assert isinstance(config.method, (METHODS | RECIPES)[name])
     assert preset in config.workdir or preset == "scratch"
     large = preset in ("qwen3-4b", "llama3-8b")
     assert config.model.path.startswith("embedded:") != large
@@ -128,12 +130,36 @@ def test_unknown_keys_and_wrong_types_are_named(path, value, message):
         ("method.lambda_init", (11.0,), r"method\.lambda_init .* exceeds method\.lambda_max"),
         ("model.init", "random", r"model\.init='random' contradicts method\.name='lagdpo'"),
         ("reference_cache", "x", r"reference_cache contradicts reference='resident'"),
+        (
+            "reward_policies",
+            ("a", "b", "c", "d"),
+            "reward_policies contradicts method.name='lagdpo'",
+        ),
         ("best_mode", "max", "best_mode has no meaning without best_metric"),
     ],
 )
 def test_contradictory_values_are_named(path, value, message):
     with pytest.raises(ConfigError, match=f"^{message}"):
         training_config.parse(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "message"),
+    [
+        ("sacpo", "method.groups", ("EC", "AX"), r"method.groups: expected letters of ATEC, found"),
+        ("sacpo", "method.groups", ("EC", "CA"), "groups: expected non-empty groups without"),
+        ("sacpo", "method.multipliers", (1.0, 2.0), "multipliers: expected 1 or 1 positive"),
+        ("sacpo", "method.last_share", 1.0, r"method.last_share must be in \(0, 1\), found 1.0"),
+        ("soup", "method.weights", (1.0, 2.0), "method.weights needs 1 or 4 entries"),
+        ("modpo", "reward_policies", ("a", "b"), "reward_policies must be 4 paths, found"),
+        ("modpo", "reference", "resident", "method.name='modpo' needs reference='cached'"),
+    ],
+)
+def test_contradictions_of_recipes_are_named(name, path, value, message):
+    config = load(name)
+    config.update_from_flattened_dict({path: value})
+    with pytest.raises(ConfigError, match=message):
+        training_config.parse(config)
 
 
 def test_sft_has_no_reference_to_cache():

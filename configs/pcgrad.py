@@ -1,0 +1,19 @@
+"""PCGrad-DPO: the gradients of the dimensions' losses, each projected off those it conflicts with.
+
+    python -m dignified_jax.train --config=configs/pcgrad.py              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=configs/pcgrad.py:qwen3-4b
+
+Learning rate, epochs and batch are those of configs/lagdpo.py, so that methods can be compared.
+"""
+
+import ml_collections
+
+from dignified_jax.training import config as training_config
+from dignified_jax.training import presets
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+    config = training_config.config_dict("pcgrad")
+    presets.apply(config, preset, "pcgrad")
+    config.optimizer.learning_rate = 2e-4 if preset == "tiny" else 5e-7
+    return config
