@@ -1,6 +1,6 @@
 """Preference rows to packed batches: reading, checking, tokenising, packing, streaming."""
 
-from dignified_jax.data.anchors import read_anchors
+from dignified_jax.data.anchors import READERS, read_anchors
 from dignified_jax.data.batch import PackedBatch
 from dignified_jax.data.packing import pack
 from dignified_jax.data.rows import (
@@ -14,7 +14,10 @@ from dignified_jax.data.rows import (
 from dignified_jax.data.stream import BatchStream
 from dignified_jax.data.tokenize import TokenizedExample, encode
 
+ANCHOR_KINDS = tuple(READERS)
+
 __all__ = [
+    "ANCHOR_KINDS",
     "DIMENSIONS",
     "RESPONSES",
     "BadRowsError",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import ml_collections
 
-from dignified_jax.data import DIMENSIONS
+from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.recipes import RECIPES, SACPO, RewardedSoup
 from dignified_jax.training import strict
@@ -31,6 +31,10 @@ class DataConfig:
 
     Attributes:
       train, test: path (.jsonl, .parquet, .csv), hub id ("owner/name:split"), or "embedded:NAME".
+        train may be empty where there are anchors.
+      anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,
+        truthfulqa, empathetic_dialogues and writing_prompts (`data.anchors`). Their rows have no
+        reject, so they are for methods without a reference.
       validation_fraction: share of the training prompts held out for evaluation while training.
       on_bad_row: "error" stops, listing every bad row; "skip" writes them to
         WORKDIR/rejected_*.jsonl and goes on without them.
@@ -46,6 +50,7 @@ class DataConfig:
 
     train: str = "embedded:personaknob_mini/train.jsonl"
     test: str = "embedded:personaknob_mini/test.jsonl"
+    anchors: tuple[str, ...] = ()
     validation_fraction: float = 0.1
     on_bad_row: Literal["error", "skip"] = "error"
     row_length: int = 4096
@@ -59,6 +64,15 @@ class DataConfig:
             raise ConfigError(
                 f"data.validation_fraction must be in [0, 1), found {self.validation_fraction}"
             )
+        for anchor in self.anchors:
+            kind, _, path = anchor.partition(":")
+            if kind not in ANCHOR_KINDS or not path:
+                raise ConfigError(
+                    f"data.anchors must be KIND:PATH with KIND one of {', '.join(ANCHOR_KINDS)}, "
+                    f"found {anchor!r}"
+                )
+        if not self.train and not self.anchors:
+            raise ConfigError("data.train is empty, and so is data.anchors; give one of them")
         if self.row_length < 2:
             raise ConfigError(f"data.row_length must be at least 2, found {self.row_length}")
         if self.max_length is not None and not 2 <= self.max_length <= self.row_length:
@@ -166,6 +180,11 @@ class TrainConfig:
             raise ConfigError(
                 f"wandb_project={self.wandb_project!r} needs the package wandb, which is not "
                 "installed; pip install 'dignified_jax[wandb]', or leave wandb_project out"
+            )
+        if self.data.anchors and self.method.needs_reference:
+            raise ConfigError(
+                f"data.anchors contradicts method.name={self.method.name!r}: their rows have no "
+                "reject to compare with"
             )
         self._check_reference()
         self._check_best_metric()

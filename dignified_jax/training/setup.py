@@ -86,15 +86,22 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
     # Every process reads all rows; the first one's file is the one to look at.
     suffix = f".{jax.process_index()}" if jax.process_index() else ""
 
+    def policy(name: str) -> dict[str, Any]:
+        rejected = workdir / f"rejected_{name}.jsonl{suffix}" if skips else None
+        return {"on_bad_row": config.data.on_bad_row, "rejected_path": rejected}
+
     def rows(split: str) -> list[data.PreferenceRow]:
-        return data.read_rows(
-            resolve(getattr(config.data, split)),
-            on_bad_row=config.data.on_bad_row,
-            rejected_path=workdir / f"rejected_{split}.jsonl{suffix}" if skips else None,
-        )
+        return data.read_rows(resolve(getattr(config.data, split)), **policy(split))
+
+    def anchors() -> list[data.PreferenceRow]:
+        sets = (anchor.split(":", 1) for anchor in config.data.anchors)
+        read = (data.read_anchors(kind, path, **policy(kind)) for kind, path in sets)
+        return list(itertools.chain.from_iterable(read))
 
     train_rows, validation_rows = data.split_validation(
-        rows("train"), config.data.validation_fraction, config.seed
+        (rows("train") if config.data.train else []) + anchors(),
+        config.data.validation_fraction,
+        config.seed,
     )
     test_rows = rows("test")
     notes: list[str] = []

@@ -18,6 +18,8 @@ from dignified_jax.training.config import ConfigError
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 # Each of the method of its name.
 FILES = ("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "modpo", "sacpo", "soup", "sft")
+# SFT on files that have to be given.
+ANCHORED = ("sft_anchor", "sft_combined")
 EXTRA_PRESETS = [("sft", "scratch")]
 
 
@@ -29,7 +31,7 @@ def load(name, *preset):
 
 
 def test_every_file_of_configs_is_tested():
-    assert {path.stem for path in CONFIGS.glob("*.py")} == set(FILES)
+    assert {path.stem for path in CONFIGS.glob("*.py")} == {*FILES, *ANCHORED}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,28 @@ def test_the_default_preset_is_tiny_and_needs_nothing_but_the_package(name):
     assert load(name).to_dict() == load(name, "tiny").to_dict()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("name", ANCHORED)
+def test_anchor_sets_have_to_be_given(name, preset):
+    config = load(name, preset)
+    with pytest.raises(ConfigError, match=r"data.anchors must be KIND:PATH .* 'sycophancy:'"):
+        training_config.parse(config)
+    config.data.anchors = ("sycophancy:evals.jsonl", "writing_prompts:train.wp_source")
+    parsed = training_config.parse(config)
+    assert parsed.method == METHODS["sft"]()
+    assert bool(parsed.data.train) == (name == "sft_combined")
+    assert preset in parsed.workdir
+
+
+def test_rows_without_rejects_are_not_for_preferences():
+    config = changed("data.anchors", ("truthfulqa:TruthfulQA.csv",))
+    with pytest.raises(ConfigError, match=r"data.anchors contradicts method.name='lagdpo'"):
+        training_config.parse(config)
+    with pytest.raises(ConfigError, match=r"data.train is empty, and so is data.anchors"):
+        training_config.parse(changed("data.train", ""))
+
+
+@pytest.mark.parametrize("name", (*FILES, *ANCHORED))
 def test_an_unknown_preset_is_refused(name):
     with pytest.raises(ValueError, match="unknown preset 'huge'; expected one of tiny, qwen3-4b"):
         load(name, "huge")

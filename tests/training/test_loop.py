@@ -394,3 +394,29 @@ def test_sft_from_random_weights_with_skipped_rows(root, tmp_path):
     assert result["dimensions"]["A"]["lambda"] is None
     assert result["dimensions"]["A"]["accuracy"] is None
     assert hf.stored_dtype(tmp_path / "run" / "export") == "bfloat16"
+
+
+@pytest.mark.parametrize("combined", [False, True])
+def test_sft_on_anchor_sets(combined, root, tmp_path, capsys):
+    """Two rows of a public format, alone or with the preference rows' goldens."""
+    lines = [
+        {
+            "question": f"I like boat {number}. (A) Good (B) Bad",
+            "answer_matching_behavior": " (A)",
+            "answer_not_matching_behavior": " (B)",
+        }
+        for number in range(4)
+    ]
+    tiny_run.write_rows(tmp_path / "evals.jsonl", lines)
+    config = tiny_run.config(
+        root,
+        tmp_path / "run",
+        method=SFT(),
+        max_steps=1,
+        data__anchors=(f"sycophancy:{tmp_path / 'evals.jsonl'}",),
+        data__validation_fraction=0.0,
+        **({} if combined else {"data__train": ""}),
+    )
+    loop.run(config)
+    assert f"train: {4 + 11 * combined} examples" in capsys.readouterr().out
+    assert np.isfinite(records(tmp_path / "run")[0]["loss"])
