@@ -1,0 +1,177 @@
+"""What a fit says of its levels and how well the ratings bear it out, facet by facet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.mfrm import anchors as anchoring
+from dignified_jax.mfrm.fit_statistics import FitStatistics, fit_statistics
+from dignified_jax.mfrm.responses import Responses, binomial, counts_of, logits
+from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.separation import Separation, separation
+
+AXES = {facet: axis for axis, facet in enumerate(FACETS)}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FacetDiagnostics:
+    """One facet of L levels.
+
+    Attributes:
+      measure: (L,) score of a model, severity of a judge, difficulty of an item or question.
+      standard_error: (L,).
+      fair_average: (L,) expected score a judgment if all other facets were at their mean measure.
+      displacement: (L,) of anchored levels, how far the ratings would move them from their anchor;
+        NaN for the others.
+      statistics: counts, scores, mean squares and correlations.
+      separation: of the facet as a whole.
+    """
+
+    measure: jax.Array
+    standard_error: jax.Array
+    fair_average: jax.Array
+    displacement: jax.Array
+    statistics: FitStatistics
+    separation: Separation
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Diagnostics:
+    """Of every facet, of the (model, question) cells and of all ratings together."""
+
+    model: FacetDiagnostics
+    question: FacetDiagnostics
+    judge: FacetDiagnostics
+    rubric: FacetDiagnostics
+    cell: FitStatistics
+    overall: FitStatistics
+
+
+def diagnose(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    *,
+    anchors: anchoring.Anchors | None = None,
+) -> Diagnostics:
+    """Diagnostics of a fit from the ratings it was made of.
+
+    Mean squares compare residuals with the variance of ratings, as FACETS does. Its models have no
+    theta, which follows every cell's ratings: when all is as modelled, mean squares are below 1
+    (0.85 with nine ratings a cell, `overall` tells) and standardised ones below 0. Compare levels
+    with `overall` and with each other, not with 1.
+
+    Works under `jax.jit` and `jax.vmap`.
+
+    Args:
+      fit: from these ratings.
+      successes: (model, question, judge, rubric), as for `fit`.
+      trials: as for `fit`.
+      anchors: those of the fit.
+
+    Raises:
+      ValueError: for ratings or anchors of another shape than the fit's.
+    """
+    successes, trials = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, successes.shape, strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
+    return _diagnose(fit, successes, trials, fixed)
+
+
+@jax.jit
+def _diagnose(
+    fit: Fit,
+    successes: jax.Array,
+    trials: jax.Array,
+    fixed: dict[str, jax.Array],
+) -> Diagnostics:
+    responses = binomial(successes, trials, logits(fit))
+    shifts = displacements(responses, fit.precision.theta)
+    facets = {}
+    for facet, axis in AXES.items():
+        others = tuple(other for other in range(4) if other != axis)
+        measure, error = measures(fit)[facet]
+        displacement = jnp.full_like(measure, jnp.nan)
+        if facet in fixed:
+            displacement = jnp.where(jnp.isnan(fixed[facet]), jnp.nan, shifts[facet])
+        facets[facet] = FacetDiagnostics(
+            measure=measure,
+            standard_error=error,
+            fair_average=fair_averages(fit)[facet],
+            displacement=displacement,
+            statistics=fit_statistics(responses, others),
+            separation=separation(
+                measure,
+                error,
+                covariance=fit.score_covariance if facet == "model" else None,
+                zero_sum=facet not in fixed,
+            ),
+        )
+    return Diagnostics(
+        **facets,
+        cell=fit_statistics(responses, (2, 3)),
+        overall=fit_statistics(responses, (0, 1, 2, 3)),
+    )
+
+
+def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Facet -> measures and their standard errors."""
+    names = {"model": "score"} | {facet: facet for facet in anchoring.ANCHORABLE}
+    return {
+        facet: (getattr(fit, name), getattr(fit.standard_error, name))
+        for facet, name in names.items()
+    }
+
+
+def fair_averages(
+    fit: Fit, expected_score: Callable[[jax.Array], jax.Array] = jax.nn.sigmoid
+) -> dict[str, jax.Array]:
+    """Facet -> expected score of each level against the mean measure of the other facets.
+
+    Models without a finite score are left out of the mean of scores. (FACETS calls it Fair-M.)
+
+    Args:
+      fit: the estimates.
+      expected_score: of a judgment, from its logit.
+    """
+    measure = {facet: values for facet, (values, _) in measures(fit).items()}
+    finite = jnp.isfinite(measure["model"])
+    mean = {facet: values.mean() for facet, values in measure.items()}
+    mean["model"] = jnp.where(finite, measure["model"], 0.0).sum() / finite.sum()
+    sign = {"model": 1.0, "question": -1.0, "judge": -1.0, "rubric": -1.0}
+    center = sum(sign[facet] * mean[facet] for facet in FACETS)
+    return {
+        facet: expected_score(center + sign[facet] * (measure[facet] - mean[facet]))
+        for facet in FACETS
+    }
+
+
+def displacements(responses: Responses, precision: jax.Array) -> dict[str, jax.Array]:
+    """Facet -> how far its levels' ratings would move each from where it is, in logits.
+
+    One Newton step of the level alone, towards the maximum of its ratings' likelihood, with all
+    other facets held and theta of its cells following: - sum of residuals / (sum of W less
+    sum W_level^2 / D), D a cell's sum of W plus the precision of theta. (FACETS has no theta and
+    divides by the sum of W.)
+    """
+    by_judge, by_rubric = responses.variance.sum(axis=3), responses.variance.sum(axis=2)
+    cell = by_judge.sum(axis=2)
+    curvature = cell + precision
+    followed = {
+        "judge": by_judge.sum(axis=(0, 1)) - (by_judge**2 / curvature[..., None]).sum(axis=(0, 1)),
+        "rubric": by_rubric.sum(axis=(0, 1))
+        - (by_rubric**2 / curvature[..., None]).sum(axis=(0, 1)),
+        "question": (precision * cell / curvature).sum(axis=0),
+    }
+    residual = {
+        "judge": responses.residual.sum(axis=(0, 1, 3)),
+        "rubric": responses.residual.sum(axis=(0, 1, 2)),
+        "question": responses.residual.sum(axis=(0, 2, 3)),
+    }
+    return {facet: -residual[facet] / followed[facet] for facet in anchoring.ANCHORABLE}
