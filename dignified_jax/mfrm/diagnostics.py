@@ -23,8 +23,6 @@ class FacetDiagnostics:
     """One facet of L levels.
 
     Attributes:
-      measure: (L,) score of a model, severity of a judge, difficulty of an item or question.
-      standard_error: (L,).
       fair_average: (L,) expected score a judgment if all other facets were at their mean measure.
       displacement: (L,) of anchored levels, how far the ratings would move them from their anchor;
         NaN for the others.
@@ -32,8 +30,6 @@ class FacetDiagnostics:
       separation: of the facet as a whole.
     """
 
-    measure: jax.Array
-    standard_error: jax.Array
     fair_average: jax.Array
     displacement: jax.Array
     statistics: FitStatistics
@@ -70,7 +66,7 @@ def diagnose(
     Works under `jax.jit` and `jax.vmap`.
 
     Args:
-      fit: from these ratings.
+      fit: from these ratings, before any group anchors: separation is about the zero-sum scale.
       successes: (model, question, judge, rubric), as for `fit`.
       trials: as for `fit`.
       anchors: those of the fit.
@@ -101,8 +97,6 @@ def _diagnose(
         if facet in fixed:
             displacement = jnp.where(jnp.isnan(fixed[facet]), jnp.nan, shifts[facet])
         facets[facet] = FacetDiagnostics(
-            measure=measure,
-            standard_error=error,
             fair_average=fair_averages(fit)[facet],
             displacement=displacement,
             statistics=fit_statistics(responses, others),
@@ -121,7 +115,7 @@ def _diagnose(
 
 
 def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """Facet -> measures and their standard errors."""
+    """Facet -> measures of its levels (scores, severities, difficulties), their standard errors."""
     names = {"model": "score"} | {facet: facet for facet in anchoring.ANCHORABLE}
     return {
         facet: (getattr(fit, name), getattr(fit.standard_error, name))

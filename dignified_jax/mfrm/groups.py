@@ -31,7 +31,7 @@ from dignified_jax.mfrm.design import Center
 from dignified_jax.mfrm.fit import METHODS, Method
 from dignified_jax.mfrm.information import covariances, information
 from dignified_jax.mfrm.responses import counts_of
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.result import FACETS, Fit
 
 Groups = Mapping[str, tuple[Sequence[int], float]]
 INTERCEPTS = ("model", "grand")
@@ -45,16 +45,18 @@ def anchor_groups(
     groups: Groups,
     center: Center = "model",
     method: Method = "ridge",
+    anchors: anchoring.Anchors | None = None,
 ) -> Fit:
     """The same fit on the scale where each group of levels has its given mean measure.
 
     Args:
-      fit: without anchors.
+      fit: from these ratings; its groups' facets without anchors.
       successes: (model, question, judge, rubric) that it was made of.
       trials: likewise.
       groups: facet ("judge", "rubric", "question") -> (indices of levels, their mean).
       center: as given to `fit`: "model" or "grand".
       method: as given to `fit`.
+      anchors: as given to `fit`.
 
     Returns:
       `Fit` with measures and standard errors changed; theta stays.
@@ -68,6 +70,8 @@ def anchor_groups(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, found {method!r}")
     successes, trials = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, successes.shape, strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
     if not groups:
         raise ValueError("groups names no facet")
     shares, values = {}, {}
@@ -76,7 +80,7 @@ def anchor_groups(
         values[facet] = float(value)
         if not np.isfinite(values[facet]):
             raise ValueError(f"groups[{facet!r}] must have a finite mean, found {value}")
-    return _anchor(fit, successes, trials, shares, values, center=center, method=method)
+    return _anchor(fit, successes, trials, fixed, shares, values, center=center, method=method)
 
 
 def _shares(fit: Fit, facet: str, levels: Sequence[int], method: Method) -> jax.Array:
@@ -104,13 +108,14 @@ def _anchor(
     fit: Fit,
     successes: jax.Array,
     trials: jax.Array,
+    fixed: dict[str, jax.Array],
     shares: dict[str, jax.Array],
     values: dict[str, float],
     *,
     center: Center,
     method: Method,
 ) -> Fit:
-    matrix = information(fit, successes, trials, {}, center=center, method=method)
+    matrix = information(fit, successes, trials, fixed, center=center, method=method)
     with_mean = {facet: covariances(matrix, facet, share) for facet, share in shares.items()}
     shift = {facet: values[facet] - shares[facet] @ getattr(fit, facet) for facet in shares}
     error = fit.standard_error

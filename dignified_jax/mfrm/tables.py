@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.mfrm.bootstrap import Bootstrap
-from dignified_jax.mfrm.diagnostics import Diagnostics
+from dignified_jax.mfrm.diagnostics import Diagnostics, measures
 from dignified_jax.mfrm.interactions import Interactions
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
 from dignified_jax.mfrm.sensitivity import JudgeSensitivity
@@ -94,7 +94,7 @@ def _shown(column: str, value: Any) -> str:
         if column in ("p", "q") and value < SMALLEST_P:
             return f"<{SMALLEST_P:.4f}"
         digits = 4 if column in ("p", "q") else 2
-        return f"{value:.{digits}f}"
+        return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.00
     return str(value)
 
 
@@ -127,16 +127,16 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
     """A level a row: what was observed, its measure and how well the ratings bear it out."""
     about = getattr(diagnostics, facet)
     statistics = about.statistics
-    count = np.asarray(statistics.count)
+    measure, error = measures(fit)[facet]
     columns = {
         facet: _labels(labels, facet),
-        "ratings": _whole(count),
+        "ratings": _whole(statistics.count),
         "score": _whole(statistics.observed),
         "observed": _numbers(statistics.observed / statistics.count),
         "expected": _numbers(statistics.expected / statistics.count),
         "fair": _numbers(about.fair_average),
-        "measure": _numbers(about.measure),
-        "se": _numbers(about.standard_error),
+        "measure": _numbers(measure),
+        "se": _numbers(error),
         "infit": _numbers(statistics.infit),
         "infit_z": _numbers(statistics.infit_zstd),
         "outfit": _numbers(statistics.outfit),
@@ -151,6 +151,28 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
         columns["extreme"] = extreme
     kind = {"model": "score", "judge": "severity"}.get(facet, "difficulty")
     return Table(facet, f"{facet}: measure is the {kind} in logits", columns)
+
+
+def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
+    """A model's answer to a question a row: its quality."""
+    statistics = diagnostics.cell
+    models, questions = (_labels(labels, facet) for facet in ("model", "question"))
+    columns = {
+        "model": [model for model in models for _ in questions],
+        "question": questions * len(models),
+    }
+    numbers = {
+        "ratings": statistics.count.astype(int),
+        "score": statistics.observed.astype(int),
+        "expected": statistics.expected / statistics.count,
+        "quality": fit.quality,
+        "se": fit.standard_error.quality,
+        "infit": statistics.infit,
+        "outfit": statistics.outfit,
+    }
+    columns |= {name: _numbers(np.ravel(values)) for name, values in numbers.items()}
+    columns["extreme"] = _extreme(np.ravel(fit.extreme.cell))
+    return Table("cells", "cells: quality of each answer, in logits at a mean question", columns)
 
 
 def separation_table(diagnostics: Diagnostics) -> Table:
@@ -176,14 +198,16 @@ def separation_table(diagnostics: Diagnostics) -> Table:
 
 
 def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> Table:
-    """A rated pair a row, by p: who departs from the sum of the parts."""
+    """A rated pair a row, the most significant first: who departs from the sum of the parts."""
     rows, columns = np.nonzero(np.asarray(found.count) > 0)
+    order = np.argsort(-np.abs(np.asarray(found.z)[rows, columns]), kind="stable")  # NaN last
+    rows, columns = rows[order], columns[order]
 
     def pick(values: Any) -> Any:
         return np.asarray(values)[rows, columns]
 
     names = [_labels(labels, facet) for facet in facets]
-    table = Table(
+    return Table(
         f"bias_{facets[0]}_{facets[1]}",
         f"bias of {facets[0]} by {facets[1]}: logits above (+) or below (-) what is expected",
         {
@@ -201,7 +225,6 @@ def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> 
             "extreme": _extreme(pick(found.extreme)),
         },
     )
-    return table.sorted_by("p")
 
 
 def bootstrap_table(fit: Fit, found: Bootstrap, labels: Labels) -> Table:
@@ -235,7 +258,9 @@ def sensitivity_table(found: JudgeSensitivity, labels: Labels) -> Table:
             "judge": _labels(labels, "judge"),
             "severity": _numbers(found.severity),
             "shift_others": _numbers(found.gauge_shift),
-            "beyond_gauge": [value if ok else math.nan for value, ok in zip(beyond, known)],
+            "beyond_gauge": [
+                value if ok else math.nan for value, ok in zip(beyond, known, strict=True)
+            ],
             "tau": _numbers(found.kendall),
             "rho": _numbers(found.spearman),
             "tau_by_question": _numbers(found.kendall_by_question),
