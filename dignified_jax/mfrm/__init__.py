@@ -14,7 +14,6 @@ Needs JAX and NumPy only (pyarrow for Parquet files, matplotlib for `mfrm.plots`
 
 from dignified_jax.mfrm import plots, tables
 from dignified_jax.mfrm.bootstrap import Bootstrap, bootstrap
-
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
 from dignified_jax.mfrm.diagnostics import Diagnostics, diagnose
 from dignified_jax.mfrm.fit import fit

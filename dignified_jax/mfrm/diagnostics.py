@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm.fit_statistics import FitStatistics, fit_statistics
+from dignified_jax.mfrm.fit_statistics import FitStatistics, fit_statistics, sums
 from dignified_jax.mfrm.responses import Responses, binomial, counts_of, logits
 from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.separation import Separation, separation
-
-AXES = {facet: axis for axis, facet in enumerate(FACETS)}
+from dignified_jax.mfrm.separation import (
+    Separation,
+    exact_chi_square,
+    independent_chi_square,
+    separation,
+)
 
 
 @jax.tree_util.register_dataclass
@@ -89,29 +92,56 @@ def _diagnose(
 ) -> Diagnostics:
     responses = binomial(successes, trials, logits(fit))
     shifts = displacements(responses, fit.precision.theta)
+    # Two passes over the ratings; the rest are sums of their sums.
+    by_cell, by_rater = sums(responses, (2, 3)), sums(responses, (0, 1))
+    by_level = {
+        "model": by_cell.over(1),
+        "question": by_cell.over(0),
+        "judge": by_rater.over(1),
+        "rubric": by_rater.over(0),
+    }
+    fair, apart = fair_averages(fit), separations(fit, fixed)
     facets = {}
-    for facet, axis in AXES.items():
-        others = tuple(other for other in range(4) if other != axis)
-        measure, error = measures(fit)[facet]
-        displacement = jnp.full_like(measure, jnp.nan)
+    for facet in FACETS:
+        displacement = jnp.full_like(fair[facet], jnp.nan)
         if facet in fixed:
             displacement = jnp.where(jnp.isnan(fixed[facet]), jnp.nan, shifts[facet])
         facets[facet] = FacetDiagnostics(
-            fair_average=fair_averages(fit)[facet],
+            fair_average=fair[facet],
             displacement=displacement,
-            statistics=fit_statistics(responses, others),
-            separation=separation(
-                measure,
-                error,
-                covariance=fit.score_covariance if facet == "model" else None,
-                zero_sum=facet not in fixed,
-            ),
+            statistics=fit_statistics(by_level[facet]),
+            separation=apart[facet],
         )
     return Diagnostics(
         **facets,
-        cell=fit_statistics(responses, (2, 3)),
-        overall=fit_statistics(responses, (0, 1, 2, 3)),
+        cell=fit_statistics(by_cell),
+        overall=fit_statistics(by_level["model"].over(0)),
     )
+
+
+def separations(fit: Fit, fixed: Mapping[str, jax.Array]) -> dict[str, Separation]:
+    """Facet -> its separation; `fixed` names the anchored facets."""
+    chosen = [measures(fit)[facet] for facet in FACETS]
+    chi_squares = [exact_chi_square(*chosen[0], fit.score_covariance)]
+    for facet, (measure, error) in zip(FACETS[1:], chosen[1:], strict=True):
+        zero_sum = facet not in fixed
+        chi_squares.append(independent_chi_square(measure, error, zero_sum=zero_sum))
+    # All at once: unknown measures, which fill the shorter facets up, are left out.
+    longest = max(measure.size for measure, _ in chosen)
+
+    def filled(index: int) -> jax.Array:
+        return jnp.stack(
+            [
+                jnp.pad(pair[index], (0, longest - pair[index].size), constant_values=jnp.nan)
+                for pair in chosen
+            ]
+        )
+
+    found = jax.vmap(separation)(filled(0), filled(1), jnp.stack(chi_squares))
+    return {
+        facet: jax.tree.map(lambda values, i=index: values[i], found)
+        for index, facet in enumerate(FACETS)
+    }
 
 
 def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:

@@ -16,7 +16,7 @@ level's own measure is a constant), and the expected one is what the model makes
     r = S_xm / sqrt(S_xx S_mm)      expected  S_Em / sqrt((S_EE + sum of variances) S_mm)
 
 (Linacre, Winsteps manual, "Point-measure correlation"), with scores a judgment, weighted by the
-number of judgments.
+number of judgments. Models without a finite estimate are in the sums of scores only.
 """
 
 from __future__ import annotations
@@ -58,51 +58,100 @@ class FitStatistics:
     expected_correlation: jax.Array
 
 
-def fit_statistics(responses: Responses, axes: Sequence[int]) -> FitStatistics:
-    """Statistics summed over `axes` of the responses: all but a facet's own for its levels.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """Sums over observations; x a score and E, W its moments a judgment, n judgments, m a measure.
 
-    Observations without variance (of models without a finite estimate) are in the sums of scores
-    only.
+    But for the first three, of observations with variance: rated, by a model of finite estimate.
     """
+
+    count: jax.Array
+    observed: jax.Array
+    expected: jax.Array
+    used: jax.Array  # observations
+    square: jax.Array  # r^2
+    information: jax.Array  # W
+    standard_square: jax.Array  # r^2 / W
+    infit_spread: jax.Array  # C - W^2
+    outfit_spread: jax.Array  # C / W^2 - 1
+    n: jax.Array
+    x: jax.Array
+    e: jax.Array
+    m: jax.Array
+    xx: jax.Array
+    ee: jax.Array
+    mm: jax.Array
+    xm: jax.Array
+    em: jax.Array
+    w: jax.Array
+
+    def over(self, axis: int) -> Sums:
+        """Summed over an axis of what is left."""
+        return jax.tree.map(lambda value: value.sum(axis=axis), self)
+
+
+def sums(responses: Responses, axes: Sequence[int]) -> Sums:
+    """Sums over axes of the responses."""
+    used = responses.variance > 0
+    safe = jnp.where(used, responses.variance, 1.0)
+    square = responses.residual**2
+    n = jnp.where(used, responses.weight, 1.0)
+    x, e, w = responses.observed / n, responses.expected / n, responses.variance / n
+    # Measures near their mean, so that their squares do not drown what they differ by.
+    m = jnp.where(used, responses.measure, 0.0)
+    m = m - m.sum() / jnp.maximum(used.sum(), 1)
+    of_used = {
+        "used": jnp.ones_like(square),
+        "square": square,
+        "information": responses.variance,
+        "standard_square": square / safe,
+        "infit_spread": responses.fourth_moment - responses.variance**2,
+        "outfit_spread": responses.fourth_moment / safe**2 - 1.0,
+        "n": n,
+        "x": n * x,
+        "e": n * e,
+        "m": n * m,
+        "xx": n * x * x,
+        "ee": n * e * e,
+        "mm": n * m * m,
+        "xm": n * x * m,
+        "em": n * e * m,
+        "w": w,
+    }
     axes = tuple(axes)
-    infit, infit_zstd, outfit, outfit_zstd = mean_squares(
-        responses.residual, responses.variance, responses.fourth_moment, axes
-    )
-    correlation, expected_correlation = correlations(responses, axes)
-    return FitStatistics(
+    return Sums(
         count=responses.weight.sum(axis=axes),
         observed=responses.observed.sum(axis=axes),
         expected=responses.expected.sum(axis=axes),
-        infit=infit,
-        infit_zstd=infit_zstd,
-        outfit=outfit,
-        outfit_zstd=outfit_zstd,
-        correlation=correlation,
-        expected_correlation=expected_correlation,
+        **{k: jnp.where(used, value, 0.0).sum(axis=axes) for k, value in of_used.items()},
     )
 
 
-def mean_squares(
-    residual: jax.Array,
-    variance: jax.Array,
-    fourth_moment: jax.Array,
-    axes: tuple[int, ...],
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Infit, its ZSTD, outfit, its ZSTD; over observations of variance above 0."""
-    used = variance > 0  # rated, by a model with a finite estimate
-    safe = jnp.where(used, variance, 1.0)
-    square = jnp.where(used, residual**2, 0.0)
-    count = used.sum(axis=axes).astype(square.dtype)
-    information = jnp.where(used, variance, 0.0).sum(axis=axes)
-    infit = square.sum(axis=axes) / information
-    outfit = (square / safe).sum(axis=axes) / count
-    infit_variance = jnp.where(used, fourth_moment - variance**2, 0.0).sum(axis=axes)
-    outfit_variance = jnp.where(used, fourth_moment / safe**2 - 1.0, 0.0).sum(axis=axes)
-    return (
-        infit,
-        wilson_hilferty(infit, infit_variance / information**2),
-        outfit,
-        wilson_hilferty(outfit, outfit_variance / count**2),
+def fit_statistics(sums: Sums) -> FitStatistics:
+    """Statistics of levels or cells, from the sums over their observations."""
+    infit = sums.square / sums.information
+    outfit = sums.standard_square / sums.used
+
+    def product(total: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+        """Sum of products of deviations from the means."""
+        return total - one * other / sums.n
+
+    scores = product(sums.xx, sums.x, sums.x)
+    expected_scores = product(sums.ee, sums.e, sums.e) + sums.w
+    measures = product(sums.mm, sums.m, sums.m)
+    return FitStatistics(
+        count=sums.count,
+        observed=sums.observed,
+        expected=sums.expected,
+        infit=infit,
+        infit_zstd=wilson_hilferty(infit, sums.infit_spread / sums.information**2),
+        outfit=outfit,
+        outfit_zstd=wilson_hilferty(outfit, sums.outfit_spread / sums.used**2),
+        correlation=_correlation(product(sums.xm, sums.x, sums.m), scores, measures),
+        expected_correlation=_correlation(
+            product(sums.em, sums.e, sums.m), expected_scores, measures
+        ),
     )
 
 
@@ -113,32 +162,7 @@ def wilson_hilferty(mean_square: jax.Array, variance: jax.Array) -> jax.Array:
     return (jnp.cbrt(mean_square) - 1.0) * 3.0 / deviation + deviation / 3.0
 
 
-def correlations(responses: Responses, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Observed and expected point-measure correlation; NaN where scores or measures do not vary."""
-    used = responses.variance > 0
-    weight = jnp.where(used, responses.weight, 0.0)
-    safe = jnp.where(used, weight, 1.0)
-    score, expected, variance, measure = (
-        jnp.where(used, value, 0.0)
-        for value in (
-            responses.observed / safe,
-            responses.expected / safe,
-            responses.variance / safe,
-            responses.measure,
-        )
-    )
-    total = weight.sum(axis=axes, keepdims=True)
-
-    def deviation(value: jax.Array) -> jax.Array:
-        return value - (weight * value).sum(axis=axes, keepdims=True) / total
-
-    def product(one: jax.Array, other: jax.Array) -> jax.Array:
-        return (weight * one * other).sum(axis=axes)
-
-    score, expected, measure = map(deviation, (score, expected, measure))
-    spread = product(measure, measure)
-    expected_spread = product(expected, expected) + variance.sum(axis=axes)
-    return (
-        product(score, measure) / jnp.sqrt(product(score, score) * spread),
-        product(expected, measure) / jnp.sqrt(expected_spread * spread),
-    )
+def _correlation(product: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """NaN where scores or measures do not vary."""
+    spread = jnp.where((one > 0) & (other > 0), one * other, jnp.nan)
+    return product / jnp.sqrt(spread)

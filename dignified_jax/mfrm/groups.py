@@ -76,6 +76,8 @@ def anchor_groups(
         raise ValueError("groups names no facet")
     shares, values = {}, {}
     for facet, (levels, value) in groups.items():
+        if facet in fixed:
+            raise ValueError(f"groups: {facet} is anchored, so its scale is fixed already")
         shares[facet] = _shares(fit, facet, levels, method)
         values[facet] = float(value)
         if not np.isfinite(values[facet]):

@@ -22,6 +22,8 @@ def kendall(one: np.ndarray, other: np.ndarray) -> float:
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's rho: Pearson's correlation of the ranks, tied values sharing their mean rank."""
     one, other = (mean_ranks(values) for values in _both(one, other))
+    if one.size == 0:
+        return float("nan")
     one, other = one - one.mean(), other - other.mean()
     scale = np.sqrt((one**2).sum() * (other**2).sum())
     return float((one * other).sum() / scale) if scale else float("nan")

@@ -57,36 +57,22 @@ class Separation:
     p: jax.Array
 
 
-def separation(
-    measure: jax.Array,
-    standard_error: jax.Array,
-    *,
-    covariance: jax.Array | None = None,
-    zero_sum: bool = False,
-) -> Separation:
+def separation(measure: jax.Array, standard_error: jax.Array, chi_square: jax.Array) -> Separation:
     """The figures of a facet.
 
     Args:
       measure: (L,); levels of infinite, unknown or anchored measure are left out.
       standard_error: (L,).
-      covariance: (L, L) of the errors, for an exact chi-square.
-      zero_sum: whether the measures sum to zero, which the chi-square then allows for.
+      chi_square: scalar, from one of the functions below.
     """
-    used = jnp.isfinite(measure) & jnp.isfinite(standard_error) & (standard_error > 0)
+    used = estimated(measure, standard_error)
     levels = used.sum()
-    measure = jnp.where(used, measure, 0.0)
-    error = jnp.where(used, standard_error, 0.0)
-    mean = measure.sum() / levels
-    spread = (jnp.where(used, measure - mean, 0.0) ** 2).sum() / levels
-    noise = (error**2).sum() / levels
+    mean = jnp.where(used, measure, 0.0).sum() / levels
+    spread = jnp.where(used, measure - mean, 0.0)
+    spread = (spread**2).sum() / levels
+    noise = jnp.where(used, standard_error**2, 0.0).sum() / levels
     true = jnp.maximum(spread - noise, 0.0)
     ratio = jnp.sqrt(true / noise)
-    if covariance is None:
-        share = (levels - 1.0) / levels if zero_sum else 1.0
-        chi_square = share * _independent(measure, error, used)
-    else:
-        chi_square = _exact(measure, covariance, used)
-    several = levels > 1
     figures = {
         "mean": mean,
         "deviation": jnp.sqrt(spread),
@@ -98,18 +84,32 @@ def separation(
         "chi_square": chi_square,
         "p": jax.scipy.stats.chi2.sf(chi_square, levels - 1.0),
     }
-    figures = {name: jnp.where(several, value, jnp.nan) for name, value in figures.items()}
+    figures = {name: jnp.where(levels > 1, value, jnp.nan) for name, value in figures.items()}
     return Separation(levels=levels, degrees_of_freedom=levels - 1, **figures)
 
 
-def _independent(measure: jax.Array, error: jax.Array, used: jax.Array) -> jax.Array:
-    weight = jnp.where(used, 1.0 / error**2, 0.0)
-    mean = (weight * measure).sum() / weight.sum()
-    return (weight * (measure - mean) ** 2).sum()
+def estimated(measure: jax.Array, standard_error: jax.Array) -> jax.Array:
+    """(L,) bool: neither infinite nor unknown nor anchored."""
+    return jnp.isfinite(measure) & jnp.isfinite(standard_error) & (standard_error > 0)
 
 
-def _exact(measure: jax.Array, covariance: jax.Array, used: jax.Array) -> jax.Array:
-    """Differences from the first used level; the others get a row of their own and add nothing."""
+def independent_chi_square(
+    measure: jax.Array, standard_error: jax.Array, *, zero_sum: bool
+) -> jax.Array:
+    """Scalar, from standard errors alone; `zero_sum`: whether the measures sum to zero."""
+    used = estimated(measure, standard_error)
+    weight = jnp.where(used, standard_error**-2.0, 0.0)
+    mean = jnp.where(used, weight * measure, 0.0).sum() / weight.sum()
+    chi_square = jnp.where(used, weight * (measure - mean) ** 2, 0.0).sum()
+    return chi_square * (1.0 - 1.0 / used.sum()) if zero_sum else chi_square
+
+
+def exact_chi_square(
+    measure: jax.Array, standard_error: jax.Array, covariance: jax.Array
+) -> jax.Array:
+    """Scalar, from the (L, L) covariance of the errors."""
+    used = estimated(measure, standard_error)
+    # Differences from the first used level; the others get a row of their own and add nothing.
     first = jnp.argmax(used)
     compared = used & (jnp.arange(used.size) != first)
     covariance = jnp.where(used[:, None] & used, covariance, 0.0)
@@ -118,4 +118,5 @@ def _exact(measure: jax.Array, covariance: jax.Array, used: jax.Array) -> jax.Ar
     variance = rows - rows[:, first][:, None]
     pair = compared[:, None] & compared
     variance = jnp.where(pair, variance, jnp.eye(used.size, dtype=variance.dtype))
-    return difference @ jax.scipy.linalg.solve(variance, difference, assume_a="pos")
+    factor = jax.scipy.linalg.cho_factor(variance, lower=True)
+    return difference @ jax.scipy.linalg.cho_solve(factor, difference)
