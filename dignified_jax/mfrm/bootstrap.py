@@ -86,7 +86,12 @@ def bootstrap(
     fit(successes, trials, anchors=anchors, **options)  # refuses what can't be fitted, by name
     sizes = dict(zip(FACETS, successes.shape, strict=True))
     fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
-    program = jax.jit(functools.partial(_replicates, options=options))
+    fixed_options = {name: options[name] for name in ("center", "method") if name in options}
+    numbers = {
+        name: options[name]
+        for name in ("precision", "tolerance", "max_iterations")
+        if options.get(name) is not None
+    }
     draws = samples(sizes["question"], replicates, seed)
     batch = max(1, min(replicates, RATINGS_AT_ONCE // successes.size))
     scores, converged = [], []
@@ -94,7 +99,7 @@ def bootstrap(
         drawn = draws[start : start + batch]
         # One shape, so one compilation: the last batch is filled up with repeats.
         filled = np.resize(drawn, (batch, drawn.shape[1]))
-        score, done = program(successes, trials, fixed, filled)
+        score, done = _replicates(successes, trials, fixed, numbers, filled, **fixed_options)
         scores.append(np.asarray(score)[: len(drawn)])
         converged.append(np.asarray(done)[: len(drawn)])
         if progress is not None:
@@ -109,13 +114,14 @@ def samples(questions: int, replicates: int, seed: int) -> np.ndarray:
     )
 
 
+@functools.partial(jax.jit, static_argnames=("center", "method"))
 def _replicates(
     successes: jax.Array,
     trials: jax.Array,
     fixed: dict[str, jax.Array],
+    numbers: dict[str, Any],
     draws: jax.Array,
-    *,
-    options: dict[str, Any],
+    **options: str,
 ) -> tuple[jax.Array, jax.Array]:
     """(B, M) scores and (B,) whether converged."""
 
@@ -123,7 +129,7 @@ def _replicates(
         anchors = dict(fixed)
         if "question" in anchors:
             anchors["question"] = anchors["question"][draw]
-        found = fit(successes[:, draw], trials[:, draw], anchors=anchors, **options)
+        found = fit(successes[:, draw], trials[:, draw], anchors=anchors, **numbers, **options)
         return found.score, found.converged
 
     return jax.vmap(one)(draws)

@@ -24,6 +24,7 @@ COLOURS = {"model": "#0072B2", "judge": "#D55E00", "rubric": "#009E73", "questio
 MARKERS = {"model": "o", "judge": "s", "rubric": "^", "question": "."}
 INK, FAINT = "#222222", "#BBBBBB"
 PLURALS = {"model": "models", "judge": "judges", "rubric": "rubric items", "question": "questions"}
+DPI = 160
 # More levels than this are drawn as a histogram, without names.
 MOST_NAMES = 24
 MOST_LETTERS = 22
@@ -249,7 +250,7 @@ def _figure(
     from matplotlib.figure import Figure
 
     # Without pyplot: no global state, no display, no backend to choose.
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure((width, height), dpi=DPI, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()
     for one in axes:
         one.set_facecolor("white")
@@ -260,4 +261,4 @@ def _figure(
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> None:
-    figure.savefig(path, dpi=160, facecolor="white", format="png")
+    figure.savefig(path, facecolor="white", format="png")

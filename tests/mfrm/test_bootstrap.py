@@ -69,14 +69,14 @@ def test_wider_than_errors_with_fixed_questions():
     rng = np.random.default_rng(0)
 
     def ratings():
-        quality = np.array([0.5, 0.0, -0.5])[:, None] + rng.normal(scale=1.2, size=(3, 40))
-        logit = quality[:, :, None, None] - np.array([0.3, -0.3])[:, None] - np.zeros(2)
+        quality = np.array([0.5, 0.0, -0.5, 0.2])[:, None] + rng.normal(scale=1.2, size=(4, 30))
+        logit = quality[:, :, None, None] - np.array([0.3, 0.0, -0.3])[:, None] - np.zeros(3)
         return rng.binomial(1, 1 / (1 + np.exp(-logit)))
 
     once = ratings()
     fit = mfrm.fit(once)
     found = mfrm.bootstrap(once, replicates=1000)
-    assert found.failed == 0 and found.score.shape == (1000, 3)
+    assert found.failed == 0 and found.score.shape == (1000, 4)
     fresh = np.std([mfrm.fit(ratings()).score for _ in range(60)], axis=0)
     assert 0.75 < found.standard_error.mean() / fresh.mean() < 1.25
     assert (found.standard_error > fit.standard_error.score).all()

@@ -1,10 +1,13 @@
 """Diagnostics of fits: what they put together, displacement, fair averages, odd fits."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm.diagnostics import displacements
+from dignified_jax.mfrm.responses import binomial
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.test_fit_statistics import assert_written_out
 
@@ -69,24 +72,17 @@ def profile(plan, fit, facet, level, shift):
     return likelihood.sum() - 0.5 * (middle**2).sum()
 
 
-def test_displacement_is_a_newton_step_of_the_profile_likelihood(plan):
-    anchors = {
-        "judge": np.array([0.7, np.nan, -0.9]),
-        "question": np.where(np.arange(8) == 2, 0.8, np.nan),
-        "rubric": np.array([0.4, -0.3]),
-    }
+def test_displacement_is_a_newton_step_of_the_profile_likelihood(plan, fitted):
+    """Anywhere that theta is at its optimum; by central differences."""
+    fit, h = fitted[0], 1e-3
     with jax.enable_x64(True):
-        fit = mfrm.fit(*plan, anchors=anchors)
-        found = mfrm.diagnose(fit, *plan, anchors=anchors)
-    h = 1e-3
-    for facet, values in anchors.items():
-        displacement = np.asarray(getattr(found, facet).displacement)
-        assert (np.isnan(displacement) == np.isnan(values)).all()
-        for level in np.flatnonzero(~np.isnan(values)):
+        responses = binomial(*map(jnp.float64, plan), jnp.asarray(logits_of(fit)))
+        found = displacements(responses, jnp.float64(1.0))
+    for facet in ("judge", "question", "rubric"):
+        for level in range(2):
             down, here, up = (profile(plan, fit, facet, level, s) for s in (-h, 0.0, h))
             step = -((up - down) / (2 * h)) / ((up - 2 * here + down) / h**2)
-            np.testing.assert_allclose(displacement[level], step, rtol=1e-4)
-    assert np.isnan(found.model.displacement).all()
+            np.testing.assert_allclose(found[facet][level], step, rtol=1e-4)
 
 
 def test_a_model_without_a_finite_score(plan):
@@ -104,16 +100,26 @@ def test_a_model_without_a_finite_score(plan):
     assert found.model.separation.levels == 3 and np.isfinite(found.model.separation.p)
 
 
-def test_jit_and_float32(plan, fitted):
+def test_float32(plan, fitted):
     arrays = [array.astype(np.float32) for array in plan]
-    fit = mfrm.fit(*arrays)
-    single = jax.jit(mfrm.diagnose)(fit, *arrays)
+    single = mfrm.diagnose(mfrm.fit(*arrays), *arrays)
     for facet in FACETS:
         one, other = (getattr(d, facet).statistics for d in (single, fitted[1]))
         for name in ("infit", "outfit", "infit_zstd", "correlation", "expected_correlation"):
             np.testing.assert_allclose(
                 getattr(one, name), getattr(other, name), atol=2e-3, err_msg=f"{facet} {name}"
             )
+
+
+def test_traces_under_jit_and_vmap(plan):
+    stacked = [jnp.zeros((3, *SHAPE), jnp.float32)] * 2
+
+    def both(successes, trials):
+        fit = mfrm.fit(successes, trials)
+        return mfrm.diagnose(fit, successes, trials), mfrm.interactions(fit, successes, trials)
+
+    about, bias = jax.eval_shape(jax.jit(jax.vmap(both)), *stacked)
+    assert about.judge.statistics.infit.shape == (3, 3) and bias.q.shape == (3, 3, 4)
 
 
 def test_other_ratings_are_refused(plan, fitted):

@@ -52,8 +52,7 @@ def dense(plan, center, groups):
     ("center", "groups"),
     [
         ("model", GROUPS),
-        ("grand", {"judge": GROUPS["judge"]}),
-        ("model", {"rubric": ([0, 1], 3.0)}),
+        pytest.param("grand", {"judge": GROUPS["judge"]}, marks=pytest.mark.slow),
     ],
 )
 def test_equals_dense(plan, center, groups):
@@ -106,7 +105,7 @@ def test_refusals(plan, options, message):
 
 
 def test_anchored_facets_have_their_scale(plan):
-    anchors = {"judge": np.array([0.5, np.nan, 0.7])}
+    anchors = {"judge": np.array([0.5, np.nan, 0.7]), "question": np.zeros(8)}
     groups = {"judge": ([0], 0.0)}
     with jax.enable_x64(True):
         fit = mfrm.fit(*plan, anchors=anchors)
