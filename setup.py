@@ -20,7 +20,12 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["dignified_jax", "dignified_jax.*"]),
     package_data={
-        "dignified_jax.embedded": ["README.md", "personaknob_mini/*.jsonl", "tiny-qwen3/*"],
+        "dignified_jax.embedded": [
+            "README.md",
+            "ratings.csv",
+            "personaknob_mini/*.jsonl",
+            "tiny-qwen3/*",
+        ],
     },
     install_requires=[
         "jax>=0.10.2,<0.13",
@@ -33,6 +38,7 @@ setup(
         "jinja2>=3.1",  # chat templates
         "numpy",
         "ml-dtypes",  # bfloat16 in NumPy, for safetensors
+        "matplotlib",  # figures of calibrated ratings; imported when one is drawn
         "einops",
         "ml-collections",
         "absl-py",

@@ -39,13 +39,14 @@ PRODUCTIVE = (0.5, 1.5)
 def wright_map(path: str | os.PathLike, fit: Fit, labels: Labels) -> None:
     """All facets on one logit scale: better models and harder judges, items, questions are higher.
 
-    Bars are one standard error each way. Levels of infinite measure are left out.
+    Bars are one standard error each way. Levels of infinite measure are left out, and facets of one
+    level.
     """
-    facets = [f for f in ("model", "judge", "rubric", "question") if len(labels[f]) > 1]
-    figure, columns = _figure(8.5, 6.0, 1, max(len(facets), 1), sharey=True)
+    facets = ["model", *(f for f in ("judge", "rubric", "question") if len(labels[f]) > 1)]
+    figure, columns = _figure(8.5, 6.0, 1, len(facets), sharey=True)
     values = {facet: np.asarray(measures(fit)[facet][0]) for facet in facets}
     low, high = _range([values[facet] for facet in facets])
-    for axes, facet in zip(columns, facets, strict=False):
+    for axes, facet in zip(columns, facets, strict=True):
         axes.set_title(PLURALS[facet], color=COLOURS[facet], fontsize=11, fontweight="bold")
         axes.set_xticks([])
         axes.set_ylim(low, high)
@@ -140,7 +141,7 @@ def calibration_shift(
     axes.set_yticks(rows, ticks, fontsize=9)
     axes.set_ylim(-0.7, max(order.size, 1) - 0.3)
     axes.set_xlabel(
-        "logits" + ("; (rank by raw mean to rank by calibrated score)" if moved else "")
+        "logits" + ("   (rank by raw mean to rank by calibrated score)" if moved else "")
     )
     axes.grid(axis="x", color="#E8E8E8", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -239,9 +240,13 @@ def _range(values: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _names(labels: Sequence[Any]) -> list[str]:
-    """Labels short enough to be drawn, with no mathematics in them."""
-    texts = [str(label).replace("$", r"\$") for label in labels]
-    return [text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…" for text in texts]
+    """Labels short enough to be drawn, their middle left out, with no mathematics in them."""
+
+    def short(text: str) -> str:
+        half = MOST_LETTERS // 2
+        return text if len(text) <= MOST_LETTERS else f"{text[: half - 1]}…{text[-half:]}"
+
+    return [short(str(label)).replace("$", r"\$") for label in labels]
 
 
 def _figure(

@@ -35,7 +35,7 @@ def invented(sizes, seed=0):
     about = {facet: types.SimpleNamespace(statistics=s) for facet, s in statistics.items()}
     overall = types.SimpleNamespace(infit=np.float32(0.9))
     labels = {facet: [f"{facet} {n}" for n in range(size)] for facet, size in sizes.items()}
-    labels["model"] = [f"model $number_{n} of a very long name" for n in range(sizes["model"])]
+    labels["model"] = [f"a long-named $family_of models-{n:02}" for n in range(sizes["model"])]
     return (
         types.SimpleNamespace(**fit, standard_error=types.SimpleNamespace(**error)),
         types.SimpleNamespace(**about, overall=overall),
@@ -105,7 +105,7 @@ def test_names_do_not_overlap(figures):
 def test_models_without_a_finite_score_are_left_out(figures):
     axes = figures["calibration_shift"][0].axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(names) == 19 and not any("number_6" in name for name in names)
+    assert len(names) == 19 and not any("models-06" in name for name in names)
 
 
 @pytest.mark.parametrize("seed", range(3))
