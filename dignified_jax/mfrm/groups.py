@@ -49,6 +49,8 @@ def anchor_groups(
 ) -> Fit:
     """The same fit on the scale where each group of levels has its given mean measure.
 
+    Not under `jax.jit`: whether a facet sums to zero has to be read.
+
     Args:
       fit: from these ratings; its groups' facets without anchors.
       successes: (model, question, judge, rubric) that it was made of.

@@ -85,8 +85,8 @@ def summary(found: Report) -> list[str]:
     extreme = np.isin(cells, (1, -1)).mean()
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
-        f"{fit.message} ({int(fit.iterations)} iterations); log-likelihood "
-        f"{float(fit.log_likelihood):.2f}",
+        fit.message,
+        f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
         f"{extreme:.0%} of the answers have only successes or only failures: their quality is set "

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -87,9 +88,15 @@ def test_the_truth_is_near(whole):
 def test_printed_summary(whole):
     printed = whole[0]
     assert "1,080 ratings: 4 models, 30 questions, 3 judges, 3 rubrics; 100%" in printed
-    assert "converged (" in printed and "overall infit" in printed
+    assert "\nconverged\n" in printed and "overall infit" in printed
     for title in ("model: measure", "facets: p is", "scores, 1000 samples", "each judge left out"):
         assert title in printed
+
+
+def test_the_readme_shows_what_is_printed(whole):
+    text = pathlib.Path(embedded.__file__).parents[2].joinpath("README.md").read_text("utf-8")
+    shown = text.split("bias of judge by model", 1)[1].split("```", 1)[0].strip()
+    assert shown.count("\n") == 4 and shown in whole[0]
 
 
 def write(path, rows):
