@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,9 @@ from dignified_jax.mfrm.responses import binomial, counts_of, logits
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, MIXED, UNRATED, Fit
 
 MOST_STEPS = 100
+
+# (A, B) biases -> the pairs' sums of residuals and of variances.
+Moments = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @jax.tree_util.register_dataclass
@@ -113,14 +117,18 @@ def _interactions(
 
     count, score = sums(trials), sums(successes)
     zero = jnp.zeros_like(count)
+    residual, variance = moments(zero)
+    # A model without a finite score fits its ratings exactly: they tell nothing of any pair.
+    finite = jnp.isfinite(logit)
+    telling = sums(jnp.where(finite, trials, 0.0))
+    informed = (telling > 0) & (variance > 0)
+    told = jnp.where(informed, sums(jnp.where(finite, successes, 0.0)), score)
+    telling = jnp.where(informed, telling, count)
     extreme = jnp.select(
-        [count == 0, score == count, score == 0],
+        [count == 0, told == telling, told == 0],
         [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)],
         jnp.int8(MIXED),
     )
-    residual, variance = moments(zero)
-    # A model without a finite score fits its ratings exactly: no pair of it can be told apart.
-    informed = (count > 0) & (variance > 0)
     bias = _solve(moments, zero, informed & (extreme == MIXED))
     information = moments(bias)[1]
     limit = jnp.where(extreme == ALL_SUCCESSES, jnp.inf, -jnp.inf)
@@ -144,7 +152,7 @@ def _interactions(
     )
 
 
-def _solve(moments, start: jax.Array, free: jax.Array) -> jax.Array:
+def _solve(moments: Moments, start: jax.Array, free: jax.Array) -> jax.Array:
     """Newton's method on every pair at once, its steps cut as in `ridge`: they always ascend."""
     tolerance = 1e-10 if start.dtype == jnp.float64 else 1e-5
 

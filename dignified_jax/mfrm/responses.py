@@ -65,6 +65,8 @@ def logits(fit: Fit, quality: jax.Array | None = None) -> jax.Array:
 
 def binomial(successes: jax.Array, trials: jax.Array, logit: jax.Array) -> Responses:
     """Moments of counts of successes; arrays of one shape and floating type."""
+    # A model without ratings has no logit; its place must not spoil the sums of the others.
+    logit = jnp.where(trials > 0, logit, 0.0)
     z = jnp.exp(-jnp.abs(logit))
     near = 1.0 / (1.0 + z)  # the larger of p and 1 - p
     far = z * near

@@ -109,7 +109,16 @@ def propagate(
 
 
 @functools.partial(jax.jit, static_argnames=("center", "method"))
-def _propagate(fit, successes, trials, fixed, shift, *, center, method) -> jax.Array:
+def _propagate(
+    fit: Fit,
+    successes: jax.Array,
+    trials: jax.Array,
+    fixed: dict[str, jax.Array],
+    shift: jax.Array,
+    *,
+    center: Center,
+    method: Method,
+) -> jax.Array:
     matrix = information(
         fit, successes, trials, fixed, center=center, method=method, hold_judges=True
     )

@@ -1,5 +1,7 @@
 """Diagnostics of fits: what they put together, displacement, fair averages, odd fits."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from dignified_jax import mfrm
 from dignified_jax.mfrm.diagnostics import displacements
 from dignified_jax.mfrm.responses import binomial
 from tests.mfrm.conftest import SHAPE
-from tests.mfrm.test_fit_statistics import assert_written_out
+from tests.mfrm.test_fit_statistics import assert_written_out, written_out
 
 FACETS = ("model", "question", "judge", "rubric")
 
@@ -98,6 +100,23 @@ def test_a_model_without_a_finite_score(plan):
     assert np.isfinite(found.judge.statistics.infit).all()
     assert np.isfinite(found.judge.fair_average).all()
     assert found.model.separation.levels == 3 and np.isfinite(found.model.separation.p)
+
+
+def test_an_unrated_model_under_tracing_spoils_no_other(plan):
+    """Its estimates are NaN then; what is said of a judge is what the others' ratings say."""
+    successes, trials = (array.astype(np.float32) for array in plan)
+    successes[1], trials[1] = 0, 0
+    kept = [0, 2, 3]
+    fit = mfrm.fit(*(array.astype(np.float32) for array in plan))
+    fit = dataclasses.replace(
+        fit, quality=fit.quality.at[1].set(jnp.nan), score=fit.score.at[1].set(jnp.nan)
+    )
+    found = mfrm.diagnose(fit, successes, trials)
+    arrays = [array[kept] for array in (successes, trials, logits_of(fit))]
+    assert np.isnan(found.model.statistics.infit[1])
+    expected = written_out(*(array[:, :, 0].ravel() for array in arrays))
+    np.testing.assert_allclose(found.judge.statistics.infit[0], expected["infit"], rtol=1e-4)
+    np.testing.assert_allclose(found.judge.statistics.observed[0], expected["observed"])
 
 
 def test_float32(plan, fitted):

@@ -121,6 +121,18 @@ def test_pairs_without_ratings_and_infinite_models(plan):
     )
 
 
+def test_infinite_models_do_not_hide_extreme_pairs(plan):
+    """Judge 0 with item 1: only successes, but for a model that has nothing but failures."""
+    successes, trials = (array.copy() for array in plan)
+    successes[:, :, 0, 1] = trials[:, :, 0, 1]
+    successes[1] = 0
+    with jax.enable_x64(True):
+        fit = mfrm.fit(successes, trials)
+        found = mfrm.interactions(fit, successes, trials, facets=("judge", "rubric"))
+    assert fit.score[1] == -np.inf
+    assert found.extreme[0, 1] == 1 and found.bias[0, 1] == np.inf and found.z[0, 1] > 0
+
+
 def test_false_discovery_rate_equals_brute_force():
     """The smallest level at which the step-up procedure rejects, tried level by level."""
     rng = np.random.default_rng(0)
