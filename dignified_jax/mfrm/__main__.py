@@ -11,18 +11,17 @@ example, on ratings that ship with the package (amber-judge favours amber-small,
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from dignified_jax import embedded
+from dignified_jax.mfrm import options as parsing
 from dignified_jax.mfrm import report as reports
-from dignified_jax.mfrm.anchors import ANCHORABLE
 from dignified_jax.mfrm.bootstrap import bootstrap
 from dignified_jax.mfrm.connectivity import DisconnectedError
 from dignified_jax.mfrm.design import CENTERS
@@ -31,7 +30,7 @@ from dignified_jax.mfrm.fit import METHODS, fit
 from dignified_jax.mfrm.groups import anchor_groups
 from dignified_jax.mfrm.long import Ratings, from_long
 from dignified_jax.mfrm.progress import waiting
-from dignified_jax.mfrm.result import FACETS, Fit, Precision
+from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sensitivity import leave_one_judge_out
 
 ABSENT = "-"
@@ -41,10 +40,10 @@ PRINTED_ROWS = 30
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status, 1 where ratings or options are bad."""
     arguments = _parser().parse_args(argv)
-    if arguments.float64:
-        jax.config.update("jax_enable_x64", True)
+    precise = jax.enable_x64(True) if arguments.float64 else contextlib.nullcontext()
     try:
-        return _run(arguments)
+        with precise:
+            return _run(arguments)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -52,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     ratings = _read(arguments)
-    pairs = [_pair(text) for text in arguments.pairs]
-    options = _fit_options(arguments, ratings)
-    groups = _groups(arguments.group, ratings)
+    pairs = [parsing.pair(text) for text in arguments.pairs]
+    options = parsing.fit_options(arguments, ratings)
+    groups = parsing.groups(arguments.group, ratings)
     if groups and arguments.bootstrap:
         raise ValueError("--bootstrap is of scores on the zero-sum scale: leave --group out")
     if arguments.out is not None:  # before the work, so that none is lost
@@ -133,87 +132,6 @@ def _fit(ratings: Ratings, options: dict[str, Any]) -> Fit:
             + "\n".join(listed)
             + "\nAdd ratings or --anchors that join them, or pass --allow-disconnected."
         ) from error
-
-
-def _fit_options(arguments: argparse.Namespace, ratings: Ratings) -> dict[str, Any]:
-    precision = None
-    if arguments.precision:
-        names = Precision.__dataclass_fields__
-        given = {}
-        for text in arguments.precision:
-            name, _, value = text.partition("=")
-            if name not in names:
-                raise ValueError(f"--precision: expected {'|'.join(names)}=NUMBER, found {text!r}")
-            given[name] = _number(f"--precision {name}", value)
-        precision = Precision(**given)
-    anchors = None
-    if arguments.anchors is not None:
-        anchors = _read_anchors(arguments.anchors, ratings)
-    return {
-        "method": arguments.method,
-        "center": arguments.center,
-        "precision": precision,
-        "anchors": anchors,
-        "allow_disconnected": arguments.allow_disconnected,
-        "max_iterations": arguments.max_iterations,
-    }
-
-
-def _read_anchors(path: pathlib.Path, ratings: Ratings) -> dict[str, np.ndarray]:
-    """Facet -> values by level, from a CSV file with columns facet, level, value."""
-    anchors: dict[str, np.ndarray] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"facet", "level", "value"} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path}: expected columns facet, level, value, found {reader.fieldnames}"
-            )
-        for number, row in enumerate(reader, start=1):
-            where = f"{path}, row {number}"
-            level = _level(where, row["facet"], row["level"], ratings)
-            size = len(ratings.labels[row["facet"]])
-            values = anchors.setdefault(row["facet"], np.full(size, np.nan))
-            values[level] = _number(where, row["value"])
-    if not anchors:
-        raise ValueError(f"{path}: no anchors")
-    return anchors
-
-
-def _groups(given: Sequence[Sequence[str]], ratings: Ratings) -> dict[str, Any]:
-    """Facet -> (levels, mean), from FACET MEAN LEVEL ... of each --group."""
-    groups: dict[str, Any] = {}
-    for facet, *rest in given:
-        if len(rest) < 2:
-            raise ValueError("--group: expected FACET MEAN LEVEL [LEVEL ...]")
-        if facet in groups:
-            raise ValueError(f"--group: {facet} has a group already; one fixes its scale")
-        levels = [_level("--group", facet, label, ratings) for label in rest[1:]]
-        groups[facet] = (levels, _number("--group", rest[0]))
-    return groups
-
-
-def _level(where: str, facet: str | None, label: str | None, ratings: Ratings) -> int:
-    if facet not in ANCHORABLE:
-        raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {facet!r}")
-    labels = list(map(str, ratings.labels[facet]))
-    if label not in labels:
-        known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-        raise ValueError(f"{where}: no {facet} {label!r} among {known}")
-    return labels.index(label)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    one, _, other = text.partition(":")
-    if one == other or not {one, other} <= set(FACETS):
-        raise ValueError(f"--pairs: expected two of {', '.join(FACETS)} as A:B, found {text!r}")
-    return one, other
-
-
-def _number(where: str, text: str | None) -> float:
-    try:
-        return float(text or "")
-    except ValueError as error:
-        raise ValueError(f"{where}: expected a number, found {text!r}") from error
 
 
 def _plain_options(arguments: argparse.Namespace) -> dict[str, Any]:

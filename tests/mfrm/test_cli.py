@@ -232,3 +232,9 @@ def test_real_ratings(shared_ratings, tmp_path, capsys):
     assert command.main([table, "--out", str(tmp_path), "--float64"]) == 0
     printed = capsys.readouterr().out
     assert "31,680 ratings: 11 models, 96 questions, 5 judges, 6 rubrics; 100%" in printed
+    # In double precision, so the same as the reference to its last digit.
+    reference = read(shared_ratings / "reference" / "hanna_llm_ridge1_model_dense.csv")
+    judges = {row["level"]: row for row in reference if row["facet"] == "judge"}
+    for row in read(tmp_path / "judge.csv"):
+        for ours, theirs in (("measure", "est"), ("se", "se")):
+            assert abs(float(row[ours]) - float(judges[row["judge"]][theirs])) < 1e-7
