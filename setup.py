@@ -20,7 +20,12 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["dignified_jax", "dignified_jax.*"]),
     package_data={
-        "dignified_jax.embedded": ["README.md", "personaknob_mini/*.jsonl", "tiny-qwen3/*"],
+        "dignified_jax.embedded": [
+            "README.md",
+            "ratings.csv",
+            "personaknob_mini/*.jsonl",
+            "tiny-qwen3/*",
+        ],
     },
     install_requires=[
         "jax>=0.10.2,<0.13",
@@ -39,7 +44,7 @@ setup(
         "chex",
         "rich>=13",  # the live display; it redraws two lines below whatever else is printed
         "tensorboardX>=2.6",  # TensorBoard's event files without TensorFlow
-        "matplotlib>=3.8",  # the plots of a run
+        "matplotlib>=3.8",  # plots of a run and of calibrated ratings; imported when one is drawn
     ],
     extras_require={
         "gpu": ["jax[cuda13]>=0.10.2,<0.13"],

@@ -17,7 +17,7 @@ ALLOWED = {
     "models": set(),
     "objectives": set(),
     "embedded": set(),
-    "mfrm": set(),
+    "mfrm": {"embedded"},  # sample ratings of its command line
     "training": {"data", "models", "objectives", "embedded"},
     "train": {"training", "data", "models", "objectives", "embedded"},
     "convert": {"training", "data", "models", "objectives", "embedded"},

@@ -1,4 +1,4 @@
-"""Files that ship with the package: the sample data set and the tiny model trained on it."""
+"""Files that ship with the package: sample preference rows, sample ratings and a tiny model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resolve(path: str) -> str:
         names = sorted(
             str(entry.relative_to(root))
             for entry in [*root.glob("*"), *root.glob("*/*.jsonl")]
-            if not entry.name.startswith("__")
+            if not entry.name.startswith("__") and entry.suffix != ".py"
         )
         raise FileNotFoundError(f"{path}: embedded are {', '.join(PREFIX + n for n in names)}")
     return str(found)

@@ -1,0 +1,201 @@
+"""What a fit says of its levels and how well the ratings bear it out, facet by facet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.mfrm import anchors as anchoring
+from dignified_jax.mfrm.fit_statistics import FitStatistics, fit_statistics, sums
+from dignified_jax.mfrm.responses import Responses, binomial, counts_of, logits
+from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.separation import (
+    Separation,
+    exact_chi_square,
+    independent_chi_square,
+    separation,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FacetDiagnostics:
+    """One facet of L levels.
+
+    Attributes:
+      fair_average: (L,) expected score a judgment if all other facets were at their mean measure.
+      displacement: (L,) of anchored levels, how far the ratings would move them from their anchor;
+        NaN for the others.
+      statistics: counts, scores, mean squares and correlations.
+      separation: of the facet as a whole.
+    """
+
+    fair_average: jax.Array
+    displacement: jax.Array
+    statistics: FitStatistics
+    separation: Separation
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Diagnostics:
+    """Of every facet, of the (model, question) cells and of all ratings together."""
+
+    model: FacetDiagnostics
+    question: FacetDiagnostics
+    judge: FacetDiagnostics
+    rubric: FacetDiagnostics
+    cell: FitStatistics
+    overall: FitStatistics
+
+
+def diagnose(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    *,
+    anchors: anchoring.Anchors | None = None,
+) -> Diagnostics:
+    """Diagnostics of a fit from the ratings it was made of.
+
+    Mean squares compare residuals with the variance of ratings, as FACETS does. Its models have no
+    theta, which follows every cell's ratings: when all is as modelled, mean squares are below 1
+    (0.85 with nine ratings a cell, `overall` tells) and standardised ones below 0. Compare levels
+    with `overall` and with each other, not with 1.
+
+    Works under `jax.jit` and `jax.vmap`.
+
+    Args:
+      fit: from these ratings, before any group anchors: separation is about the zero-sum scale.
+      successes: (model, question, judge, rubric), as for `fit`.
+      trials: as for `fit`.
+      anchors: those of the fit.
+
+    Raises:
+      ValueError: for ratings or anchors of another shape than the fit's.
+    """
+    successes, trials = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, successes.shape, strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
+    return _diagnose(fit, successes, trials, fixed)
+
+
+@jax.jit
+def _diagnose(
+    fit: Fit,
+    successes: jax.Array,
+    trials: jax.Array,
+    fixed: dict[str, jax.Array],
+) -> Diagnostics:
+    responses = binomial(successes, trials, logits(fit))
+    shifts = displacements(responses, fit.precision.theta)
+    # Two passes over the ratings; the rest are sums of their sums.
+    by_cell, by_rater = sums(responses, (2, 3)), sums(responses, (0, 1))
+    by_level = {
+        "model": by_cell.over(1),
+        "question": by_cell.over(0),
+        "judge": by_rater.over(1),
+        "rubric": by_rater.over(0),
+    }
+    fair, apart = fair_averages(fit), separations(fit, fixed)
+    facets = {}
+    for facet in FACETS:
+        displacement = jnp.full_like(fair[facet], jnp.nan)
+        if facet in fixed:
+            displacement = jnp.where(jnp.isnan(fixed[facet]), jnp.nan, shifts[facet])
+        facets[facet] = FacetDiagnostics(
+            fair_average=fair[facet],
+            displacement=displacement,
+            statistics=fit_statistics(by_level[facet]),
+            separation=apart[facet],
+        )
+    return Diagnostics(
+        **facets,
+        cell=fit_statistics(by_cell),
+        overall=fit_statistics(by_level["model"].over(0)),
+    )
+
+
+def separations(fit: Fit, fixed: Mapping[str, jax.Array]) -> dict[str, Separation]:
+    """Facet -> its separation; `fixed` names the anchored facets."""
+    chosen = [measures(fit)[facet] for facet in FACETS]
+    chi_squares = [exact_chi_square(*chosen[0], fit.score_covariance)]
+    for facet, (measure, error) in zip(FACETS[1:], chosen[1:], strict=True):
+        zero_sum = facet not in fixed
+        chi_squares.append(independent_chi_square(measure, error, zero_sum=zero_sum))
+    # All at once: unknown measures, which fill the shorter facets up, are left out.
+    longest = max(measure.size for measure, _ in chosen)
+
+    def filled(index: int) -> jax.Array:
+        return jnp.stack(
+            [
+                jnp.pad(pair[index], (0, longest - pair[index].size), constant_values=jnp.nan)
+                for pair in chosen
+            ]
+        )
+
+    found = jax.vmap(separation)(filled(0), filled(1), jnp.stack(chi_squares))
+    return {
+        facet: jax.tree.map(lambda values, i=index: values[i], found)
+        for index, facet in enumerate(FACETS)
+    }
+
+
+def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Facet -> measures of its levels (scores, severities, difficulties), their standard errors."""
+    names = {"model": "score"} | {facet: facet for facet in anchoring.ANCHORABLE}
+    return {
+        facet: (getattr(fit, name), getattr(fit.standard_error, name))
+        for facet, name in names.items()
+    }
+
+
+def fair_averages(
+    fit: Fit, expected_score: Callable[[jax.Array], jax.Array] = jax.nn.sigmoid
+) -> dict[str, jax.Array]:
+    """Facet -> expected score of each level against the mean measure of the other facets.
+
+    Models without a finite score are left out of the mean of scores. (FACETS calls it Fair-M.)
+
+    Args:
+      fit: the estimates.
+      expected_score: of a judgment, from its logit.
+    """
+    measure = {facet: values for facet, (values, _) in measures(fit).items()}
+    finite = jnp.isfinite(measure["model"])
+    mean = {facet: values.mean() for facet, values in measure.items()}
+    mean["model"] = jnp.where(finite, measure["model"], 0.0).sum() / finite.sum()
+    sign = {"model": 1.0, "question": -1.0, "judge": -1.0, "rubric": -1.0}
+    center = sum(sign[facet] * mean[facet] for facet in FACETS)
+    return {
+        facet: expected_score(center + sign[facet] * (measure[facet] - mean[facet]))
+        for facet in FACETS
+    }
+
+
+def displacements(responses: Responses, precision: jax.Array) -> dict[str, jax.Array]:
+    """Facet -> how far its levels' ratings would move each from where it is, in logits.
+
+    One Newton step of the level alone, towards the maximum of its ratings' likelihood, with all
+    other facets held and theta of its cells following: - sum of residuals / (sum of W less
+    sum W_level^2 / D), D a cell's sum of W plus the precision of theta. (FACETS has no theta and
+    divides by the sum of W.)
+    """
+    by_judge, by_rubric = responses.variance.sum(axis=3), responses.variance.sum(axis=2)
+    cell = by_judge.sum(axis=2)
+    curvature = cell + precision
+    followed = {
+        "judge": by_judge.sum(axis=(0, 1)) - (by_judge**2 / curvature[..., None]).sum(axis=(0, 1)),
+        "rubric": by_rubric.sum(axis=(0, 1))
+        - (by_rubric**2 / curvature[..., None]).sum(axis=(0, 1)),
+        "question": (precision * cell / curvature).sum(axis=0),
+    }
+    residual = {
+        "judge": responses.residual.sum(axis=(0, 1, 3)),
+        "rubric": responses.residual.sum(axis=(0, 1, 2)),
+        "question": responses.residual.sum(axis=(0, 2, 3)),
+    }
+    return {facet: -residual[facet] / followed[facet] for facet in anchoring.ANCHORABLE}

@@ -1,0 +1,154 @@
+"""Group anchors: the mean of some levels of a facet is given, the levels themselves are not.
+
+A facet's severities are known up to a common constant, which its zero sum fixes by default. "These
+levels have mean v" fixes the same constant, so a group anchor changes no logit: all levels of the
+facet move by one constant, and qualities, scores and intercepts by the sum of them. That is the
+exact optimum under the new constraint, since the priors take no part in the choice: the ridge of a
+facet that sums to zero acts on deviations from the facet's own mean (with its sum fixed at zero,
+the two are the same), wherever that mean lies.
+
+Standard errors do change, those of the constraint being zero: x + v - g, with g the group's mean,
+varies by var x - 2 cov(x, g) + var g. One solve with the fit's information matrix gives the
+covariances with g of all estimates at once.
+
+What a gauge can't do is refused: a second group in a facet is a statement about data, not about
+the scale, and so is any group of a facet with anchored levels; with center "zero" qualities have a
+prior of mean 0, which fixes the scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dignified_jax.mfrm import anchors as anchoring
+from dignified_jax.mfrm.design import Center
+from dignified_jax.mfrm.fit import METHODS, Method
+from dignified_jax.mfrm.information import covariances, information
+from dignified_jax.mfrm.responses import counts_of
+from dignified_jax.mfrm.result import FACETS, Fit
+
+Groups = Mapping[str, tuple[Sequence[int], float]]
+INTERCEPTS = ("model", "grand")
+
+
+def anchor_groups(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    *,
+    groups: Groups,
+    center: Center = "model",
+    method: Method = "ridge",
+    anchors: anchoring.Anchors | None = None,
+) -> Fit:
+    """The same fit on the scale where each group of levels has its given mean measure.
+
+    Not under `jax.jit`: whether a facet sums to zero has to be read.
+
+    Args:
+      fit: from these ratings; its groups' facets without anchors.
+      successes: (model, question, judge, rubric) that it was made of.
+      trials: likewise.
+      groups: facet ("judge", "rubric", "question") -> (indices of levels, their mean).
+      center: as given to `fit`: "model" or "grand".
+      method: as given to `fit`.
+      anchors: as given to `fit`.
+
+    Returns:
+      `Fit` with measures and standard errors changed; theta stays.
+
+    Raises:
+      ValueError: for an unknown facet, center or method, bad levels, a mean that is not finite, and
+        a facet that does not sum to zero.
+    """
+    if center not in INTERCEPTS:
+        raise ValueError(f"group anchors need center {' or '.join(INTERCEPTS)}, found {center!r}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, found {method!r}")
+    successes, trials = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, successes.shape, strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
+    if not groups:
+        raise ValueError("groups names no facet")
+    shares, values = {}, {}
+    for facet, (levels, value) in groups.items():
+        if facet in fixed:
+            raise ValueError(f"groups: {facet} is anchored, so its scale is fixed already")
+        shares[facet] = _shares(fit, facet, levels, method)
+        values[facet] = float(value)
+        if not np.isfinite(values[facet]):
+            raise ValueError(f"groups[{facet!r}] must have a finite mean, found {value}")
+    return _anchor(fit, successes, trials, fixed, shares, values, center=center, method=method)
+
+
+def _shares(fit: Fit, facet: str, levels: Sequence[int], method: Method) -> jax.Array:
+    """(L,) weights of the group's mean."""
+    if facet not in anchoring.ANCHORABLE:
+        raise ValueError(f"groups may name {', '.join(anchoring.ANCHORABLE)}, found {facet!r}")
+    measure = np.asarray(getattr(fit, facet))
+    chosen = np.unique(np.asarray(levels))
+    if chosen.size == 0 or not np.issubdtype(chosen.dtype, np.integer):
+        raise ValueError(f"groups[{facet!r}] must list levels by index, found {levels}")
+    if chosen[0] < 0 or chosen[-1] >= measure.size:
+        raise ValueError(
+            f"groups[{facet!r}] names level {chosen[0] if chosen[0] < 0 else chosen[-1]} of "
+            f"{measure.size}"
+        )
+    if facet == "question" and method == "laplace":
+        raise ValueError("groups: questions of method 'laplace' are random, their prior mean is 0")
+    if abs(measure.sum()) > 1e-3 * (1.0 + np.abs(measure).sum()):
+        raise ValueError(f"groups: {facet} does not sum to zero, so its scale is anchored already")
+    return jnp.zeros(measure.size, fit.score.dtype).at[chosen].set(1.0 / chosen.size)
+
+
+@functools.partial(jax.jit, static_argnames=("center", "method"))
+def _anchor(
+    fit: Fit,
+    successes: jax.Array,
+    trials: jax.Array,
+    fixed: dict[str, jax.Array],
+    shares: dict[str, jax.Array],
+    values: dict[str, float],
+    *,
+    center: Center,
+    method: Method,
+) -> Fit:
+    matrix = information(fit, successes, trials, fixed, center=center, method=method)
+    with_mean = {facet: covariances(matrix, facet, share) for facet, share in shares.items()}
+    shift = {facet: values[facet] - shares[facet] @ getattr(fit, facet) for facet in shares}
+    error = fit.standard_error
+    changed, errors = {}, {}
+    for facet, share in shares.items():
+        own = getattr(with_mean[facet], facet)
+        changed[facet] = getattr(fit, facet) + shift[facet]
+        errors[facet] = _root(getattr(error, facet) ** 2 - 2.0 * own + share @ own)
+    # Qualities move with the sum of all groups' means.
+    total, with_total = (
+        sum(shift.values()),
+        jax.tree.map(lambda *each: sum(each), *with_mean.values()),
+    )
+    variance = sum(share @ getattr(with_total, facet) for facet, share in shares.items())
+    for name in ("quality", "intercept", "score"):
+        changed[name] = getattr(fit, name) + total
+        own = getattr(error, name) ** 2
+        errors[name] = _root(own - 2.0 * getattr(with_total, name) + variance)
+    covariance = fit.score_covariance + variance
+    covariance = covariance - with_total.score[:, None] - with_total.score
+    finite = jnp.isfinite(fit.score)
+    return dataclasses.replace(
+        fit,
+        **changed,
+        standard_error=dataclasses.replace(error, **errors),
+        score_covariance=jnp.where(finite[:, None] & finite, covariance, fit.score_covariance),
+    )
+
+
+def _root(variance: jax.Array) -> jax.Array:
+    """Square root; rounding may leave a variance that is 0 on paper just below it."""
+    return jnp.sqrt(jnp.maximum(variance, 0.0))

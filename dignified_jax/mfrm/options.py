@@ -1,0 +1,98 @@
+"""Options of the command line that need more than argparse; errors name the option or file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dignified_jax.mfrm.anchors import ANCHORABLE
+from dignified_jax.mfrm.long import Ratings
+from dignified_jax.mfrm.result import FACETS, Precision
+
+
+def fit_options(arguments: argparse.Namespace, ratings: Ratings) -> dict[str, Any]:
+    """Keywords of `mfrm.fit`, the anchors file read."""
+    precision = None
+    if arguments.precision:
+        names = Precision.__dataclass_fields__
+        given = {}
+        for text in arguments.precision:
+            name, _, value = text.partition("=")
+            if name not in names:
+                raise ValueError(f"--precision: expected {'|'.join(names)}=NUMBER, found {text!r}")
+            given[name] = _number(f"--precision {name}", value)
+        precision = Precision(**given)
+    anchors = None
+    if arguments.anchors is not None:
+        anchors = _read_anchors(arguments.anchors, ratings)
+    return {
+        "method": arguments.method,
+        "center": arguments.center,
+        "precision": precision,
+        "anchors": anchors,
+        "allow_disconnected": arguments.allow_disconnected,
+        "max_iterations": arguments.max_iterations,
+    }
+
+
+def _read_anchors(path: pathlib.Path, ratings: Ratings) -> dict[str, np.ndarray]:
+    """Facet -> values by level, from a CSV file with columns facet, level, value."""
+    anchors: dict[str, np.ndarray] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"facet", "level", "value"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{path}: expected columns facet, level, value, found {reader.fieldnames}"
+            )
+        for number, row in enumerate(reader, start=1):
+            where = f"{path}, row {number}"
+            level = _level(where, row["facet"], row["level"], ratings)
+            size = len(ratings.labels[row["facet"]])
+            values = anchors.setdefault(row["facet"], np.full(size, np.nan))
+            values[level] = _number(where, row["value"])
+    if not anchors:
+        raise ValueError(f"{path}: no anchors")
+    return anchors
+
+
+def groups(given: Sequence[Sequence[str]], ratings: Ratings) -> dict[str, Any]:
+    """Facet -> (levels, mean), from FACET MEAN LEVEL ... of each --group."""
+    found: dict[str, Any] = {}
+    for facet, *rest in given:
+        if len(rest) < 2:
+            raise ValueError("--group: expected FACET MEAN LEVEL [LEVEL ...]")
+        if facet in found:
+            raise ValueError(f"--group: {facet} has a group already; one fixes its scale")
+        levels = [_level("--group", facet, label, ratings) for label in rest[1:]]
+        found[facet] = (levels, _number("--group", rest[0]))
+    return found
+
+
+def _level(where: str, facet: str | None, label: str | None, ratings: Ratings) -> int:
+    if facet not in ANCHORABLE:
+        raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {facet!r}")
+    labels = list(map(str, ratings.labels[facet]))
+    if label not in labels:
+        known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+        raise ValueError(f"{where}: no {facet} {label!r} among {known}")
+    return labels.index(label)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Two facets from A:B."""
+    one, _, other = text.partition(":")
+    if one == other or not {one, other} <= set(FACETS):
+        raise ValueError(f"--pairs: expected two of {', '.join(FACETS)} as A:B, found {text!r}")
+    return one, other
+
+
+def _number(where: str, text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError as error:
+        raise ValueError(f"{where}: expected a number, found {text!r}") from error

@@ -1,0 +1,163 @@
+"""Everything there is to say about a fit, as tables, and those as files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dignified_jax.mfrm import tables
+from dignified_jax.mfrm.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics import Diagnostics
+from dignified_jax.mfrm.interactions import interactions
+from dignified_jax.mfrm.long import Ratings
+from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.sensitivity import JudgeSensitivity
+from dignified_jax.mfrm.tables import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A fit with what was made of it.
+
+    Attributes:
+      fit: the estimates.
+      diagnostics: of the fit.
+      ratings: what it was fitted to.
+      tables: to print, in this order.
+      cells: the table of qualities, too long to print.
+      bootstrap: None where not asked for.
+    """
+
+    fit: Fit
+    diagnostics: Diagnostics
+    ratings: Ratings
+    tables: tuple[Table, ...]
+    cells: Table
+    bootstrap: Bootstrap | None = None
+
+
+def report(
+    fit: Fit,
+    diagnostics: Diagnostics,
+    ratings: Ratings,
+    *,
+    pairs: Sequence[tuple[str, str]] = (("judge", "model"),),
+    bootstrap: Bootstrap | None = None,
+    sensitivity: JudgeSensitivity | None = None,
+) -> Report:
+    """The tables of a fit: facets, their separation, bias of pairs, what else is given."""
+    labels = ratings.labels
+    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
+    made.append(tables.separation_table(diagnostics))
+    for pair in pairs:
+        found = interactions(fit, ratings.successes, ratings.trials, facets=pair)
+        made.append(tables.bias_table(found, labels, pair))
+    if bootstrap is not None:
+        made.append(tables.bootstrap_table(fit, bootstrap, labels))
+    if sensitivity is not None:
+        made.append(tables.sensitivity_table(sensitivity, labels))
+    return Report(
+        fit=fit,
+        diagnostics=diagnostics,
+        ratings=ratings,
+        tables=tuple(made),
+        cells=tables.cell_table(fit, diagnostics, labels),
+        bootstrap=bootstrap,
+    )
+
+
+def summary(found: Report) -> list[str]:
+    """What to know before the tables, in lines."""
+    fit, trials = found.fit, np.asarray(found.ratings.trials)
+    sizes = ", ".join(
+        f"{len(found.ratings.labels[facet])} {facet}{'' if n == 1 else 's'}"
+        for facet, n in zip(FACETS, trials.shape, strict=True)
+    )
+    rated = np.count_nonzero(trials) / trials.size
+    overall = found.diagnostics.overall
+    cells = np.asarray(fit.extreme.cell)
+    extreme = np.isin(cells, (1, -1)).mean()
+    lines = [
+        f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
+        fit.message,
+        f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
+        "precision of the priors: "
+        + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
+        f"{extreme:.0%} of the answers have only successes or only failures: their quality is set "
+        "by its prior",
+        f"overall infit {float(overall.infit):.2f}, outfit {float(overall.outfit):.2f}: compare "
+        "levels with these, not with 1, as every answer's quality was fitted to the same ratings",
+    ]
+    samples = found.bootstrap
+    if samples is None:
+        lines.append("standard errors treat the questions as fixed (--bootstrap N draws them anew)")
+    elif samples.failed or samples.infinite:
+        lines.append(
+            f"of {len(samples.score)} bootstrap samples {samples.failed} did not converge and "
+            f"{samples.infinite} had an infinite score: neither is in the standard errors, the "
+            "latter are in the intervals"
+        )
+    return lines
+
+
+def write(found: Report, directory: pathlib.Path, options: dict[str, Any]) -> list[pathlib.Path]:
+    """CSV files of all tables, and one JSON file with them and with `options`; their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for table in (*found.tables, found.cells):
+        path = directory / f"{table.name}.csv"
+        path.write_text(table.csv(), encoding="utf-8")
+        written.append(path)
+    path = directory / "fit.json"
+    path.write_text(json.dumps(as_json(found, options), indent=1, allow_nan=False) + "\n", "utf-8")
+    return [*written, path]
+
+
+def as_json(found: Report, options: dict[str, Any]) -> dict[str, Any]:
+    """The report in JSON's types; null for what is not a finite number."""
+    fit = found.fit
+    scores = {"models": list(map(str, found.ratings.labels["model"]))}
+    scores["questions_fixed"] = _matrix(fit.score_covariance)
+    if found.bootstrap is not None:
+        scores["bootstrap"] = _matrix(found.bootstrap.covariance)
+    result = {
+        "options": options,
+        "status": fit.message,
+        "iterations": int(fit.iterations),
+        "log_likelihood": float(fit.log_likelihood),
+        "precision": {name: float(value) for name, value in vars(fit.precision).items()},
+        "score_covariance": scores,
+        "tables": [table.json() for table in (*found.tables, found.cells)],
+    }
+    if found.bootstrap is not None:
+        result["bootstrap"] = {
+            "replicates": len(found.bootstrap.score),
+            "failed": found.bootstrap.failed,
+            "infinite": found.bootstrap.infinite,
+        }
+    return result
+
+
+def draw(found: Report, directory: pathlib.Path) -> list[pathlib.Path]:
+    """The three figures; their paths."""
+    from dignified_jax.mfrm import plots
+
+    labels = found.ratings.labels
+    paths = [directory / f"{name}.png" for name in ("wright_map", "calibration_shift", "fit_plot")]
+    plots.wright_map(paths[0], found.fit, labels)
+    plots.calibration_shift(paths[1], found.fit, found.diagnostics, labels)
+    plots.fit_plot(paths[2], found.fit, found.diagnostics, labels)
+    return paths
+
+
+def _matrix(values: Any) -> list[list[float | None]]:
+    return [
+        [value if math.isfinite(value) else None for value in row]
+        for row in np.asarray(values, float).tolist()
+    ]

@@ -1,0 +1,193 @@
+"""How much scores owe to the choice of judges.
+
+Severities are relative: they sum to zero over the judges at hand. When an N-th judge joins whose
+severity is s on the scale of the other N - 1, the mean of all becomes s / N there, so that every
+other severity shifts by - s / N. That is a change of gauge. It reaches the scores through the
+information of the fit: hold the severities at their shifted values, let all else follow,
+
+    change of (theta, question, rubric, intercept) = - H^-1 H_judge shift
+
+with H the penalised information. With an intercept for each model (or for all) nothing resists a
+common shift: every score moves by - s / N and their differences stay. With center "zero" the prior
+resists and differences change.
+
+What is not gauge shows in refits: each judge is left out in turn, and the ranking of the models
+compared by Kendall's tau-b and Spearman's rho.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dignified_jax.mfrm import anchors as anchoring
+from dignified_jax.mfrm.design import Center
+from dignified_jax.mfrm.fit import Method
+from dignified_jax.mfrm.fit import fit as fit_ratings
+from dignified_jax.mfrm.information import information, response
+from dignified_jax.mfrm.ranks import kendall, spearman
+from dignified_jax.mfrm.responses import counts_of
+from dignified_jax.mfrm.result import FACETS, Fit
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeSensitivity:
+    """Row j: judge j of N is left out, or joins the others. NaN where the rest can't be fitted.
+
+    Attributes:
+      severity: (N,) of judge j on the scale of the others, which sum to zero.
+      gauge_shift: (N,) - severity / N, the shift of every other severity when j joins.
+      score_shift: (N, M) of the scores by the gauge shift alone, when j joins.
+      score_without: (N, M) refitted scores without judge j.
+      score_change: (N, M) scores with all judges less those.
+      kendall: (N,) tau-b of the models' scores with and without j.
+      spearman: (N,) rho.
+      kendall_by_question: (N,) mean over questions of tau-b of the models' qualities.
+      message: how each refit ended, or why there is none.
+    """
+
+    severity: np.ndarray
+    gauge_shift: np.ndarray
+    score_shift: np.ndarray
+    score_without: np.ndarray
+    score_change: np.ndarray
+    kendall: np.ndarray
+    spearman: np.ndarray
+    kendall_by_question: np.ndarray
+    message: tuple[str, ...]
+
+
+def gauge_shift(severity: jax.typing.ArrayLike, judges: int) -> jax.Array:
+    """Shift of existing severities when a judge joins as the `judges`-th.
+
+    Args:
+      severity: of the new judge, where the others' severities sum to zero.
+      judges: N, with the new one.
+    """
+    return -jnp.asarray(severity) / judges
+
+
+def propagate(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None,
+    shift: jax.typing.ArrayLike,
+    *,
+    center: Center = "model",
+    method: Method = "ridge",
+    anchors: anchoring.Anchors | None = None,
+) -> jax.Array:
+    """Change of the scores when severities are moved by `shift` and all else follows, linearised.
+
+    Args:
+      fit: from these ratings.
+      successes: (model, question, judge, rubric), as for `fit`.
+      trials: as for `fit`.
+      shift: (J,) changes of the severities.
+      center: the fit's.
+      method: the fit's; estimated variances are held.
+      anchors: the fit's.
+
+    Returns:
+      (M,) changes; NaN for models without a finite score.
+
+    Raises:
+      ValueError: for ratings, anchors or a shift of another shape than the fit's.
+    """
+    successes, trials = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, successes.shape, strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
+    shift = jnp.asarray(shift, fit.judge.dtype)
+    if shift.shape != fit.judge.shape:
+        raise ValueError(f"shift must have shape {fit.judge.shape}, found {shift.shape}")
+    return _propagate(fit, successes, trials, fixed, shift, center=center, method=method)
+
+
+@functools.partial(jax.jit, static_argnames=("center", "method"))
+def _propagate(
+    fit: Fit,
+    successes: jax.Array,
+    trials: jax.Array,
+    fixed: dict[str, jax.Array],
+    shift: jax.Array,
+    *,
+    center: Center,
+    method: Method,
+) -> jax.Array:
+    matrix = information(
+        fit, successes, trials, fixed, center=center, method=method, hold_judges=True
+    )
+    return jnp.where(jnp.isfinite(fit.score), response(matrix, shift).score, jnp.nan)
+
+
+def leave_one_judge_out(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    **options: Any,
+) -> JudgeSensitivity:
+    """Refits without each judge in turn.
+
+    Args:
+      fit: from these ratings.
+      successes: (model, question, judge, rubric), as for `fit`.
+      trials: as for `fit`.
+      options: of `fit`, as the fit was made with; but no anchors of judges.
+
+    Raises:
+      ValueError: with fewer than 2 judges, or anchored ones: their scale does not depend on N.
+    """
+    successes, trials = counts_of(fit, successes, trials)
+    judges = successes.shape[2]
+    if judges < 2:
+        raise ValueError("leaving a judge out needs at least 2 judges")
+    if "judge" in (options.get("anchors") or {}):
+        raise ValueError("with anchored judges the scale does not depend on who else judges")
+    score, quality = np.asarray(fit.score), np.asarray(fit.quality)
+    severity = np.asarray(fit.judge) * judges / (judges - 1)
+    shift = np.asarray(gauge_shift(severity, judges))
+    # The response is linear, and the same for every judge but for the size of the shift.
+    used = {name: options[name] for name in ("center", "method", "anchors") if name in options}
+    unit = np.asarray(propagate(fit, successes, trials, np.ones(judges), **used))
+    refits = [_without(successes, trials, judge, options) for judge in range(judges)]
+    without = np.stack([_scores(refit, score) for refit in refits])
+    return JudgeSensitivity(
+        severity=severity,
+        gauge_shift=shift,
+        score_shift=shift[:, None] * unit,
+        score_without=without,
+        score_change=score - without,
+        kendall=np.array([kendall(score, other) for other in without]),
+        spearman=np.array([spearman(score, other) for other in without]),
+        kendall_by_question=np.array([_by_question(quality, refit) for refit in refits]),
+        message=tuple(r if isinstance(r, str) else r.message for r in refits),
+    )
+
+
+def _without(
+    successes: jax.Array, trials: jax.Array, judge: int, options: dict[str, Any]
+) -> Fit | str:
+    """The fit without a judge, or why the other judges' ratings can't be fitted."""
+    kept = np.delete(np.arange(successes.shape[2]), judge)
+    try:
+        return fit_ratings(successes[:, :, kept], trials[:, :, kept], **options)
+    except ValueError as error:  # levels that only this judge rated or joined
+        return str(error)
+
+
+def _scores(refit: Fit | str, like: np.ndarray) -> np.ndarray:
+    usable = isinstance(refit, Fit) and bool(refit.converged)
+    return np.asarray(refit.score) if usable else np.full_like(like, np.nan)
+
+
+def _by_question(quality: np.ndarray, refit: Fit | str) -> float:
+    if not (isinstance(refit, Fit) and bool(refit.converged)):
+        return float("nan")
+    other = np.asarray(refit.quality)
+    taus = [kendall(quality[:, q], other[:, q]) for q in range(quality.shape[1])]
+    return float(np.nanmean(taus)) if np.isfinite(taus).any() else float("nan")

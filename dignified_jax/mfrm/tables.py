@@ -1,0 +1,185 @@
+"""Results of every kind as tables with labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dignified_jax.mfrm.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics import Diagnostics, measures
+from dignified_jax.mfrm.interactions import Interactions
+from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
+from dignified_jax.mfrm.sensitivity import JudgeSensitivity
+from dignified_jax.mfrm.table import Table
+
+Labels = Mapping[str, Sequence[Any]]
+EXTREMES = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures", UNRATED: "unrated"}
+
+
+def _numbers(values: Any) -> list[Any]:
+    """Python numbers of the shortest form that reads back as the same value."""
+    values = np.asarray(values)
+    if values.dtype == np.float32:
+        return [float(str(value)) for value in values]
+    return values.tolist()
+
+
+def _whole(values: Any) -> list[int]:
+    return np.asarray(values).astype(int).tolist()
+
+
+def _labels(labels: Labels, facet: str) -> list[Any]:
+    return ["(all)" if label is None else label for label in labels[facet]]
+
+
+def _extreme(codes: Any) -> list[str]:
+    return [EXTREMES.get(int(code), "") for code in np.asarray(codes)]
+
+
+def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str) -> Table:
+    """A level a row: what was observed, its measure and how well the ratings bear it out."""
+    about = getattr(diagnostics, facet)
+    statistics = about.statistics
+    measure, error = measures(fit)[facet]
+    columns = {
+        facet: _labels(labels, facet),
+        "ratings": _whole(statistics.count),
+        "score": _whole(statistics.observed),
+        "observed": _numbers(statistics.observed / statistics.count),
+        "expected": _numbers(statistics.expected / statistics.count),
+        "fair": _numbers(about.fair_average),
+        "measure": _numbers(measure),
+        "se": _numbers(error),
+        "infit": _numbers(statistics.infit),
+        "infit_z": _numbers(statistics.infit_zstd),
+        "outfit": _numbers(statistics.outfit),
+        "outfit_z": _numbers(statistics.outfit_zstd),
+        "correlation": _numbers(statistics.correlation),
+        "expected_correlation": _numbers(statistics.expected_correlation),
+    }
+    if np.isfinite(about.displacement).any():
+        columns["displacement"] = _numbers(about.displacement)
+    extreme = _extreme(getattr(fit.extreme, facet))
+    if any(extreme):
+        columns["extreme"] = extreme
+    kind = {"model": "score", "judge": "severity"}.get(facet, "difficulty")
+    return Table(facet, f"{facet}: measure is the {kind} in logits", columns)
+
+
+def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
+    """A model's answer to a question a row: its quality."""
+    statistics = diagnostics.cell
+    models, questions = (_labels(labels, facet) for facet in ("model", "question"))
+    columns = {
+        "model": [model for model in models for _ in questions],
+        "question": questions * len(models),
+    }
+    numbers = {
+        "ratings": statistics.count.astype(int),
+        "score": statistics.observed.astype(int),
+        "expected": statistics.expected / statistics.count,
+        "quality": fit.quality,
+        "se": fit.standard_error.quality,
+        "infit": statistics.infit,
+        "outfit": statistics.outfit,
+    }
+    columns |= {name: _numbers(np.ravel(values)) for name, values in numbers.items()}
+    columns["extreme"] = _extreme(np.ravel(fit.extreme.cell))
+    return Table("cells", "cells: quality of each answer, in logits at a mean question", columns)
+
+
+def separation_table(diagnostics: Diagnostics) -> Table:
+    """A facet a row: whether its levels can be told apart."""
+    rows = {facet: getattr(diagnostics, facet).separation for facet in FACETS}
+
+    def column(name: str) -> list[float]:
+        return [float(str(np.asarray(getattr(row, name)))) for row in rows.values()]
+
+    columns = {
+        "facet": list(rows),
+        "levels": _whole([row.levels for row in rows.values()]),
+        "sd": column("deviation"),
+        "rmse": column("rmse"),
+        "separation": column("separation"),
+        "strata": column("strata"),
+        "reliability": column("reliability"),
+        "chi_square": column("chi_square"),
+        "df": _whole([row.degrees_of_freedom for row in rows.values()]),
+        "p": column("p"),
+    }
+    return Table("facets", "facets: p is of the hypothesis that all levels are the same", columns)
+
+
+def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> Table:
+    """A rated pair a row, the most significant first: who departs from the sum of the parts."""
+    rows, columns = np.nonzero(np.asarray(found.count) > 0)
+    order = np.argsort(-np.abs(np.asarray(found.z)[rows, columns]), kind="stable")  # NaN last
+    rows, columns = rows[order], columns[order]
+
+    def pick(values: Any) -> Any:
+        return np.asarray(values)[rows, columns]
+
+    names = [_labels(labels, facet) for facet in facets]
+    return Table(
+        f"bias_{facets[0]}_{facets[1]}",
+        f"bias of {facets[0]} by {facets[1]}: logits above (+) or below (-) what is expected",
+        {
+            facets[0]: [names[0][row] for row in rows],
+            facets[1]: [names[1][column] for column in columns],
+            "ratings": _whole(pick(found.count)),
+            "observed": _numbers(pick(found.observed)),
+            "expected": _numbers(pick(found.expected)),
+            "bias": _numbers(pick(found.bias)),
+            "se": _numbers(pick(found.standard_error)),
+            "t": _numbers(pick(found.t)),
+            "z": _numbers(pick(found.z)),
+            "p": _numbers(pick(found.p)),
+            "q": _numbers(pick(found.q)),
+            "extreme": _extreme(pick(found.extreme)),
+        },
+    )
+
+
+def bootstrap_table(fit: Fit, found: Bootstrap, labels: Labels) -> Table:
+    """A model a row: its errors with questions fixed, and drawn anew."""
+    return Table(
+        "bootstrap",
+        f"scores, {len(found.score)} samples of the questions: {found.level:.0%} percentile "
+        "intervals; se_fixed treats the questions as fixed",
+        {
+            "model": _labels(labels, "model"),
+            "measure": _numbers(fit.score),
+            "se_fixed": _numbers(fit.standard_error.score),
+            "se": _numbers(found.standard_error),
+            "lower": _numbers(found.lower),
+            "upper": _numbers(found.upper),
+        },
+    )
+
+
+def sensitivity_table(found: JudgeSensitivity, labels: Labels) -> Table:
+    """A judge a row: what happens without it."""
+    largest = np.abs(found.score_change - found.score_shift)
+    # What gauge does not explain; compared where both are known.
+    beyond = [float(row[np.isfinite(row)].max(initial=0.0)) for row in largest]
+    known = np.isfinite(found.score_without).any(axis=1)
+    return Table(
+        "judges_left_out",
+        "each judge left out: shift_others is the change of gauge when it joins, beyond_gauge the "
+        "largest other change of a score, tau and rho compare the models' ranking",
+        {
+            "judge": _labels(labels, "judge"),
+            "severity": _numbers(found.severity),
+            "shift_others": _numbers(found.gauge_shift),
+            "beyond_gauge": [
+                value if ok else math.nan for value, ok in zip(beyond, known, strict=True)
+            ],
+            "tau": _numbers(found.kendall),
+            "rho": _numbers(found.spearman),
+            "tau_by_question": _numbers(found.kendall_by_question),
+            "refit": [message.split(".")[0] for message in found.message],
+        },
+    )

@@ -1,0 +1,96 @@
+"""Bootstrap over questions against refits of resampled ratings, one by one."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from tests.mfrm.dense import dense_ridge
+
+# `mfrm.bootstrap` is the function of that name.
+module = importlib.import_module("dignified_jax.mfrm.bootstrap")
+
+
+def test_equals_explicit_refits(plan, monkeypatch):
+    """Each replicate a dense fit of the questions drawn; batches of 4 do not divide the 10."""
+    monkeypatch.setattr(module, "RATINGS_AT_ONCE", 4 * plan[0].size)
+    seen = []
+    with jax.enable_x64(True):
+        found = mfrm.bootstrap(
+            *plan, replicates=10, seed=3, level=0.5, progress=lambda *done: seen.append(done)
+        )
+    draws = module.samples(8, 10, 3)
+    ridge = (1.0,) * 4
+    scores = np.array(
+        [
+            dense_ridge(plan[0][:, draw], plan[1][:, draw], "model", ridge).estimate["score"]
+            for draw in draws
+        ]
+    )
+    np.testing.assert_allclose(found.score, scores, atol=1e-8)
+    np.testing.assert_allclose(found.standard_error, scores.std(axis=0, ddof=1), atol=1e-8)
+    np.testing.assert_allclose(found.covariance, np.cov(scores.T), atol=1e-8)
+    ordered = np.sort(scores, axis=0)  # ceil(10 * 0.25) = 3 and ceil(10 * 0.75) = 8
+    np.testing.assert_allclose(found.lower, ordered[2], atol=1e-8)
+    np.testing.assert_allclose(found.upper, ordered[7], atol=1e-8)
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    assert (found.failed, found.infinite, found.level) == (0, 0, 0.5)
+
+
+@pytest.mark.slow
+def test_anchored_questions_keep_their_anchors(plan):
+    """With every question anchored there is an explicit fit to compare with."""
+    anchors = {"question": np.linspace(-1, 1, 8)}
+    with jax.enable_x64(True):
+        found = mfrm.bootstrap(*plan, replicates=2, seed=1, anchors=anchors)
+    for draw, score in zip(module.samples(8, 2, 1), found.score, strict=True):
+        drawn = [array[:, draw] for array in plan]
+        expected = dense_ridge(*drawn, "model", (1.0,) * 4, {"question": anchors["question"][draw]})
+        np.testing.assert_allclose(score, expected.estimate["score"], atol=1e-8)
+
+
+def test_infinite_and_failed_replicates_are_told_apart():
+    score = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, np.inf], [9.0, 9.0], [4.0, 2.0]])
+    found = module._summary(score, np.array([True, True, True, False, True]), 0.5)
+    assert (found.failed, found.infinite) == (1, 1)
+    assert np.isnan(found.score[3]).all()
+    np.testing.assert_allclose(found.standard_error, np.std([[0, 1], [1, 3], [4, 2]], 0, ddof=1))
+    assert found.lower.tolist() == [0.0, 1.0] and found.upper.tolist() == [2.0, 3.0]
+
+
+def test_wider_than_errors_with_fixed_questions():
+    """Questions that differ a lot for the models: their choice matters, 1,000 replicates at once.
+
+    The bootstrap's errors estimate the spread of scores over fresh questions, here 60 samples of
+    them: within 25%.
+    """
+    rng = np.random.default_rng(0)
+
+    def ratings():
+        quality = np.array([0.5, 0.0, -0.5, 0.2])[:, None] + rng.normal(scale=1.2, size=(4, 30))
+        logit = quality[:, :, None, None] - np.array([0.3, 0.0, -0.3])[:, None] - np.zeros(3)
+        return rng.binomial(1, 1 / (1 + np.exp(-logit)))
+
+    once = ratings()
+    fit = mfrm.fit(once)
+    found = mfrm.bootstrap(once, replicates=1000)
+    assert found.failed == 0 and found.score.shape == (1000, 4)
+    fresh = np.std([mfrm.fit(ratings()).score for _ in range(60)], axis=0)
+    assert 0.75 < found.standard_error.mean() / fresh.mean() < 1.25
+    assert (found.standard_error > fit.standard_error.score).all()
+    assert (found.lower < fit.score).all() and (fit.score < found.upper).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"replicates": 1}, "replicates must be at least 2"),
+        ({"level": 1.0}, "level must be between 0 and 1"),
+        ({"center": "mean"}, "center"),
+    ],
+)
+def test_refusals(plan, options, message):
+    with pytest.raises(ValueError, match=message):
+        mfrm.bootstrap(*plan, **options)

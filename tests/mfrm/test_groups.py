@@ -1,0 +1,115 @@
+"""Group anchors against a dense KKT system with the group's constraint in it."""
+
+import jax
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from tests.mfrm.dense import maps
+
+GROUPS = {"judge": ([0, 2], 0.7), "question": ([1, 2, 5], -0.4), "rubric": ([1], 0.2)}
+FACETS = ("judge", "rubric", "question")
+
+
+def dense(plan, center, groups):
+    """Newton's method: means of the groups fixed (or of the facet, at 0), ridges of 1 on
+    deviations from the facet's own mean."""
+    successes, trials = plan
+    rows, intercept, quality, design = maps(successes.shape, center)
+    size = design.shape[1]
+    y, n = successes.ravel().astype(float), trials.ravel().astype(float)
+    penalty = rows["theta"].T @ rows["theta"]
+    constraints, targets = [], []
+    for facet in FACETS:
+        deviation = rows[facet] - rows[facet].mean(axis=0)
+        penalty = penalty + deviation.T @ deviation
+        levels, value = groups.get(facet, (range(len(rows[facet])), 0.0))
+        constraints.append(rows[facet][list(levels)].mean(axis=0))
+        targets.append(value)
+    constraints = np.array(constraints)
+    x = np.linalg.lstsq(constraints, np.array(targets), rcond=None)[0]
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-design @ x))
+        hessian = design.T @ ((n * p * (1 - p))[:, None] * design) + penalty
+        kkt = np.block([[hessian, constraints.T], [constraints, np.zeros((3, 3))]])
+        gradient = design.T @ (y - n * p) - penalty @ x
+        step = np.linalg.solve(kkt, np.concatenate([gradient, np.zeros(3)]))[:size]
+        x = x + step * min(1.0, 1.0 / np.abs(step).max())
+        if np.abs(step).max() < 1e-12:
+            break
+    covariance = np.linalg.inv(kkt)[:size, :size]
+    outputs = {name: rows[name] for name in FACETS}
+    outputs |= {"quality": quality, "intercept": intercept, "score": quality.mean(axis=1)}
+    estimates = {name: output @ x for name, output in outputs.items()}
+    errors = {
+        name: np.sqrt(np.maximum(((output @ covariance) * output).sum(axis=-1), 0))
+        for name, output in outputs.items()
+    }
+    return estimates, errors, outputs["score"] @ covariance @ outputs["score"].T
+
+
+@pytest.mark.parametrize(
+    ("center", "groups"),
+    [
+        ("model", GROUPS),
+        pytest.param("grand", {"judge": GROUPS["judge"]}, marks=pytest.mark.slow),
+    ],
+)
+def test_equals_dense(plan, center, groups):
+    with jax.enable_x64(True):
+        fit = mfrm.fit(*plan, center=center)
+        found = mfrm.anchor_groups(fit, *plan, groups=groups, center=center)
+    estimates, errors, covariance = dense(plan, center, groups)
+    for name, value in estimates.items():
+        np.testing.assert_allclose(getattr(found, name), value, atol=1e-9, err_msg=name)
+        # The standard error of what is fixed is the root of rounding.
+        np.testing.assert_allclose(
+            getattr(found.standard_error, name), errors[name], atol=1e-7, err_msg=name
+        )
+    np.testing.assert_allclose(found.score_covariance, covariance, atol=1e-9)
+    np.testing.assert_array_equal(found.theta, fit.theta)
+    for facet, (levels, value) in groups.items():
+        np.testing.assert_allclose(np.asarray(getattr(found, facet))[levels].mean(), value)
+
+
+@pytest.mark.slow
+def test_no_logit_changes_for_laplace(plan):
+    with jax.enable_x64(True):
+        fit = mfrm.fit(*plan, method="laplace")
+        found = mfrm.anchor_groups(fit, *plan, groups={"judge": GROUPS["judge"]}, method="laplace")
+    before, after = (f.quality[:, :, None] - f.judge for f in (fit, found))
+    np.testing.assert_allclose(before, after, atol=1e-12)
+    # Differences of judges are as well known as before.
+    assert found.standard_error.judge[0] < fit.standard_error.judge[0] * 1.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": {"model": ([0], 0.0)}}, "groups may name judge, rubric, question"),
+        ({"groups": {"judge": ([3], 0.0)}}, "names level 3 of 3"),
+        ({"groups": {"judge": ([-1], 0.0)}}, "names level -1 of 3"),
+        ({"groups": {"judge": ([], 0.0)}}, "list levels by index"),
+        ({"groups": {"judge": ([0], np.nan)}}, "finite mean"),
+        ({"groups": {}}, "no facet"),
+        ({"groups": {"judge": ([0], 0.0)}, "center": "zero"}, "center model or grand"),
+        ({"groups": {"judge": ([0], 0.0)}, "method": "ml"}, "method"),
+        ({"groups": {"question": ([0], 0.0)}, "method": "laplace"}, "random"),
+    ],
+)
+def test_refusals(plan, options, message):
+    with jax.enable_x64(True):
+        fit = mfrm.fit(*plan)
+        with pytest.raises(ValueError, match=message):
+            mfrm.anchor_groups(fit, *plan, **options)
+
+
+def test_anchored_facets_have_their_scale(plan):
+    anchors = {"judge": np.array([0.5, np.nan, 0.7]), "question": np.zeros(8)}
+    groups = {"judge": ([0], 0.0)}
+    with jax.enable_x64(True):
+        fit = mfrm.fit(*plan, anchors=anchors)
+        with pytest.raises(ValueError, match="judge is anchored"):
+            mfrm.anchor_groups(fit, *plan, groups=groups, anchors=anchors)
+        with pytest.raises(ValueError, match="judge does not sum to zero"):
+            mfrm.anchor_groups(fit, *plan, groups=groups)

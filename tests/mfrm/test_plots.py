@@ -1,0 +1,147 @@
+"""Figures: files that are there, white, and whose names do not cover each other."""
+
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+from dignified_jax.mfrm import plots
+
+pytest.importorskip("matplotlib")
+
+
+def invented(sizes, seed=0):
+    """As much of a fit, its diagnostics and labels as figures show: models in clusters, the
+    seventh of infinite score."""
+    rng = np.random.default_rng(seed)
+    measures = {facet: rng.normal(size=size) for facet, size in sizes.items()}
+    measures["model"] = 0.03 * measures["model"] + np.arange(sizes["model"]) // 5
+    measures["model"][6:7] = np.inf
+    errors = {facet: np.full(size, 0.1) for facet, size in sizes.items()}
+    fit = {"score" if facet == "model" else facet: values for facet, values in measures.items()}
+    error = {"score" if facet == "model" else facet: values for facet, values in errors.items()}
+    statistics = {
+        facet: types.SimpleNamespace(
+            count=np.full(size, 50),
+            observed=rng.integers(5, 45, size),
+            infit=rng.normal(0.9, 0.05, size),
+        )
+        for facet, size in sizes.items()
+    }
+    about = {facet: types.SimpleNamespace(statistics=s) for facet, s in statistics.items()}
+    overall = types.SimpleNamespace(infit=np.float32(0.9))
+    labels = {facet: [f"{facet} {n}" for n in range(size)] for facet, size in sizes.items()}
+    labels["model"] = [f"a long-named $family_of models-{n:02}" for n in range(sizes["model"])]
+    return (
+        types.SimpleNamespace(**fit, standard_error=types.SimpleNamespace(**error)),
+        types.SimpleNamespace(**about, overall=overall),
+        labels,
+    )
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """Name -> (figure, its file)."""
+    fit, about, labels = invented({"model": 20, "question": 30, "judge": 3, "rubric": 2})
+    directory = tmp_path_factory.mktemp("figures")
+    kept, save = {}, plots._save
+
+    def keep(figure, path):
+        save(figure, path)
+        kept[pathlib.Path(path).stem] = (figure, pathlib.Path(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", keep)
+        plots.wright_map(directory / "wright_map.png", fit, labels)
+        plots.calibration_shift(directory / "calibration_shift.png", fit, about, labels)
+        plots.fit_plot(directory / "fit_plot.png", fit, about, labels)
+    return kept
+
+
+def test_files_are_white_png(figures):
+    import matplotlib.image
+
+    assert set(figures) == {"wright_map", "calibration_shift", "fit_plot"}
+    for _, path in figures.values():
+        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+        image = matplotlib.image.imread(path)
+        assert image.shape[1] > 1000
+        assert (image[[0, 0, -1, -1], [0, -1, 0, -1]] == 1).all()  # opaque white
+        assert (image[..., :3].min(axis=2) < 0.5).mean() > 0.005  # something is drawn
+
+
+def test_names_do_not_overlap(figures):
+    from matplotlib.text import Annotation, Text
+
+    for name, (figure, _) in figures.items():
+        renderer = figure._get_renderer()
+        texts = []
+        for axes in figure.axes:
+            if name == "calibration_shift":
+                texts += axes.get_yticklabels()
+            texts += [text for text in axes.texts if isinstance(text, Text)]
+        # Of an annotation the text alone, not its leader.
+        boxes = [
+            Text.get_window_extent(text, renderer)
+            if isinstance(text, Annotation)
+            else text.get_window_extent(renderer)
+            for text in texts
+        ]
+        assert len(boxes) >= 10, name
+        for index, box in enumerate(boxes):
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, (name, texts[index].get_text())
+            for other in range(index):
+                assert not box.overlaps(boxes[other]), (
+                    name,
+                    texts[index].get_text(),
+                    texts[other].get_text(),
+                )
+
+
+def test_models_without_a_finite_score_are_left_out(figures):
+    axes = figures["calibration_shift"][0].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == 19 and not any("models-06" in name for name in names)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spreading_is_the_nearest_in_squares(seed):
+    values = np.random.default_rng(seed).normal(size=7)
+    places = plots.spread_apart(values, 0.5, -10.0, 10.0)
+    order = np.argsort(values)
+    found = scipy.optimize.minimize(
+        lambda y: ((y - values[order]) ** 2).sum(),
+        np.arange(7) * 0.6,
+        constraints={"type": "ineq", "fun": lambda y: np.diff(y) - 0.5},
+        options={"ftol": 1e-14},
+    )
+    np.testing.assert_allclose(places[order], found.x, atol=1e-5)
+
+
+def test_spreading_stays_in_range():
+    places = plots.spread_apart(np.array([0.9, 0.95, 1.0]), 0.3, 0.0, 1.0)
+    np.testing.assert_allclose(places, [0.4, 0.7, 1.0])
+    crowded = plots.spread_apart(np.zeros(10), 0.3, 0.0, 1.0)
+    assert crowded.min() >= 0 and crowded.max() <= 1 and np.diff(crowded).min() > 0.09
+    assert plots.spread_apart(np.zeros(0), 0.3, 0.0, 1.0).size == 0
+
+
+def test_a_single_level_each(tmp_path):
+    """Nothing to compare: figures with little in them, no failure."""
+    fit, about, labels = invented({"model": 1, "question": 1, "judge": 1, "rubric": 1})
+    plots.wright_map(tmp_path / "w.png", fit, labels)
+    plots.calibration_shift(tmp_path / "c.png", fit, about, labels)
+    plots.fit_plot(tmp_path / "f.png", fit, about, labels)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_matplotlib_is_not_imported_with_the_package():
+    code = "import sys, dignified_jax.mfrm.plots; print('matplotlib' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"

@@ -1,0 +1,99 @@
+"""Judges left out against explicit refits; the change of gauge against anchored fits."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from dignified_jax import mfrm
+from tests.mfrm.conftest import SHAPE
+from tests.mfrm.dense import dense_ridge
+
+
+@pytest.fixture(scope="module")
+def fits(plan):
+    with jax.enable_x64(True):
+        return {center: mfrm.fit(*plan, center=center) for center in ("model", "zero")}
+
+
+@pytest.fixture(scope="module")
+def left_out(plan, fits):
+    with jax.enable_x64(True):
+        return mfrm.leave_one_judge_out(fits["model"], *plan)
+
+
+def test_refits_equal_dense_fits(plan, fits, left_out):
+    score = np.asarray(fits["model"].score)
+    for judge in range(SHAPE[2]):
+        kept = [np.delete(array, judge, axis=2) for array in plan]
+        other = dense_ridge(*kept, "model", (1.0,) * 4)
+        without = other.estimate["score"]
+        np.testing.assert_allclose(left_out.score_without[judge], without, atol=1e-8)
+        np.testing.assert_allclose(left_out.score_change[judge], score - without, atol=1e-8)
+        for found, expected in (
+            (left_out.kendall, scipy.stats.kendalltau(score, without)),
+            (left_out.spearman, scipy.stats.spearmanr(score, without)),
+        ):
+            np.testing.assert_allclose(found[judge], expected.statistic)
+        taus = [
+            scipy.stats.kendalltau(one, two).statistic
+            for one, two in zip(
+                np.asarray(fits["model"].quality).T, other.estimate["quality"].T, strict=True
+            )
+        ]
+        np.testing.assert_allclose(left_out.kendall_by_question[judge], np.nanmean(taus))
+        assert left_out.message[judge] == "converged"
+
+
+def test_the_shift_of_severities_is_a_change_of_gauge(fits, left_out):
+    """The others' mean moves from 0, without the judge, to minus its severity over N."""
+    judge = np.asarray(fits["model"].judge)
+    for index in range(SHAPE[2]):
+        others = np.delete(judge, index).mean()
+        np.testing.assert_allclose(left_out.gauge_shift[index], others)
+        np.testing.assert_allclose(left_out.severity[index], judge[index] - others)
+        np.testing.assert_allclose(mfrm.gauge_shift(left_out.severity[index], 3), others, rtol=1e-6)
+
+
+def test_free_intercepts_take_the_whole_shift(left_out):
+    for shifts, gauge in zip(left_out.score_shift, left_out.gauge_shift, strict=True):
+        np.testing.assert_allclose(shifts, gauge, atol=1e-9)
+
+
+@pytest.mark.parametrize("center", ["model", "zero"])
+def test_propagation_is_the_derivative_of_anchored_fits(plan, fits, center):
+    """Central differences of dense fits with the judges held."""
+    fit = fits[center]
+    shift, h = np.array([0.5, -1.0, 0.8]), 1e-4
+    with jax.enable_x64(True):
+        found = mfrm.propagate(fit, *plan, shift, center=center)
+    ends = [
+        dense_ridge(
+            *plan, center, (1.0,) * 4, {"judge": np.asarray(fit.judge) + sign * h * shift}
+        ).estimate["score"]
+        for sign in (1, -1)
+    ]
+    np.testing.assert_allclose(found, (ends[0] - ends[1]) / (2 * h), atol=1e-6)
+
+
+def test_a_model_that_only_one_judge_rated(plan):
+    successes, trials = (array.copy() for array in plan)
+    successes[3, :, 1:], trials[3, :, 1:] = 0, 0
+    with jax.enable_x64(True):
+        fit = mfrm.fit(successes, trials)
+        found = mfrm.leave_one_judge_out(fit, successes, trials)
+    assert "for model 3: leave these levels out" in found.message[0] and np.isnan(found.kendall[0])
+    assert np.isnan(found.score_without[0]).all() and np.isfinite(found.score_without[1]).all()
+
+
+def test_refusals(plan, fits):
+    with pytest.raises(ValueError, match="at least 2 judges"):
+        alone = dataclasses.replace(fits["model"], judge=fits["model"].judge[:1])
+        mfrm.leave_one_judge_out(alone, *(array[:, :, :1] for array in plan))
+    anchors = {"judge": np.zeros(3)}
+    with pytest.raises(ValueError, match="anchored judges"):
+        mfrm.leave_one_judge_out(fits["model"], *plan, anchors=anchors)
+    with pytest.raises(ValueError, match="shift must have shape"):
+        mfrm.propagate(fits["model"], *plan, np.zeros(2))
