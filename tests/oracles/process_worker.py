@@ -1,10 +1,10 @@
-"""One process of several: `python process_worker.py ROOT WORKDIR PORT COUNT INDEX DEVICES`."""
+"""One process of several: ROOT WORKDIR PORT COUNT INDEX DEVICES TENSOR REFERENCE."""
 
 import os
 import pathlib
 import sys
 
-_, ROOT, WORKDIR, PORT, COUNT, INDEX, DEVICES = sys.argv
+_, ROOT, WORKDIR, PORT, COUNT, INDEX, DEVICES, TENSOR, REFERENCE = sys.argv
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
@@ -19,4 +19,5 @@ from dignified_jax.training.sharding import MeshConfig  # noqa: E402
 from tests.oracles import tiny_run  # noqa: E402
 
 assert jax.process_count() == int(COUNT) and len(jax.devices()) == int(COUNT) * int(DEVICES)
-loop.run(tiny_run.config(pathlib.Path(ROOT), WORKDIR, mesh=MeshConfig(data=2, fsdp=2)))
+mesh = MeshConfig(data=2, tensor=int(TENSOR))  # fsdp takes the rest
+loop.run(tiny_run.config(pathlib.Path(ROOT), WORKDIR, mesh=mesh, reference=REFERENCE))
