@@ -7,11 +7,13 @@ Worked example, on the embedded model and data (minutes on 2 CPU cores):
         --config.data.train=train.jsonl --config.data.test=test.jsonl
 
 Every field of the configuration can be overridden by a flag; see dignified_jax/training/config.py.
+An error is told in a line; --verbosity=1 shows where it came from.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -66,6 +68,8 @@ def main(arguments: Sequence[str]) -> None:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError, diagnosis.NonFiniteError, rundir.BusyError) as error:
+        if logging.get_verbosity() >= logging.DEBUG:
+            traceback.print_exc()
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(1)
 

@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from dignified_jax import convert, train
-from dignified_jax.training import loop
+from dignified_jax.training import diagnosis, interrupt, loop
 from tests.oracles import tiny_run
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -99,11 +99,38 @@ def test_train_passes_the_overridden_configuration_on(run_train, monkeypatch):
 
 def test_train_reports_a_loss_that_is_not_finite(run_train, monkeypatch):
     def run(config):
-        raise loop.NonFiniteError("step 3: the loss or its gradient is not finite")
+        raise diagnosis.NonFiniteError("step 3: the loss or its gradient is not finite")
 
     monkeypatch.setattr(loop, "run", run)
     expected = "error: step 3: the loss or its gradient is not finite"
     assert run_train() == (1, expected)
+
+
+def test_a_signal_gives_the_exit_status_that_shells_expect(run_train, monkeypatch):
+    def run(config):
+        raise interrupt.Interrupted("SIGTERM: stopped after step 3 of 6", 143)
+
+    monkeypatch.setattr(loop, "run", run)
+    assert run_train() == (143, "SIGTERM: stopped after step 3 of 6")
+
+
+def test_train_tells_what_an_error_leaves(run_train, monkeypatch):
+    def run(config):
+        error = OSError(28, "No space left on device", "run/metrics.jsonl")
+        error.add_note("last whole checkpoint: run/checkpoints/4")
+        raise error
+
+    monkeypatch.setattr(loop, "run", run)
+    expected = "error: [Errno 28] No space left on device: 'run/metrics.jsonl'"
+    assert run_train() == (1, f"{expected}\nlast whole checkpoint: run/checkpoints/4")
+
+
+def test_train_shows_where_an_error_came_from_when_asked(run_train):
+    status, said = run_train("--config.data.train=nowhere.jsonl", "--verbosity=1")
+    flags.FLAGS["verbosity"].unparse()
+    assert status == 1
+    assert "Traceback (most recent call last):" in said
+    assert said.splitlines()[-1].startswith("error: nowhere.jsonl: no such file")
 
 
 def test_train_refuses_a_missing_file(run_train):
