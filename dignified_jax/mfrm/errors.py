@@ -18,7 +18,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.arrow import Arrow, einsum, solve_questions
+from dignified_jax.mfrm.arrow import Arrow, solve_questions
+from dignified_jax.mfrm.blocks import einsum
 from dignified_jax.mfrm.design import Design
 from dignified_jax.mfrm.result import StandardErrors
 
@@ -87,12 +88,17 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
         theta=_root(theta),
         quality=_root(quality),
         judge=rater_error[: design.judges],
-        rubric=rater_error[design.judges :],
+        rubric=rater_error[design.judges : design.mains],
+        step=_as_sets(rater_error[design.mains :], design),
         question=_root(follower - 2.0 * common + base),
         intercept=_root(intercept + 2.0 * mean_carried[raters:] + base),
         score=_root(jnp.diag(score)),
     )
     return errors, score
+
+
+def _as_sets(steps: jax.Array, design: Design) -> jax.Array | None:
+    return steps.reshape(design.scales, design.steps) if design.scales else None
 
 
 def _root(variance: jax.Array) -> jax.Array:

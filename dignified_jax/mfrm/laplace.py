@@ -27,10 +27,11 @@ import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm import arrow as arrows
-from dignified_jax.mfrm.arrow import Arrow, einsum
-from dignified_jax.mfrm.blocks import Blocks
+from dignified_jax.mfrm.arrow import Arrow
+from dignified_jax.mfrm.blocks import Blocks, einsum
 from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.moments import Parameters, log_likelihood, moments
+from dignified_jax.mfrm.likelihood import log_likelihood, moments
+from dignified_jax.mfrm.moments import Parameters
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.ridge import choose, is_last, largest_change
 
@@ -93,7 +94,7 @@ def maximise(
         nothing = jax.tree.map(jnp.zeros_like, state.parameters)
         more = arrows.gradient(arrow, nothing, precision, extra, rater_extra)
         step = arrows.solve(arrow, design, own, jax.tree.map(jnp.add, own, more))
-        change = largest_change(step, blocks.judges)
+        change = largest_change(step, blocks)
         # After the step, which brings the effects to their mode under these precisions; the mode
         # under the previous ones, put in its place, makes the two chase each other.
         parameters = state.parameters.plus(step, 2.0 / jnp.maximum(change, 2.0))

@@ -46,6 +46,7 @@ class StandardErrors:
     question: jax.Array
     intercept: jax.Array
     score: jax.Array
+    step: jax.Array | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +69,8 @@ class Extreme:
 class Fit:
     """Estimates in logits, for M models, Q questions, J judges and I rubric items.
 
-        logit P(success) = quality_mq - judge_j - rubric_i - question_q
+        logit P(success) = quality_mq - judge_j - rubric_i - question_q     (binary)
+        log P(k) / P(k - 1) = the same - step_k                              (ordinal)
         quality_mq = intercept_m + theta_mq            score_m = mean_q quality_mq
 
     Attributes:
@@ -92,6 +94,8 @@ class Fit:
       iterations: steps tried, each a pass over the ratings.
       converged: bool.
       status: int32, a `Status`; `message` puts it in words.
+      step: thresholds between adjacent categories, (1, K - 1) with a rating scale, (I, K - 1) with
+        partial credit; a row sums to zero. None for binary ratings.
     """
 
     theta: jax.Array
@@ -110,6 +114,7 @@ class Fit:
     iterations: jax.Array
     converged: jax.Array
     status: jax.Array
+    step: jax.Array | None = None
 
     @property
     def message(self) -> str:
