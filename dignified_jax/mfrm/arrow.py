@@ -191,7 +191,7 @@ def _question_block(
         inverse = jnp.where(held, 0.0, inverse)
         share = precision / information.size
         return inverse, -share / (1.0 - share * inverse.sum())
-    if design.zero_sum_question:
+    if design.constrained_question:
         return inverse, 1.0 / inverse.sum()
     return inverse, jnp.zeros_like(inverse.sum())
 

@@ -35,7 +35,8 @@ class Design:
       center: "model": an intercept each; "grand": one for all; "zero": none.
       zero_sum_judge: whether judges sum to zero (not anchored).
       zero_sum_rubric: likewise.
-      zero_sum_question: likewise; False too where questions are a random effect.
+      zero_sum_question: likewise. Random questions are centred when all is estimated.
+      random_question: whether questions are a random effect, free of the constraint.
       scales: number of sets of steps, each of which sums to zero.
       steps: number of steps of a set.
     """
@@ -48,6 +49,7 @@ class Design:
     zero_sum_judge: bool = dataclasses.field(metadata={"static": True})
     zero_sum_rubric: bool = dataclasses.field(metadata={"static": True})
     zero_sum_question: bool = dataclasses.field(metadata={"static": True})
+    random_question: bool = dataclasses.field(metadata={"static": True})
     scales: int = dataclasses.field(default=0, metadata={"static": True})
     steps: int = dataclasses.field(default=0, metadata={"static": True})
 
@@ -67,9 +69,14 @@ class Design:
         return self.mains + self.scales * self.steps
 
     @property
+    def constrained_question(self) -> bool:
+        """Whether the solve knows that questions sum to zero."""
+        return self.zero_sum_question and not self.random_question
+
+    @property
     def reference_question(self) -> bool:
         """Whether a question is held at 0 in the gauge of the solve."""
-        return self.zero_sum_question and self.center != "zero"
+        return self.constrained_question and self.center != "zero"
 
     def spread(self, dtype: jnp.dtype) -> jax.Array:
         """(P, F) from free coordinates to the border: F = R + (M, 1 or 0) intercepts."""

@@ -10,6 +10,7 @@ questions' own inverse block,
 and what is varied by besides is shared as P says: with t_q = mean_q' P_qq', intercept and theta_mq
 covary by -f t_q. The means are those of the change to zero-sum questions, and 0 where questions
 do not change their gauge. f cancels from quality = intercept + theta: [-w / D, kappa e_m].
+Random questions are centred in questions and qualities only: their intercepts respond by e_m.
 No cell costs more than R^2 operations.
 """
 
@@ -30,7 +31,8 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
     covariance = design.to_zero_sum(design.to_zero_sum(arrow.covariance).T)
     inverse, pull, follow = arrow.question_inverse, arrow.question_pull, arrow.follow
     response = -solve_questions(arrow, arrow.coupling)  # G
-    moved = 1.0 if design.reference_question else 0.0
+    moved = 1.0 if design.zero_sum_question else 0.0
+    intercept_moved = 1.0 if design.reference_question else 0.0
     mean_response = moved * response.mean(axis=1)
     shared = moved * solve_questions(arrow, jnp.ones_like(inverse)) / questions  # t
     carried = einsum("pr,rq->pq", covariance, response)
@@ -91,7 +93,7 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
         rubric=rater_error[design.judges : design.mains],
         step=_as_sets(rater_error[design.mains :], design),
         question=_root(follower - 2.0 * common + base),
-        intercept=_root(intercept + 2.0 * mean_carried[raters:] + base),
+        intercept=_root(intercept + intercept_moved * (2.0 * mean_carried[raters:] + base)),
         score=_root(jnp.diag(score)),
     )
     return errors, score

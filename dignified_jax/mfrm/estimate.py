@@ -83,6 +83,7 @@ def estimate(
         found = laplace.maximise(blocks, start, design, **limits)
         parameters, precision, at_bound = found.parameters, found.precision(), found.at_bound()
         likelihood = laplace.marginal_log_likelihood(blocks, parameters, found.arrow, precision)
+        parameters = laplace.posterior_mean(found.arrow, parameters)
     standard_error, covariance = errors.standard_errors(found.arrow, design)
 
     finite = found.finite & jnp.isfinite(likelihood) & jnp.isfinite(covariance).all()
@@ -99,14 +100,16 @@ def estimate(
     }
     codes = [jnp.int32(code) for code in cases]
     status = jnp.select(list(cases.values()), codes, jnp.int32(Status.CONVERGED))
+    # Random questions have a mean, which is the qualities' here and not the intercepts'.
+    shift = parameters.question.mean() if design.zero_sum_question else 0.0
     estimates = {
         "theta": parameters.theta,
-        "quality": parameters.intercept[:, None] + parameters.theta,
+        "quality": parameters.intercept[:, None] + parameters.theta + shift,
         "judge": -parameters.raters[: blocks.judges],
         "rubric": -parameters.raters[blocks.judges : design.mains],
-        "question": -parameters.question,
+        "question": shift - parameters.question,
         "intercept": parameters.intercept,
-        "score": parameters.intercept + parameters.theta.mean(axis=1),
+        "score": parameters.intercept + parameters.theta.mean(axis=1) + shift,
         "standard_error": standard_error,
         "score_covariance": covariance,
         "log_likelihood": likelihood,
@@ -147,7 +150,8 @@ def _design(
         center=center,
         zero_sum_judge="judge" not in fixed,
         zero_sum_rubric="rubric" not in fixed,
-        zero_sum_question="question" not in fixed and method == "ridge",
+        zero_sum_question="question" not in fixed,
+        random_question=method == "laplace",
         scales=blocks.scales,
         steps=blocks.steps if blocks.scales else 0,
     )

@@ -20,7 +20,7 @@ def fit(
     *,
     model: Model = "binomial",
     center: Center = "model",
-    method: Method = "ridge",
+    method: Method | None = None,
     precision: Precision | None = None,
     anchors: anchoring.Anchors | None = None,
     allow_disconnected: bool = False,
@@ -48,8 +48,10 @@ def fit(
         "partial_credit", where each item has its own. Steps have no prior.
       center: what the prior of theta is centred on: an intercept for each "model" (default), one
         "grand" intercept, or "zero". The last two shrink the differences between models.
-      method: "ridge", penalised maximum likelihood with the given precisions; or "laplace",
-        marginal maximum likelihood with theta and question random and their variances estimated.
+      method: "laplace", marginal maximum likelihood with theta and question random and their
+        variances estimated; or "ridge", penalised maximum likelihood with the given precisions,
+        whose scores shrink where few ratings make a cell or the precisions are wrong. None for
+        ridge if precision is given, else laplace.
       precision: of the ridge priors; None for 1 everywhere. Not for laplace.
       anchors: facet ("judge", "rubric", "question") -> known values, NaN for levels to estimate.
         An anchored facet does not sum to zero; its free levels keep their prior, of mean 0.
@@ -70,10 +72,14 @@ def fit(
         raise ValueError(f"center must be one of {', '.join(CENTERS)}, found {center!r}")
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, found {model!r}")
+    if method is None:
+        method = "laplace" if precision is None else "ridge"
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, found {method!r}")
     if method == "laplace" and precision is not None:
-        raise ValueError("method 'laplace' estimates its precisions: leave precision out")
+        raise ValueError(
+            "method 'laplace' estimates its precisions: leave precision out, or choose 'ridge'"
+        )
     counts = ratings.as_counts(successes, trials, model)
     dtype, shape = counts[0].dtype, counts[0].shape[:4]
     fixed = anchoring.as_anchors(anchors, dict(zip(FACETS, shape, strict=True)), dtype)

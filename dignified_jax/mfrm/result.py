@@ -73,13 +73,16 @@ class Fit:
         log P(k) / P(k - 1) = the same - step_k                              (ordinal)
         quality_mq = intercept_m + theta_mq            score_m = mean_q quality_mq
 
+    Qualities and scores are at the average judge, rubric item and question OF THESE. So are the
+    intercepts of the ridge method; those of laplace, where questions are drawn from a population,
+    are at its average: quality_mq = intercept_m + theta_mq - the mean of these questions.
+
     Attributes:
-      theta: (M, Q) deviations.
+      theta: (M, Q) deviations; posterior modes with the ridge, means with laplace.
       quality: (M, Q).
       judge: (J,) severities; they sum to zero unless anchored.
       rubric: (I,) difficulties; as above.
-      question: (Q,) difficulties; as above with the ridge method. With laplace they are a random
-        effect of mean zero, whose predicted values need not sum to zero exactly.
+      question: (Q,) difficulties; as above.
       intercept: (M,); with center "grand" all equal, with "zero" all 0.
       score: (M,).
       standard_error: the questions and rubric items are taken as fixed, and the variances of the
