@@ -79,7 +79,7 @@ class Search:
     def at_bound(self) -> jax.Array:
         """Whether a variance is at the edge of its range."""
         edge = jnp.maximum(jnp.abs(self.log_theta), jnp.abs(self.log_question))
-        return edge >= LOG_PRECISION_BOUND * (1.0 - 1e-6)
+        return edge >= LOG_PRECISION_BOUND - 0.1  # where the likelihood is flat
 
 
 def maximise(
