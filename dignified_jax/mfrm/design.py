@@ -36,9 +36,9 @@ class Design:
       zero_sum_judge: whether judges sum to zero (not anchored).
       zero_sum_rubric: likewise.
       zero_sum_question: likewise. Random questions are centred when all is estimated.
-      random_question: whether questions are a random effect, free of the constraint.
       scales: number of sets of steps, each of which sums to zero.
       steps: number of steps of a set.
+      random_question: whether questions are a random effect, free of the constraint.
     """
 
     free_judge: jax.Array
@@ -49,9 +49,9 @@ class Design:
     zero_sum_judge: bool = dataclasses.field(metadata={"static": True})
     zero_sum_rubric: bool = dataclasses.field(metadata={"static": True})
     zero_sum_question: bool = dataclasses.field(metadata={"static": True})
-    random_question: bool = dataclasses.field(metadata={"static": True})
     scales: int = dataclasses.field(default=0, metadata={"static": True})
     steps: int = dataclasses.field(default=0, metadata={"static": True})
+    random_question: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
     def judges(self) -> int:

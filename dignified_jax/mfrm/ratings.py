@@ -13,7 +13,7 @@ from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, MIXED
 
 
 def as_counts(
-    successes: jax.typing.ArrayLike, trials: jax.typing.ArrayLike | None, model: str
+    successes: jax.typing.ArrayLike, trials: jax.typing.ArrayLike | None, model: str = "binomial"
 ) -> tuple[jax.Array, ...]:
     """(successes, trials) of the binomial model, or (counts by category,), in one floating type.
 
