@@ -10,7 +10,7 @@ Needs JAX and NumPy only (pyarrow for Parquet files).
 
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
 from dignified_jax.mfrm.fit import fit
-from dignified_jax.mfrm.long import Ratings, from_long
+from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors
 from dignified_jax.mfrm.status import Status
 
@@ -18,6 +18,7 @@ __all__ = [
     "DisconnectedError",
     "Extreme",
     "Fit",
+    "OrdinalRatings",
     "Precision",
     "Ratings",
     "StandardErrors",
