@@ -10,6 +10,7 @@ Needs JAX and NumPy only (pyarrow for Parquet files).
 
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
 from dignified_jax.mfrm.fit import fit
+from dignified_jax.mfrm.fit_sparse import SparseRatings, fit_sparse
 from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors
 from dignified_jax.mfrm.status import Status
@@ -21,9 +22,11 @@ __all__ = [
     "OrdinalRatings",
     "Precision",
     "Ratings",
+    "SparseRatings",
     "StandardErrors",
     "Status",
     "fit",
+    "fit_sparse",
     "from_long",
     "subsets",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dignified_jax.mfrm.fit_sparse import SparseRatings
 from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.sources import Table, read_columns
 
@@ -58,7 +59,8 @@ def from_long(
     trials: str | None = None,
     threshold: float | None = None,
     categories: tuple[int, int] | None = None,
-) -> Ratings | OrdinalRatings:
+    sparse: bool = False,
+) -> Ratings | OrdinalRatings | SparseRatings:
     """Reads judgments in long form. Rows of the same model, question, judge and item are summed.
 
     Args:
@@ -73,9 +75,10 @@ def from_long(
       threshold: scores of at least this are successes.
       categories: lowest and highest score of an ordinal scale, whose whole numbers are kept for an
         ordinal model: (1, 5).
+      sparse: whether to keep a list, for `fit_sparse`; not with categories.
 
     Returns:
-      `Ratings`, or `OrdinalRatings` with categories.
+      `Ratings`, `OrdinalRatings` with categories, or `SparseRatings`.
 
     Raises:
       ValueError: for missing columns, missing labels or scores, and scores other than 0 or 1
@@ -84,8 +87,8 @@ def from_long(
     if trials is not None and threshold is not None:
         raise ValueError("threshold can't be used with a trials column: scores are counts there")
     if categories is not None:
-        if trials is not None or threshold is not None:
-            raise ValueError("categories can't be used with a threshold or a trials column")
+        if trials is not None or threshold is not None or sparse:
+            raise ValueError("categories can't be used with a threshold, trials column or sparse")
         lowest, highest = _range(categories)
     names = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
     wanted = [name for name in (*names.values(), score, trials) if name is not None]
@@ -122,6 +125,10 @@ def from_long(
         codes.append(code)
     if problems:
         raise ValueError("\n".join(problems))
+    if sparse:
+        return SparseRatings(
+            *codes, scores.astype(np.int64), counts.astype(np.int64), labels=levels
+        )
     shape = tuple(len(levels[facet]) for facet in FACETS)
     if categories is not None:
         shape = (*shape, highest - lowest + 1)
@@ -129,7 +136,8 @@ def from_long(
     if math.prod(shape) > MOST_ENTRIES:
         raise ValueError(
             f"{rows} rows would fill a dense array of shape {shape}, {math.prod(shape):.1e} "
-            "entries: too many. Split the questions, or leave raters with few ratings out."
+            "entries: too many. Keep a list (sparse=True, for mfrm.fit_sparse), or split the "
+            "questions."
         )
     flat = np.ravel_multi_index(codes, shape)
 
