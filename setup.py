@@ -42,6 +42,7 @@ setup(
         "gpu": ["jax[cuda13]>=0.10.2,<0.13"],
         "tpu": ["jax[tpu]>=0.10.2,<0.13"],
         "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
+        "bench": ["scikit-learn", "statsmodels", "scipy"],  # what benchmarks/mfrm.py compares with
         "test": [
             "pytest>=8",
             "ruff>=0.15",

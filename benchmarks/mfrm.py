@@ -4,12 +4,12 @@
     python benchmarks/mfrm.py --shape 10,1500,3,3 --repeats 5
     python benchmarks/mfrm.py --scaling 1e5,1e6,1e7    # cost and memory by number of ratings
 
-One process, one data set a shape, medians of --repeats runs. All minimise the same penalised
-likelihood (precisions 1, an intercept for each model), except statsmodels, which is unpenalised and
-runs where its dense matrix is small enough (--statsmodels-entries). "max. diff." is the largest
-difference of a score from the float64 `mfrm.fit`, both centred. `mfrm.fit` is timed from arrays on
-the device to all estimates AND standard errors; the others without standard errors, and without
-the time to build their design matrices.
+One process, one data set a shape, medians of --repeats runs (of the others one run). All minimise
+the same penalised likelihood (precisions 1, one free intercept: center "grand"), except laplace, and
+statsmodels, which is unpenalised and runs where its dense matrix is small enough
+(--statsmodels-entries). "max. diff." is the largest difference of a score from the float64
+`mfrm.fit`, both centred. `mfrm.fit` is timed from arrays on the device to all estimates AND standard
+errors; the others without standard errors, and without the time to build their design matrices.
 """
 
 from __future__ import annotations
@@ -48,33 +48,32 @@ def simulate(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def design(shape: tuple[int, ...]) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """Columns intercept, theta, judge, rubric, question; and which of them are penalised."""
+    """Columns theta, judge, rubric, question, intercept; and which of them are penalised."""
     models, questions, judges, items = shape
     index = np.indices(shape).reshape(4, -1)
-    sizes = [models, models * questions, judges, items, questions]
+    sizes = [models * questions, judges, items, questions, 1]
     starts = np.cumsum([0, *sizes])
     columns = np.stack(
         [
-            index[0],
-            starts[1] + index[0] * questions + index[1],
-            starts[2] + index[2],
-            starts[3] + index[3],
-            starts[4] + index[1],
+            index[0] * questions + index[1],
+            starts[1] + index[2],
+            starts[2] + index[3],
+            starts[3] + index[1],
+            np.full(index.shape[1], starts[4]),
         ],
         axis=1,
     )
     rows = len(columns)
-    values = np.tile([1.0, 1.0, -1.0, -1.0, -1.0], rows)
+    values = np.tile([1.0, -1.0, -1.0, -1.0, 1.0], rows)
     matrix = scipy.sparse.csr_matrix(
         (values, columns.ravel(), np.arange(0, 5 * rows + 1, 5)), shape=(rows, starts[-1])
     )
-    return matrix, (np.arange(starts[-1]) >= models).astype(float)
+    return matrix, (np.arange(starts[-1]) < starts[4]).astype(float)
 
 
 def scores(coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     models, questions = shape[:2]
-    theta = coefficients[models : models * (1 + questions)].reshape(models, questions)
-    return coefficients[:models] + theta.mean(axis=1)
+    return coefficients[: models * questions].reshape(models, questions).mean(axis=1)
 
 
 def sparse_newton(matrix, y, penalty) -> np.ndarray:
@@ -85,7 +84,6 @@ def sparse_newton(matrix, y, penalty) -> np.ndarray:
         p = 1 / (1 + np.exp(-(matrix @ x)))
         gradient = transposed @ (y - p) - penalty * x
         hessian = transposed @ scipy.sparse.diags(p * (1 - p)) @ matrix
-        # Intercepts and facets share a level that only the priors tell apart.
         hessian = (hessian + scipy.sparse.diags(penalty)).tocsc()
         step = scipy.sparse.linalg.spsolve(hessian, gradient, permc_spec="MMD_AT_PLUS_A")
         x = x + step
@@ -94,17 +92,12 @@ def sparse_newton(matrix, y, penalty) -> np.ndarray:
     return x
 
 
-def scikit_learn(matrix, y, models) -> np.ndarray:
-    """newton-cg, which penalises all alike: intercepts in it are scaled to weigh nothing."""
+def scikit_learn(matrix, y) -> np.ndarray:
+    """newton-cg, with its own free intercept in place of the last column."""
     from sklearn.linear_model import LogisticRegression
 
-    scale = np.ones(matrix.shape[1])
-    scale[:models] = 1e4
-    estimator = LogisticRegression(
-        C=1.0, solver="newton-cg", tol=NEWTON_TOLERANCE, fit_intercept=False, max_iter=1000
-    )
-    estimator.fit(matrix @ scipy.sparse.diags(scale), y)
-    return scale * estimator.coef_[0]
+    estimator = LogisticRegression(C=1.0, solver="newton-cg", tol=NEWTON_TOLERANCE, max_iter=1000)
+    return estimator.fit(matrix[:, :-1], y).coef_[0]
 
 
 def stats_models(matrix, y) -> None:
@@ -126,7 +119,7 @@ def measure(run: Callable, repeats: int) -> tuple[float, object]:
 
 def compiled(successes: jax.Array, method: str):
     """(program, seconds to compile) of a fit of complete ratings."""
-    program = jax.jit(lambda y, n: mfrm.fit(y, n, method=method))
+    program = jax.jit(lambda y, n: mfrm.fit(y, n, method=method, center="grand"))
     start = time.perf_counter()
     program = program.lower(successes, successes).compile()
     return program, time.perf_counter() - start
@@ -141,7 +134,7 @@ def compare(shape: tuple[int, ...], repeats: int, most_entries: int) -> None:
     print(f"\n{'x'.join(map(str, shape))}: {ratings.size:,} ratings")
     rows = []
     with jax.enable_x64(True):
-        exact = np.asarray(mfrm.fit(ratings, method="ridge").score)
+        exact = np.asarray(mfrm.fit(ratings, method="ridge", center="grand").score)
 
     def centred(values):
         return values - values.mean()
@@ -162,15 +155,17 @@ def compare(shape: tuple[int, ...], repeats: int, most_entries: int) -> None:
             del y, n
     matrix, penalty = design(shape)
     y = ratings.ravel().astype(float)
-    seconds, found = measure(lambda: sparse_newton(matrix, y, penalty), min(repeats, 3))
-    add("scipy sparse Newton", seconds, "", scores(found, shape))
-    seconds, found = measure(lambda: scikit_learn(matrix, y, shape[0]), 1)
+    seconds, found = measure(lambda: sparse_newton(matrix, y, penalty), 1)
+    add("scipy sparse Newton", seconds, "one run", scores(found, shape))
+    seconds, found = measure(lambda: scikit_learn(matrix, y), 1)
     add("scikit-learn newton-cg", seconds, "one run", scores(found, shape))
-    columns = shape[0] + shape[1] + shape[2] + shape[3] - 3
+    columns = sum(shape) - 3
     if columns * y.size <= most_entries * 1e6:
-        keep = np.r_[0 : shape[0], matrix.shape[1] - sum(shape[1:]) : matrix.shape[1]]
-        drop = np.cumsum([shape[0], shape[2], shape[3]])
-        main = np.delete(matrix[:, keep].toarray(), drop, axis=1)
+        of_models = np.repeat(np.eye(shape[0]), y.size // shape[0], axis=0)
+        # The first level of each other facet is the reference.
+        first = np.cumsum([shape[0] * shape[1], shape[2], shape[3]])
+        others = [c for c in range(first[0], matrix.shape[1] - 1) if c not in first]
+        main = np.concatenate([of_models, matrix[:, others].toarray()], axis=1)
         seconds, _ = measure(lambda: stats_models(main, y), 1)
         add("statsmodels GLM, main effects", seconds, f"{main.shape[1]} columns, one run")
     else:

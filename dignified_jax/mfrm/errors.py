@@ -74,16 +74,16 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
             mean_carried[raters:],
         ),
     )
+    # Of a question, a score takes the mean over questions less f times it: kappa, nothing lost.
+    own_question = arrow.shrink if design.zero_sum_question else -follow
     path = jnp.concatenate([-mean_share, jnp.diag(arrow.shrink.mean(axis=1))], axis=1)
-    path = path - einsum("mq,pq->mp", follow, response) / questions + mean_response
-    pulled = einsum("mq,q->m", follow, inverse)
-    with_mean = einsum("mq,q->m", follow, shared) / questions
+    path = path + einsum("mq,pq->mp", own_question, response) / questions
+    pulled = einsum("mq,q->m", own_question, inverse)
     score = (
         einsum("mp,pr,nr->mn", path, covariance, path)
         + jnp.diag((1.0 / arrow.curvature).mean(axis=1) / questions)
-        + einsum("mq,nq->mn", follow * inverse, follow) / questions**2
+        + einsum("mq,nq->mn", own_question * inverse, own_question) / questions**2
         - pull * jnp.outer(pulled, pulled) / questions**2
-        + (shared.mean() - with_mean[:, None] - with_mean)
     )
     rater_error = _root(jnp.diag(covariance)[:raters])
     errors = StandardErrors(
