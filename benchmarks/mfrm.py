@@ -5,11 +5,11 @@
     python benchmarks/mfrm.py --scaling 1e5,1e6,1e7    # cost and memory by number of ratings
 
 One process, one data set a shape, medians of --repeats runs (of the others one run). All minimise
-the same penalised likelihood (precisions 1, one free intercept: center "grand"), except laplace, and
-statsmodels, which is unpenalised and runs where its dense matrix is small enough
+the same penalised likelihood (precisions 1, one free intercept: center "grand"), except laplace,
+and statsmodels, which is unpenalised and runs where its dense matrix is small enough
 (--statsmodels-entries). "max. diff." is the largest difference of a score from the float64
-`mfrm.fit`, both centred. `mfrm.fit` is timed from arrays on the device to all estimates AND standard
-errors; the others without standard errors, and without the time to build their design matrices.
+`mfrm.fit`, both centred. `mfrm.fit` is timed from arrays on the device to all estimates AND
+standard errors; the others without standard errors, and without building their design matrices.
 """
 
 from __future__ import annotations
@@ -85,7 +85,13 @@ def sparse_newton(matrix, y, penalty) -> np.ndarray:
         gradient = transposed @ (y - p) - penalty * x
         hessian = transposed @ scipy.sparse.diags(p * (1 - p)) @ matrix
         hessian = (hessian + scipy.sparse.diags(penalty)).tocsc()
-        step = scipy.sparse.linalg.spsolve(hessian, gradient, permc_spec="MMD_AT_PLUS_A")
+        factor = scipy.sparse.linalg.splu(
+            hessian,
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        step = factor.solve(gradient)
         x = x + step
         if np.abs(step).max() < NEWTON_TOLERANCE:
             break
@@ -132,7 +138,7 @@ def peak_gib() -> float:
 def compare(shape: tuple[int, ...], repeats: int, most_entries: int) -> None:
     ratings = simulate(shape)
     print(f"\n{'x'.join(map(str, shape))}: {ratings.size:,} ratings")
-    rows = []
+    rows: list[float] = []
     with jax.enable_x64(True):
         exact = np.asarray(mfrm.fit(ratings, method="ridge", center="grand").score)
 
@@ -141,7 +147,11 @@ def compare(shape: tuple[int, ...], repeats: int, most_entries: int) -> None:
 
     def add(name: str, seconds: float, note: str, found=None) -> None:
         error = np.abs(centred(found) - centred(exact)).max() if found is not None else math.nan
-        rows.append((name, seconds, error, note))
+        rows.append(seconds)
+        ratio = seconds / rows[0]
+        print(f"{name:32}{seconds:10.4f}{ratio:8.1f}{error:12.1e}  {note}", flush=True)
+
+    print(f"{'':32}{'seconds':>10}{'ratio':>8}{'max. diff.':>12}")
 
     for dtype in (np.float32, np.float64):
         with jax.enable_x64(dtype == np.float64):
@@ -170,10 +180,6 @@ def compare(shape: tuple[int, ...], repeats: int, most_entries: int) -> None:
         add("statsmodels GLM, main effects", seconds, f"{main.shape[1]} columns, one run")
     else:
         print(f"statsmodels left out: {columns} dense columns of {y.size:,} ratings")
-    best = rows[0][1]
-    print(f"{'':32}{'seconds':>10}{'ratio':>8}{'max. diff.':>12}")
-    for name, seconds, error, note in rows:
-        print(f"{name:32}{seconds:10.4f}{seconds / best:8.1f}{error:12.1e}  {note}")
 
 
 def scaling(counts: list[float]) -> None:
