@@ -48,17 +48,17 @@ def simulate(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def design(shape: tuple[int, ...]) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """Columns theta, judge, rubric, question, intercept; and which of them are penalised."""
+    """Columns theta, question, judge, rubric, intercept; and which of them are penalised."""
     models, questions, judges, items = shape
     index = np.indices(shape).reshape(4, -1)
-    sizes = [models * questions, judges, items, questions, 1]
+    sizes = [models * questions, questions, judges, items, 1]
     starts = np.cumsum([0, *sizes])
     columns = np.stack(
         [
             index[0] * questions + index[1],
-            starts[1] + index[2],
-            starts[2] + index[3],
-            starts[3] + index[1],
+            starts[1] + index[1],
+            starts[2] + index[2],
+            starts[3] + index[3],
             np.full(index.shape[1], starts[4]),
         ],
         axis=1,
@@ -85,9 +85,10 @@ def sparse_newton(matrix, y, penalty) -> np.ndarray:
         gradient = transposed @ (y - p) - penalty * x
         hessian = transposed @ scipy.sparse.diags(p * (1 - p)) @ matrix
         hessian = (hessian + scipy.sparse.diags(penalty)).tocsc()
+        # Columns stand in the order that fills in least; finding one takes minutes.
         factor = scipy.sparse.linalg.splu(
             hessian,
-            permc_spec="MMD_AT_PLUS_A",
+            permc_spec="NATURAL",
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
         )
@@ -173,7 +174,7 @@ def compare(shape: tuple[int, ...], repeats: int, most_entries: int) -> None:
     if columns * y.size <= most_entries * 1e6:
         of_models = np.repeat(np.eye(shape[0]), y.size // shape[0], axis=0)
         # The first level of each other facet is the reference.
-        first = np.cumsum([shape[0] * shape[1], shape[2], shape[3]])
+        first = np.cumsum([shape[0] * shape[1], shape[1], shape[2]])
         others = [c for c in range(first[0], matrix.shape[1] - 1) if c not in first]
         main = np.concatenate([of_models, matrix[:, others].toarray()], axis=1)
         seconds, _ = measure(lambda: stats_models(main, y), 1)

@@ -12,7 +12,6 @@ from tests.mfrm.conftest import SHAPE, assert_fits_agree
 from tests.mfrm.dense_ordinal import dense_ordinal, laplace_log_likelihood, simulate
 from tests.mfrm.test_fit import as_fit
 
-ORDINAL = ["rating_scale", "partial_credit"]
 RIDGE = (0.3, 2.0, 0.5, 4.0)
 
 
@@ -52,7 +51,11 @@ def test_steep_effects_equal_dense():
 
 
 @pytest.mark.parametrize(
-    ("model", "method"), [("rating_scale", "ridge"), ("partial_credit", "laplace")]
+    ("model", "method"),
+    [
+        ("rating_scale", "ridge"),
+        pytest.param("partial_credit", "laplace", marks=pytest.mark.slow),
+    ],
 )
 def test_two_categories_equal_binary(plan, model, method):
     successes, trials = plan
@@ -67,7 +70,9 @@ def test_two_categories_equal_binary(plan, model, method):
     np.testing.assert_array_equal(two.standard_error.step, 0)
 
 
-@pytest.mark.parametrize("model", ORDINAL)
+@pytest.mark.parametrize(
+    "model", ["partial_credit", pytest.param("rating_scale", marks=pytest.mark.slow)]
+)
 def test_laplace_is_the_maximum_of_the_dense_one(counts, model):
     """Its value, and no gain from moving any fixed effect, step or variance."""
     with jax.enable_x64(True):

@@ -48,6 +48,7 @@ def test_equals_dense(few):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_float32_and_fewer_errors(few):
     dense = mfrm.fit(*few, precision=PRECISION)
     sparse = mfrm.fit_sparse(as_list(*few), precision=PRECISION, errors="levels")
