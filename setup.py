@@ -51,6 +51,7 @@ setup(
         "tpu": ["jax[tpu]>=0.10.2,<0.13"],
         "wandb": ["wandb>=0.19"],  # for the field wandb_project
         "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
+        "bench": ["scikit-learn", "statsmodels", "scipy"],  # what benchmarks/mfrm.py compares with
         "test": [
             "pytest>=8",
             "ruff>=0.15",

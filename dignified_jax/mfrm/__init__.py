@@ -17,9 +17,10 @@ from dignified_jax.mfrm.bootstrap import Bootstrap, bootstrap
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
 from dignified_jax.mfrm.diagnostics import Diagnostics, diagnose
 from dignified_jax.mfrm.fit import fit
+from dignified_jax.mfrm.fit_sparse import SparseRatings, fit_sparse
 from dignified_jax.mfrm.groups import anchor_groups
 from dignified_jax.mfrm.interactions import Interactions, interactions
-from dignified_jax.mfrm.long import Ratings, from_long
+from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors
 from dignified_jax.mfrm.sensitivity import (
     JudgeSensitivity,
@@ -37,14 +38,17 @@ __all__ = [
     "Fit",
     "Interactions",
     "JudgeSensitivity",
+    "OrdinalRatings",
     "Precision",
     "Ratings",
+    "SparseRatings",
     "StandardErrors",
     "Status",
     "anchor_groups",
     "bootstrap",
     "diagnose",
     "fit",
+    "fit_sparse",
     "from_long",
     "gauge_shift",
     "interactions",

@@ -1,9 +1,9 @@
 """The Newton system of the many-facet model, solved by eliminating its arrow.
 
 The Hessian (negated, with the priors' precisions) is diagonal in theta; eliminating theta leaves
-it diagonal in the questions; eliminating those leaves a dense border (judge, rubric, intercept)
-of length P = R + M. With W_mq the cell's weight, h_mq (P,) its weights by rater and W_mq at its
-model's intercept,
+it diagonal in the questions; eliminating those leaves a dense border (judge, rubric, steps of an
+ordinal model, intercept) of length P = R + M. With W_mq the cell's weight, h_mq (P,) its weights
+by rater and W_mq at its model's intercept,
 
     D = W + p_theta      kappa = p_theta / D      f = W / D = 1 - kappa
     S_q = sum_m kappa W + p_question              K_q = sum_m kappa h_mq
@@ -21,19 +21,16 @@ terms: W - W^2/D = kappa W; R - f (R - p theta) = kappa R + f p theta for a resi
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.blocks import Blocks
+from dignified_jax.mfrm.blocks import Blocks, einsum
 from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.moments import Moments, Parameters, moments
+from dignified_jax.mfrm.likelihood import moments
+from dignified_jax.mfrm.moments import Moments, Parameters
 from dignified_jax.mfrm.result import Precision
-
-# Accelerators multiply float32 matrices in a shorter format unless told otherwise.
-einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 @jax.tree_util.register_dataclass
@@ -95,7 +92,7 @@ def eliminate(sums: Moments, precision: Precision, design: Design) -> Arrow:
     coupling = jnp.concatenate([by_question, shared])
     inverse, pull = _question_block(shared.sum(axis=0), precision.question, design)
 
-    raters = _rater_block(products, by_model.sum(axis=0), sums.pair_weight)
+    raters = _rater_block(products, by_model.sum(axis=0), sums)
     raters = raters + _priors(design, precision, raters.dtype)
     border = jnp.block([[raters, by_model.T], [by_model, jnp.diag(shared.sum(axis=1))]])
     border = border - einsum("pq,rq->pr", coupling * inverse, coupling)
@@ -145,9 +142,7 @@ def gradient(
     theta = residual - penalty
     carried = arrow.shrink * residual + arrow.follow * penalty
     question = carried.sum(axis=0) - precision.question * parameters.question
-    prior = jnp.where(
-        jnp.arange(rater_residual.size) < len(sums.pair_weight), precision.judge, precision.rubric
-    )
+    prior = rater_precision(precision, parameters.raters, *sums.pair_weight.shape)
     raters = (
         rater_residual
         - einsum("mrq,mq->mr", sums.rater_weight, theta / arrow.curvature).sum(axis=0)
@@ -196,30 +191,42 @@ def _question_block(
         inverse = jnp.where(held, 0.0, inverse)
         share = precision / information.size
         return inverse, -share / (1.0 - share * inverse.sum())
-    if design.zero_sum_question:
+    if design.constrained_question:
         return inverse, 1.0 / inverse.sum()
     return inverse, jnp.zeros_like(inverse.sum())
 
 
-def _rater_block(products: jax.Array, coupling: jax.Array, pairs: jax.Array) -> jax.Array:
+def rater_precision(precision: Precision, raters: jax.Array, judges: int, items: int) -> jax.Array:
+    """(R,) of each judge, item and step, of which the last have no prior."""
+    place = jnp.arange(raters.size)
+    judge, rubric = (jnp.asarray(p, raters.dtype) for p in (precision.judge, precision.rubric))
+    return jnp.where(place < judges, judge, jnp.where(place < judges + items, rubric, 0.0))
+
+
+def _rater_block(products: jax.Array, coupling: jax.Array, sums: Moments) -> jax.Array:
     """(R, R) sum of h-by-h weights less h h' / D, given sum h h' / D and sum kappa h.
 
     Within a facet that is diagonal less off-diagonal. On the diagonal
     w - w^2/D = kappa w + sum of the other levels' w w'/D, in which nothing cancels.
     """
-    judges = len(pairs)
+    judges, mains = len(sums.pair_weight), sum(sums.pair_weight.shape)
 
     def facet(block: jax.Array, own: jax.Array) -> jax.Array:
         off = block - jnp.diag(jnp.diag(block))
         return jnp.diag(own + off.sum(axis=1)) - off
 
-    across = pairs - products[:judges, judges:]
-    return jnp.block(
+    across = sums.pair_weight - products[:judges, judges:mains]
+    block = jnp.block(
         [
             [facet(products[:judges, :judges], coupling[:judges]), across],
-            [across.T, facet(products[judges:, judges:], coupling[judges:])],
+            [across.T, facet(products[judges:mains, judges:mains], coupling[judges:mains])],
         ]
     )
+    if sums.step_weight is None:
+        return block
+    with_steps = sums.step_weight - products[:mains, mains:]
+    steps = sums.step_block - products[mains:, mains:]
+    return jnp.block([[block, with_steps], [with_steps.T, steps]])
 
 
 def _priors(design: Design, precision: Precision, dtype: jnp.dtype) -> jax.Array:
@@ -229,9 +236,10 @@ def _priors(design: Design, precision: Precision, dtype: jnp.dtype) -> jax.Array
         return value * (jnp.eye(size, dtype=dtype) - (1.0 / size if zero_sum else 0.0))
 
     judge = facet(design.judges, precision.judge, design.zero_sum_judge)
-    rubric = facet(design.raters - design.judges, precision.rubric, design.zero_sum_rubric)
+    rubric = facet(design.mains - design.judges, precision.rubric, design.zero_sum_rubric)
     across = jnp.zeros((len(judge), len(rubric)), dtype)
-    return jnp.block([[judge, across], [across.T, rubric]])
+    mains = jnp.block([[judge, across], [across.T, rubric]])
+    return jnp.pad(mains, (0, design.raters - design.mains))
 
 
 def _spread_inverse(border: jax.Array, spread: jax.Array, moving: jax.Array) -> jax.Array:

@@ -8,9 +8,13 @@ pairs are products with a 0/1 matrix: many times faster on CPUs than reductions 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
+
+# Accelerators multiply float32 matrices in a shorter format unless told otherwise.
+einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 @jax.tree_util.register_dataclass
@@ -24,6 +28,9 @@ class Blocks:
       active: (M,) 1, or 0 for a model that is left out of the sums.
       judges: J.
       items: I.
+      above: None for binary ratings. For ordinal ones (see `ordinal`), whose successes are sums
+        of categories, (M, I, K - 1) numbers of ratings in category 1 or above, 2 or above, ...
+      scales: 0 for binary ratings; 1 where all items share their steps, I where each has its own.
     """
 
     successes: jax.Array
@@ -31,6 +38,13 @@ class Blocks:
     active: jax.Array
     judges: int = dataclasses.field(metadata={"static": True})
     items: int = dataclasses.field(metadata={"static": True})
+    above: jax.Array | None = None
+    scales: int = dataclasses.field(default=0, metadata={"static": True})
+
+    @property
+    def steps(self) -> int:
+        """K - 1, the most that a rating can add to successes."""
+        return self.above.shape[2] if self.scales else 1
 
 
 def as_blocks(successes: jax.Array, trials: jax.Array) -> Blocks:
@@ -59,8 +73,7 @@ def incidence(blocks: Blocks) -> jax.Array:
 
 def pair_sums(matrix: jax.Array, values: jax.Array) -> jax.Array:
     """(R, Q): sums of (J * I, Q) values by the rows of an `incidence` (or any) matrix."""
-    # Accelerators multiply float32 matrices in a shorter format unless told otherwise.
-    return jnp.dot(matrix, values, precision="highest")
+    return einsum("rp,pq->rq", matrix, values)
 
 
 @jax.tree_util.register_dataclass
@@ -69,14 +82,15 @@ class Totals:
     """Sums over a model's ratings by rater and question, and over all by pair.
 
     Attributes:
-      trials: (M, R, Q).
+      most: (M, R, Q) successes if every rating were in the highest category: the trials of
+        binary ratings.
       successes: (M, R, Q).
       rated: (M, R, Q) numbers of (judge, item) pairs with ratings.
       rated_pairs: (J, I) numbers of (model, question) cells with ratings.
-      faulty: scalar bool, whether any count is not a whole number with 0 <= successes <= trials.
+      faulty: scalar bool, whether any count is not a whole number with 0 <= successes <= most.
     """
 
-    trials: jax.Array
+    most: jax.Array
     successes: jax.Array
     rated: jax.Array
     rated_pairs: jax.Array
@@ -89,6 +103,7 @@ def totals(blocks: Blocks) -> Totals:
 
     def add(carry, block):
         y, n = block
+        n = blocks.steps * n
         pairs, faulty = carry
         rated = (n > 0).astype(n.dtype)
         # NaN fails every comparison.
@@ -100,7 +115,7 @@ def totals(blocks: Blocks) -> Totals:
     start = (jnp.zeros(blocks.judges * blocks.items, jnp.int32), jnp.asarray(False))
     carry, sums = jax.lax.scan(add, start, (blocks.successes, blocks.trials))
     return Totals(
-        trials=sums[0],
+        most=sums[0],
         successes=sums[1],
         rated=sums[2],
         rated_pairs=carry[0].reshape(blocks.judges, blocks.items),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ import jax
 import numpy as np
 
 from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm import ratings
-from dignified_jax.mfrm.blocks import as_blocks, totals
+from dignified_jax.mfrm import ordinal, ratings
+from dignified_jax.mfrm.blocks import totals
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets_of
+from dignified_jax.mfrm.estimate import Model, blocks_of
 from dignified_jax.mfrm.mesh import over_mesh
 from dignified_jax.mfrm.result import Precision
 
@@ -42,18 +44,20 @@ def refuse_options(precision: Precision, tolerance, max_iterations) -> None:
 
 
 def refuse_values(
-    successes: jax.Array,
-    trials: jax.Array,
+    counts: tuple[jax.Array, ...],
+    model: Model,
     fixed: Mapping[str, jax.Array],
     allow_disconnected: bool,
     mesh: Any,
 ) -> None:
-    """Raises ValueError for bad counts, anchors, empty levels and disconnected designs."""
-    sums, extreme = over_mesh(_summarise, mesh)(successes, trials)
+    """Raises ValueError for bad counts, anchors, empty levels or categories, subsets."""
+    sums, extreme, unobserved = over_mesh(_summarise, mesh, model=model)(counts)
     if sums.faulty:
-        ratings.refuse_faults(successes, trials)
+        ratings.refuse_faults(*counts)
     anchoring.refuse_anchors(fixed)
     ratings.refuse_empty(extreme)
+    if unobserved is not None:
+        ratings.refuse_unobserved(np.asarray(unobserved), model)
     if not allow_disconnected:
         known = {facet: ~np.isnan(values) for facet, values in fixed.items()}
         found = subsets_of(sums, known)
@@ -61,8 +65,9 @@ def refuse_values(
             raise DisconnectedError(found)
 
 
-@jax.jit
-def _summarise(successes: jax.Array, trials: jax.Array):
-    blocks = as_blocks(successes, trials)
+@functools.partial(jax.jit, static_argnames="model")
+def _summarise(counts: tuple[jax.Array, ...], model: Model):
+    blocks = blocks_of(counts, model)
     sums = totals(blocks)
-    return sums, ratings.extremes(sums, blocks.judges)
+    unobserved = ordinal.unobserved(blocks) if blocks.scales else None
+    return sums, ratings.extremes(sums, blocks.judges), unobserved

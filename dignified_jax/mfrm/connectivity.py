@@ -40,7 +40,8 @@ class DisconnectedError(ValueError):
         super().__init__(
             "the design is disconnected: no chain of ratings joins these subsets, so their "
             f"difference would be set by the priors alone. {listed}. Fit the subsets apart, add "
-            "ratings or anchors that join them, or pass allow_disconnected=True."
+            "ratings or anchors that join them, or pass allow_disconnected=True (with "
+            "method='ridge': laplace has no prior on judges and items)."
         )
 
 

@@ -24,7 +24,8 @@ CENTERS: tuple[Center, ...] = ("model", "grand", "zero")
 class Design:
     """Free levels, constraints and intercepts of a fit.
 
-    The border of the system is (judge, rubric, intercept), of length P = J + I + M = R + M.
+    The border of the system is (judge, rubric, step, intercept), of length P = R + M with
+    R = J + I + T. Steps are those of ordinal models; T = 0 for binary ratings.
 
     Attributes:
       free_judge: (J,) bool, False where anchored.
@@ -34,7 +35,10 @@ class Design:
       center: "model": an intercept each; "grand": one for all; "zero": none.
       zero_sum_judge: whether judges sum to zero (not anchored).
       zero_sum_rubric: likewise.
-      zero_sum_question: likewise; False too where questions are a random effect.
+      zero_sum_question: likewise. Random questions are centred when all is estimated.
+      scales: number of sets of steps, each of which sums to zero.
+      steps: number of steps of a set.
+      random_question: whether questions are a random effect, free of the constraint.
     """
 
     free_judge: jax.Array
@@ -45,6 +49,9 @@ class Design:
     zero_sum_judge: bool = dataclasses.field(metadata={"static": True})
     zero_sum_rubric: bool = dataclasses.field(metadata={"static": True})
     zero_sum_question: bool = dataclasses.field(metadata={"static": True})
+    scales: int = dataclasses.field(default=0, metadata={"static": True})
+    steps: int = dataclasses.field(default=0, metadata={"static": True})
+    random_question: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
     def judges(self) -> int:
@@ -52,14 +59,24 @@ class Design:
         return self.free_judge.size
 
     @property
-    def raters(self) -> int:
-        """R = J + I."""
+    def mains(self) -> int:
+        """J + I."""
         return self.free_judge.size + self.free_rubric.size
+
+    @property
+    def raters(self) -> int:
+        """R = J + I + T."""
+        return self.mains + self.scales * self.steps
+
+    @property
+    def constrained_question(self) -> bool:
+        """Whether the solve knows that questions sum to zero."""
+        return self.zero_sum_question and not self.random_question
 
     @property
     def reference_question(self) -> bool:
         """Whether a question is held at 0 in the gauge of the solve."""
-        return self.zero_sum_question and self.center != "zero"
+        return self.constrained_question and self.center != "zero"
 
     def spread(self, dtype: jnp.dtype) -> jax.Array:
         """(P, F) from free coordinates to the border: F = R + (M, 1 or 0) intercepts."""
@@ -71,11 +88,19 @@ class Design:
         }[self.center]
         # Without an intercept of its own the model can't take a shift of the judges: moving them
         # by d moves the intercepts by -mean(d), which `to_zero_sum` then brings back to 0.
-        shift = -self._means(dtype) if self.center == "zero" else jnp.zeros(self.raters, dtype)
+        shift = jnp.zeros(self.raters, dtype)
+        if self.center == "zero":
+            shift = shift.at[: self.mains].set(-self._means(dtype))
+        raters = jnp.eye(self.raters, dtype=dtype)
+        if self.scales:
+            # Steps have no other gauge: the last of each set answers for the others.
+            one = jnp.eye(self.steps, dtype=dtype).at[-1].add(-1.0)
+            sets = jnp.kron(jnp.eye(self.scales, dtype=dtype), one)
+            raters = raters.at[self.mains :, self.mains :].set(sets)
         return jnp.block(
             [
                 [
-                    jnp.eye(self.raters, dtype=dtype),
+                    raters,
                     jnp.zeros_like(intercepts, shape=(self.raters, intercepts.shape[1])),
                 ],
                 [jnp.tile(shift, (models, 1)), intercepts],
@@ -93,18 +118,19 @@ class Design:
             best = jnp.argmax(information[: self.judges])
             judge = judge & (jnp.arange(judge.size) != best)
         if self.zero_sum_rubric:
-            best = jnp.argmax(information[self.judges :])
+            best = jnp.argmax(information[self.judges : self.mains])
             rubric = rubric & (jnp.arange(rubric.size) != best)
         intercepts = {
             "model": self.free_model,
             "grand": self.free_model.any(keepdims=True),
             "zero": self.free_model[:0],
         }[self.center]
-        return jnp.concatenate([judge, rubric, intercepts])
+        steps = jnp.tile(jnp.arange(self.steps) < self.steps - 1, self.scales)
+        return jnp.concatenate([judge, rubric, steps, intercepts])
 
     def to_zero_sum(self, border: jax.Array) -> jax.Array:
         """(P, ...) border coordinates of any gauge to those where facets sum to zero."""
-        judge, rubric = border[: self.judges], border[self.judges : self.raters]
+        judge, rubric = border[: self.judges], border[self.judges : self.mains]
         intercept = border[self.raters :]
         if self.zero_sum_judge:
             intercept = intercept + judge.mean(axis=0)
@@ -114,7 +140,7 @@ class Design:
             rubric = rubric - rubric.mean(axis=0)
         if self.center == "zero":  # on paper it is 0 already
             intercept = jnp.zeros_like(intercept)
-        return jnp.concatenate([judge, rubric, intercept])
+        return jnp.concatenate([judge, rubric, border[self.mains : self.raters], intercept])
 
     def _means(self, dtype: jnp.dtype) -> jax.Array:
         """(R,) weights that take the mean judge plus the mean item, of zero-sum facets."""

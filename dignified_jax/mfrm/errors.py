@@ -10,6 +10,7 @@ questions' own inverse block,
 and what is varied by besides is shared as P says: with t_q = mean_q' P_qq', intercept and theta_mq
 covary by -f t_q. The means are those of the change to zero-sum questions, and 0 where questions
 do not change their gauge. f cancels from quality = intercept + theta: [-w / D, kappa e_m].
+Random questions are centred in questions and qualities only: their intercepts respond by e_m.
 No cell costs more than R^2 operations.
 """
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.arrow import Arrow, einsum, solve_questions
+from dignified_jax.mfrm.arrow import Arrow, solve_questions
+from dignified_jax.mfrm.blocks import einsum
 from dignified_jax.mfrm.design import Design
 from dignified_jax.mfrm.result import StandardErrors
 
@@ -29,7 +31,8 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
     covariance = design.to_zero_sum(design.to_zero_sum(arrow.covariance).T)
     inverse, pull, follow = arrow.question_inverse, arrow.question_pull, arrow.follow
     response = -solve_questions(arrow, arrow.coupling)  # G
-    moved = 1.0 if design.reference_question else 0.0
+    moved = 1.0 if design.zero_sum_question else 0.0
+    intercept_moved = 1.0 if design.reference_question else 0.0
     mean_response = moved * response.mean(axis=1)
     shared = moved * solve_questions(arrow, jnp.ones_like(inverse)) / questions  # t
     carried = einsum("pr,rq->pq", covariance, response)
@@ -71,28 +74,33 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
             mean_carried[raters:],
         ),
     )
+    # Of a question, a score takes the mean over questions less f times it: kappa, nothing lost.
+    own_question = arrow.shrink if design.zero_sum_question else -follow
     path = jnp.concatenate([-mean_share, jnp.diag(arrow.shrink.mean(axis=1))], axis=1)
-    path = path - einsum("mq,pq->mp", follow, response) / questions + mean_response
-    pulled = einsum("mq,q->m", follow, inverse)
-    with_mean = einsum("mq,q->m", follow, shared) / questions
+    path = path + einsum("mq,pq->mp", own_question, response) / questions
+    pulled = einsum("mq,q->m", own_question, inverse)
     score = (
         einsum("mp,pr,nr->mn", path, covariance, path)
         + jnp.diag((1.0 / arrow.curvature).mean(axis=1) / questions)
-        + einsum("mq,nq->mn", follow * inverse, follow) / questions**2
+        + einsum("mq,nq->mn", own_question * inverse, own_question) / questions**2
         - pull * jnp.outer(pulled, pulled) / questions**2
-        + (shared.mean() - with_mean[:, None] - with_mean)
     )
     rater_error = _root(jnp.diag(covariance)[:raters])
     errors = StandardErrors(
         theta=_root(theta),
         quality=_root(quality),
         judge=rater_error[: design.judges],
-        rubric=rater_error[design.judges :],
+        rubric=rater_error[design.judges : design.mains],
+        step=_as_sets(rater_error[design.mains :], design),
         question=_root(follower - 2.0 * common + base),
-        intercept=_root(intercept + 2.0 * mean_carried[raters:] + base),
+        intercept=_root(intercept + intercept_moved * (2.0 * mean_carried[raters:] + base)),
         score=_root(jnp.diag(score)),
     )
     return errors, score
+
+
+def _as_sets(steps: jax.Array, design: Design) -> jax.Array | None:
+    return steps.reshape(design.scales, design.steps) if design.scales else None
 
 
 def _root(variance: jax.Array) -> jax.Array:

@@ -76,7 +76,8 @@ def information(
     blocks = as_blocks(successes, trials)
     blocks = dataclasses.replace(blocks, active=finite.astype(fit.score.dtype))
     parameters = Parameters(
-        theta=jnp.where(finite[:, None], fit.theta, 0.0),
+        # Where questions are random, qualities hold their mean and intercepts do not.
+        theta=jnp.where(finite[:, None], fit.quality - fit.intercept[:, None], 0.0),
         question=-fit.question,
         raters=-jnp.concatenate([fit.judge, fit.rubric]),
         intercept=jnp.where(finite, fit.intercept, 0.0),
@@ -95,7 +96,8 @@ def information(
         center=center,
         zero_sum_judge="judge" not in fixed and not hold_judges,
         zero_sum_rubric="rubric" not in fixed,
-        zero_sum_question="question" not in fixed and method == "ridge",
+        zero_sum_question="question" not in fixed,
+        random_question=method == "laplace",
     )
     arrow = arrows.eliminate(moments(blocks, parameters), fit.precision, design)
     return Information(arrow=arrow, design=design, precision=fit.precision)

@@ -16,7 +16,11 @@ Precisions move by Fisher scoring of the same log L on a log scale, every iterat
     2 d log L / d log p = sum (1 - p var) - p sum (theta^2 + 2 theta eps)
     2 E[-d^2 log L / d log p^2] ~ sum (1 - p var)^2
 
-with var the conditional variances and eps the response of u to the residuals above.
+with var the conditional variances and eps the response of u to the residuals above. That response
+is also what the posterior mean of u has over its mode, to first order (a posterior of variance v
+and third derivative -skew has its mean at mode - v^2 skew / 2). Modes lie nearer to 0 than means
+where answers are many on one side, so that averages of modes shrink: estimates of theta and
+questions, and with them qualities and scores, are posterior means.
 """
 
 from __future__ import annotations
@@ -26,11 +30,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from dignified_jax.mfrm import anderson
 from dignified_jax.mfrm import arrow as arrows
-from dignified_jax.mfrm.arrow import Arrow, einsum
-from dignified_jax.mfrm.blocks import Blocks
+from dignified_jax.mfrm.anderson import History
+from dignified_jax.mfrm.arrow import Arrow
+from dignified_jax.mfrm.blocks import Blocks, einsum
 from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.moments import Parameters, log_likelihood, moments
+from dignified_jax.mfrm.likelihood import log_likelihood, moments
+from dignified_jax.mfrm.moments import Parameters
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.ridge import choose, is_last, largest_change
 
@@ -52,6 +59,7 @@ class Search:
       iterations: steps so far.
       finite: False once a step is not.
       done: whether `arrow` belongs to the solution.
+      history: of the points near the solution.
     """
 
     parameters: Parameters
@@ -62,6 +70,7 @@ class Search:
     iterations: jax.Array
     finite: jax.Array
     done: jax.Array
+    history: History
 
     def precision(self) -> Precision:
         """Of the random effects; fixed effects have 0."""
@@ -70,7 +79,7 @@ class Search:
     def at_bound(self) -> jax.Array:
         """Whether a variance is at the edge of its range."""
         edge = jnp.maximum(jnp.abs(self.log_theta), jnp.abs(self.log_question))
-        return edge >= LOG_PRECISION_BOUND * (1.0 - 1e-6)
+        return edge >= LOG_PRECISION_BOUND - 0.1  # where the likelihood is flat
 
 
 def maximise(
@@ -93,16 +102,30 @@ def maximise(
         nothing = jax.tree.map(jnp.zeros_like, state.parameters)
         more = arrows.gradient(arrow, nothing, precision, extra, rater_extra)
         step = arrows.solve(arrow, design, own, jax.tree.map(jnp.add, own, more))
-        change = largest_change(step, blocks.judges)
+        change = largest_change(step, blocks)
         # After the step, which brings the effects to their mode under these precisions; the mode
         # under the previous ones, put in its place, makes the two chase each other.
-        parameters = state.parameters.plus(step, 2.0 / jnp.maximum(change, 2.0))
+        scale = jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
+        # This is not quite Newton's method: far away it may go to and fro, which half steps end.
+        scale = jnp.where((change > 1.0) & (change > 0.9 * state.change), 0.5 * scale, scale)
+        parameters = state.parameters.plus(step, scale)
+        near = change <= 1.0
         moves = precision_moves(arrow, parameters, precision, extra)
         # Precisions wait until the effects are near: they say nothing about spread before.
         before = jnp.stack([state.log_theta, state.log_question])
-        after = jnp.where(change <= 1.0, before + jnp.stack(moves), before)
+        after = jnp.where(near, before + jnp.stack(moves), before)
         after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
         change = jnp.maximum(change, jnp.abs(after - before).max())
+        # Near the solution, a step that learns from those before; unless it leaps.
+        point, plain = (state.parameters, before), (step, after - before)
+        history, (leap, log_leap) = anderson.accelerate(state.history, point, plain)
+        history = jax.tree.map(
+            lambda new, empty: jnp.where(near, new, empty), history, anderson.start(point)
+        )
+        bold = near & (jnp.maximum(largest_change(leap, blocks), jnp.abs(log_leap).max()) <= 1.0)
+        parameters = choose(bold, state.parameters.plus(leap), parameters)
+        after = jnp.where(bold, before + log_leap, after)
+        after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
         after = jnp.where(done, before, after)
@@ -115,6 +138,7 @@ def maximise(
             iterations=state.iterations + ~done,
             finite=state.finite & jnp.isfinite(change),
             done=done,
+            history=history,
         )
 
     nothing = jnp.zeros((), start.theta.dtype)
@@ -127,6 +151,7 @@ def maximise(
         iterations=jnp.asarray(0, jnp.int32),
         finite=jnp.asarray(True),
         done=jnp.asarray(False),
+        history=anderson.start((start, jnp.stack([nothing, nothing]))),
     )
     return jax.lax.while_loop(lambda state: ~state.done, advance, state)
 
@@ -140,6 +165,21 @@ def correction(arrow: Arrow) -> tuple[jax.Array, jax.Array]:
     return by_cell, by_rater.sum(axis=0)
 
 
+def skewness_shift(arrow: Arrow, extra: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What posterior means have over modes, theta (M, Q) and question (Q,); `extra` (M, Q) from
+    `correction`."""
+    question = arrows.solve_questions(arrow, (arrow.shrink * extra).sum(axis=0))
+    return (extra - arrow.moments.weight * question) / arrow.curvature, question
+
+
+def posterior_mean(arrow: Arrow, parameters: Parameters) -> Parameters:
+    """Parameters with the random effects moved from their modes to their means."""
+    theta, question = skewness_shift(arrow, correction(arrow)[0])
+    return dataclasses.replace(
+        parameters, theta=parameters.theta + theta, question=parameters.question + question
+    )
+
+
 def precision_moves(
     arrow: Arrow, parameters: Parameters, precision: Precision, extra: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -147,8 +187,7 @@ def precision_moves(
     follow = arrow.follow
     inverse = arrow.question_inverse
     free = inverse > 0.0
-    question_response = arrows.solve_questions(arrow, (arrow.shrink * extra).sum(axis=0))
-    theta_response = (extra - arrow.moments.weight * question_response) / arrow.curvature
+    theta_response, question_response = skewness_shift(arrow, extra)
     # 1 - p var, as sums of positive terms: p / D + W / D = 1 and p / S + sum kappa W / S = 1.
     theta_gain = follow - precision.theta * follow**2 * inverse
     question_gain = jnp.where(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dignified_jax.mfrm.fit_sparse import SparseRatings
 from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.sources import Table, read_columns
 
@@ -32,6 +33,21 @@ class Ratings:
     labels: dict[str, tuple[Any, ...]]
 
 
+@dataclasses.dataclass(frozen=True)
+class OrdinalRatings:
+    """Ratings in ordered categories, with names: pass `counts` to `fit` with its `model=`.
+
+    Attributes:
+      counts: (model, question, judge, rubric, category) int32 numbers of ratings.
+      labels: facet -> labels of its levels, in the order of the arrays: sorted.
+      categories: the scores of the categories, ascending.
+    """
+
+    counts: np.ndarray
+    labels: dict[str, tuple[Any, ...]]
+    categories: tuple[int, ...]
+
+
 def from_long(
     table: Table,
     *,
@@ -42,7 +58,9 @@ def from_long(
     score: str = "score",
     trials: str | None = None,
     threshold: float | None = None,
-) -> Ratings:
+    categories: tuple[int, int] | None = None,
+    sparse: bool = False,
+) -> Ratings | OrdinalRatings | SparseRatings:
     """Reads judgments in long form. Rows of the same model, question, judge and item are summed.
 
     Args:
@@ -55,6 +73,12 @@ def from_long(
       score: column of the score: 0 or 1, or anything ordered with a threshold.
       trials: column of the number of judgments a row stands for; score counts its successes then.
       threshold: scores of at least this are successes.
+      categories: lowest and highest score of an ordinal scale, whose whole numbers are kept for an
+        ordinal model: (1, 5).
+      sparse: whether to keep a list, for `fit_sparse`; not with categories.
+
+    Returns:
+      `Ratings`, `OrdinalRatings` with categories, or `SparseRatings`.
 
     Raises:
       ValueError: for missing columns, missing labels or scores, and scores other than 0 or 1
@@ -62,6 +86,10 @@ def from_long(
     """
     if trials is not None and threshold is not None:
         raise ValueError("threshold can't be used with a trials column: scores are counts there")
+    if categories is not None:
+        if trials is not None or threshold is not None or sparse:
+            raise ValueError("categories can't be used with a threshold, trials column or sparse")
+        lowest, highest = _range(categories)
     names = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
     wanted = [name for name in (*names.values(), score, trials) if name is not None]
     columns = read_columns(table, wanted)
@@ -73,9 +101,13 @@ def from_long(
     counts = np.ones(rows) if trials is None else _numbers(trials, columns[trials], problems)
     if threshold is not None:
         scores = np.where(np.isnan(scores), np.nan, scores >= threshold)
+    elif categories is not None:
+        inside = (scores == np.round(scores)) & (scores >= lowest) & (scores <= highest)
+        wrong = f"{score} must be a whole number from {lowest} to {highest}"
+        _report(problems, wrong, ~inside & ~np.isnan(scores), lambda row: columns[score][row])
     elif trials is None:
         odd = ~np.isnan(scores) & (scores != 0) & (scores != 1)
-        wrong = f"{score} must be 0 or 1 (give threshold= for ordinal scores)"
+        wrong = f"{score} must be 0 or 1 (give threshold= or categories= for ordinal scores)"
         _report(problems, wrong, odd, lambda row: columns[score][row])
     else:
         whole = (scores == np.round(scores)) & (counts == np.round(counts))
@@ -93,11 +125,19 @@ def from_long(
         codes.append(code)
     if problems:
         raise ValueError("\n".join(problems))
+    if sparse:
+        return SparseRatings(
+            *codes, scores.astype(np.int64), counts.astype(np.int64), labels=levels
+        )
     shape = tuple(len(levels[facet]) for facet in FACETS)
+    if categories is not None:
+        shape = (*shape, highest - lowest + 1)
+        codes.append((scores - lowest).astype(np.int64))
     if math.prod(shape) > MOST_ENTRIES:
         raise ValueError(
             f"{rows} rows would fill a dense array of shape {shape}, {math.prod(shape):.1e} "
-            "entries: too many. Split the questions, or leave raters with few ratings out."
+            "entries: too many. Keep a list (sparse=True, for mfrm.fit_sparse), or split the "
+            "questions."
         )
     flat = np.ravel_multi_index(codes, shape)
 
@@ -105,7 +145,24 @@ def from_long(
         sums = np.bincount(flat, weights=values, minlength=math.prod(shape))
         return sums.astype(np.int32).reshape(shape)
 
+    if categories is not None:
+        return OrdinalRatings(dense(counts), levels, tuple(range(lowest, highest + 1)))
     return Ratings(successes=dense(scores), trials=dense(counts), labels=levels)
+
+
+def _range(categories: tuple[int, int]) -> tuple[int, int]:
+    """Lowest and highest category, or an error that says what is wrong with them."""
+    try:
+        lowest, highest = categories
+        whole = lowest == int(lowest) and highest == int(highest)
+    except (TypeError, ValueError):
+        whole = False
+    if not whole or lowest >= highest:
+        raise ValueError(
+            f"categories must be the lowest and the highest score, such as (1, 5), found "
+            f"{categories!r}"
+        )
+    return int(lowest), int(highest)
 
 
 def _numbers(name: str, values: Sequence[Any], problems: list[str]) -> np.ndarray:

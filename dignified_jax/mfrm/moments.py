@@ -1,4 +1,4 @@
-"""One pass over the ratings: the sums of residuals and weights that a Newton step needs.
+"""One pass over binary ratings: the sums of residuals and weights that a Newton step needs.
 
 With x the logit, y successes of n trials and p = 1 / (1 + e^-x),
 
@@ -27,7 +27,7 @@ class Parameters:
     Attributes:
       theta: (M, Q).
       question: (Q,).
-      raters: (R,) judges, then rubric items.
+      raters: (R,) judges, then rubric items, then the steps of an ordinal model, scale by scale.
       intercept: (M,).
     """
 
@@ -40,9 +40,9 @@ class Parameters:
         """(M, Q) part of the logit that the ratings of a cell share."""
         return self.intercept[:, None] + self.theta + self.question
 
-    def pairs(self, judges: int) -> jax.Array:
+    def pairs(self, judges: int, items: int) -> jax.Array:
         """(J * I,) part of the logit that the ratings of a judge and item share."""
-        return (self.raters[:judges, None] + self.raters[judges:]).ravel()
+        return (self.raters[:judges, None] + self.raters[judges : judges + items]).ravel()
 
     def plus(self, step: Parameters, scale: jax.Array | float = 1.0) -> Parameters:
         """self + scale * step."""
@@ -61,6 +61,8 @@ class Moments:
       rater_weight: (M, R, Q).
       pair_weight: (J, I).
       rater_skew: (M, R, Q), None where not asked for.
+      step_weight: (J + I, T) of judges and items with the T steps of an ordinal model, else None.
+      step_block: (T, T), likewise.
     """
 
     residual: jax.Array
@@ -69,13 +71,15 @@ class Moments:
     rater_weight: jax.Array
     pair_weight: jax.Array
     rater_skew: jax.Array | None = None
+    step_weight: jax.Array | None = None
+    step_block: jax.Array | None = None
 
 
 def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:
     """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
     matrix = incidence(blocks)
     everything = jnp.ones_like(matrix[:1])
-    pairs = parameters.pairs(blocks.judges)[:, None]
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
 
     def add(carry, block):
         y, n, cell, active = block
@@ -112,7 +116,7 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
 
 def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
     """Scalar: y log p + (n - y) log(1 - p), summed over ratings."""
-    pairs = parameters.pairs(blocks.judges)[:, None]
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
 
     def add(carry, block):
         y, n, cell, active = block

@@ -13,9 +13,9 @@ from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, MIXED
 
 
 def as_counts(
-    successes: jax.typing.ArrayLike, trials: jax.typing.ArrayLike | None
-) -> tuple[jax.Array, jax.Array]:
-    """(model, question, judge, rubric) successes and trials, in one floating type.
+    successes: jax.typing.ArrayLike, trials: jax.typing.ArrayLike | None, model: str = "binomial"
+) -> tuple[jax.Array, ...]:
+    """(successes, trials) of the binomial model, or (counts by category,), in one floating type.
 
     That is float64 where it is enabled and any input has it or is of integers, else float32.
 
@@ -23,54 +23,60 @@ def as_counts(
       ValueError: for a wrong number of axes, an axis of length 0 or shapes that differ.
     """
     successes = jnp.asarray(successes)
-    if successes.ndim != 4:
+    axes = FACETS if model == "binomial" else (*FACETS, "category")
+    if successes.ndim != len(axes):
         raise ValueError(
-            "successes must have 4 axes (model, question, judge, rubric), found shape "
-            f"{successes.shape}"
+            f"successes must have {len(axes)} axes ({', '.join(axes)}) with model {model!r}, "
+            f"found shape {successes.shape}"
         )
-    for facet, size in zip(FACETS, successes.shape, strict=True):
+    for axis, size in zip(axes, successes.shape, strict=True):
         if size == 0:
-            raise ValueError(f"successes has no {facet}: its shape is {successes.shape}")
-    given = [successes]
-    if trials is not None:
-        trials = jnp.asarray(trials)
-        given.append(trials)
+            raise ValueError(f"successes has no {axis}: its shape is {successes.shape}")
+    given = {"successes": successes}
+    if model != "binomial":
+        if trials is not None:
+            raise ValueError(f"trials can't be given with model {model!r}: counts hold them")
+        if successes.shape[-1] < 2:
+            raise ValueError(f"successes has one category only: its shape is {successes.shape}")
+    elif trials is not None:
+        trials = given["trials"] = jnp.asarray(trials)
         if trials.shape != successes.shape:
             raise ValueError(
                 f"trials must have the shape of successes, {successes.shape}, found {trials.shape}"
             )
-    for name, values in zip(("successes", "trials"), given, strict=False):
+    for name, values in given.items():
         if not (values.dtype == bool or jnp.issubdtype(values.dtype, jnp.number)) or (
             jnp.issubdtype(values.dtype, jnp.complexfloating)
         ):
             raise ValueError(f"{name} must hold counts, found {values.dtype}")
-    floating = [array.dtype for array in given if jnp.issubdtype(array.dtype, jnp.floating)]
+    floating = [a.dtype for a in given.values() if jnp.issubdtype(a.dtype, jnp.floating)]
     dtype = jnp.result_type(*floating, jnp.float32) if floating else jnp.zeros(()).dtype
     successes = successes.astype(dtype)
-    trials = jnp.ones_like(successes) if trials is None else trials.astype(dtype)
-    return successes, trials
+    if model != "binomial":
+        return (successes,)
+    return successes, jnp.ones_like(successes) if trials is None else trials.astype(dtype)
 
 
-def faults(successes: jax.Array, trials: jax.Array) -> dict[str, jax.Array]:
+def faults(successes: jax.Array, trials: jax.Array | None = None) -> dict[str, jax.Array]:
     """Kind of fault -> bool array of the ratings' shape."""
-    return {
-        "successes is not finite": ~jnp.isfinite(successes),
-        "trials is not finite": ~jnp.isfinite(trials),
-        "successes is negative": successes < 0,
-        "trials is negative": trials < 0,
-        "successes is fractional": successes != jnp.round(successes),
-        "trials is fractional": trials != jnp.round(trials),
-        "successes exceeds trials": successes > trials,
-    }
+    given = {"successes": successes}
+    if trials is not None:
+        given["trials"] = trials
+    found = {f"{name} is not finite": ~jnp.isfinite(a) for name, a in given.items()}
+    found |= {f"{name} is negative": a < 0 for name, a in given.items()}
+    found |= {f"{name} is fractional": a != jnp.round(a) for name, a in given.items()}
+    if trials is not None:
+        found["successes exceeds trials"] = successes > trials
+    return found
 
 
 def extremes(totals: Totals, judges: int) -> Extreme:
     """Codes of cells and levels."""
     # Sums of what never occurs are exactly 0, whatever the rounding of the others.
-    failures = totals.trials - totals.successes
+    failures = totals.most - totals.successes
 
     def code(pick: Callable[[jax.Array], jax.Array]) -> jax.Array:
-        conditions = [pick(totals.trials) == 0, pick(failures) == 0, pick(totals.successes) == 0]
+        conditions = [pick(totals.most) == 0, pick(failures) == 0, pick(totals.successes) == 0]
         codes = [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)]
         return jnp.select(conditions, codes, jnp.int8(MIXED))
 
@@ -83,21 +89,37 @@ def extremes(totals: Totals, judges: int) -> Extreme:
     )
 
 
-def refuse_faults(successes: jax.Array, trials: jax.Array) -> None:
+def refuse_faults(successes: jax.Array, trials: jax.Array | None = None) -> None:
     """Raises ValueError naming the first bad value of each kind."""
     problems = []
     for kind, found in faults(successes, trials).items():
         if found.any():
             where = tuple(int(i) for i in np.argwhere(np.asarray(found))[0])
-            position = ", ".join(f"{f} {i}" for f, i in zip(FACETS, where, strict=True))
+            axes = (*FACETS, "category")[: len(where)]
+            position = ", ".join(f"{f} {i}" for f, i in zip(axes, where, strict=True))
+            beside = "" if trials is None else f", trials {trials[where]}"
             problems.append(
-                f"{kind} at [{position}]: successes {successes[where]}, trials {trials[where]} "
+                f"{kind} at [{position}]: successes {successes[where]}{beside} "
                 f"({int(found.sum())} in all)"
             )
+    wanted = "at least 0" if trials is None else "with 0 <= successes <= trials"
     raise ValueError(
-        "ratings must be whole numbers with 0 <= successes <= trials (trials 0: not rated); "
-        + "; ".join(problems)
+        f"ratings must be whole numbers {wanted} (not rated: 0 of 0); " + "; ".join(problems)
     )
+
+
+def refuse_unobserved(unobserved: np.ndarray, model: str) -> None:
+    """Raises ValueError naming the categories never given; (scales, K) bool."""
+    problems = [
+        f"category {category}" + (f" of rubric {scale}" if model == "partial_credit" else "")
+        for scale, category in np.argwhere(unobserved).tolist()
+    ]
+    if problems:
+        raise ValueError(
+            f"never given (counted from 0): {'; '.join(problems)}. The steps beside it have no "
+            "finite estimate: merge it with its neighbour, or leave it out if it is the last"
+            + (", or use model='rating_scale'." if model == "partial_credit" else ".")
+        )
 
 
 def refuse_empty(extreme: Extreme) -> None:

@@ -46,6 +46,7 @@ class StandardErrors:
     question: jax.Array
     intercept: jax.Array
     score: jax.Array
+    step: jax.Array | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -68,16 +69,20 @@ class Extreme:
 class Fit:
     """Estimates in logits, for M models, Q questions, J judges and I rubric items.
 
-        logit P(success) = quality_mq - judge_j - rubric_i - question_q
+        logit P(success) = quality_mq - judge_j - rubric_i - question_q     (binary)
+        log P(k) / P(k - 1) = the same - step_k                              (ordinal)
         quality_mq = intercept_m + theta_mq            score_m = mean_q quality_mq
 
+    Qualities and scores are at the average judge, rubric item and question OF THESE. So are the
+    intercepts of the ridge method; those of laplace, where questions are drawn from a population,
+    are at its average: quality_mq = intercept_m + theta_mq - the mean of these questions.
+
     Attributes:
-      theta: (M, Q) deviations.
+      theta: (M, Q) deviations; posterior modes with the ridge, means with laplace.
       quality: (M, Q).
       judge: (J,) severities; they sum to zero unless anchored.
       rubric: (I,) difficulties; as above.
-      question: (Q,) difficulties; as above with the ridge method. With laplace they are a random
-        effect of mean zero, whose predicted values need not sum to zero exactly.
+      question: (Q,) difficulties; as above.
       intercept: (M,); with center "grand" all equal, with "zero" all 0.
       score: (M,).
       standard_error: the questions and rubric items are taken as fixed, and the variances of the
@@ -92,6 +97,8 @@ class Fit:
       iterations: steps tried, each a pass over the ratings.
       converged: bool.
       status: int32, a `Status`; `message` puts it in words.
+      step: thresholds between adjacent categories, (1, K - 1) with a rating scale, (I, K - 1) with
+        partial credit; a row sums to zero. None for binary ratings.
     """
 
     theta: jax.Array
@@ -110,6 +117,7 @@ class Fit:
     iterations: jax.Array
     converged: jax.Array
     status: jax.Array
+    step: jax.Array | None = None
 
     @property
     def message(self) -> str:

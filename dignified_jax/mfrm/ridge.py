@@ -1,11 +1,11 @@
 """Penalised maximum likelihood: Newton's method, which for logits is Fisher scoring.
 
-A full step is kept where it cannot have lowered the objective. With c the largest change of a
-logit along it, the logistic loss satisfies |f'''| <= c f'', so a step with c <= 1 ascends; a
-longer one does where the slope at its end still points forward (the objective is concave).
-Otherwise the step is cut to t = log(1 + c) / c, which ascends always: Bach, "Self-concordant
-analysis for logistic regression" (2010), proposition 2. No objective has to be evaluated, whose
-rounding in float32 exceeds the last iterations' gain.
+A full step is kept where it cannot have lowered the objective. With c the largest change along it
+of a logit (ordinal: of the log-odds of any two categories), the loss satisfies |f'''| <= c f'', so
+a step with c <= 1 ascends; a longer one does where the slope at its end still points forward (the
+objective is concave). Otherwise the step is cut to t = log(1 + c) / c, which ascends always: Bach,
+"Self-concordant analysis for logistic regression" (2010), proposition 2. No objective has to be
+evaluated, whose rounding in float32 exceeds the last iterations' gain.
 
 It stops when c is at most the tolerance: the step is taken and leaves an error of order c^2 in
 every logit, extreme cells included. (A tolerance on the Newton decrement does not see those: at
@@ -23,7 +23,8 @@ from dignified_jax.mfrm import arrow as arrows
 from dignified_jax.mfrm.arrow import Arrow
 from dignified_jax.mfrm.blocks import Blocks
 from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.moments import Moments, Parameters, moments
+from dignified_jax.mfrm.likelihood import moments
+from dignified_jax.mfrm.moments import Moments, Parameters
 from dignified_jax.mfrm.result import Precision
 
 
@@ -55,9 +56,14 @@ class Search:
     done: jax.Array
 
 
-def largest_change(step: Parameters, judges: int) -> jax.Array:
-    """Upper bound on the change of any logit."""
-    return jnp.abs(step.cell()).max() + jnp.abs(step.pairs(judges)).max()
+def largest_change(step: Parameters, blocks: Blocks) -> jax.Array:
+    """Upper bound on the change of any logit; ordinal: of the log-odds of any two categories."""
+    logit = jnp.abs(step.cell()).max() + jnp.abs(step.pairs(blocks.judges, blocks.items)).max()
+    if not blocks.scales:
+        return logit
+    sets = step.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
+    sums = jnp.pad(jnp.cumsum(sets, axis=1), ((0, 0), (1, 0)))
+    return blocks.steps * logit + (sums.max(axis=1) - sums.min(axis=1)).max()
 
 
 def maximise(
@@ -75,11 +81,11 @@ def maximise(
         sums = moments(blocks, state.trial)
         arrow = arrows.eliminate(sums, precision, design)
         gradient = arrows.gradient(arrow, state.trial, precision)
-        forward = slope(sums, state.trial, state.step, precision, blocks.judges) >= 0.0
+        forward = slope(sums, state.trial, state.step, precision) >= 0.0
         back = (state.change > 1.0) & ~state.cut & ~forward
         base = choose(back, state.base, state.trial)
         step = choose(back, state.step, arrows.solve(arrow, design, gradient))
-        change = largest_change(step, blocks.judges)
+        change = largest_change(step, blocks)
         scale = jnp.where(back, jnp.log1p(change) / change, 1.0)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
@@ -114,12 +120,10 @@ def is_last(state, tolerance: jax.Array | float, max_iterations: jax.Array | int
     return (state.change <= tolerance) | (state.iterations >= max_iterations) | ~state.finite
 
 
-def slope(
-    sums: Moments, at: Parameters, step: Parameters, precision: Precision, judges: int
-) -> jax.Array:
+def slope(sums: Moments, at: Parameters, step: Parameters, precision: Precision) -> jax.Array:
     """Derivative of the penalised log-likelihood along `step`, at `at` with its `sums`."""
-    prior = precision.judge * (at.raters * step.raters)[:judges].sum()
-    prior = prior + precision.rubric * (at.raters * step.raters)[judges:].sum()
+    raters = arrows.rater_precision(precision, at.raters, *sums.pair_weight.shape)
+    prior = (raters * at.raters * step.raters).sum()
     prior = prior + precision.theta * (at.theta * step.theta).sum()
     prior = prior + precision.question * (at.question * step.question).sum()
     likelihood = (sums.residual * step.cell()).sum() + (sums.rater_residual * step.raters).sum()

@@ -16,6 +16,7 @@ class Status(enum.IntEnum):
     VARIANCE_AT_BOUND = 5
     BAD_ANCHORS = 6
     EXTREME_MODEL = 7
+    UNOBSERVED_CATEGORY = 8
 
 
 CONVERGED = (Status.CONVERGED, Status.VARIANCE_AT_BOUND, Status.EXTREME_MODEL)
@@ -48,6 +49,11 @@ MESSAGES: dict[Status, str] = {
         "converged, but a model has only successes or only failures (see `fit.extreme.model`): its "
         "score is infinite and tells nothing of the other facets. For a finite one use "
         "center='grand', which shrinks all scores, or add harder or easier ratings."
+    ),
+    Status.UNOBSERVED_CATEGORY: (
+        "a category was never given (with partial credit: on some rubric item), so its steps have "
+        "no finite estimate; every estimate is NaN. Merge it with its neighbour; `mfrm.fit` "
+        "outside jax.jit says which one."
     ),
     Status.BAD_ANCHORS: (
         "anchors hold an infinite value or no value at all for an anchored facet; every estimate "

@@ -68,7 +68,10 @@ def test_two_blocks_are_listed_and_refused():
     with pytest.raises(mfrm.DisconnectedError, match=r"judge: 0, 1 \| 2") as error:
         mfrm.fit(successes, trials)
     assert error.value.subsets == found
-    assert mfrm.fit(successes, trials, allow_disconnected=True).converged
+    assert mfrm.fit(successes, trials, method="ridge", allow_disconnected=True).converged
+    # Laplace has no prior to join them with, and says so.
+    fit = mfrm.fit(successes, trials, allow_disconnected=True)
+    assert fit.status == mfrm.Status.SINGULAR
 
 
 def test_the_severity_that_only_the_prior_sets():

@@ -56,7 +56,7 @@ def test_one_of_everything_equals_dense():
 
 
 def test_zero_sums_and_composition(plan):
-    fit = mfrm.fit(*plan)
+    fit = mfrm.fit(*plan, method="ridge")
     for facet in (fit.judge, fit.rubric, fit.question):
         assert abs(float(facet.sum())) < 1e-5
     np.testing.assert_allclose(fit.quality, fit.intercept[:, None] + fit.theta, atol=1e-6)
@@ -73,7 +73,7 @@ def test_repeats_equal_sums(plan):
     successes, trials = plan
     with jax.enable_x64(True):
         twice = mfrm.fit(2 * successes, 2 * trials, precision=mfrm.Precision(2.0, 2.0, 2.0, 2.0))
-        once = mfrm.fit(successes, trials)
+        once = mfrm.fit(successes, trials, method="ridge")
     for found, expected in [
         (twice.quality, once.quality),
         (np.sqrt(2) * np.asarray(twice.standard_error.score), once.standard_error.score),
@@ -111,8 +111,9 @@ def test_a_start_far_from_the_solution(plan):
 
 def test_anchoring_at_the_estimates_changes_nothing_else(plan):
     with jax.enable_x64(True):
-        free = mfrm.fit(*plan)
-        fixed = mfrm.fit(*plan, anchors={"judge": free.judge, "question": free.question})
+        free = mfrm.fit(*plan, method="ridge")
+        anchors = {"judge": free.judge, "question": free.question}
+        fixed = mfrm.fit(*plan, method="ridge", anchors=anchors)
     np.testing.assert_allclose(fixed.quality, free.quality, atol=1e-10)
 
 
@@ -141,7 +142,7 @@ def test_a_model_without_a_finite_score(plans, good):
     successes, trials = plans[0][0].copy(), plans[0][1]
     successes[1] = trials[1] if good else 0
     with jax.enable_x64(True):
-        fit = mfrm.fit(successes, trials)
+        fit = mfrm.fit(successes, trials, method="ridge")
     kept = [0, 2, 3]
     others = dense_ridge(successes[kept], trials[kept], "model", RIDGES[0])
     assert fit.status == mfrm.Status.EXTREME_MODEL and fit.converged

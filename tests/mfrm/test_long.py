@@ -83,6 +83,22 @@ def test_threshold():
     assert ratings.successes[0, 0, 0, 0] == 0 and ratings.successes[0, 1, 1, 0] == 1
 
 
+def test_categories():
+    ratings = mfrm.from_long(with_column(score=[5, "2", 3.0, 4, 3]), categories=(1, 5))
+    assert ratings.categories == (1, 2, 3, 4, 5) and ratings.counts.shape == (2, 2, 2, 2, 5)
+    assert ratings.counts.sum() == 5 and ratings.labels["judge"] == ("x", "y")
+    assert ratings.counts[1, 1, 0, 0].tolist() == [0, 0, 0, 1, 1]  # repeated
+    assert ratings.counts[0, 0, 0, 0].tolist() == [0, 1, 0, 0, 0]
+    assert ratings.counts[0, 0, 1, 0].tolist() == [0] * 5
+    with pytest.raises(ValueError, match=r"from 1 to 4: row 1 \(found 5\), 3 \(found 2.5\)"):
+        mfrm.from_long(with_column(score=[5, 2, 2.5, 4, 1]), categories=(1, 4))
+    for wrong in ((5, 1), 5, (1, 2, 3), (1, 2.5)):
+        with pytest.raises(ValueError, match="categories must be the lowest"):
+            mfrm.from_long(TABLE, categories=wrong)
+    with pytest.raises(ValueError, match="threshold"):
+        mfrm.from_long(TABLE, categories=(0, 1), threshold=1)
+
+
 def test_trials_column():
     table = with_column(score=[3, 0, 1, 2, 0], n=[4, 1, 1, 2, 1])
     ratings = mfrm.from_long(table, trials="n")
@@ -101,7 +117,7 @@ def test_all_problems_are_named_at_once():
     assert lines == [
         "score is missing: row 3",
         "score is not a finite number: row 4 (found 'abc')",
-        "score must be 0 or 1 (give threshold= for ordinal scores): row 2 (found 2)",
+        "score must be 0 or 1 (give threshold= or categories= for ordinal scores): row 2 (found 2)",
         "judge is missing: row 2, 4",
     ]
 

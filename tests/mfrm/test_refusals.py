@@ -63,7 +63,7 @@ def test_bad_counts(plan, change, message):
         (
             (np.ones((2, 3, 2, 1)),),
             {"method": "laplace", "precision": mfrm.Precision()},
-            "leave precision out",
+            "leave precision out, or choose 'ridge'",
         ),
         ((np.ones((2, 3, 2, 1)),), {"tolerance": 0.0}, "tolerance"),
         ((np.ones((2, 3, 2, 1)),), {"max_iterations": 0}, "max_iterations"),
@@ -85,7 +85,8 @@ def test_levels_without_ratings(plan):
     with pytest.raises(ValueError, match=r"no ratings.*model 2; question 3"):
         mfrm.fit(successes, trials)
     # Under tracing the question is left at its prior's mean and the model is unknown.
-    fit = jax.jit(mfrm.fit)(np.float32(successes), np.float32(trials))
+    program = jax.jit(mfrm.fit, static_argnames="method")
+    fit = program(np.float32(successes), np.float32(trials), method="ridge")
     assert fit.status == mfrm.Status.EMPTY_LEVEL and not fit.converged
     keep = np.ix_([0, 1, 3], [0, 1, 2, 4, 5, 6, 7])
     rest = dense_ridge(successes[keep], trials[keep], "model", (1.0,) * 4)

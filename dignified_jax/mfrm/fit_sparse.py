@@ -1,0 +1,210 @@
+"""`fit_sparse`: the public function for lists of ratings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dignified_jax.mfrm import sparse
+from dignified_jax.mfrm.checks import refuse_options
+from dignified_jax.mfrm.result import (
+    ALL_FAILURES,
+    ALL_SUCCESSES,
+    FACETS,
+    MIXED,
+    UNRATED,
+    Extreme,
+    Fit,
+    Precision,
+    without_estimate,
+)
+from dignified_jax.mfrm.sparse_errors import ERRORS, Errors, standard_errors
+from dignified_jax.mfrm.status import Status
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseRatings:
+    """N ratings as a list, one entry a (model, question, judge, rubric) or several.
+
+    Attributes:
+      model: (N,) whole numbers from 0; likewise the next three.
+      question: (N,).
+      judge: (N,).
+      rubric: (N,).
+      successes: (N,) numbers of positive judgments.
+      trials: (N,) numbers of judgments, at least 1.
+      labels: facet -> labels of its levels, in the order of the numbers.
+    """
+
+    model: np.ndarray
+    question: np.ndarray
+    judge: np.ndarray
+    rubric: np.ndarray
+    successes: np.ndarray
+    trials: np.ndarray
+    labels: dict[str, tuple[Any, ...]]
+
+
+def fit_sparse(
+    ratings: SparseRatings,
+    *,
+    precision: Precision | None = None,
+    errors: Errors = "scores",
+    tolerance: float | None = None,
+    max_iterations: int = 100,
+) -> Fit:
+    """The ridge fit of `fit`, center "model", of a list of ratings: for many judges.
+
+    The same estimates as `fit(method="ridge")` of the dense arrays, in memory and time a pass
+    proportional to the ratings (and to models times questions). Prefer `fit` where its arrays fit
+    into memory and judges are below a few thousand: it gives every standard error at once. Not for
+    use under `jax.jit`.
+
+    Args:
+      ratings: from `from_long(..., sparse=True)`, or made by hand.
+      precision: of the ridge priors; None for 1 everywhere. Must be positive, all four.
+      errors: which standard errors: "scores" (scores, intercepts, items), "levels" (judges and
+        questions too) or "all" (each quality and theta too). The others are NaN. All are exact;
+        each of the J + Q levels and the M Q cells takes a solve of its own, of some tens of passes
+        over the ratings.
+      tolerance: on the largest change of any logit in an iteration; None for 5e-5 in float32 and
+        1e-9 in float64, which is used where jax_enable_x64 is set.
+      max_iterations: Newton steps tried.
+
+    Raises:
+      ValueError: naming the argument or the rating, for wrong values, levels without ratings, or
+        ratings that fall into parts without a common level.
+    """
+    if not isinstance(ratings, SparseRatings):
+        raise ValueError(f"ratings must be a mfrm.SparseRatings, found {type(ratings).__name__}")
+    if errors not in ERRORS:
+        raise ValueError(f"errors must be one of {', '.join(ERRORS)}, found {errors!r}")
+    precision = Precision() if precision is None else precision
+    refuse_options(precision, tolerance, max_iterations)
+    for name, value in vars(precision).items():
+        if not float(value) > 0:
+            raise ValueError(f"precision.{name} must be positive in a sparse fit, found {value}")
+    sizes = _refuse(ratings)
+    dtype = jnp.zeros(()).dtype
+    if tolerance is None:
+        tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
+    place = np.lexsort([ratings.question, ratings.model])  # passes go cell by cell
+    arrays = sparse.Ratings(
+        index={facet: jnp.asarray(getattr(ratings, facet)[place], jnp.int32) for facet in FACETS},
+        successes=jnp.asarray(ratings.successes[place], dtype),
+        trials=jnp.asarray(ratings.trials[place], dtype),
+        sizes=sizes,
+    )
+    precision = jax.tree.map(lambda value: jnp.asarray(value, dtype), precision)
+    extreme = _extremes(arrays)
+    infinite = (extreme.model == ALL_SUCCESSES) | (extreme.model == ALL_FAILURES)
+    active = 1.0 - infinite.astype(dtype)
+    theta, mains, change, iterations = sparse.maximise(
+        arrays, active, precision, jnp.asarray(tolerance, dtype), int(max_iterations)
+    )
+    at = sparse.system(arrays, active, theta, mains, precision)
+    standard_error, covariance = standard_errors(at, errors)
+    status = Status.EXTREME_MODEL if infinite.any() else Status.CONVERGED
+    if not change <= tolerance:
+        status = Status.MAX_ITERATIONS if jnp.isfinite(change) else Status.SINGULAR
+    quality = mains.intercept[:, None] + theta
+    estimates = {
+        "theta": theta,
+        "quality": quality,
+        "judge": -mains.judge,
+        "rubric": -mains.rubric,
+        "question": -mains.question,
+        "intercept": mains.intercept,
+        "score": quality.mean(axis=1),
+        "standard_error": standard_error,
+        "score_covariance": covariance,
+        "log_likelihood": _log_likelihood(arrays, active, theta, mains),
+    }
+    return Fit(
+        **without_estimate(estimates, extreme.model, infinite),
+        precision=precision,
+        extreme=extreme,
+        largest_change=change,
+        iterations=iterations,
+        converged=jnp.asarray(status in (Status.CONVERGED, Status.EXTREME_MODEL)),
+        status=jnp.asarray(status, jnp.int32),
+    )
+
+
+def _log_likelihood(ratings, active, theta, mains) -> jax.Array:
+    x = mains.at(ratings) + ratings.at_cell(theta)
+    y, n = ratings.successes, ratings.trials
+    against = jnp.where(x >= 0.0, n - y, y)
+    terms = n * jnp.log1p(jnp.exp(-jnp.abs(x))) + against * jnp.abs(x)
+    return -(active[ratings.index["model"]] * terms).sum()
+
+
+def _extremes(ratings: sparse.Ratings) -> Extreme:
+    def code(sums) -> jax.Array:
+        trials, failures = sums(ratings.trials), sums(ratings.trials - ratings.successes)
+        conditions = [trials == 0, failures == 0, failures == trials]
+        codes = [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)]
+        return jnp.select(conditions, codes, jnp.int8(MIXED))
+
+    return Extreme(
+        cell=code(ratings.by_cell),
+        model=code(lambda values: ratings.by_cell(values).sum(axis=1)),
+        question=code(lambda values: ratings.by_cell(values).sum(axis=0)),
+        judge=code(lambda values: ratings.by_level(values, "judge")),
+        rubric=code(lambda values: ratings.by_level(values, "rubric")),
+    )
+
+
+def _refuse(ratings: SparseRatings) -> tuple[int, int, int, int]:
+    """(M, Q, J, I), or ValueError for arrays that are no ratings."""
+    shape = np.shape(ratings.model)
+    for name in (*FACETS, "successes", "trials"):
+        values = np.asarray(getattr(ratings, name))
+        if values.ndim != 1 or values.shape != shape or not values.size:
+            raise ValueError(f"{name} must be one value a rating, {shape}, found {values.shape}")
+    sizes = []
+    for facet in FACETS:
+        values, count = getattr(ratings, facet), len(ratings.labels[facet])
+        wrong = np.flatnonzero((values < 0) | (values >= count))
+        if not np.issubdtype(values.dtype, np.integer) or wrong.size:
+            where = f"rating {wrong[0]}: {values[wrong[0]]}" if wrong.size else str(values.dtype)
+            raise ValueError(f"{facet} must be whole numbers from 0 to {count - 1}, found {where}")
+        empty = np.flatnonzero(np.bincount(values, minlength=count) == 0)
+        if empty.size:
+            raise ValueError(f"no ratings for {facet} {empty[:8].tolist()}: leave these levels out")
+        sizes.append(count)
+    y, n = (np.asarray(a, np.float64) for a in (ratings.successes, ratings.trials))
+    good = (y >= 0) & (y <= n) & (n >= 1) & (n < np.inf) & (y == np.round(y)) & (n == np.round(n))
+    if not good.all():
+        first = int(np.flatnonzero(~good)[0])
+        raise ValueError(
+            "ratings must be whole numbers with 0 <= successes <= trials and trials at least 1; "
+            f"rating {first}: successes {y[first]:g}, trials {n[first]:g} ({(~good).sum()} in all)"
+        )
+    parts = _parts(ratings, sizes)
+    if parts > 1:
+        raise ValueError(
+            f"the design is disconnected: the ratings fall into {parts} parts without a common "
+            "model, question, judge or rubric item; fit them apart"
+        )
+    return tuple(sizes)
+
+
+def _parts(ratings: SparseRatings, sizes: list[int]) -> int:
+    """Number of connected components of the levels, joined by ratings."""
+    offsets = np.cumsum([0, *sizes[:-1]])
+    nodes = np.stack([getattr(ratings, f) + o for f, o in zip(FACETS, offsets, strict=True)])
+    label = np.arange(sum(sizes))
+    while True:
+        lowest = label[nodes].min(axis=0)
+        after = label.copy()
+        for row in nodes:
+            np.minimum.at(after, row, lowest)
+        after = after[after]  # paths halve
+        if (after == label).all():
+            return int(np.unique(label).size)
+        label = after

@@ -1,0 +1,183 @@
+"""Adjacent-category models of ordinal ratings: one pass over them, as `moments` does it.
+
+With x the logit that the facets make and steps d_1 ... d_{K-1} that, like all parameters here, add
+to it, a rating falls into category k = 0 ... K - 1 with
+
+    log P(k) = k x + d_1 + ... + d_k - log Z
+
+that is log P(k) / P(k - 1) = x + d_k. Steps are common to all items (the rating scale model,
+Andrich 1978) or each item's own (partial credit, Masters 1982). With K = 2 it is the binary model.
+
+The likelihood depends on n ratings of a kind through their sum y, and on all of an item's through
+the numbers A_k of them at or above each k. With E and V the mean and variance of the category,
+
+    residual = y - n E      weight = n V      skew = n E(X - E)^3 = d weight / d x
+    of step k: A_k - sum n P(X >= k),   weights n Cov(X, X >= k) and n Cov(X >= k, X >= l)
+
+written as sums of products of probabilities that do not cancel where one category is all but sure.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from dignified_jax.mfrm.blocks import Blocks, einsum, incidence, pair_sums
+from dignified_jax.mfrm.moments import Moments, Parameters
+
+
+def as_blocks(counts: jax.Array, common: bool) -> Blocks:
+    """From (M, Q, J, I, K) numbers of ratings in each category; `common`: one set of steps.
+
+    A rating with a count that is negative, fractional or not finite becomes NaN.
+    """
+    models, questions, judges, items, categories = counts.shape
+    bad = ~((counts >= 0) & (counts < jnp.inf) & (counts == jnp.round(counts))).all(axis=-1)
+    sums = (counts * jnp.arange(categories, dtype=counts.dtype)).sum(axis=-1)
+    sums = jnp.where(bad, jnp.nan, sums)
+    successes, trials = (
+        jnp.moveaxis(array, 1, 3).reshape(models, judges * items, questions)
+        for array in (sums, counts.sum(axis=-1))
+    )
+    by_category = counts.sum(axis=(1, 2))
+    above = jnp.cumsum(by_category[..., :0:-1], axis=-1)[..., ::-1]
+    return Blocks(
+        successes=successes,
+        trials=trials,
+        active=jnp.ones(models, trials.dtype),
+        judges=judges,
+        items=items,
+        above=above,
+        scales=1 if common else items,
+    )
+
+
+def unobserved(blocks: Blocks) -> jax.Array:
+    """(scales, K) bool: categories without ratings, of the models that are active."""
+    above = _above(blocks)
+    trials = einsum("mpq,m->p", blocks.trials, blocks.active)
+    total = (_scales(blocks) @ trials)[:, None]
+    at_least = jnp.concatenate([total, above, jnp.zeros_like(total)], axis=1)
+    return at_least[:, :-1] <= at_least[:, 1:]
+
+
+def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:
+    """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
+    matrix, scales = incidence(blocks), _scales(blocks)
+    everything = jnp.ones_like(matrix[:1])
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+    steps = _steps(blocks, parameters)
+    highest = blocks.steps
+    dtype = steps.dtype
+    category = jnp.arange(highest + 1, dtype=dtype)
+    # (K - 1, K): whether category m is at or above k, and how far it is from k - 1/2.
+    at_least = (category >= category[1:, None]).astype(dtype)
+    apart = jnp.abs(category - category[1:, None] + 0.5)
+
+    def with_steps(main: jax.Array, by_step: jax.Array) -> jax.Array:
+        """(R, Q) from judges' and items' (J + I, Q) and steps' (K - 1, J * I, Q)."""
+        sets = einsum("sp,kpq->skq", scales, by_step)
+        return jnp.concatenate([main, sets.reshape(-1, sets.shape[-1])])
+
+    def add(carry, block):
+        y, n, cell, active = block
+        y, n = active * y, active * n
+        p, _ = _probabilities(cell + pairs, steps)
+        mean = einsum("k,kpq->pq", category, p)
+        missing = einsum("k,kpq->pq", category[::-1], p)  # highest - mean
+        residual = (y * missing - (highest * n - y) * mean) / highest
+        off = category[:, None, None] - mean
+        variance = (p * off**2).sum(axis=0)
+        upper = einsum("km,mpq->kpq", at_least, p)  # P(X >= k)
+        lower = einsum("km,mpq->kpq", 1.0 - at_least, p)
+        # Around k - 1/2, which lies between the two parts: no term is negative.
+        shared = lower * einsum("km,mpq->kpq", at_least * apart, p)
+        shared = n * (shared + upper * einsum("km,mpq->kpq", (1.0 - at_least) * apart, p))
+        weight = n * variance
+        sums = [pair_sums(everything, residual)[0], with_steps(pair_sums(matrix, weight), shared)]
+        if skew:
+            third = n * (p * off**3).sum(axis=0)
+            tilt = n * einsum("km,mpq->kpq", at_least, p * (off**2 - variance))
+            sums.append(with_steps(pair_sums(matrix, third), tilt))
+        rows = (
+            residual.sum(axis=1),
+            weight.sum(axis=1),
+            einsum("kpq,pq->kp", upper, n),
+            shared.sum(axis=2),
+            einsum("kpq,lpq->klp", n * upper, lower),  # used for k >= l
+        )
+        return jax.tree.map(jnp.add, carry, rows), tuple(sums)
+
+    nothing = jnp.zeros_like(everything[0])
+    by_step = jnp.zeros((highest, nothing.size), dtype)
+    carry, sums = jax.lax.scan(
+        add,
+        (nothing, nothing, by_step, by_step, jnp.zeros((highest, *by_step.shape), dtype)),
+        (blocks.successes, blocks.trials, parameters.cell(), blocks.active),
+    )
+    residual, weight, expected, shared, between = carry
+    step_residual = _above(blocks) - einsum("sp,kp->sk", scales, expected)
+    sets = blocks.scales * highest
+    between = einsum("klp,sp->skl", between, scales)
+    between = jnp.tril(between) + jnp.tril(between, -1).swapaxes(1, 2)
+    step_block = einsum("skl,st->sktl", between, jnp.eye(blocks.scales, dtype=dtype))
+    rater_weight = sums[1]
+    return Moments(
+        residual=sums[0],
+        rater_residual=jnp.concatenate([matrix @ residual, step_residual.ravel()]),
+        weight=rater_weight[:, : blocks.judges].sum(axis=1),
+        rater_weight=rater_weight,
+        pair_weight=weight.reshape(blocks.judges, blocks.items),
+        rater_skew=sums[2] if skew else None,
+        step_weight=einsum("rp,kp,sp->rsk", matrix, shared, scales).reshape(len(matrix), sets),
+        step_block=step_block.reshape(sets, sets),
+    )
+
+
+def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
+    """Scalar: log P of every rating, summed, as of separate ratings (no multinomial factor)."""
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+    steps = _steps(blocks, parameters)
+
+    def add(carry, block):
+        y, n, cell, active = block
+        x = cell + pairs
+        _, log_total = _probabilities(x, steps)
+        return carry + active * (y * x - n * log_total).sum(axis=1), None
+
+    rows, _ = jax.lax.scan(
+        add,
+        jnp.zeros_like(pairs[:, 0]),
+        (blocks.successes, blocks.trials, parameters.cell(), blocks.active),
+    )
+    sets = parameters.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
+    return rows.sum() + (_above(blocks) * sets).sum()
+
+
+def _probabilities(x: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(K, J * I, Q) of the categories, and log Z, from logits and (J * I, K - 1) steps."""
+    sums = jnp.pad(jnp.cumsum(steps.T, axis=0), ((1, 0), (0, 0)))
+    potential = jnp.arange(len(sums), dtype=x.dtype)[:, None, None] * x + sums[:, :, None]
+    highest = potential.max(axis=0)
+    weights = jnp.exp(potential - highest)
+    total = weights.sum(axis=0)
+    return weights / total, highest + jnp.log(total)
+
+
+def _scales(blocks: Blocks) -> jax.Array:
+    """(scales, J * I) 0/1: the set of steps of each pair."""
+    matrix = incidence(blocks)
+    return jnp.ones_like(matrix[:1]) if blocks.scales == 1 else matrix[blocks.judges :]
+
+
+def _steps(blocks: Blocks, parameters: Parameters) -> jax.Array:
+    """(J * I, K - 1)."""
+    sets = parameters.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
+    by_item = jnp.broadcast_to(sets, (blocks.items, blocks.steps))
+    return jnp.tile(by_item, (blocks.judges, 1))
+
+
+def _above(blocks: Blocks) -> jax.Array:
+    """(scales, K - 1) numbers of ratings at or above each category, of active models."""
+    above = einsum("mik,m->ik", blocks.above, blocks.active)
+    return above.sum(axis=0, keepdims=True) if blocks.scales == 1 else above

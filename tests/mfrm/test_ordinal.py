@@ -1,0 +1,178 @@
+"""Ordinal models against a dense Newton method that has a row for every category."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from tests.mfrm.conftest import SHAPE, assert_fits_agree
+from tests.mfrm.dense_ordinal import dense_ordinal, laplace_log_likelihood, simulate
+from tests.mfrm.test_fit import as_fit
+
+RIDGE = (0.3, 2.0, 0.5, 4.0)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Missing ratings, repeats, four categories all of which every item has."""
+    return simulate(SHAPE, 4, 0, missing=0.4, most=3)
+
+
+@pytest.mark.parametrize(
+    ("model", "center"),
+    [("rating_scale", "model"), ("partial_credit", "model"), ("partial_credit", "zero")],
+)
+def test_equals_dense_kkt_newton(counts, model, center):
+    reference = dense_ordinal(counts, model, center, RIDGE)
+    with jax.enable_x64(True):
+        fit = mfrm.fit(
+            counts, model=model, center=center, method="ridge", precision=mfrm.Precision(*RIDGE)
+        )
+    assert fit.converged
+    assert_fits_agree(fit, as_fit(reference), atol=1e-9, errors=1e-7)
+    np.testing.assert_allclose(fit.step, reference.estimate["step"], atol=1e-9)
+    np.testing.assert_allclose(fit.standard_error.step, reference.standard_error["step"], atol=1e-9)
+    np.testing.assert_allclose(fit.log_likelihood, reference.log_likelihood, rtol=1e-12)
+    assert fit.step.shape == ((2, 3) if model == "partial_credit" else (1, 3))
+
+
+def test_steep_effects_equal_dense():
+    """Cells in the highest or lowest category only."""
+    model = "partial_credit"
+    counts = simulate(SHAPE, 4, 1, missing=0.2, spread=2.0)
+    reference = dense_ordinal(counts, model, "model", RIDGE)
+    with jax.enable_x64(True):
+        fit = mfrm.fit(counts, model=model, method="ridge", precision=mfrm.Precision(*RIDGE))
+    assert (fit.extreme.cell == 1).any() and (fit.extreme.cell == -1).any()
+    assert_fits_agree(fit, as_fit(reference), atol=1e-9, errors=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        ("rating_scale", "ridge"),
+        pytest.param("partial_credit", "laplace", marks=pytest.mark.slow),
+    ],
+)
+def test_two_categories_equal_binary(plan, model, method):
+    successes, trials = plan
+    with jax.enable_x64(True):
+        binary = mfrm.fit(successes, trials, method=method)
+        two = mfrm.fit(
+            np.stack([trials - successes, successes], axis=-1), model=model, method=method
+        )
+    assert_fits_agree(two, binary, atol=1e-8)
+    np.testing.assert_allclose(two.log_likelihood, binary.log_likelihood, rtol=1e-12)
+    np.testing.assert_array_equal(two.step, 0)
+    np.testing.assert_array_equal(two.standard_error.step, 0)
+
+
+@pytest.mark.parametrize(
+    "model", ["partial_credit", pytest.param("rating_scale", marks=pytest.mark.slow)]
+)
+def test_laplace_is_the_maximum_of_the_dense_one(counts, model):
+    """Its value, and no gain from moving any fixed effect, step or variance."""
+    with jax.enable_x64(True):
+        fit = mfrm.fit(counts, model=model, method="laplace")
+    assert fit.converged
+    here = laplace_log_likelihood(counts, model, fit)
+    np.testing.assert_allclose(fit.log_likelihood, here, rtol=1e-12)
+
+    def moved(amount):
+        change = np.zeros(3)
+        change[:2] = amount, -amount
+        yield dataclasses.replace(fit, intercept=fit.intercept + amount * np.eye(4)[0])
+        yield dataclasses.replace(fit, judge=fit.judge + change)
+        yield dataclasses.replace(fit, rubric=fit.rubric + change[:2])
+        yield dataclasses.replace(fit, step=fit.step + change)
+        for name in ("theta", "question"):
+            value = getattr(fit.precision, name) * np.exp(amount)
+            precision = dataclasses.replace(fit.precision, **{name: value})
+            yield dataclasses.replace(fit, precision=precision)
+
+    for up, down in zip(moved(1e-4), moved(-1e-4), strict=True):
+        values = [laplace_log_likelihood(counts, model, other) for other in (up, down)]
+        assert max(values) < here
+        assert abs(values[0] - values[1]) / 2e-4 < 2e-5
+
+
+def test_float32(counts):
+    model = "partial_credit"
+    single = mfrm.fit(counts, model=model, method="ridge")
+    with jax.enable_x64(True):
+        double = mfrm.fit(counts, model=model, method="ridge")
+    assert single.converged and single.theta.dtype == np.float32
+    assert_fits_agree(single, double, atol=2e-5)
+    np.testing.assert_allclose(single.step, double.step, atol=2e-5)
+
+
+def test_jit_and_vmap_equal_a_loop(counts):
+    plans = np.stack([counts, simulate(SHAPE, 4, 5, missing=0.2, most=2)]).astype(np.float32)
+
+    def fit(one):
+        return mfrm.fit(one, model="partial_credit", method="ridge")
+
+    mapped = jax.jit(jax.vmap(fit))(plans)
+    for index, one in enumerate(map(fit, plans)):
+        assert_fits_agree(jax.tree.map(lambda leaf, i=index: leaf[i], mapped), one, atol=2e-5)
+        np.testing.assert_allclose(mapped.step[index], one.step, atol=2e-5)
+
+
+def test_categories_never_given(counts):
+    counts = counts.copy()
+    counts[:, :, :, 1, 2] = 0
+    with pytest.raises(ValueError, match="category 2 of rubric 1"):
+        mfrm.fit(counts, model="partial_credit")
+    assert mfrm.fit(counts, model="rating_scale").converged
+    counts[..., 2] = 0
+    with pytest.raises(ValueError, match=r"category 2\. .*merge"):
+        mfrm.fit(counts, model="rating_scale")
+    fit = jax.jit(lambda c: mfrm.fit(c, model="rating_scale"))(counts.astype(np.float32))
+    assert fit.status == mfrm.Status.UNOBSERVED_CATEGORY and not fit.converged
+    assert jnp.isnan(fit.score).all() and jnp.isnan(fit.step).all() and "Merge" in fit.message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (-1, r"successes is negative at \[model 1, question 2, judge 0, rubric 1, category 3\]"),
+        (0.5, "successes is fractional"),
+        (np.nan, "successes is not finite"),
+    ],
+)
+def test_bad_counts(counts, change, message):
+    bad = counts.astype(float)
+    bad[1, 2, 0, 1, 3] = change
+    with pytest.raises(ValueError, match=message):
+        mfrm.fit(bad, model="rating_scale")
+    traced = jax.jit(lambda c: mfrm.fit(c, model="rating_scale"))(np.float32(bad))
+    assert traced.status == mfrm.Status.BAD_COUNTS and jnp.isnan(traced.score).all()
+
+
+def test_bad_arguments(counts, plan):
+    with pytest.raises(ValueError, match=r"5 axes.*category.*'rating_scale'"):
+        mfrm.fit(plan[0], model="rating_scale")
+    with pytest.raises(ValueError, match="trials can't be given"):
+        mfrm.fit(counts, counts, model="partial_credit")
+    with pytest.raises(ValueError, match="one category only"):
+        mfrm.fit(counts[..., :1], model="partial_credit")
+    with pytest.raises(ValueError, match="model must be one of binomial, rating_scale"):
+        mfrm.fit(counts, model="graded")
+
+
+def test_a_model_in_the_highest_category_only(counts):
+    """Its score is infinite; the others are fitted as if it were not there."""
+    changed = counts.copy()
+    changed[2, ..., 3] = changed[2].sum(axis=-1)
+    changed[2, ..., :3] = 0
+    changed[0, 0, 0, 0, 3] += 1  # some other model in it, or its step is infinite
+    kept = [0, 1, 3]
+    reference = dense_ordinal(changed[kept], "rating_scale", "model", (1.0,) * 4)
+    with jax.enable_x64(True):
+        fit = mfrm.fit(changed, model="rating_scale", method="ridge")
+    assert fit.status == mfrm.Status.EXTREME_MODEL and fit.score[2] == np.inf
+    np.testing.assert_allclose(np.asarray(fit.score)[kept], reference.estimate["score"], atol=1e-9)
+    np.testing.assert_allclose(fit.step, reference.estimate["step"], atol=1e-9)

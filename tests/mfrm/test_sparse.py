@@ -1,0 +1,135 @@
+"""Lists of ratings give what the dense arrays give."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from tests.mfrm.conftest import assert_fits_agree
+from tests.mfrm.dense import simulate
+
+PRECISION = mfrm.Precision(0.5, 2.0, 0.7, 1.5)
+
+
+def as_list(successes, trials):
+    """Of dense arrays; entries with several trials in two parts."""
+    parts = []
+    for place in np.argwhere(trials > 0):
+        y, n = successes[tuple(place)], trials[tuple(place)]
+        first = min(y, 1)
+        parts.append((*place, first, 1))
+        if n > 1:
+            parts.append((*place, y - first, n - 1))
+    columns = np.random.default_rng(0).permutation(np.array(parts)).T
+    names = ("model", "question", "judge", "rubric")
+    labels = {name: tuple(range(size)) for name, size in zip(names, trials.shape, strict=True)}
+    return mfrm.SparseRatings(*columns, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Twelve judges with a fifth of the ratings each."""
+    successes, trials = simulate((3, 10, 12, 2), 3, missing=0.8, most_trials=3)
+    trials[:, 0] *= np.random.default_rng(1).random((3, 12, 2)) < 0.6
+    return np.minimum(successes, trials), trials
+
+
+def test_equals_dense(few):
+    with jax.enable_x64(True):
+        dense = mfrm.fit(*few, precision=PRECISION)
+        sparse = mfrm.fit_sparse(as_list(*few), precision=PRECISION, errors="all")
+    assert sparse.converged and sparse.status == mfrm.Status.CONVERGED
+    assert_fits_agree(sparse, dense, atol=1e-9)
+    np.testing.assert_allclose(sparse.log_likelihood, dense.log_likelihood, rtol=1e-12)
+    for facet in ("cell", "model", "question", "judge", "rubric"):
+        found, expected = (getattr(fit.extreme, facet) for fit in (sparse, dense))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.slow
+def test_float32_and_fewer_errors(few):
+    dense = mfrm.fit(*few, precision=PRECISION)
+    sparse = mfrm.fit_sparse(as_list(*few), precision=PRECISION, errors="levels")
+    for name in ("quality", "judge", "rubric", "question", "score"):
+        np.testing.assert_allclose(getattr(sparse, name), getattr(dense, name), atol=5e-5)
+    for name in ("judge", "rubric", "question", "score", "intercept"):
+        found, expected = (getattr(fit.standard_error, name) for fit in (sparse, dense))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert np.isnan(sparse.standard_error.quality).all()
+
+
+def test_a_model_without_a_finite_score(few):
+    successes = few[0].copy()
+    successes[1] = few[1][1]
+    with jax.enable_x64(True):
+        dense = mfrm.fit(successes, few[1], precision=PRECISION)
+        sparse = mfrm.fit_sparse(as_list(successes, few[1]), precision=PRECISION)
+    assert sparse.status == mfrm.Status.EXTREME_MODEL and sparse.score[1] == np.inf
+    np.testing.assert_allclose(sparse.judge, dense.judge, atol=1e-9)
+    np.testing.assert_allclose(sparse.standard_error.score, dense.standard_error.score, atol=1e-9)
+
+
+def test_ten_thousand_judges():
+    """The score equations hold: residuals of a judge sum to the prior's pull."""
+    rng = np.random.default_rng(0)
+    sizes = {"model": 5, "question": 200, "judge": 10_000, "rubric": 2}
+    severity = rng.normal(size=10_000)
+    index = {name: rng.integers(0, size, 100_000) for name, size in sizes.items()}
+    index["judge"] = np.arange(100_000) % 10_000
+    x = np.linspace(-1, 1, 5)[index["model"]] - severity[index["judge"]]
+    y = rng.random(x.size) < 1 / (1 + np.exp(-x))
+    table = index | {"score": y}
+    ratings = mfrm.from_long(table, sparse=True)
+    assert len(ratings.labels["judge"]) == 10_000
+    fit = mfrm.fit_sparse(ratings)
+    assert fit.converged and np.isnan(fit.standard_error.judge).all()
+    effects = {name: np.asarray(getattr(fit, name), float) for name in ("judge", "rubric")}
+    logit = np.asarray(fit.quality - fit.question, float)[index["model"], index["question"]]
+    for name, values in effects.items():
+        logit = logit - values[index[name]]
+    residual = y - 1 / (1 + np.exp(-logit))
+    pull = np.bincount(index["judge"], weights=residual) + effects["judge"]
+    np.testing.assert_allclose(pull, 0, atol=2e-3)
+    assert np.corrcoef(effects["judge"], severity)[0, 1] > 0.8
+    assert (np.abs(fit.score - np.linspace(-1, 1, 5)) < 4 * fit.standard_error.score).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({"trials": 0}, {}, r"rating 4: successes 1, trials 0 \(1 in all\)"),
+        ({"successes": 9}, {}, "0 <= successes <= trials"),
+        ({"judge": 12}, {}, "judge must be whole numbers from 0 to 11, found rating 4: 12"),
+        ({}, {"errors": "some"}, "errors must be one of scores, levels, all"),
+        ({}, {"precision": mfrm.Precision(judge=0.0)}, "precision.judge must be positive"),
+    ],
+)
+def test_refusals(few, change, options, message):
+    ratings = as_list(*few)
+    first = int(np.flatnonzero(ratings.successes == 1)[0])
+    order = np.arange(len(ratings.model))
+    order[[4, first]] = order[[first, 4]]
+    columns = {n: v[order].copy() for n, v in vars(ratings).items() if n != "labels"}
+    for name, value in change.items():
+        columns[name][4] = value
+    with pytest.raises(ValueError, match=message):
+        mfrm.fit_sparse(mfrm.SparseRatings(**columns, labels=ratings.labels), **options)
+
+
+def test_parts_without_a_common_level(few):
+    one = as_list(*few)
+    names = ("model", "question", "judge", "rubric")
+    sizes = {name: len(one.labels[name]) for name in names}
+    two = {
+        name: np.concatenate([getattr(one, name), getattr(one, name) + sizes[name]])
+        for name in names
+    }
+    counts = {name: np.tile(getattr(one, name), 2) for name in ("successes", "trials")}
+    labels = {name: tuple(range(2 * size)) for name, size in sizes.items()}
+    with pytest.raises(ValueError, match="2 parts"):
+        mfrm.fit_sparse(mfrm.SparseRatings(**two, **counts, labels=labels))
+    empty = dataclasses.replace(one, labels=one.labels | {"judge": tuple(range(13))})
+    with pytest.raises(ValueError, match=r"no ratings for judge \[12\]"):
+        mfrm.fit_sparse(empty)
