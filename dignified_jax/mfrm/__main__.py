@@ -78,8 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
             left_out = leave_one_judge_out(found, *counts, **options)
     about = diagnose(found, *counts, anchors=options["anchors"])
     if groups:
-        chosen = {name: options[name] for name in ("center", "method", "anchors")}
-        found = anchor_groups(found, *counts, groups=groups, **chosen)
+        found = anchor_groups(found, *counts, groups=groups, anchors=options["anchors"])
     with waiting("tables"):
         report = reports.report(
             found, about, ratings, pairs=pairs, bootstrap=samples, sensitivity=left_out
@@ -160,7 +159,9 @@ def _parser() -> argparse.ArgumentParser:
         "--threshold", type=float, help="scores of at least this are successes (ordinal scores)"
     )
     model = parser.add_argument_group("the model (see mfrm.fit)")
-    model.add_argument("--method", choices=METHODS, default="ridge", help="default %(default)s")
+    model.add_argument(
+        "--method", choices=METHODS, help="default: ridge with --precision, else laplace"
+    )
     model.add_argument("--center", choices=CENTERS, default="model", help="default %(default)s")
     model.add_argument(
         "--precision", nargs="+", metavar="NAME=NUMBER", help="of the priors, such as judge=0.5"

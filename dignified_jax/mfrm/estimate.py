@@ -125,6 +125,8 @@ def estimate(
         iterations=found.iterations,
         converged=jnp.isin(status, jnp.asarray(CONVERGED, jnp.int32)),
         status=status,
+        center=center,
+        method=method,
     )
 
 

@@ -19,7 +19,6 @@ prior of mean 0, which fixes the scale.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -27,8 +26,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm.design import Center
-from dignified_jax.mfrm.fit import METHODS, Method
 from dignified_jax.mfrm.information import covariances, information
 from dignified_jax.mfrm.responses import counts_of
 from dignified_jax.mfrm.result import FACETS, Fit
@@ -43,8 +40,6 @@ def anchor_groups(
     trials: jax.typing.ArrayLike | None = None,
     *,
     groups: Groups,
-    center: Center = "model",
-    method: Method = "ridge",
     anchors: anchoring.Anchors | None = None,
 ) -> Fit:
     """The same fit on the scale where each group of levels has its given mean measure.
@@ -56,21 +51,19 @@ def anchor_groups(
       successes: (model, question, judge, rubric) that it was made of.
       trials: likewise.
       groups: facet ("judge", "rubric", "question") -> (indices of levels, their mean).
-      center: as given to `fit`: "model" or "grand".
-      method: as given to `fit`.
       anchors: as given to `fit`.
 
     Returns:
       `Fit` with measures and standard errors changed; theta stays.
 
     Raises:
-      ValueError: for an unknown facet, center or method, bad levels, a mean that is not finite, and
-        a facet that does not sum to zero.
+      ValueError: for center "zero", an unknown facet, bad levels, a mean that is not finite, and a
+        facet that does not sum to zero.
     """
-    if center not in INTERCEPTS:
-        raise ValueError(f"group anchors need center {' or '.join(INTERCEPTS)}, found {center!r}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, found {method!r}")
+    if fit.center not in INTERCEPTS:
+        raise ValueError(
+            f"group anchors need center {' or '.join(INTERCEPTS)}, found {fit.center!r}"
+        )
     successes, trials = counts_of(fit, successes, trials)
     sizes = dict(zip(FACETS, successes.shape, strict=True))
     fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
@@ -80,14 +73,14 @@ def anchor_groups(
     for facet, (levels, value) in groups.items():
         if facet in fixed:
             raise ValueError(f"groups: {facet} is anchored, so its scale is fixed already")
-        shares[facet] = _shares(fit, facet, levels, method)
+        shares[facet] = _shares(fit, facet, levels)
         values[facet] = float(value)
         if not np.isfinite(values[facet]):
             raise ValueError(f"groups[{facet!r}] must have a finite mean, found {value}")
-    return _anchor(fit, successes, trials, fixed, shares, values, center=center, method=method)
+    return _anchor(fit, successes, trials, fixed, shares, values)
 
 
-def _shares(fit: Fit, facet: str, levels: Sequence[int], method: Method) -> jax.Array:
+def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
     """(L,) weights of the group's mean."""
     if facet not in anchoring.ANCHORABLE:
         raise ValueError(f"groups may name {', '.join(anchoring.ANCHORABLE)}, found {facet!r}")
@@ -100,14 +93,14 @@ def _shares(fit: Fit, facet: str, levels: Sequence[int], method: Method) -> jax.
             f"groups[{facet!r}] names level {chosen[0] if chosen[0] < 0 else chosen[-1]} of "
             f"{measure.size}"
         )
-    if facet == "question" and method == "laplace":
+    if facet == "question" and fit.method == "laplace":
         raise ValueError("groups: questions of method 'laplace' are random, their prior mean is 0")
     if abs(measure.sum()) > 1e-3 * (1.0 + np.abs(measure).sum()):
         raise ValueError(f"groups: {facet} does not sum to zero, so its scale is anchored already")
     return jnp.zeros(measure.size, fit.score.dtype).at[chosen].set(1.0 / chosen.size)
 
 
-@functools.partial(jax.jit, static_argnames=("center", "method"))
+@jax.jit
 def _anchor(
     fit: Fit,
     successes: jax.Array,
@@ -115,11 +108,8 @@ def _anchor(
     fixed: dict[str, jax.Array],
     shares: dict[str, jax.Array],
     values: dict[str, float],
-    *,
-    center: Center,
-    method: Method,
 ) -> Fit:
-    matrix = information(fit, successes, trials, fixed, center=center, method=method)
+    matrix = information(fit, successes, trials, fixed)
     with_mean = {facet: covariances(matrix, facet, share) for facet, share in shares.items()}
     shift = {facet: values[facet] - shares[facet] @ getattr(fit, facet) for facet in shares}
     error = fit.standard_error

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from dignified_jax.mfrm import arrow as arrows
 from dignified_jax.mfrm.arrow import Arrow, Gradient, einsum
 from dignified_jax.mfrm.blocks import as_blocks
-from dignified_jax.mfrm.design import Center, Design
-from dignified_jax.mfrm.fit import Method
+from dignified_jax.mfrm.design import Design
 from dignified_jax.mfrm.moments import Parameters, moments
 from dignified_jax.mfrm.result import Fit, Precision
 
@@ -57,8 +56,6 @@ def information(
     trials: jax.Array,
     fixed: dict[str, jax.Array],
     *,
-    center: Center,
-    method: Method,
     hold_judges: bool = False,
 ) -> Information:
     """H of a fit; models without a finite score are left out.
@@ -68,8 +65,6 @@ def information(
       successes: (model, question, judge, rubric), floating.
       trials: likewise.
       fixed: the fit's anchors, NaN for free levels.
-      center: the fit's.
-      method: the fit's.
       hold_judges: whether judges are to be held where they are.
     """
     finite = jnp.isfinite(fit.score)
@@ -93,11 +88,11 @@ def information(
         free_rubric=free["rubric"],
         free_question=free["question"],
         free_model=finite,
-        center=center,
+        center=fit.center,
         zero_sum_judge="judge" not in fixed and not hold_judges,
         zero_sum_rubric="rubric" not in fixed,
         zero_sum_question="question" not in fixed,
-        random_question=method == "laplace",
+        random_question=fit.method == "laplace",
     )
     arrow = arrows.eliminate(moments(blocks, parameters), fit.precision, design)
     return Information(arrow=arrow, design=design, precision=fit.precision)

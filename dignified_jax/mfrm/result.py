@@ -99,6 +99,7 @@ class Fit:
       status: int32, a `Status`; `message` puts it in words.
       step: thresholds between adjacent categories, (1, K - 1) with a rating scale, (I, K - 1) with
         partial credit; a row sums to zero. None for binary ratings.
+      center, method: how the fit was made.
     """
 
     theta: jax.Array
@@ -118,6 +119,8 @@ class Fit:
     converged: jax.Array
     status: jax.Array
     step: jax.Array | None = None
+    center: str = dataclasses.field(default="model", metadata={"static": True})
+    method: str = dataclasses.field(default="ridge", metadata={"static": True})
 
     @property
     def message(self) -> str:

@@ -18,7 +18,6 @@ compared by Kendall's tau-b and Spearman's rho.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -26,8 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm.design import Center
-from dignified_jax.mfrm.fit import Method
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.information import information, response
 from dignified_jax.mfrm.ranks import kendall, spearman
@@ -78,8 +75,6 @@ def propagate(
     trials: jax.typing.ArrayLike | None,
     shift: jax.typing.ArrayLike,
     *,
-    center: Center = "model",
-    method: Method = "ridge",
     anchors: anchoring.Anchors | None = None,
 ) -> jax.Array:
     """Change of the scores when severities are moved by `shift` and all else follows, linearised.
@@ -88,9 +83,7 @@ def propagate(
       fit: from these ratings.
       successes: (model, question, judge, rubric), as for `fit`.
       trials: as for `fit`.
-      shift: (J,) changes of the severities.
-      center: the fit's.
-      method: the fit's; estimated variances are held.
+      shift: (J,) changes of the severities. Variances that were estimated are held.
       anchors: the fit's.
 
     Returns:
@@ -105,23 +98,18 @@ def propagate(
     shift = jnp.asarray(shift, fit.judge.dtype)
     if shift.shape != fit.judge.shape:
         raise ValueError(f"shift must have shape {fit.judge.shape}, found {shift.shape}")
-    return _propagate(fit, successes, trials, fixed, shift, center=center, method=method)
+    return _propagate(fit, successes, trials, fixed, shift)
 
 
-@functools.partial(jax.jit, static_argnames=("center", "method"))
+@jax.jit
 def _propagate(
     fit: Fit,
     successes: jax.Array,
     trials: jax.Array,
     fixed: dict[str, jax.Array],
     shift: jax.Array,
-    *,
-    center: Center,
-    method: Method,
 ) -> jax.Array:
-    matrix = information(
-        fit, successes, trials, fixed, center=center, method=method, hold_judges=True
-    )
+    matrix = information(fit, successes, trials, fixed, hold_judges=True)
     return jnp.where(jnp.isfinite(fit.score), response(matrix, shift).score, jnp.nan)
 
 
@@ -137,7 +125,8 @@ def leave_one_judge_out(
       fit: from these ratings.
       successes: (model, question, judge, rubric), as for `fit`.
       trials: as for `fit`.
-      options: of `fit`, as the fit was made with; but no anchors of judges.
+      options: of `fit`: anchors (not of judges), allow_disconnected, tolerance, max_iterations as
+        the fit was made with. Center, method and precision are its own.
 
     Raises:
       ValueError: with fewer than 2 judges, or anchored ones: their scale does not depend on N.
@@ -152,8 +141,11 @@ def leave_one_judge_out(
     severity = np.asarray(fit.judge) * judges / (judges - 1)
     shift = np.asarray(gauge_shift(severity, judges))
     # The response is linear, and the same for every judge but for the size of the shift.
-    used = {name: options[name] for name in ("center", "method", "anchors") if name in options}
-    unit = np.asarray(propagate(fit, successes, trials, np.ones(judges), **used))
+    options |= {"center": fit.center, "method": fit.method}
+    options["precision"] = fit.precision if fit.method == "ridge" else None
+    unit = np.asarray(
+        propagate(fit, successes, trials, np.ones(judges), anchors=options.get("anchors"))
+    )
     refits = [_without(successes, trials, judge, options) for judge in range(judges)]
     without = np.stack([_scores(refit, score) for refit in refits])
     return JudgeSensitivity(

@@ -19,7 +19,12 @@ def test_equals_explicit_refits(plan, monkeypatch):
     seen = []
     with jax.enable_x64(True):
         found = mfrm.bootstrap(
-            *plan, replicates=10, seed=3, level=0.5, progress=lambda *done: seen.append(done)
+            *plan,
+            replicates=10,
+            seed=3,
+            level=0.5,
+            progress=lambda *done: seen.append(done),
+            method="ridge",
         )
     draws = module.samples(8, 10, 3)
     ridge = (1.0,) * 4

@@ -15,7 +15,9 @@ from tests.mfrm.dense import dense_ridge
 @pytest.fixture(scope="module")
 def fits(plan):
     with jax.enable_x64(True):
-        return {center: mfrm.fit(*plan, center=center) for center in ("model", "zero")}
+        return {
+            center: mfrm.fit(*plan, center=center, method="ridge") for center in ("model", "zero")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_propagation_is_the_derivative_of_anchored_fits(plan, fits, center):
     fit = fits[center]
     shift, h = np.array([0.5, -1.0, 0.8]), 1e-4
     with jax.enable_x64(True):
-        found = mfrm.propagate(fit, *plan, shift, center=center)
+        found = mfrm.propagate(fit, *plan, shift)
     ends = [
         dense_ridge(
             *plan, center, (1.0,) * 4, {"judge": np.asarray(fit.judge) + sign * h * shift}
