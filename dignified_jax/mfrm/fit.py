@@ -55,7 +55,8 @@ def fit(
       precision: of the ridge priors; None for 1 everywhere. Not for laplace.
       anchors: facet ("judge", "rubric", "question") -> known values, NaN for levels to estimate.
         An anchored facet does not sum to zero; its free levels keep their prior, of mean 0.
-      allow_disconnected: fit subsets together although only the priors join them.
+      allow_disconnected: fit subsets together although only the priors join them. Those of laplace
+        join no judges and rubric items: use ridge.
       tolerance: on the largest change of any logit in an iteration (laplace: and of any log
         variance); None for 5e-5 in float32 and 1e-9 in float64.
       max_iterations: steps tried, each a pass over the ratings.

@@ -69,7 +69,7 @@ def test_wider_than_errors_with_fixed_questions():
     """Questions that differ a lot for the models: their choice matters, 1,000 replicates at once.
 
     The bootstrap's errors estimate the spread of scores over fresh questions, here 60 samples of
-    them: within 25%.
+    them: within 25%. A refit in a thousand may not converge, and is left out.
     """
     rng = np.random.default_rng(0)
 
@@ -81,7 +81,7 @@ def test_wider_than_errors_with_fixed_questions():
     once = ratings()
     fit = mfrm.fit(once)
     found = mfrm.bootstrap(once, replicates=1000)
-    assert found.failed == 0 and found.score.shape == (1000, 4)
+    assert found.failed <= 1 and found.score.shape == (1000, 4)
     fresh = np.std([mfrm.fit(ratings()).score for _ in range(60)], axis=0)
     assert 0.75 < found.standard_error.mean() / fresh.mean() < 1.25
     assert (found.standard_error > fit.standard_error.score).all()
