@@ -54,19 +54,12 @@ class TensorParallel:
         inside = (index >= 0) & (index < vocab)
         return jnp.where(inside, index, 0), inside
 
-    def logsumexp(self, logits: jax.Array) -> jax.Array:
-        """Over the last axis, of which each device holds a part."""
+    def logsumexp(self, part: jax.Array) -> jax.Array:
+        """Over a whole of which each device has the log-sum-exp of its part. No gradient."""
         if self.size == 1:
-            return jax.nn.logsumexp(logits, axis=-1)
-        largest = jax.lax.pmax(jax.lax.stop_gradient(logits.max(axis=-1)), TENSOR_AXIS)
-        sums = jnp.exp(logits - largest[..., None]).sum(axis=-1)
-        return largest + jnp.log(_leave(sums))
-
-    def take(self, logits: jax.Array, ids: jax.Array) -> jax.Array:
-        """logits[..., ids] along the last axis, of which each device holds a part."""
-        index, inside = self.own(ids, logits.shape[-1])
-        chosen = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]
-        return self.leave(jnp.where(inside, chosen, 0.0))
+            return part
+        largest = jax.lax.pmax(part, TENSOR_AXIS)
+        return largest + jnp.log(jax.lax.psum(jnp.exp(part - largest), TENSOR_AXIS))
 
 
 @jax.custom_vjp
