@@ -101,7 +101,7 @@ def _scores_forward(
 
     parts = jax.lax.map(body, (_chunks(hidden), _chunks(index)))
     chosen, part, spread = jax.tree.map(lambda x: x.reshape(-1)[: target.size], parts)
-    log_sum = tensor.logsumexp(part)
+    log_sum = tensor.logsumexp(part[:, None])
     log_probs = tensor.leave(jnp.where(inside, chosen, 0.0)) - log_sum
     entropy = None
     if with_entropy:  # of the parts, by their weights, and of the choice between them

@@ -54,12 +54,13 @@ class TensorParallel:
         inside = (index >= 0) & (index < vocab)
         return jnp.where(inside, index, 0), inside
 
-    def logsumexp(self, part: jax.Array) -> jax.Array:
-        """Over a whole of which each device has the log-sum-exp of its part. No gradient."""
+    def logsumexp(self, logits: jax.Array) -> jax.Array:
+        """Over the last axis, of which each device holds a part."""
         if self.size == 1:
-            return part
-        largest = jax.lax.pmax(part, TENSOR_AXIS)
-        return largest + jnp.log(jax.lax.psum(jnp.exp(part - largest), TENSOR_AXIS))
+            return jax.nn.logsumexp(logits, axis=-1)
+        largest = jax.lax.pmax(jax.lax.stop_gradient(logits.max(axis=-1)), TENSOR_AXIS)
+        sums = jnp.exp(logits - largest[..., None]).sum(axis=-1)
+        return largest + jnp.log(_leave(sums))
 
 
 @jax.custom_vjp
