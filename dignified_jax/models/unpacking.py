@@ -108,7 +108,7 @@ def _unpack_backward(layout: Layout, cotangent: jax.Array) -> tuple[jax.Array, N
     within = jnp.arange(min(layout.prompt_block, layout.block))
     copies = _where(within < layout.lead, cotangent[:, :, : within.size])
     same = layout.same_prompt.astype(cotangent.dtype)
-    sums = jnp.einsum("rsp,rsn...->rpn...", same, copies)
+    sums = jnp.einsum("rsp,rsn...->rpn...", same, copies, precision="highest")
     segment = (layout.place - layout.offset) // layout.block
     inside = layout.packed & (layout.offset < within.size)
     place = segment * within.size + jnp.where(inside, layout.offset, 0)
