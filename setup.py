@@ -48,7 +48,10 @@ setup(
     ],
     extras_require={
         "gpu": ["jax[cuda13]>=0.10.2,<0.13"],
-        "tpu": ["jax[tpu]>=0.10.2,<0.13"],
+        "tpu": [
+            "jax[tpu]>=0.10.2,<0.13",
+            "tokamax>=0.0.12,<0.1",  # splash attention with masks known at run time
+        ],
         "wandb": ["wandb>=0.19"],  # for the field wandb_project
         "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
         "bench": ["scikit-learn", "statsmodels", "scipy"],  # what benchmarks/mfrm.py compares with

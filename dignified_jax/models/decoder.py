@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from dignified_jax.models.attention import TokenTree, causal_tree, tree_attention
+from dignified_jax.models.attention import Computation, tree_attention
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.tensor_parallel import TensorParallel
+from dignified_jax.models.token_tree import TokenTree, causal_tree
 
 Params = dict[str, Any]
 
@@ -66,6 +67,7 @@ class Attention(nn.Module):
     config: DecoderConfig
     dtype: Any
     tensor: TensorParallel
+    attention: Computation
 
     @nn.compact
     def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> jax.Array:
@@ -79,7 +81,8 @@ class Attention(nn.Module):
         if config.qk_norm:
             query = RMSNorm(config.rms_norm_eps, name="q_norm")(query)
             key = RMSNorm(config.rms_norm_eps, name="k_norm")(key)
-        mixed = tree_attention(rotate(query, angles), rotate(key, angles), value, tree)
+        query, key = rotate(query, angles), rotate(key, angles)
+        mixed = tree_attention(query, key, value, tree, self.attention)
         merged = rearrange(mixed, "batch length heads width -> batch length (heads width)")
         return self.tensor.leave(_dense(config, config.hidden_size, self.dtype, "o_proj")(merged))
 
@@ -102,13 +105,14 @@ class Block(nn.Module):
     config: DecoderConfig
     dtype: Any
     tensor: TensorParallel
+    attention: Computation
 
     @nn.compact
     def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> tuple[jax.Array, None]:
         epsilon = self.config.rms_norm_eps
         normed = RMSNorm(epsilon, name="input_layernorm")(x)
         parts = (self.config, self.dtype, self.tensor)
-        x = x + Attention(*parts, name="self_attn")(normed, angles, tree)
+        x = x + Attention(*parts, self.attention, name="self_attn")(normed, angles, tree)
         normed = RMSNorm(epsilon, name="post_attention_layernorm")(x)
         return x + MLP(*parts, name="mlp")(normed), None
 
@@ -123,6 +127,7 @@ class Decoder(nn.Module):
       gather: applied to one layer's parameters inside the scanned body; the train step uses it
         to gather sharded weights a layer at a time. None leaves them as they are.
       tensor: devices that compute a row together; `config` is then that of one device's part.
+      attention: computation of the attention, see `models.attention`.
     """
 
     config: DecoderConfig
@@ -130,6 +135,7 @@ class Decoder(nn.Module):
     remat: bool = True
     gather: Callable[[Params], Params] | None = None
     tensor: TensorParallel = TensorParallel()
+    attention: Computation = "auto"
 
     def setup(self) -> None:
         config = self.config
@@ -150,7 +156,7 @@ class Decoder(nn.Module):
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast),
             length=config.num_layers,
-        )(config, self.dtype, self.tensor)
+        )(config, self.dtype, self.tensor, self.attention)
         self.norm = RMSNorm(config.rms_norm_eps)
         if not config.tie_word_embeddings:
             init = nn.initializers.normal(config.initializer_range)

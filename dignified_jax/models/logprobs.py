@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.models.attention import TokenTree
 from dignified_jax.models.decoder import Decoder, output_kernel
-from dignified_jax.models.tensor_parallel import TensorParallel
-
-# Tokens whose logits exist at one time; the rest of the batch waits as hidden states.
-TOKENS_PER_CHUNK = 1024
+from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
+from dignified_jax.models.token_tree import TokenTree
 
 
 class Packed(Protocol):
@@ -30,49 +28,6 @@ class Packed(Protocol):
     segment_block: int
 
 
-def token_log_probs(
-    hidden: jax.Array,
-    kernel: jax.Array,
-    target: jax.Array,
-    *,
-    dtype: Any = jnp.float32,
-    tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
-) -> jax.Array:
-    """log softmax(hidden @ kernel)[target], a chunk of tokens at a time.
-
-    Logits of a chunk are recomputed in the backward pass, so memory is flat in tokens x vocabulary.
-    The products run in `dtype`; logits, log-sum-exp and the gradient of `kernel` are float32.
-
-    Args:
-      hidden: (token, hidden).
-      kernel: (hidden, vocab), or this device's part of the vocabulary.
-      target: (token,) int32.
-      dtype: of the products.
-      tensor: the devices over which the vocabulary is split.
-
-    Returns:
-      (token,) float32.
-    """
-    hidden = tensor.enter(hidden)
-    count = hidden.shape[0]
-    chunk = min(TOKENS_PER_CHUNK, count)
-    chunks = -(-count // chunk)
-    padding = chunks * chunk - count
-    hidden = jnp.pad(hidden, ((0, padding), (0, 0))).reshape(chunks, chunk, -1)
-    target = jnp.pad(target, (0, padding)).reshape(chunks, chunk)
-
-    @jax.checkpoint
-    def body(carry: None, inputs: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
-        states, targets = inputs
-        logits = jnp.dot(
-            states.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32
-        )
-        return carry, tensor.take(logits, targets) - tensor.logsumexp(logits)
-
-    _, log_probs = jax.lax.scan(body, None, (hidden, target))
-    return log_probs.reshape(-1)[:count]
-
-
 def response_log_probs(model: Decoder, params: dict[str, Any], batch: Packed) -> jax.Array:
     """Summed log-probability of every response in a packed batch.
 
@@ -86,6 +41,26 @@ def response_log_probs(model: Decoder, params: dict[str, Any], batch: Packed) ->
       (example, 5) float32: golden, A, T, E, C. Zero where no token of the response is in the
       batch's rows (`batch.response_mask` says which responses exist).
     """
+    return sum_by_response(_score_tokens(token_log_probs, model, params, batch), batch)
+
+
+def response_log_probs_and_entropy(
+    model: Decoder, params: dict[str, Any], batch: Packed
+) -> tuple[jax.Array, jax.Array]:
+    """Those of `response_log_probs`, and the predictions' entropies summed over each response.
+
+    Returns:
+      Two (example, 5) float32, nats; over `batch.response_length` they are means over tokens. The
+      entropy has no gradient.
+    """
+    log_probs, entropy = _score_tokens(token_log_probs_and_entropy, model, params, batch)
+    return sum_by_response(log_probs, batch), sum_by_response(entropy, batch)
+
+
+def _score_tokens(
+    score: Callable[..., Any], model: Decoder, params: dict[str, Any], batch: Packed
+) -> Any:
+    """`score`, a function of `output_head`, of every response token: (row * slot,)."""
     hidden = model.apply(
         {"params": params},
         batch.tokens,
@@ -94,14 +69,13 @@ def response_log_probs(model: Decoder, params: dict[str, Any], batch: Packed) ->
         method=Decoder.hidden_states,
     )
     states = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
-    log_probs = token_log_probs(
+    return score(
         states.reshape(-1, states.shape[-1]),
         output_kernel(model.config, params),
         batch.target.reshape(-1),
         dtype=model.dtype,
         tensor=model.tensor,
     )
-    return sum_by_response(log_probs, batch)
 
 
 def token_tree(batch: Packed) -> TokenTree:

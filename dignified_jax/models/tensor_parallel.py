@@ -62,12 +62,6 @@ class TensorParallel:
         sums = jnp.exp(logits - largest[..., None]).sum(axis=-1)
         return largest + jnp.log(_leave(sums))
 
-    def take(self, logits: jax.Array, ids: jax.Array) -> jax.Array:
-        """logits[..., ids] along the last axis, of which each device holds a part."""
-        index, inside = self.own(ids, logits.shape[-1])
-        chosen = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]
-        return self.leave(jnp.where(inside, chosen, 0.0))
-
 
 @jax.custom_vjp
 def _enter(x: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ and 1e-5 for gradients, of arrays with entries around 1.
 """
 
 import dataclasses
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,9 @@ import pytest
 
 from dignified_jax.data import BatchStream
 from dignified_jax.models import attention, block_attention, logprobs
-from dignified_jax.models.attention import (
-    TokenTree,
-    causal_tree,
-    dense_attention,
-    segment_attention,
-    tree_attention,
-    visibility,
-)
+from dignified_jax.models.attention import dense_attention, segment_attention, tree_attention
+from dignified_jax.models.flash_attention import flash_attention
+from dignified_jax.models.token_tree import TokenTree, causal_tree, visibility
 from tests.oracles import sequences
 
 
@@ -29,7 +25,12 @@ def blocks(query, key, value, tree):
     return block_attention.block_attention(query, key, value, tree.visible_until)
 
 
-COMPUTATIONS = [dense_attention, segment_attention, blocks]
+def flash(query, key, value, tree):
+    """What NVIDIA GPUs compute, with XLA in cuDNN's place."""
+    return flash_attention(query, key, value, tree, implementation="xla")
+
+
+COMPUTATIONS = [dense_attention, segment_attention, blocks, flash]
 WIDTH = 8
 HEADS = [(4, 4), (4, 2), (6, 1)]  # query heads, key heads
 
@@ -196,7 +197,7 @@ def test_blocks_without_a_visible_pair_are_not_visited(monkeypatch):
     assert visited.sum() < 0.8 * len(visited) * causal.sum()
 
 
-@pytest.mark.parametrize("attend", [segment_attention, tree_attention])
+@pytest.mark.parametrize("attend", [segment_attention, tree_attention, flash])
 def test_larger_blocks_than_needed_change_nothing(attend):
     """`prompt_block` and `segment_block` are upper bounds, also beyond the row."""
     tree, batch = packed_tree(1)
@@ -208,7 +209,8 @@ def test_a_prompt_longer_than_every_response_and_the_reverse():
     for prompt, response in [(40, 3), (2, 20)]:
         examples = sequences.random_examples(4, 5, prompt=prompt, response=response)
         batch = BatchStream(examples, batch_size=4, row_length=96, shuffle=False).batch(0)
-        check(segment_attention, logprobs.token_tree(batch), batch)
+        for attend in (segment_attention, flash):
+            check(attend, logprobs.token_tree(batch), batch, heads=(2, 1))
 
 
 def test_visible_until_says_what_the_segments_say():
@@ -260,39 +262,69 @@ def test_a_response_does_not_see_another():
         np.testing.assert_array_equal(changed, inside)
 
 
-def test_causal_tree_is_plain_causal_attention():
+@pytest.mark.parametrize("attend", [*COMPUTATIONS, tree_attention])
+def test_causal_tree_is_plain_causal_attention(attend):
     tree = causal_tree(2, 20)
     *inputs, _ = random_inputs(tree, 4, 2)
     seen = np.broadcast_to(np.tril(np.ones((20, 20), bool)), (2, 20, 20))
-    output = tree_attention(*(jnp.asarray(x, jnp.float32) for x in inputs), tree)
+    output = jax.jit(attend)(*(jnp.asarray(x, jnp.float32) for x in inputs), tree)
     np.testing.assert_allclose(output, brute_force(*inputs, seen), atol=2e-6)
 
 
 @pytest.mark.parametrize(
-    ("backend", "segments", "prompt_block", "segment_block", "chosen"),
+    ("backend", "dtype", "width", "segments", "prompt_block", "segment_block", "chosen"),
     [
-        ("gpu", 3, 8, 16, "segments"),  # 3 * 16 * 24 = 1152 scores against 48 * 48 = 2304
-        ("gpu", 5, 8, 16, "segments"),
-        ("gpu", 6, 8, 16, "dense"),  # 2304 against 2304
-        ("tpu", 5, 8, 16, "segments"),
-        ("tpu", 3, 40, 48, "dense"),
-        ("gpu", None, 0, 0, "dense"),
-        ("cpu", 3, 8, 16, "blocks"),
-        ("cpu", None, 0, 0, "blocks"),
+        ("gpu", "float32", 16, 3, 8, 16, "segments"),  # 3 * 16 * 24 = 1152 scores, not 48 * 48
+        ("gpu", "float32", 16, 6, 8, 16, "dense"),  # 2304 against 2304
+        ("gpu", "float32", 16, None, 0, 0, "dense"),
+        ("gpu", "bfloat16", 128, 6, 8, 16, "cudnn"),
+        ("gpu", "float16", 64, 6, 8, 16, "cudnn"),
+        ("gpu", "bfloat16", 192, 3, 8, 16, "segments"),  # wider than all its kernels take
+        ("gpu", "bfloat16", 12, 3, 8, 16, "segments"),
+        ("gpu", "bfloat16", 128, None, 0, 0, "dense"),
+        ("tpu", "float32", 16, 6, 8, 16, "splash"),
+        ("tpu", "bfloat16", 128, None, 0, 0, "splash"),
+        ("tpu without tokamax", "bfloat16", 128, 5, 8, 16, "segments"),
+        ("tpu without tokamax", "bfloat16", 128, 3, 40, 48, "dense"),
+        ("cpu", "bfloat16", 128, 3, 8, 16, "blocks"),
+        ("cpu", "float32", 16, None, 0, 0, "blocks"),
     ],
 )
-def test_the_cheapest_computation_is_chosen(
-    backend, segments, prompt_block, segment_block, chosen, monkeypatch
+def test_the_fastest_computation_is_chosen(
+    backend, dtype, width, segments, prompt_block, segment_block, chosen, monkeypatch
 ):
-    names = {"dense_attention": "dense", "segment_attention": "segments"}
-    names |= {"block_attention": "blocks"}
-    for name, label in names.items():
-        monkeypatch.setattr(attention, name, lambda *_, label=label: label)
     laid = None if segments is None else jnp.zeros((1, segments, 4), jnp.int32)
     tree = TokenTree(jnp.full((1, 48), 48), laid, prompt_block, segment_block)
-    inputs = [jnp.zeros((1, 48, 1, 1))] * 3
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    assert tree_attention(*inputs, tree) == chosen
+    monkeypatch.setattr(jax, "default_backend", lambda: backend.split()[0])
+    monkeypatch.setattr(attention, "tokamax_installed", lambda: backend == "tpu")
+    assert attention.choose(jnp.zeros((1, 48, 1, width), dtype), tree) == chosen
+
+
+@pytest.mark.parametrize("name", get_args(attention.Computation))
+def test_a_computation_can_be_named(name, monkeypatch):
+    """Each name leads to its own function; "auto" to the choice."""
+    functions = ["dense_attention", "segment_attention", "block_attention", "flash_attention"]
+    for function in [*functions, "splash_attention"]:
+        monkeypatch.setattr(attention, function, lambda *_, function=function: function)
+    monkeypatch.setattr(attention, "choose", lambda *_: "segments")
+    names = {"auto": "segment_attention", "segments": "segment_attention"}
+    names |= {"cudnn": "flash_attention", "blocks": "block_attention"}
+    got = tree_attention(None, None, None, causal_tree(1, 4), name)
+    assert got == names.get(name, f"{name}_attention")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("flash", "attention: expected one of auto, dense, .*, splash, found 'flash'"),
+        ("cudnn", "attention='cudnn' needs the segments of the packed rows"),
+        ("segments", "attention='segments' needs the segments of the packed rows"),
+    ],
+)
+def test_what_can_not_be_computed_is_refused(name, message):
+    inputs = [jnp.zeros((1, 8, 1, 8))] * 3
+    with pytest.raises(ValueError, match=message):
+        tree_attention(*inputs, TokenTree(jnp.full((1, 8), 8)), name)
 
 
 @pytest.mark.parametrize("attend", COMPUTATIONS)
@@ -301,7 +333,7 @@ def test_bfloat16_inputs_have_a_float32_softmax(attend):
     tree, batch = packed_tree(0)
     *inputs, _ = random_inputs(tree, 4, 2)
     inputs = [jnp.asarray(x, jnp.bfloat16) for x in inputs]
-    output = attend(*inputs, tree)
+    output = jax.jit(attend)(*inputs, tree)
     assert output.dtype == jnp.bfloat16
     seen = keys_seen(batch)
     expected = brute_force(*(np.asarray(x, np.float64) for x in inputs), seen)

@@ -10,7 +10,6 @@ import torch
 
 from dignified_jax.data import BatchStream
 from dignified_jax.models import hf, logprobs
-from dignified_jax.models.logprobs import token_log_probs
 from tests.oracles import hf_models, sequences
 
 response_log_probs = jax.jit(logprobs.response_log_probs, static_argnums=0)
@@ -178,52 +177,15 @@ def test_empty_rows_and_examples_change_neither_values_nor_gradients(qwen3):
         np.testing.assert_allclose(g, w, atol=1e-5 * np.abs(w).max())
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 32, 50, 64])
-def test_chunks_of_tokens_equal_log_softmax(chunk, monkeypatch):
-    """Values and both gradients, 1e-5 in float32; 50 tokens, a divisor or not, more or fewer."""
-    monkeypatch.setattr(logprobs, "TOKENS_PER_CHUNK", chunk)
-    rng = np.random.default_rng(2)
-    hidden, kernel, weights = (
-        jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in [(50, 16), (16, 41), (50,)]
-    )
-    target = rng.integers(0, 41, 50)
-
-    def chunked(hidden, kernel):
-        values = token_log_probs(hidden, kernel, target)
-        return jnp.sum(weights * values), values
-
-    def plain(hidden, kernel):
-        logits = jnp.dot(hidden, kernel, precision="highest")
-        values = jax.nn.log_softmax(logits, axis=-1)[jnp.arange(50), target]
-        return jnp.sum(weights * values), values
-
-    got, values = jax.grad(chunked, argnums=(0, 1), has_aux=True)(hidden, kernel)
-    want, expected = jax.grad(plain, argnums=(0, 1), has_aux=True)(hidden, kernel)
-    assert values.shape == (50,)
-    np.testing.assert_allclose(values, expected, rtol=1e-5)
-    for g, w in zip(got, want, strict=True):
-        np.testing.assert_allclose(g, w, atol=1e-5 * np.abs(w).max())
-
-
-def test_token_log_probs_stay_finite_for_large_logits():
-    hidden = jnp.full((3, 2), 1e3)
-    kernel = jnp.asarray([[1.0, -1.0, 0.0], [1.0, -1.0, 0.0]])
-    values, gradient = jax.value_and_grad(
-        lambda h: token_log_probs(h, kernel, jnp.array([0, 1, 2])).sum()
-    )(hidden)
-    assert values == pytest.approx(0.0 - 4000.0 - 2000.0)
-    assert np.isfinite(gradient).all()
-
-
-def test_bfloat16_products_are_summed_in_float32():
-    """Equal to float32 log-probs of the operands rounded to bfloat16."""
-    rng = np.random.default_rng(5)
-    hidden, kernel = (jnp.asarray(rng.normal(size=s), jnp.bfloat16) for s in [(20, 64), (64, 99)])
-    target = rng.integers(0, 99, 20)
-    got = token_log_probs(
-        hidden.astype(jnp.float32), kernel.astype(jnp.float32), target, dtype=jnp.bfloat16
-    )
-    wide = np.asarray(hidden, np.float64) @ np.asarray(kernel, np.float64)
-    expected = wide[np.arange(20), target] - np.log(np.exp(wide).sum(axis=1))
-    assert got.dtype == jnp.float32
+def test_entropies_equal_those_of_separate_sequences(qwen3):
+    """Summed over each response's predictions, from transformers' logits; 1e-5 relative."""
+    reference, model, params = qwen3
+    batch = pack()
+    tokens, mask = sequences.separate(EXAMPLES)
+    logits = torch.as_tensor(hf_models.logits(reference, tokens)).double()
+    entropy = torch.distributions.Categorical(logits=logits).entropy().numpy()
+    expected = np.where(mask[:, 1:], entropy[:, :-1], 0.0).sum(axis=1).reshape(-1, 5)
+    score = jax.jit(logprobs.response_log_probs_and_entropy, static_argnums=0)
+    log_probs, got = score(model, params, batch)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(log_probs, response_log_probs(model, params, batch), rtol=1e-6)

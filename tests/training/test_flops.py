@@ -9,8 +9,8 @@ import pytest
 
 from dignified_jax import data
 from dignified_jax.models import decoder
-from dignified_jax.models.attention import dense_attention, visibility
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.token_tree import visibility
 from dignified_jax.training import flops
 
 CONFIG = DecoderConfig(
@@ -128,7 +128,7 @@ def test_a_model_of_billions_does_not_overflow():
     assert 3500 * 6 * 3.6e9 < 3.0 * forward < 1.3 * 3500 * 6 * 3.6e9
 
 
-def test_xla_counts_the_same_for_a_dense_sequence(monkeypatch):
+def test_xla_counts_the_same_for_a_dense_sequence():
     """One unpacked sequence, forward and backward, no recomputation; within 1 percent.
 
     XLA also counts elementwise operations (0.6 percent here), and every pair of the dense mask,
@@ -142,8 +142,7 @@ def test_xla_counts_the_same_for_a_dense_sequence(monkeypatch):
         **{"num_heads": 4, "num_kv_heads": 2, "head_dim": 64},
     )
     batch = packed(example(0, prompt, response, None, None, None, None), row_length=length)
-    monkeypatch.setattr(decoder, "tree_attention", dense_attention)
-    model = decoder.Decoder(config, remat=False)
+    model = decoder.Decoder(config, remat=False, attention="dense")
 
     def loss(params, tokens):
         hidden = model.apply({"params": params}, tokens, method=decoder.Decoder.hidden_states)

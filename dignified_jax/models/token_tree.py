@@ -1,0 +1,55 @@
+"""Token trees: several responses that share one prompt in a packed row, and who sees whom.
+
+A packed row holds [prompt | response | response | ...]. Query i may see key j iff
+
+    j <= i < visible_until[j]
+
+where ``visible_until`` is the end of the example for prompt keys and the end of the response for
+response keys. With ``visible_until`` beyond the row everywhere this is plain causal attention.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["visible_until", "segments"],
+    meta_fields=["prompt_block", "segment_block"],
+)
+@dataclasses.dataclass(frozen=True)
+class TokenTree:
+    """Who sees whom in packed rows.
+
+    Attributes:
+      visible_until: (row, length) int32, see the module docstring.
+      segments: (row, segment, 4) int32: prompt start, prompt length, start and length of every
+        prompt (whose own prompt length is 0) and response, in the order of their starts; unused
+        ones have start = length of the row and length 0. None: only computations that read
+        `visible_until`.
+      prompt_block, segment_block: at least the longest prompt length and length in `segments`.
+    """
+
+    visible_until: jax.Array
+    segments: jax.Array | None = None
+    prompt_block: int = 0
+    segment_block: int = 0
+
+
+def causal_tree(batch: int, length: int) -> TokenTree:
+    """The tree of plain causal attention: one segment a row, without a prompt."""
+    segments = jnp.broadcast_to(jnp.array([0, 0, 0, length], jnp.int32), (batch, 1, 4))
+    return TokenTree(jnp.full((batch, length), length, jnp.int32), segments, 0, length)
+
+
+def visibility(visible_until: jax.Array, query_start: int | jax.Array, queries: int) -> jax.Array:
+    """Boolean (row, query, key) mask for `queries` positions from `query_start` on."""
+    keys = visible_until.shape[-1]
+    i = query_start + jnp.arange(queries)[:, None]
+    j = jnp.arange(keys)[None, :]
+    return (j <= i) & (i < visible_until[:, None, :])
