@@ -101,6 +101,9 @@ class ModelConfig:
       param_dtype: of the policy's parameters and their update.
       compute_dtype: of matrix products; also of the frozen reference's matrices.
       remat: recompute layers in the backward pass instead of keeping activations.
+      attention: how the token tree is attended: "auto" chooses by platform; "cudnn" is for NVIDIA
+        GPUs with bfloat16, "splash" for TPUs, "blocks" suits CPUs, "segments" and "dense" run
+        anywhere (`models.attention`).
       export_dtype: of the exported weights; None keeps the dtype of the files loaded.
     """
 
@@ -109,6 +112,7 @@ class ModelConfig:
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     remat: bool = True
+    attention: Literal["auto", "dense", "segments", "blocks", "cudnn", "splash"] = "auto"
     export_dtype: Literal["float32", "bfloat16"] | None = None
 
 

@@ -192,7 +192,11 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
     else:
         module, params = hf.load(directory, dtype, mesh)
         stored = hf.stored_dtype(directory)
-    module = module.clone(dtype=jnp.dtype(config.model.compute_dtype), remat=config.model.remat)
+    module = module.clone(
+        dtype=jnp.dtype(config.model.compute_dtype),
+        remat=config.model.remat,
+        attention=config.model.attention,
+    )
     resident = config.method.needs_reference and config.reference == "resident"
     return Model(
         directory=directory,

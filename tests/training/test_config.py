@@ -4,11 +4,13 @@ import dataclasses
 import importlib.util
 import pathlib
 import sys
+import typing
 
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from dignified_jax.models import attention
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.recipes import RECIPES
 from dignified_jax.training import config as training_config
@@ -183,6 +185,13 @@ def test_contradictions_of_recipes_are_named(name, path, value, message):
     config.update_from_flattened_dict({path: value})
     with pytest.raises(ConfigError, match=message):
         training_config.parse(config)
+
+
+def test_every_computation_of_attention_can_be_asked_for():
+    hint = typing.get_type_hints(training_config.ModelConfig)["attention"]
+    assert typing.get_args(hint) == typing.get_args(attention.Computation)
+    with pytest.raises(ConfigError, match=r"model.attention must be one of 'auto', 'dense'"):
+        training_config.parse(changed("model.attention", "flash"))
 
 
 def test_sft_has_no_reference_to_cache():
