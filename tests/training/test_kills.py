@@ -61,19 +61,35 @@ def test_killed_while_training_saving_and_exporting(root, undisturbed, tmp_path)
     command.assert_equal(workdir, undisturbed)
 
 
+def delayed(moment, seconds):
+    """So many seconds after `moment`."""
+    reached = []
+
+    def later():
+        if not reached and moment():
+            reached.append(time.monotonic())
+        return bool(reached) and time.monotonic() - reached[0] >= seconds
+
+    return later
+
+
 @pytest.mark.slow
 def test_killed_45_times_at_random_moments(root, undisturbed, tmp_path):
-    """After a random time, over and over from the first step to the export."""
+    """Over and over, from the imports to the export; every run that ends is compared."""
     draw = random.Random(0)
-    started = time.monotonic()
-    status, _ = command.finish(command.start(root, tmp_path / "timed"))
-    longest = time.monotonic() - started
     kills = 0
     for number in range(100):
         workdir = tmp_path / f"run{number}"
         while kills < 45:
-            end = time.monotonic() + draw.uniform(0.3, 1.0) * longest
-            if not killed_when(root, workdir, lambda end=end: time.monotonic() > end):
+            moments = {
+                "start": lambda: True,
+                "log": logs(workdir, draw.randrange(1, 9)),
+                "save": saves(workdir),
+                "export": exports(workdir),
+            }
+            kind = draw.choice(list(moments))
+            seconds = draw.uniform(0.0, 8.0 if kind == "start" else 0.03)
+            if not killed_when(root, workdir, delayed(moments[kind], seconds)):
                 break
             kills += 1
         status, output = command.finish(command.start(root, workdir))
@@ -81,3 +97,4 @@ def test_killed_45_times_at_random_moments(root, undisturbed, tmp_path):
         command.assert_equal(workdir, undisturbed)
         if kills == 45:
             return
+    pytest.fail(f"only {kills} kills came before a run's end")
