@@ -1,0 +1,259 @@
+"""The report of a comparison: Markdown, CSV, JSON and PNG."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from dignified_jax.comparison import curves, figures, plan
+from dignified_jax.comparison.plan import Comparison, Run
+from dignified_jax.comparison.results import Results, measures
+from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
+from dignified_jax.training import rundir
+
+REPORT_DIRECTORY = "report"
+_COMPARED = ("worst_accuracy", "worst_loss", "mean_accuracy", "kl")
+
+
+def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> pathlib.Path:
+    """Writes report.md, summary.csv, runs.csv, results.json and the figures.
+
+    Returns:
+      WORKDIR/report.
+    """
+    directory = pathlib.Path(comparison.workdir) / REPORT_DIRECTORY
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = _curves(comparison, runs)
+    pictures = {"radar": figures.radar(results), "pareto": figures.pareto(results)}
+    if drawn:
+        pictures["convergence"] = figures.convergence(drawn, results)
+    for name, figure in pictures.items():
+        figure.savefig(directory / f"{name}.png", format="png", dpi=150)
+    text = markdown(comparison, runs, results, tuple(pictures))
+    (directory / "report.md").write_text(text, encoding="utf-8")
+    (directory / "summary.csv").write_text(summary_csv(results), encoding="utf-8")
+    (directory / "runs.csv").write_text(runs_csv(results), encoding="utf-8")
+    rundir.write_json(directory / "results.json", as_json(comparison, results))
+    return directory
+
+
+def markdown(
+    comparison: Comparison, runs: Sequence[Run], results: Results, pictures: Sequence[str]
+) -> str:
+    """The report as text, with the figures of those names beside it."""
+    base, dimensions = comparison.base, list(results.longer)
+    pairs = ", ".join(f"{k} {results.pairs[k]}" for k in dimensions)
+    parts = [
+        "# Comparison of methods",
+        f"From `{base['model']['path']}`, trained on `{base['data']['train']}`, judged on "
+        f"`{base['data']['test']}` (pairs: {pairs}) by DPO losses and margins at beta "
+        f"{comparison.beta:g} against the first model, the same for all. Mean ± half of the "
+        f"{CONFIDENCE:.0%} t interval over seeds {', '.join(map(str, results.seeds))}. Seeds "
+        "change the order of the rows and the validation split; the first weights and the test "
+        "rows stay, so an interval speaks of another training, not of another test set.",
+        "## Worst dimension",
+        summary(results),
+        "`worst` names the dimension of the least accuracy, seed by seed. KL(policy || first "
+        "model) is in nats a token, over the tokens of all test responses.",
+        *_difference_section(results),
+        "## Accuracy by dimension",
+        _by_dimension(results, "accuracy", ("worst_accuracy", "worst")),
+        "`longer` prefers the longer answer and has seen no model.",
+        "## Loss by dimension",
+        _by_dimension(results, "loss", ("worst_loss", "worst")),
+        "An untrained policy has log 2 = 0.6931 everywhere.",
+        "## Reward margin by dimension",
+        _by_dimension(results, "margin"),
+        "## Figures",
+        *(f"![{name}]({name}.png)" for name in pictures),
+        *_left_out(comparison, runs),
+        "## Methods",
+        settings(comparison),
+        "All else is the same for all; `results.json` has it.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(results: Results) -> str:
+    """The table of the worst dimension."""
+    header = ["method", "worst accuracy", "worst loss", "mean accuracy", "KL", "worst"]
+    return _table(
+        header,
+        [
+            [name, *(_shown(means[m]) for m in _COMPARED), " ".join(results.worst[name])]
+            for name, means in results.means.items()
+        ],
+    )
+
+
+def settings(comparison: Comparison) -> str:
+    """What sets the methods apart: fields that differ from the base, and within a method."""
+    sections = {name: comparison.entries[name]["method"] for name in comparison.methods}
+    rows = []
+    for name in comparison.methods:
+        entry = dict(comparison.entries[name])
+        own = {"method": sections[name]}
+        changes = plan.differences(
+            comparison.base, {k: v for k, v in entry.items() if k != "method"}
+        )
+        fields = _flat(own) | _flat(changes)
+        shown = [f"{key}={_plain(value)}" for key, value in fields.items() if value is not None]
+        rows.append([name, " ".join(f"`{text}`" for text in shown if "method.name" not in text)])
+    return _table(["method", "fields"], rows)
+
+
+def summary_csv(results: Results) -> str:
+    """A line a method: mean and half interval of every measure, and of the differences."""
+    rows = []
+    for name, means in results.means.items():
+        row: dict[str, Any] = {"method": name, "seeds": len(results.seeds)}
+        for measure, interval in means.items():
+            row |= {measure: interval.mean, f"{measure}_half": interval.half}
+        for measure in _COMPARED:
+            paired = results.paired.get(name, {}).get(measure)
+            key = f"{results.against}_minus_this/{measure}"
+            empty = Paired(math.nan, math.nan, 0, math.nan)
+            values = paired or empty
+            row |= {key: values.mean, f"{key}_half": values.half, f"{key}_p": values.p}
+        rows.append(row)
+    return _csv(rows)
+
+
+def runs_csv(results: Results) -> str:
+    """A line a run."""
+    return _csv(
+        [
+            {"method": r.name, "seed": r.seed, "worst": r.worst, **measures(r.score)}
+            for r in results.records
+        ]
+    )
+
+
+def as_json(comparison: Comparison, results: Results) -> dict[str, Any]:
+    """Everything; null for what one seed does not tell."""
+
+    def plain(interval: Interval) -> dict[str, Any]:
+        found = vars(interval).items()
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in found}
+
+    def section(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {name: {m: plain(v) for m, v in row.items()} for name, row in table.items()}
+
+    content = {
+        "against": results.against,
+        "confidence": CONFIDENCE,
+        "seeds": results.seeds,
+        "beta": comparison.beta,
+        "pairs": results.pairs,
+        "longer": results.longer,
+        "means": section(results.means),
+        "against_minus_method": section(results.paired),
+        "worst": results.worst,
+        "runs": [{"method": r.name, "seed": r.seed, **r.score} for r in results.records],
+        "base": comparison.base,
+        "entries": {name: comparison.entries[name] for name in comparison.methods},
+    }
+    return json.loads(json.dumps(content))
+
+
+def _difference_section(results: Results) -> list[str]:
+    if not results.paired:
+        return []
+    header = ["method", *(f"{m.replace('_', ' ')} | p" for m in _COMPARED)]
+    header = [cell for text in header for cell in text.split(" | ")]
+    rows = []
+    for name, paired in results.paired.items():
+        cells = [(_shown(paired[m], mark=True), _p(paired[m].p)) for m in _COMPARED]
+        rows.append([name, *(text for pair in cells for text in pair)])
+    return [
+        f"## {results.against} minus each method",
+        _table(header, rows),
+        "Differences of runs of the same seed. \\* the interval is clear of 0; p is of the paired "
+        "t test, not corrected for the number of comparisons.",
+    ]
+
+
+def _by_dimension(results: Results, measure: str, last: tuple[str, str] | None = None) -> str:
+    dimensions = list(results.longer)
+    header = ["method", *dimensions, *(last[1:] if last else ())]
+    rows = [
+        [name, *(_shown(means[f"{measure}/{k}"]) for k in dimensions)]
+        + ([_shown(means[last[0]])] if last else [])
+        for name, means in results.means.items()
+    ]
+    if measure == "accuracy":
+        longer = list(results.longer.values())
+        rows.append(["longer", *(f"{value:.4f}" for value in (*longer, min(longer)))])
+    return _table(header, rows)
+
+
+def _curves(comparison: Comparison, runs: Sequence[Run]) -> dict[str, Any]:
+    """Method -> mean curve, of those that have comparable ones."""
+    found = {}
+    for name in comparison.methods:
+        own = [run for run in runs if run.name == name]
+        if curves.incomparable(own[0].config, comparison.beta) is None:
+            steps, means = curves.mean_curve([curves.worst_losses(run) for run in own])
+            if len(steps):
+                found[name] = (steps, means)
+    return found
+
+
+def _left_out(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
+    first = {run.name: run.config for run in reversed(runs)}
+    reasons = {
+        name: curves.incomparable(first[name], comparison.beta) for name in comparison.methods
+    }
+    named = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
+    return [f"Without a curve: {', '.join(named)}."] if named else []
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, aligned for a reader of the plain text too."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    cells = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    ]
+    rule = ["-" * width for width in widths]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (cells[0], rule, *cells[1:]))
+
+
+def _shown(interval: Interval, *, mark: bool = False) -> str:
+    if math.isnan(interval.half):
+        return f"{interval.mean:.4f}"
+    star = " \\*" if mark and isinstance(interval, Paired) and interval.clear else ""
+    return f"{interval.mean:.4f} ± {interval.half:.4f}{star}"
+
+
+def _p(p: float) -> str:
+    return "-" if math.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in section.items():
+        name = prefix + key
+        flat |= _flat(value, name + ".") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _plain(value: Any) -> str:
+    whole = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    return f"{whole:g}" if isinstance(whole, float) else str(whole)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Full precision; nothing for NaN."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        blank = {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+        writer.writerow(blank)
+    return file.getvalue()
