@@ -35,6 +35,7 @@ def radar(results: Results) -> Figure:
     figure = _figure(0.3 + 2.9 * columns, 0.7 + 2.9 * rows)
     lowest = min(_accuracies(results, name).min() for name in names)
     floor = min(math.floor(10 * lowest - 1e-9) / 10, 0.9)
+    rings = np.arange(1.0, floor, -0.1 if floor > 0.3 else -0.2)[::-1]
     turn = np.linspace(0, 2 * np.pi, len(dimensions), endpoint=False)
     other = _style(names.index(results.against)) | {"marker": "", "linewidth": 1.4}
     for number, name in enumerate(names):
@@ -44,8 +45,7 @@ def radar(results: Results) -> Figure:
         axes.set_facecolor("white")
         axes.set_ylim(floor, 1.0)
         axes.set_xticks(turn, dimensions, color=_INK, fontsize=11)
-        rings = np.linspace(floor, 1.0, 4)[1:]
-        axes.set_yticks(rings, [f"{ring:.2f}" for ring in rings], color=_INK, fontsize=7)
+        axes.set_yticks(rings, [f"{ring:.1f}" for ring in rings], color=_INK, fontsize=7)
         axes.set_rlabel_position(180 / len(dimensions))
         axes.grid(True, color="#c9c9c9", linewidth=0.8)
         axes.spines["polar"].set_color(_INK)
@@ -118,6 +118,7 @@ def convergence(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], results: Re
         if name in curves:
             axes.plot(*curves[name], **_style(number), linewidth=1.8, markersize=5, label=name)
     axes.axhline(math.log(2), color=_INK, linestyle=":", linewidth=1.2, label="log 2, untrained")
+    axes.margins(y=0.06)
     axes.set_xlim(left=0)
     axes.set_xlabel("optimiser step", color=_INK, fontsize=11)
     axes.set_ylabel("validation loss of the worst dimension", color=_INK, fontsize=11)

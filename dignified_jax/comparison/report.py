@@ -14,10 +14,17 @@ from dignified_jax.comparison import curves, figures, plan
 from dignified_jax.comparison.plan import Comparison, Run
 from dignified_jax.comparison.results import Results, measures
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
+from dignified_jax.training import config as training_config
 from dignified_jax.training import rundir
 
 REPORT_DIRECTORY = "report"
-_COMPARED = ("worst_accuracy", "worst_loss", "mean_accuracy", "kl")
+# Measure -> its heading.
+_COMPARED = {
+    "worst_accuracy": "worst accuracy",
+    "worst_loss": "worst loss",
+    "mean_accuracy": "mean accuracy",
+    "kl": "KL",
+}
 
 
 def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> pathlib.Path:
@@ -58,8 +65,8 @@ def markdown(
         "rows stay, so an interval speaks of another training, not of another test set.",
         "## Worst dimension",
         summary(results),
-        "`worst` names the dimension of the least accuracy, seed by seed. KL(policy || first "
-        "model) is in nats a token, over the tokens of all test responses.",
+        "The worst dimension is that of the least accuracy, and of the greatest loss; by seed the "
+        "former is named. KL(policy || first model) is in nats a token, over all test responses.",
         *_difference_section(results),
         "## Accuracy by dimension",
         _by_dimension(results, "accuracy", ("worst_accuracy", "worst")),
@@ -74,14 +81,14 @@ def markdown(
         *_left_out(comparison, runs),
         "## Methods",
         settings(comparison),
-        "All else is the same for all; `results.json` has it.",
+        "`results.json` has every field, score and interval.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def summary(results: Results) -> str:
     """The table of the worst dimension."""
-    header = ["method", "worst accuracy", "worst loss", "mean accuracy", "KL", "worst"]
+    header = ["method", *_COMPARED.values(), "worst by seed"]
     return _table(
         header,
         [
@@ -92,19 +99,17 @@ def summary(results: Results) -> str:
 
 
 def settings(comparison: Comparison) -> str:
-    """What sets the methods apart: fields that differ from the base, and within a method."""
-    sections = {name: comparison.entries[name]["method"] for name in comparison.methods}
+    """What sets the methods apart: fields that are not the method's default, or not the base's."""
     rows = []
     for name in comparison.methods:
         entry = dict(comparison.entries[name])
-        own = {"method": sections[name]}
-        changes = plan.differences(
-            comparison.base, {k: v for k, v in entry.items() if k != "method"}
-        )
-        fields = _flat(own) | _flat(changes)
-        shown = [f"{key}={_plain(value)}" for key, value in fields.items() if value is not None]
-        rows.append([name, " ".join(f"`{text}`" for text in shown if "method.name" not in text)])
-    return _table(["method", "fields"], rows)
+        method = entry.pop("method")
+        usual = training_config.config_dict(method["name"]).method.to_dict()
+        changes = {"method": plan.differences(usual, method)}
+        changes |= plan.differences(comparison.base, entry)
+        shown = " ".join(f"`{key}={_plain(value)}`" for key, value in _flat(changes).items())
+        rows.append([name, method["name"], shown or "-"])
+    return _table(["method", "objective", "other than its defaults and the base"], rows)
 
 
 def summary_csv(results: Results) -> str:
@@ -164,11 +169,10 @@ def as_json(comparison: Comparison, results: Results) -> dict[str, Any]:
 def _difference_section(results: Results) -> list[str]:
     if not results.paired:
         return []
-    header = ["method", *(f"{m.replace('_', ' ')} | p" for m in _COMPARED)]
-    header = [cell for text in header for cell in text.split(" | ")]
+    header = ["method", *(cell for name in _COMPARED.values() for cell in (name, "p"))]
     rows = []
     for name, paired in results.paired.items():
-        cells = [(_shown(paired[m], mark=True), _p(paired[m].p)) for m in _COMPARED]
+        cells = [(_difference(paired[m]), _p(paired[m].p)) for m in _COMPARED]
         rows.append([name, *(text for pair in cells for text in pair)])
     return [
         f"## {results.against} minus each method",
@@ -224,11 +228,14 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (cells[0], rule, *cells[1:]))
 
 
-def _shown(interval: Interval, *, mark: bool = False) -> str:
-    if math.isnan(interval.half):
-        return f"{interval.mean:.4f}"
-    star = " \\*" if mark and isinstance(interval, Paired) and interval.clear else ""
-    return f"{interval.mean:.4f} ± {interval.half:.4f}{star}"
+def _shown(interval: Interval) -> str:
+    half = "" if math.isnan(interval.half) else f" ± {interval.half:.4f}"
+    return f"{interval.mean:.4f}{half}"
+
+
+def _difference(paired: Paired) -> str:
+    half = "" if math.isnan(paired.half) else f" ± {paired.half:.2g}"
+    return f"{paired.mean:+.3g}{half}" + (" \\*" if paired.clear else "")
 
 
 def _p(p: float) -> str:
