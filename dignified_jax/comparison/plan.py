@@ -138,17 +138,16 @@ def judge_config(comparison: Comparison) -> TrainConfig:
     Raises:
       ConfigError: as `runs`.
     """
-    base = comparison.base
-    # The test rows stand in for those to train on.
-    data = {"train": base["data"]["test"], "anchors": (), "validation_fraction": 0.0}
     changes = {
         "method": {"name": "multi_negative", "beta": comparison.beta},
         "workdir": f"{comparison.workdir}/judge",
-        "data": data,
         **{"reference": "resident", "reference_cache": None, "reward_policies": ()},
         **{"best_metric": None, "best_mode": None},
     }
-    return _parse("base", _merge(base, changes))
+    config = _parse("base", _merge(comparison.base, changes))
+    # The test rows stand in for those to train on.
+    only_test = {"train": config.data.test, "anchors": (), "validation_fraction": 0.0}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **only_test))
 
 
 def _run(comparison: Comparison, name: str, seed: int) -> Run:
@@ -158,6 +157,10 @@ def _run(comparison: Comparison, name: str, seed: int) -> Run:
             f"found {name!r}"
         )
     entry = comparison.entries[name]
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("method"), Mapping):
+        raise ConfigError(
+            f"entries.{name} must be a section with a section method, found {entry!r}"
+        )
     _refuse_own(f"entries.{name}", entry, _OWN_FIELDS[1:])
     fields = _merge(comparison.base, entry)
     fields |= {"workdir": f"{comparison.workdir}/runs/{name}/seed_{seed}", "seed": seed}

@@ -53,12 +53,12 @@ def markdown(
     comparison: Comparison, runs: Sequence[Run], results: Results, pictures: Sequence[str]
 ) -> str:
     """The report as text, with the figures of those names beside it."""
-    base, dimensions = comparison.base, list(results.longer)
+    config, dimensions = plan.judge_config(comparison), list(results.longer)
     pairs = ", ".join(f"{k} {results.pairs[k]}" for k in dimensions)
     parts = [
         "# Comparison of methods",
-        f"From `{base['model']['path']}`, trained on `{base['data']['train']}`, judged on "
-        f"`{base['data']['test']}` (pairs: {pairs}) by DPO losses and margins at beta "
+        f"From `{config.model.path}`, trained on `{runs[0].config.data.train}`, judged on "
+        f"`{config.data.test}` (pairs: {pairs}) by DPO losses and margins at beta "
         f"{comparison.beta:g} against the first model, the same for all. Mean ± half of the "
         f"{CONFIDENCE:.0%} t interval over seeds {', '.join(map(str, results.seeds))}. Seeds "
         "change the order of the rows and the validation split; the first weights and the test "
@@ -120,11 +120,10 @@ def summary_csv(results: Results) -> str:
         for measure, interval in means.items():
             row |= {measure: interval.mean, f"{measure}_half": interval.half}
         for measure in _COMPARED:
-            paired = results.paired.get(name, {}).get(measure)
+            none = Paired(math.nan, math.nan, 0, math.nan)
+            paired = results.paired.get(name, {}).get(measure, none)
             key = f"{results.against}_minus_this/{measure}"
-            empty = Paired(math.nan, math.nan, 0, math.nan)
-            values = paired or empty
-            row |= {key: values.mean, f"{key}_half": values.half, f"{key}_p": values.p}
+            row |= {key: paired.mean, f"{key}_half": paired.half, f"{key}_p": paired.p}
         rows.append(row)
     return _csv(rows)
 

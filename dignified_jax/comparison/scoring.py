@@ -60,9 +60,7 @@ def judge(config: TrainConfig) -> Judge:
     """
     mesh = sharding.make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * sharding.row_devices(mesh)
-    workdir = pathlib.Path(config.workdir)
-    workdir.mkdir(parents=True, exist_ok=True)  # where a run sets bad rows aside too
-    data = setup.prepare_data(config, workdir, rows_per_step)
+    data = setup.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
     model = setup.prepare_model(config, mesh)
     theirs = {name: value for name, value in data.identity.items() if "train" not in name}
     return Judge(

@@ -94,6 +94,7 @@ def test_the_judge_trains_on_nothing_and_knows_no_method(get_config):
         ({"beta": 0.0}, r"beta must be positive, found 0\.0"),
         ({"workdir": ""}, "workdir must not be empty"),
         ({"base": 3}, "base must be a section of fields, found 3"),
+        ({"entries.soup": 3}, "entries.soup must be a section with a section method, found 3"),
         ({"base.seed": 3}, r"base\.seed has no place there: each run has its own"),
         ({"base.distributed": True}, r"base\.distributed has no place there"),
         ({"base.epoch": 3}, "entries.lagdpo on base: unknown config key epoch"),
