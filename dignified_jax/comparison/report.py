@@ -14,6 +14,7 @@ from dignified_jax.comparison import curves, figures, plan
 from dignified_jax.comparison.plan import Comparison, Run
 from dignified_jax.comparison.results import Results, measures
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
+from dignified_jax.objectives.recipes import RECIPES
 from dignified_jax.training import config as training_config
 from dignified_jax.training import rundir
 
@@ -81,6 +82,7 @@ def markdown(
         *_left_out(comparison, runs),
         "## Methods",
         settings(comparison),
+        *_several_stages(runs),
         "`results.json` has every field, score and interval.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -214,6 +216,19 @@ def _left_out(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
     }
     named = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
     return [f"Without a curve: {', '.join(named)}."] if named else []
+
+
+def _several_stages(runs: Sequence[Run]) -> list[str]:
+    """What is not the same for all: the steps that a method takes."""
+    methods = {run.name: run.config.method for run in runs}
+    several = [
+        name
+        for name, method in methods.items()
+        if type(method) in RECIPES.values() or method.needs_rewards
+    ]
+    if not several:
+        return []
+    return [f"Several policies, each trained for all epochs, go into: {', '.join(several)}."]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -59,6 +59,7 @@ def test_the_tables_hold_the_numbers(comparison, runs, made_up):
     assert table(text, "Reward margin by dimension")[1][1] == "1.4000 ± 0.4968"
     assert "(pairs: A 10, E 11)" in text
     assert "![radar](radar.png)" in text and "pareto.png" not in text
+    assert "Several policies, each trained for all epochs, go into: soup." in text
     assert "Without a curve: soup (trained in several stages)." in text
 
 
