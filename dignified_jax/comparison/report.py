@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from dignified_jax.comparison import curves, figures, plan
+from dignified_jax.comparison import curves, figures, files, plan
 from dignified_jax.comparison.plan import Comparison, Run
-from dignified_jax.comparison.results import Results, measures
+from dignified_jax.comparison.results import COMPARED, Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
 from dignified_jax.objectives.recipes import RECIPES
 from dignified_jax.training import config as training_config
 from dignified_jax.training import rundir
 
 REPORT_DIRECTORY = "report"
-# Measure -> its heading.
-_COMPARED = {
-    "worst_accuracy": "worst accuracy",
-    "worst_loss": "worst loss",
-    "mean_accuracy": "mean accuracy",
-    "kl": "KL",
-}
 
 
 def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> pathlib.Path:
@@ -44,9 +34,9 @@ def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> path
         figure.savefig(directory / f"{name}.png", format="png", dpi=150)
     text = markdown(comparison, runs, results, tuple(pictures))
     (directory / "report.md").write_text(text, encoding="utf-8")
-    (directory / "summary.csv").write_text(summary_csv(results), encoding="utf-8")
-    (directory / "runs.csv").write_text(runs_csv(results), encoding="utf-8")
-    rundir.write_json(directory / "results.json", as_json(comparison, results))
+    (directory / "summary.csv").write_text(files.summary_csv(results), encoding="utf-8")
+    (directory / "runs.csv").write_text(files.runs_csv(results), encoding="utf-8")
+    rundir.write_json(directory / "results.json", files.as_json(comparison, results))
     return directory
 
 
@@ -90,11 +80,11 @@ def markdown(
 
 def summary(results: Results) -> str:
     """The table of the worst dimension."""
-    header = ["method", *_COMPARED.values(), "worst by seed"]
+    header = ["method", *COMPARED.values(), "worst by seed"]
     return _table(
         header,
         [
-            [name, *(_shown(means[m]) for m in _COMPARED), " ".join(results.worst[name])]
+            [name, *(_shown(means[m]) for m in COMPARED), " ".join(results.worst[name])]
             for name, means in results.means.items()
         ],
     )
@@ -114,66 +104,13 @@ def settings(comparison: Comparison) -> str:
     return _table(["method", "objective", "other than its defaults and the base"], rows)
 
 
-def summary_csv(results: Results) -> str:
-    """A line a method: mean and half interval of every measure, and of the differences."""
-    rows = []
-    for name, means in results.means.items():
-        row: dict[str, Any] = {"method": name, "seeds": len(results.seeds)}
-        for measure, interval in means.items():
-            row |= {measure: interval.mean, f"{measure}_half": interval.half}
-        for measure in _COMPARED:
-            none = Paired(math.nan, math.nan, 0, math.nan)
-            paired = results.paired.get(name, {}).get(measure, none)
-            key = f"{results.against}_minus_this/{measure}"
-            row |= {key: paired.mean, f"{key}_half": paired.half, f"{key}_p": paired.p}
-        rows.append(row)
-    return _csv(rows)
-
-
-def runs_csv(results: Results) -> str:
-    """A line a run."""
-    return _csv(
-        [
-            {"method": r.name, "seed": r.seed, "worst": r.worst, **measures(r.score)}
-            for r in results.records
-        ]
-    )
-
-
-def as_json(comparison: Comparison, results: Results) -> dict[str, Any]:
-    """Everything; null for what one seed does not tell."""
-
-    def plain(interval: Interval) -> dict[str, Any]:
-        found = vars(interval).items()
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in found}
-
-    def section(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        return {name: {m: plain(v) for m, v in row.items()} for name, row in table.items()}
-
-    content = {
-        "against": results.against,
-        "confidence": CONFIDENCE,
-        "seeds": results.seeds,
-        "beta": comparison.beta,
-        "pairs": results.pairs,
-        "longer": results.longer,
-        "means": section(results.means),
-        "against_minus_method": section(results.paired),
-        "worst": results.worst,
-        "runs": [{"method": r.name, "seed": r.seed, **r.score} for r in results.records],
-        "base": comparison.base,
-        "entries": {name: comparison.entries[name] for name in comparison.methods},
-    }
-    return json.loads(json.dumps(content))
-
-
 def _difference_section(results: Results) -> list[str]:
     if not results.paired:
         return []
-    header = ["method", *(cell for name in _COMPARED.values() for cell in (name, "p"))]
+    header = ["method", *(cell for name in COMPARED.values() for cell in (name, "p"))]
     rows = []
     for name, paired in results.paired.items():
-        cells = [(_difference(paired[m]), _p(paired[m].p)) for m in _COMPARED]
+        cells = [(_difference(paired[m]), _p(paired[m].p)) for m in COMPARED]
         rows.append([name, *(text for pair in cells for text in pair)])
     return [
         f"## {results.against} minus each method",
@@ -267,14 +204,3 @@ def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _plain(value: Any) -> str:
     whole = value[0] if isinstance(value, tuple) and len(value) == 1 else value
     return f"{whole:g}" if isinstance(whole, float) else str(whole)
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Full precision; nothing for NaN."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        blank = {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-        writer.writerow(blank)
-    return file.getvalue()

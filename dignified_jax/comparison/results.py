@@ -8,6 +8,14 @@ from typing import Any
 
 from dignified_jax.comparison.statistics import Interval, Paired, mean_interval, paired_interval
 
+COMPARED = {
+    "worst_accuracy": "worst accuracy",
+    "worst_loss": "worst loss",
+    "mean_accuracy": "mean accuracy",
+    "kl": "KL",
+}
+"""The measures over all dimensions, and their headings."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:
