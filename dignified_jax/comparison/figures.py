@@ -32,7 +32,8 @@ def radar(results: Results) -> Figure:
     names, dimensions = list(results.means), list(results.longer)
     columns = min(len(names), 4)
     rows = math.ceil(len(names) / columns)
-    figure = _figure(0.3 + 2.9 * columns, 0.7 + 2.9 * rows)
+    figure = _figure(max(0.3 + 2.9 * columns, 6.4), 0.8 + 2.9 * rows)
+    figure.get_layout_engine().set(h_pad=0.1)
     lowest = min(_accuracies(results, name).min() for name in names)
     floor = min(math.floor(10 * lowest - 1e-9) / 10, 0.9)
     rings = np.arange(1.0, floor, -0.1 if floor > 0.3 else -0.2)[::-1]
@@ -73,7 +74,9 @@ def pareto(results: Results) -> Figure:
     points = {name: (means["kl"], means["worst_accuracy"]) for name, means in results.means.items()}
     front = frontier({name: (kl.mean, worst.mean) for name, (kl, worst) in points.items()})
     line = np.array([(points[name][0].mean, points[name][1].mean) for name in front])
-    axes.step(*line.T, where="post", color="#9a9a9a", linewidth=1.2, zorder=1, label="Pareto front")
+    if len(front) > 1:
+        style = {"color": "#9a9a9a", "linewidth": 1.2, "zorder": 1, "label": "Pareto front"}
+        axes.step(*line.T, where="post", **style)
     for number, (name, (kl, worst)) in enumerate(points.items()):
         style = _style(number) | {"linestyle": "none", "markersize": 8, "markeredgecolor": _INK}
         axes.errorbar(
@@ -83,6 +86,7 @@ def pareto(results: Results) -> Figure:
             label=name,
         )
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+    axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
     axes.set_xlabel("KL(policy || first model), nats a token", color=_INK, fontsize=11)
     axes.set_ylabel("accuracy of the worst dimension", color=_INK, fontsize=11)
     bars = f", bars: {CONFIDENCE:.0%} intervals" if len(results.seeds) > 1 else ""
@@ -161,6 +165,9 @@ def _figure(width: float, height: float) -> Figure:
 
 def _frame(axes: Axes) -> None:
     """Explicit colours, whatever the user's own style sheet says."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.set_facecolor("white")
     axes.grid(True, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -45,9 +45,11 @@ def test_the_base_is_changed_for_all_and_an_entry_for_one(get_config):
     config = get_config()
     config.base.epochs = 7
     config.base.optimizer.learning_rate = 0.5
+    config.base.optimizer.b2 = 0.75
     config.entries.lagdpo.method.epsilon = (0.25,)
     found = {run.name: run.config for run in runs(config)}
     assert {config.epochs for config in found.values()} == {7}
+    assert {config.optimizer.b2 for config in found.values()} == {0.75}
     rates = {name: config.optimizer.learning_rate for name, config in found.items()}
     assert rates.pop("sft") == 1e-4  # its own file's
     assert set(rates.values()) == {0.5}
