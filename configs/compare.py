@@ -13,8 +13,9 @@ r"""All methods from one checkpoint, on the same data, with the same batches and
 otherwise (the learning rate of sft, the cached reference of modpo); the report lists it.
 `ablation` is a grid of Lag-DPO's tolerance and dual rate, and multi-negative DPO beside it.
 
-tiny: 24 runs of 27 steps, of which soup and modpo are four and five, sacpo two: 42 trainings of
-about as long as configs/lagdpo.py says. A comparison that was stopped goes on.
+tiny: 24 runs. A run of soup trains four policies, of modpo five, of sacpo two: 48 trainings of 27
+steps or fewer (single dimensions have fewer rows), each about as long as configs/lagdpo.py says. The
+whole has not been run yet. A comparison that was stopped goes on.
 """
 
 import importlib.util
