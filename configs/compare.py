@@ -14,7 +14,7 @@ otherwise (the learning rate of sft, the cached reference of modpo); the report 
 `ablation` is a grid of Lag-DPO's tolerance and dual rate, and multi-negative DPO beside it.
 
 tiny: 24 runs. A run of soup trains four policies, of modpo five, of sacpo two: 48 trainings of 27
-steps or fewer (single dimensions have fewer rows), each about as long as configs/lagdpo.py says. The
+steps or fewer (single dimensions have fewer rows), each as long as configs/lagdpo.py says. The
 whole has not been run yet. A comparison that was stopped goes on.
 """
 
