@@ -19,10 +19,12 @@ ALLOWED = {
     "embedded": set(),
     "mfrm": {"embedded"},  # sample ratings of its command line
     "training": {"data", "models", "objectives", "embedded"},
+    "comparison": {"training", "data", "models", "objectives", "embedded"},
     "train": {"training", "data", "models", "objectives", "embedded"},
+    "compare": {"comparison", "training", "data", "models", "objectives", "embedded"},
     "convert": {"training", "data", "models", "objectives", "embedded"},
 }
-ENTRY_POINTS = {"train", "convert"}
+ENTRY_POINTS = {"train", "compare", "convert"}
 
 
 def read_modules():
@@ -124,6 +126,9 @@ def test_no_cycle():
         ("training.loop", "mfrm"),
         ("training.loop", "train"),
         ("training.loop", "convert"),
+        ("training.loop", "comparison.scoring"),
+        ("comparison.plan", "compare"),
+        ("comparison.scoring", "mfrm.fit"),
         ("convert", "train"),
         ("data", "data.__main__"),
     ],

@@ -69,7 +69,7 @@ def check_config(workdir: pathlib.Path, config: TrainConfig) -> None:
     if not begun(workdir):
         return
     before = json.loads((workdir / CONFIG_FILE).read_text(encoding="utf-8"))
-    _refuse(workdir, "another configuration", _differences(before, as_dict(config)))
+    _refuse(workdir, "another configuration", differences(before, as_dict(config)))
 
 
 def check_inputs(workdir: pathlib.Path, inputs: Mapping[str, str]) -> None:
@@ -113,6 +113,21 @@ def as_dict(config: TrainConfig) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     fields["method"]["name"] = config.method.name
     return json.loads(json.dumps(fields))  # tuples become lists, as in the file
+
+
+def differences(before: Any, current: Any, prefix: str = "") -> list[str]:
+    """A line for every field of two configurations, as `as_dict` gives them, that differs."""
+    changes = []
+    for key in sorted(set(before) | set(current)):
+        name = prefix + key
+        if name in _FREE_FIELDS:
+            continue
+        old, new = before.get(key, "(absent)"), current.get(key, "(absent)")
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += differences(old, new, name + ".")
+        elif old != new:
+            changes.append(f"{name}: {old!r} there, {new!r} now")
+    return changes
 
 
 def write_json(file: pathlib.Path, content: Any) -> None:
@@ -168,17 +183,3 @@ def _refuse(workdir: pathlib.Path, what: str, changes: list[str]) -> None:
             f"{workdir} holds a run with {what}; choose another --config.workdir, or delete it:\n  "
             + "\n  ".join(changes)
         )
-
-
-def _differences(before: Any, current: Any, prefix: str = "") -> list[str]:
-    changes = []
-    for key in sorted(set(before) | set(current)):
-        name = prefix + key
-        if name in _FREE_FIELDS:
-            continue
-        old, new = before.get(key, "(absent)"), current.get(key, "(absent)")
-        if isinstance(old, dict) and isinstance(new, dict):
-            changes += _differences(old, new, name + ".")
-        elif old != new:
-            changes.append(f"{name}: {old!r} there, {new!r} now")
-    return changes

@@ -17,7 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dignified_jax.data import PackedBatch
-from dignified_jax.models import logprobs, partition
+from dignified_jax.models import divergence, logprobs, partition
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.objectives import Method, dpo
 from dignified_jax.training import metrics, sharding
@@ -90,12 +90,30 @@ def make_train_step(
 
 def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
     """Builds the jitted `(params, batch, used) -> (example, 5)` float32 log-probs of responses."""
+    return _make_sum_step(mesh, lambda params, rows: _log_probs(model, params, rows, mesh))
+
+
+def make_kl_step(model: Decoder, mesh: Mesh) -> ScoreStep:
+    """Builds the jitted `((policy, reference), batch, used) -> (example, 5)` float32.
+
+    Token-level KL(policy || reference) in nats, summed over the tokens of each response.
+    """
+
+    def kl(params: tuple[Any, Any], rows: PackedBatch) -> jax.Array:
+        (module, policy), (_, reference) = (_local(model, tree, mesh) for tree in params)
+        return divergence.response_kl(module, policy, reference, rows)
+
+    return _make_sum_step(mesh, kl)
+
+
+def _make_sum_step(mesh: Mesh, of_rows: Callable[[Any, PackedBatch], jax.Array]) -> ScoreStep:
+    """The jitted sum over a batch's rows of `of_rows(params, rows)`, an (example, 5) array."""
 
     @jax.jit
-    def score_step(params: Any, batch: PackedBatch, used: jax.Array) -> jax.Array:
+    def sum_step(params: Any, batch: PackedBatch, used: jax.Array) -> jax.Array:
         def local(params: Any, batch: PackedBatch, used: jax.Array) -> jax.Array:
             def body(index: jax.Array, sums: jax.Array) -> jax.Array:
-                return sums + _log_probs(model, params, _rows(batch, index), mesh)
+                return sums + of_rows(params, _rows(batch, index))
 
             zeros = jnp.zeros(batch.response_mask.shape, jnp.float32)
             return jax.lax.psum(jax.lax.fori_loop(0, used, body, zeros), partition.BATCH_AXES)
@@ -103,7 +121,7 @@ def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
         specs = (partition.param_specs(params, mesh), sharding.batch_spec(batch), PartitionSpec())
         return _shard_map(local, mesh, specs, PartitionSpec())(params, batch, used)
 
-    return score_step
+    return sum_step
 
 
 def _gradients(
@@ -215,10 +233,15 @@ def _rows(batch: PackedBatch, index: jax.Array | int) -> PackedBatch:
 
 
 def _log_probs(model: Decoder, params: Any, rows: PackedBatch, mesh: Mesh) -> jax.Array:
+    return logprobs.response_log_probs(*_local(model, params, mesh), rows)
+
+
+def _local(model: Decoder, params: Any, mesh: Mesh) -> tuple[Decoder, Any]:
+    """The decoder that computes on one device, and its parameters there."""
     tensor = sharding.tensor_parallel(mesh)
     model = model.clone(config=tensor.local(model.config), tensor=tensor)
     if mesh.shape[partition.FSDP_AXIS] > 1:
         gather = functools.partial(sharding.gather_layer, dtype=model.dtype)
         model = model.clone(gather=gather)
         params = sharding.gather_outer(params)
-    return logprobs.response_log_probs(model, params, rows)
+    return model, params

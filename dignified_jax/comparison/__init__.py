@@ -1,0 +1,1 @@
+"""Several methods from one checkpoint, on the same data, judged in the same way."""

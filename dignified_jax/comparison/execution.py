@@ -1,0 +1,109 @@
+"""Trains and judges what is not done yet; what is done stays.
+
+In a run's directory `trained.json` says that it is trained, and by which configuration;
+`score.json` what it was judged to be worth. A run without the former is (re)started, and goes on
+from its own checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dignified_jax.comparison.plan import Run
+from dignified_jax.comparison.results import Record, measures
+from dignified_jax.training import fingerprint, rundir
+from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.lines import duration
+from dignified_jax.training.loop import EXPORT_DIRECTORY
+
+TRAINED_FILE = "trained.json"
+SCORE_FILE = "score.json"
+Say = Callable[[str], None]
+
+
+def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) -> None:
+    """Trains the runs that are not trained yet.
+
+    Args:
+      runs: all of a comparison.
+      run_one: trains one, going on where it was stopped; `training.recipes.run`.
+      say: shows a line to a person.
+
+    Raises:
+      ConfigError: a run was trained by another configuration; before anything is started.
+      Whatever `run_one` raises, with a note that names the run.
+    """
+    waiting = [run for run in runs if not _trained(run)]
+    for number, run in enumerate(runs, start=1):
+        place = f"[{number}/{len(runs)}] {run.label}"
+        if run not in waiting:
+            say(f"{place}: trained before")
+            continue
+        workdir = rundir.path(run.config)
+        (workdir / SCORE_FILE).unlink(missing_ok=True)
+        started = time.perf_counter()
+        try:
+            run_one(run.config)
+        except Exception as error:
+            error.add_note(f"in {run.label}, {workdir}")
+            raise
+        rundir.write_json(workdir / TRAINED_FILE, rundir.as_dict(run.config))
+        say(f"{place}: trained in {duration(time.perf_counter() - started)}")
+
+
+def judge(
+    runs: Sequence[Run], beta: float, score: Callable[[pathlib.Path], dict[str, Any]], say: Say
+) -> list[Record]:
+    """Scores the exports that are not scored yet.
+
+    Args:
+      runs: all of a comparison, trained.
+      beta: scores at another one are made anew.
+      score: of the weights in a directory.
+      say: shows a line to a person.
+
+    Raises:
+      ConfigError: the runs were judged on different inputs; names the two.
+    """
+    records = []
+    for number, run in enumerate(runs, start=1):
+        file = rundir.path(run.config) / SCORE_FILE
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if found.get("beta") != beta:
+            found = score(file.parent / EXPORT_DIRECTORY)
+            rundir.write_json(file, found)
+        records.append(Record(run.name, run.config.seed, found))
+        _check_inputs(records[0], records[-1])
+        value = measures(found)
+        say(
+            f"[{number}/{len(runs)}] {run.label}: worst accuracy {value['worst_accuracy']:.4f} "
+            f"({records[-1].worst}), KL {value['kl']:.4g} nats a token"
+        )
+    return records
+
+
+def _trained(run: Run) -> bool:
+    file = rundir.path(run.config) / TRAINED_FILE
+    if not file.is_file():
+        return False
+    before = json.loads(file.read_text(encoding="utf-8"))
+    changes = rundir.differences(before, rundir.as_dict(run.config))
+    if changes:
+        raise ConfigError(
+            f"{file.parent} was trained by another configuration; choose another "
+            "--config.workdir, or delete it:\n  " + "\n  ".join(changes)
+        )
+    return True
+
+
+def _check_inputs(first: Record, other: Record) -> None:
+    changes = fingerprint.differences(first.score["inputs"], other.score["inputs"])
+    if changes:
+        raise ConfigError(
+            f"{other.label} was judged on other inputs than {first.label}; delete {SCORE_FILE} of "
+            "one of them:\n  " + "\n  ".join(changes)
+        )

@@ -1,0 +1,130 @@
+"""The same judgement of every policy, whatever it was trained with.
+
+On the test rows: DPO losses, margins and accuracies against the first model, at one beta; the
+"longer answer" baseline; and the token-level KL(policy || first model) over the tokens of all test
+responses, exact over the vocabulary. (Those are given responses, not the policy's own samples.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
+from dignified_jax.models import hf
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.training import metrics, setup, sharding, summary
+from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.evaluate import evaluate
+from dignified_jax.training.state import TrainState
+from dignified_jax.training.step import ScoreStep, make_kl_step, make_score_step
+
+_FIGURES = ("pairs", "loss", "accuracy", "margin", "longer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """The first model and the test rows.
+
+    Attributes:
+      config: its method is the DPO whose losses are reported.
+      module, mesh: of every policy.
+      reference: parameters of the first model.
+      stream: of the test rows.
+      rows_per_step: packed rows of one accumulation step.
+      inputs: fingerprints of the first model, the tokenizer and the test rows.
+    """
+
+    config: TrainConfig
+    module: Decoder
+    mesh: Mesh
+    reference: Any
+    stream: BatchStream
+    rows_per_step: int
+    inputs: dict[str, str]
+    score_step: ScoreStep
+    kl_step: ScoreStep
+
+
+def judge(config: TrainConfig) -> Judge:
+    """The judge of policies that began with `config.model`, from `plan.judge_config`.
+
+    Raises:
+      As `training.setup`.
+    """
+    mesh = sharding.make_mesh(config.mesh)
+    rows_per_step = config.rows_per_device * sharding.row_devices(mesh)
+    data = setup.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
+    model = setup.prepare_model(config, mesh)
+    theirs = {name: value for name, value in data.identity.items() if "train" not in name}
+    return Judge(
+        config=config,
+        module=model.module,
+        mesh=mesh,
+        reference=model.reference,
+        stream=data.streams["test"],
+        rows_per_step=rows_per_step,
+        inputs={**model.identity, **theirs},
+        score_step=make_score_step(model.module, mesh),
+        kl_step=make_kl_step(model.module, mesh),
+    )
+
+
+def score(judge: Judge, directory: str | pathlib.Path) -> dict[str, Any]:
+    """What a policy is worth.
+
+    Args:
+      judge: from `judge`.
+      directory: the policy's weights in Hugging Face format.
+
+    Returns:
+      beta; inputs; kl, in nats per token, the mean over the tokens of all test responses; tokens;
+      dimensions: letter -> pairs, loss, accuracy, margin, longer.
+
+    Raises:
+      ConfigError: the policy is not of the first model's shape.
+    """
+    module, params = hf.load(directory, judge.config.model.param_dtype, judge.mesh)
+    if module.config != judge.module.config:
+        raise ConfigError(f"{directory} is not of the shape of {judge.config.model.path}")
+    batches = [_put(judge, step) for step in range(judge.stream.total_steps)]
+    method = judge.config.method
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=(),
+        method_state=method.init(len(DIMENSIONS)),
+    )
+    report = evaluate(
+        judge.score_step,
+        method,
+        state,
+        ((host, judge.reference, device, used, None) for host, device, used in batches),
+    )
+    test = metrics.flatten(report, DIMENSIONS, "test/")
+    rows = summary.build(judge.config, state, test, judge.stream)["dimensions"]
+    divergence = sum(
+        np.asarray(judge.kl_step((params, judge.reference), device, used), np.float64).sum()
+        for _, device, used in batches
+    )
+    tokens = sum(int(host.response_length.sum()) for host, _, _ in batches)
+    return {
+        "beta": method.beta,
+        "inputs": judge.inputs,
+        "kl": divergence / tokens,
+        "tokens": tokens,
+        "dimensions": {k: {name: row[name] for name in _FIGURES} for k, row in rows.items()},
+    }
+
+
+def _put(judge: Judge, step: int) -> tuple[PackedBatch, PackedBatch, jax.Array]:
+    """(batch on the host, on the devices, its non-empty accumulation steps)."""
+    host = judge.stream.batch(step)
+    device = sharding.put_batch(host, judge.mesh, judge.rows_per_step)
+    return host, device, setup.accumulation_steps(judge.stream, step, judge.rows_per_step)
