@@ -65,6 +65,7 @@ def test_infinite_and_failed_replicates_are_told_apart():
     assert found.lower.tolist() == [0.0, 1.0] and found.upper.tolist() == [2.0, 3.0]
 
 
+@pytest.mark.slow
 def test_wider_than_errors_with_fixed_questions():
     """Questions that differ a lot for the models: their choice matters, 1,000 replicates at once.
 

@@ -71,6 +71,7 @@ def test_a_model_without_a_finite_score(few):
     np.testing.assert_allclose(sparse.standard_error.score, dense.standard_error.score, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_ten_thousand_judges():
     """The score equations hold: residuals of a judge sum to the prior's pull."""
     rng = np.random.default_rng(0)
