@@ -129,7 +129,8 @@ def _fit(ratings: Ratings, options: dict[str, Any]) -> Fit:
             "the design is disconnected: no chain of ratings joins these subsets, so their "
             "difference would be set by the priors alone\n"
             + "\n".join(listed)
-            + "\nAdd ratings or --anchors that join them, or pass --allow-disconnected with --method ridge."
+            + "\nAdd ratings or --anchors that join them, or pass --allow-disconnected with "
+            "--method ridge."
         ) from error
 
 
