@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm import anchors as anchoring
 from dignified_jax.mfrm.fit_statistics import FitStatistics, fit_statistics, sums
-from dignified_jax.mfrm.responses import Responses, binomial, counts_of, logits
+from dignified_jax.mfrm.responses import (
+    Responses,
+    binomial,
+    category_chances,
+    category_counts_of,
+    counts_of,
+    logits,
+    ordinal,
+)
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.separation import (
     Separation,
@@ -70,27 +78,31 @@ def diagnose(
 
     Args:
       fit: from these ratings, before any group anchors: separation is about the zero-sum scale.
-      successes: (model, question, judge, rubric), as for `fit`.
+      successes: (model, question, judge, rubric), as for `fit`; of ordinal fits the counts
+        (model, question, judge, rubric, category).
       trials: as for `fit`.
       anchors: those of the fit.
 
     Raises:
       ValueError: for ratings or anchors of another shape than the fit's.
     """
-    successes, trials = counts_of(fit, successes, trials)
-    sizes = dict(zip(FACETS, successes.shape, strict=True))
-    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
-    return _diagnose(fit, successes, trials, fixed)
+    if fit.step is not None:
+        if trials is not None:
+            raise ValueError("trials has no meaning with ordered categories")
+        counts: tuple[jax.Array, ...] = (category_counts_of(fit, successes),)
+    else:
+        counts = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, counts[0].shape[:4], strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
+    return _diagnose(fit, counts, fixed)
 
 
 @jax.jit
-def _diagnose(
-    fit: Fit,
-    successes: jax.Array,
-    trials: jax.Array,
-    fixed: dict[str, jax.Array],
-) -> Diagnostics:
-    responses = binomial(successes, trials, logits(fit))
+def _diagnose(fit: Fit, counts: tuple[jax.Array, ...], fixed: dict[str, jax.Array]) -> Diagnostics:
+    if fit.step is None:
+        responses = binomial(*counts, logits(fit))
+    else:
+        responses = ordinal(*counts, logits(fit), fit.step)
     shifts = displacements(responses, fit.precision.theta)
     # Two passes over the ratings; the rest are sums of their sums.
     by_cell, by_rater = sums(responses, (2, 3)), sums(responses, (0, 1))
@@ -153,16 +165,12 @@ def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:
     }
 
 
-def fair_averages(
-    fit: Fit, expected_score: Callable[[jax.Array], jax.Array] = jax.nn.sigmoid
-) -> dict[str, jax.Array]:
+def fair_averages(fit: Fit) -> dict[str, jax.Array]:
     """Facet -> expected score of each level against the mean measure of the other facets.
 
-    Models without a finite score are left out of the mean of scores. (FACETS calls it Fair-M.)
-
-    Args:
-      fit: the estimates.
-      expected_score: of a judgment, from its logit.
+    Models without a finite score are left out of the mean of scores. Where every rubric item has
+    its own steps, the expectation of other facets' levels is the mean over items. (FACETS calls it
+    Fair-M.)
     """
     measure = {facet: values for facet, (values, _) in measures(fit).items()}
     finite = jnp.isfinite(measure["model"])
@@ -171,9 +179,24 @@ def fair_averages(
     sign = {"model": 1.0, "question": -1.0, "judge": -1.0, "rubric": -1.0}
     center = sum(sign[facet] * mean[facet] for facet in FACETS)
     return {
-        facet: expected_score(center + sign[facet] * (measure[facet] - mean[facet]))
+        facet: _expected_score(
+            fit, center + sign[facet] * (measure[facet] - mean[facet]), facet == "rubric"
+        )
         for facet in FACETS
     }
+
+
+def _expected_score(fit: Fit, logit: jax.Array, of_items: bool) -> jax.Array:
+    """(L,) expected score of a judgment at (L,) logits; `of_items`: level l is item l itself."""
+    if fit.step is None:
+        return jax.nn.sigmoid(logit)
+    category = jnp.arange(fit.step.shape[-1] + 1, dtype=logit.dtype)
+    if of_items:
+        return category_chances(logit, fit.step) @ category
+    by_item = category_chances(
+        jnp.broadcast_to(logit[:, None], (logit.size, len(fit.step))), fit.step
+    )
+    return (by_item @ category).mean(axis=1)
 
 
 def displacements(responses: Responses, precision: jax.Array) -> dict[str, jax.Array]:

@@ -5,6 +5,10 @@ judge on one rubric item. For yes/no judgments of success probability p, with q 
 binomial:
 
     E = n p        W = n p q        C = n p q (1 + 3 (n - 2) p q)
+
+Of ratings in categories 0 ... K - 1 with mean e, variance v and fourth central moment c each
+
+    E = n e        W = n v          C = n c + 3 n (n - 1) v^2
 """
 
 from __future__ import annotations
@@ -48,13 +52,29 @@ def counts_of(
     """Successes and trials as `fit` reads them.
 
     Raises:
-      ValueError: if they are not counts, or not of the shape of the fit's ratings.
+      ValueError: if the fit is ordinal, or they are not counts, or not of the shape of the fit's
+        ratings.
     """
+    if fit.step is not None:
+        raise ValueError("this is for binary and binomial fits; found a fit of ordered categories")
     successes, trials = ratings.as_counts(successes, trials)
     shape = (*fit.quality.shape, *fit.judge.shape, *fit.rubric.shape)
     if successes.shape != shape:
         raise ValueError(f"the fit is of ratings of shape {shape}, found {successes.shape}")
     return successes, trials
+
+
+def category_counts_of(fit: Fit, counts: jax.typing.ArrayLike) -> jax.Array:
+    """(model, question, judge, rubric, category) counts as `fit` reads them.
+
+    Raises:
+      ValueError: if they are not counts, or not of the shape of the fit's ratings.
+    """
+    shape = (*fit.quality.shape, *fit.judge.shape, *fit.rubric.shape, fit.step.shape[-1] + 1)
+    if jnp.shape(counts) != shape:
+        raise ValueError(f"the fit is of ratings of shape {shape}, found {jnp.shape(counts)}")
+    # Both ordinal models read them alike.
+    return ratings.as_counts(counts, None, "partial_credit")[0]
 
 
 def logits(fit: Fit, quality: jax.Array | None = None) -> jax.Array:
@@ -82,3 +102,36 @@ def binomial(successes: jax.Array, trials: jax.Array, logit: jax.Array) -> Respo
         weight=trials,
         measure=logit,
     )
+
+
+def ordinal(counts: jax.Array, logit: jax.Array, step: jax.Array) -> Responses:
+    """Moments of sums of categories.
+
+    Args:
+      counts: (M, Q, J, I, K) numbers of ratings in each category, floating.
+      logit: (M, Q, J, I) of the facets, without steps.
+      step: (1, K - 1) or (I, K - 1) thresholds.
+    """
+    weight = counts.sum(axis=-1)
+    logit = jnp.where(weight > 0, logit, 0.0)
+    chance = category_chances(logit, step)
+    category = jnp.arange(counts.shape[-1], dtype=counts.dtype)
+    mean = (chance * category).sum(axis=-1)
+    away = category - mean[..., None]
+    variance, fourth = ((chance * away**power).sum(axis=-1) for power in (2, 4))
+    return Responses(
+        observed=(counts * category).sum(axis=-1),
+        expected=weight * mean,
+        residual=(counts * away).sum(axis=-1),
+        variance=weight * variance,
+        fourth_moment=weight * fourth + 3.0 * weight * (weight - 1.0) * variance**2,
+        weight=weight,
+        measure=logit,
+    )
+
+
+def category_chances(logit: jax.Array, step: jax.Array) -> jax.Array:
+    """(..., I, K) probabilities of the categories from (..., I) logits; steps as for `ordinal`."""
+    passed = jnp.pad(jnp.cumsum(step, axis=-1), ((0, 0), (1, 0)))
+    category = jnp.arange(passed.shape[-1], dtype=logit.dtype)
+    return jax.nn.softmax(logit[..., None] * category - passed, axis=-1)
