@@ -20,9 +20,10 @@ def counts():
 
 @pytest.fixture(scope="module", params=["rating_scale", "partial_credit"])
 def fitted(request, counts):
+    """As NumPy arrays: those of JAX would become float32 again outside of the block."""
     with jax.enable_x64(True):
         fit = mfrm.fit(counts, model=request.param, method="ridge")
-        return fit, mfrm.diagnose(fit, counts)
+        return jax.tree.map(np.asarray, (fit, mfrm.diagnose(fit, counts)))
 
 
 def chances(logit, steps):
