@@ -34,9 +34,7 @@ def gradients(out: pathlib.Path) -> None:
     measured = {
         c: conflict_gradients.measure(c, MULTIPLIERS if c == SHOWN else ()) for c in CONFLICTS
     }
-    print(
-        "| dial | measured rho | norms a, b | averaging: measured ÷ formula - 1 |\n|---|---|---|---|"
-    )
+    print("| dial | measured rho | norms a, b | F.1: measured ÷ formula - 1 |\n|---|---|---|---|")
     for conflict, (found, averaged, _) in measured.items():
         error = averaged.squared_norm / found.squared_norm(0.0) - 1.0
         norms = f"{found.raised:.3f}, {found.satisfied:.3f}"

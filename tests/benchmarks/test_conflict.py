@@ -28,27 +28,30 @@ def test_directions_have_the_cosines_of_the_dial(conflict):
 
 
 def test_frequency_is_the_share_of_rows():
-    """4000 rows: five standard errors are 0.04; few rows are drawn again, as one has 0.9."""
+    """1500 rows: five standard errors are 0.065; few rows are drawn again, as one has 0.9."""
     frequency = (0.2, 0.4, 0.9, 0.6)
-    examples = make_examples(Dials(frequency=frequency), 4000, 0, 0)
+    examples = make_examples(Dials(frequency=frequency), 1500, 0, 0)
     share = np.mean([[r is not None for r in e.responses[1:]] for e in examples], axis=0)
     again = 1 - np.prod(1 - np.array(frequency))
-    np.testing.assert_allclose(share, np.array(frequency) / again, atol=0.04)
+    np.testing.assert_allclose(share, np.array(frequency) / again, atol=0.065)
 
 
 def test_noise_flips_labels_of_its_dimension_alone():
-    """Along u_k, golden minus reject shrinks by 1 - 2 noise; other dimensions stay as they were."""
+    """Along u_k, golden minus reject shrinks by 1 - 2 noise; other dimensions stay as they were.
+
+    The standard error of a ratio is 0.03, and the tilts are not quite linear: 0.15.
+    """
     noise = (0.3, 0.0, 0.0, 0.0)
     u = directions(0.0, seed=5)
 
     def leads(**options):
         dials = Dials(conflict=0.0, noise=noise)
-        examples = make_examples(dials, 3000, 5, 0, **options)
+        examples = make_examples(dials, 1500, 5, 0, **options)
         means = [u[:, words(examples, number) - 3].mean(axis=1) for number in range(5)]
         return np.array([means[0][k] - means[1 + k][k] for k in range(4)])
 
     ratio = leads() / leads(clean=True)
-    np.testing.assert_allclose(ratio, [0.4, 1.0, 1.0, 1.0], atol=0.07)
+    np.testing.assert_allclose(ratio, [0.4, 1.0, 1.0, 1.0], atol=0.15)
 
 
 def test_examples_depend_on_seed_and_part_alone():
