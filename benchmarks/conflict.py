@@ -14,6 +14,7 @@ Prints Markdown; figures go to --out.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -58,12 +59,13 @@ def gradients(out: pathlib.Path) -> None:
     conflict_plots.propositions(out / "conflict_propositions.png", sweep, one, steps)
 
 
-def methods(out: pathlib.Path, seeds: int) -> None:
+def methods(out: pathlib.Path, seeds: int, conflict: float) -> None:
     """The table of methods."""
-    worlds = (World.make(conflict_methods.DIALS, seed) for seed in range(seeds))
+    dials = dataclasses.replace(conflict_methods.DIALS, conflict=conflict)
+    worlds = (World.make(dials, seed) for seed in range(seeds))
     rho = [-conflict_gradients.cosines(w.params, w.train)[0][:2, 2:].mean() for w in worlds]
-    print(f"{conflict_methods.DIALS}\nmeasured rho between the groups: {np.round(rho, 3)}")
-    rows = conflict_methods.compare(list(conflict_methods.METHODS), range(seeds))
+    print(f"{dials}\nmeasured rho between the groups: {np.round(rho, 3)}")
+    rows = conflict_methods.compare(list(conflict_methods.METHODS), range(seeds), dials)
     print(conflict_methods.table(rows))
     conflict_plots.methods(out / "conflict_methods.png", rows)
 
@@ -119,7 +121,7 @@ def main() -> None:
     for part in [part for part in parts if part in (arguments.parts or parts)]:
         print(f"\n## {part}\n", flush=True)
         if part == "methods":
-            methods(arguments.out, arguments.seeds)
+            methods(arguments.out, arguments.seeds, arguments.conflict)
         else:
             run[part](arguments.out)
 

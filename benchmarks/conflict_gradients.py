@@ -78,33 +78,40 @@ class Step:
 
 
 @jax.jit
-def _gradient(params: Any, batch: Any, weights: jax.Array) -> Any:
-    """The raw gradient of sum_k weights_k L_k; no objective and no train step has a part in it."""
+def _gradient(params: Any, batch: Any, weights: jax.Array) -> tuple[Any, jax.Array]:
+    """(raw gradient of sum_k weights_k L_k, (example, 5) log-probs), `params` the reference.
 
-    def weighted(params: Any) -> jax.Array:
-        log_probs = logprobs.response_log_probs(training.MODEL, params, batch)
+    No objective and no train step has a part in it. `batch` is one of `training.put`.
+    """
+    spec = sharding.batch_spec(batch)
+    rows = jax.tree.map(lambda leaf, s: leaf if s == PartitionSpec() else leaf[0], batch, spec)
+
+    def weighted(params: Any) -> tuple[jax.Array, jax.Array]:
+        log_probs = logprobs.response_log_probs(training.MODEL, params, rows)
         ratios = log_probs - jax.lax.stop_gradient(log_probs)
-        counts = dpo.pair_counts(batch.response_mask)
-        losses = dpo.dimension_losses(ratios, batch.response_mask, counts, BETA)
-        return jnp.sum(weights * losses)
+        counts = dpo.pair_counts(rows.response_mask)
+        losses = dpo.dimension_losses(ratios, rows.response_mask, counts, BETA)
+        return jnp.sum(weights * losses), log_probs
 
-    return jax.grad(weighted)(params)
+    return jax.grad(weighted, has_aux=True)(params)
+
+
+def _log_probs(params: Any, batch: Any) -> np.ndarray:
+    """(example, 5) float32; from the same program, which spares compiling another."""
+    return np.asarray(_gradient(params, batch, jnp.zeros(len(DIMENSIONS)))[1])
 
 
 def cosines(params: Any, batch: Any) -> tuple[np.ndarray, np.ndarray]:
     """(4, 4) cosines and (4,) norms of the raw gradients of the L_k, `params` the reference.
 
-    Over all parameters, in float64. `batch` is one of `training.put`; cosines with the gradient of
-    a dimension without rows are 0.
+    Over all parameters, in float64; cosines with the gradient of a dimension without rows are 0.
     """
-    spec = sharding.batch_spec(batch)
-    rows = jax.tree.map(lambda leaf, s: leaf if s == PartitionSpec() else leaf[0], batch, spec)
     flat = np.stack(
         [
             np.concatenate(
                 [np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(gradient)]
             )
-            for gradient in (_gradient(params, rows, one) for one in jnp.eye(len(DIMENSIONS)))
+            for gradient, _ in (_gradient(params, batch, one) for one in jnp.eye(len(DIMENSIONS)))
         ]
     )
     norms = np.linalg.norm(flat, axis=1)
@@ -144,7 +151,7 @@ def _step(method: Method, params: Any, batch: Any, multiplier: float, scale: flo
     if multiplier:
         raised = state.method_state.multipliers.at[RAISED].set(multiplier)
         state = state.replace(method_state=state.method_state.replace(multipliers=raised))
-    reference = training.score(params, batch)
+    reference = _log_probs(params, batch)
     after, _ = step(state, reference, batch, jnp.int32(1))
     trace = jax.tree.leaves(after.opt_state[0].trace)
     squared = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in trace)
@@ -153,9 +160,9 @@ def _step(method: Method, params: Any, batch: Any, multiplier: float, scale: flo
     return Step(multiplier, scale**2 * squared, fall[RAISED], fall[SATISFIED])
 
 
-def _losses(params: Any, batch: Any, reference: jax.Array) -> np.ndarray:
+def _losses(params: Any, batch: Any, reference: np.ndarray) -> np.ndarray:
     """(4,) L_k in float64, 0 for a dimension without rows."""
-    ratios = np.asarray(training.score(params, batch) - reference, np.float64)
+    ratios = np.asarray(_log_probs(params, batch) - reference, np.float64)
     mask = np.asarray(batch.response_mask)[:, 1:]
     pairs = np.logaddexp(0.0, -BETA * (ratios[:, :1] - ratios[:, 1:]))
     return np.where(mask, pairs, 0.0).sum(axis=0) / np.maximum(mask.sum(axis=0), 1)

@@ -143,17 +143,16 @@ def descend(
     method = LagDPO(beta=BETA, epsilon=tuple(epsilon.tolist()), dual_learning_rate=DUAL_RATE)
     optimizer = optax.chain(in_adapter(problem.adapter), optax.sgd(PRIMAL_RATE))
     step = make_train_step(training.MODEL, method, optimizer, training.mesh())
-    reference = training.score(problem.params, batch)
 
     @jax.jit
-    def run(state: Any, batch: Any, reference: jax.Array) -> Any:
+    def run(state: Any, batch: Any, reference: Any) -> Any:
         def body(state: Any, _: None) -> Any:
             state, report = step(state, reference, batch, jnp.int32(1))
             return state, (report["per_dimension/lambda"], report["per_dimension/loss"])
 
         return jax.lax.scan(body, state, length=steps)
 
-    state, history = run(training.start(method, optimizer, problem.params), batch, reference)
+    state, history = run(training.start(method, optimizer, problem.params), batch, problem.params)
     moved = np.asarray(
         state.params["lm_head"]["kernel"] - problem.params["lm_head"]["kernel"], np.float64
     )

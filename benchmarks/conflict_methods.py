@@ -122,10 +122,13 @@ def _singles(world: World, rate: float, beta: float) -> list[Any]:
 
 
 def compare(
-    names: Sequence[str], seeds: Sequence[int], log: Callable[[str], None] = print
+    names: Sequence[str],
+    seeds: Sequence[int],
+    dials: Dials = DIALS,
+    log: Callable[[str], None] = print,
 ) -> list[Row]:
     """Tunes each method on `TUNING_SEEDS`, then trains it on `seeds` and reads their test rows."""
-    tuning = [World.make(DIALS, seed) for seed in TUNING_SEEDS]
+    tuning = [World.make(dials, seed) for seed in TUNING_SEEDS]
     chosen: dict[str, tuple[Trial, float]] = {}
     for name in names:
         candidates = trials(METHODS[name])
@@ -135,7 +138,7 @@ def compare(
         log(f"{name}: validation {np.round(scores, 3)}, chosen {candidates[best]}")
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for seed in seeds:
-        world = World.make(DIALS, seed)
+        world = World.make(dials, seed)
         for name in names:
             found[name].append(accuracy(policy(chosen[name][0], world), world, "test"))
         log(f"seed {seed}: worst " + str({n: round(a[-1].min(), 3) for n, a in found.items()}))
