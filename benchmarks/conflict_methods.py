@@ -141,7 +141,10 @@ def compare(
         world = World.make(dials, seed)
         for name in names:
             found[name].append(accuracy(policy(chosen[name][0], world), world, "test"))
-        log(f"seed {seed}: worst " + str({n: round(a[-1].min(), 3) for n, a in found.items()}))
+        log(
+            f"seed {seed}: worst "
+            + str({n: round(float(a[-1].min()), 3) for n, a in found.items()})
+        )
     return [Row(name, *chosen[name], np.array(found[name])) for name in names]
 
 
