@@ -59,13 +59,15 @@ def gradients(out: pathlib.Path) -> None:
     conflict_plots.propositions(out / "conflict_propositions.png", sweep, one, steps)
 
 
-def methods(out: pathlib.Path, seeds: int, conflict: float) -> None:
+def methods(out: pathlib.Path, seeds: int, conflict: float, tune_at: float) -> None:
     """The table of methods."""
-    dials = dataclasses.replace(conflict_methods.DIALS, conflict=conflict)
+    dials, tuning = (
+        dataclasses.replace(conflict_methods.DIALS, conflict=dial) for dial in (conflict, tune_at)
+    )
     worlds = (World.make(dials, seed) for seed in range(seeds))
     rho = [-conflict_gradients.cosines(w.params, w.train)[0][:2, 2:].mean() for w in worlds]
     print(f"{dials}\nmeasured rho between the groups: {np.round(rho, 3)}")
-    rows = conflict_methods.compare(list(conflict_methods.METHODS), range(seeds), dials)
+    rows = conflict_methods.compare(list(conflict_methods.METHODS), range(seeds), dials, tuning)
     print(conflict_methods.table(rows))
     conflict_plots.methods(out / "conflict_methods.png", rows)
 
@@ -121,7 +123,7 @@ def main() -> None:
     for part in [part for part in parts if part in (arguments.parts or parts)]:
         print(f"\n## {part}\n", flush=True)
         if part == "methods":
-            methods(arguments.out, arguments.seeds, arguments.conflict)
+            methods(arguments.out, arguments.seeds, arguments.conflict, arguments.tune_at)
         else:
             run[part](arguments.out)
 

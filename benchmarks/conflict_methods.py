@@ -125,10 +125,14 @@ def compare(
     names: Sequence[str],
     seeds: Sequence[int],
     dials: Dials = DIALS,
+    tuning_dials: Dials = DIALS,
     log: Callable[[str], None] = print,
 ) -> list[Row]:
-    """Tunes each method on `TUNING_SEEDS`, then trains it on `seeds` and reads their test rows."""
-    tuning = [World.make(dials, seed) for seed in TUNING_SEEDS]
+    """Tunes each method on `TUNING_SEEDS`, then trains it on `seeds` and reads their test rows.
+
+    The problems that it is tuned on have `tuning_dials`, the others `dials`.
+    """
+    tuning = [World.make(tuning_dials, seed) for seed in TUNING_SEEDS]
     chosen: dict[str, tuple[Trial, float]] = {}
     for name in names:
         candidates = trials(METHODS[name])
