@@ -1,0 +1,1 @@
+"""Runnable comparisons; their figures are in RESULTS.md."""

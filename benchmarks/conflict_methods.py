@@ -1,0 +1,196 @@
+"""Every preference method on the testbed: tuned alike on validation, compared on clean test rows.
+
+Each method has four trials: four learning rates, or two of them for each of two settings of its
+own. The trial with the best mean, over `TUNING_SEEDS`, of the worst dimension's validation accuracy
+is then run on seeds that no one has tuned on, and their test rows are read once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from benchmarks.conflict_problem import Dials
+from benchmarks.conflict_training import World, accuracy, score, train
+from dignified_jax.data import DIMENSIONS
+from dignified_jax.objectives import MODPO, LagDPO, MultiNegativeDPO, PCGradDPO, SafeRLHF, soup
+from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
+
+DIALS = Dials(conflict=0.7, frequency=(0.25, 0.5, 1.0, 0.75), noise=(0.2, 0.1, 0.0, 0.1))
+TUNING_SEEDS = (100, 101)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+LAGDPO = "Lag-DPO"
+
+METHODS: dict[str, tuple[Any, ...]] = {
+    LAGDPO: (
+        LagDPO(epsilon=(0.6,), dual_learning_rate=1.0),
+        LagDPO(epsilon_schedule="adaptive", dual_learning_rate=1.0),
+    ),
+    "Lag-DPO, default duals": (LagDPO(),),
+    "average of dimensions": (MultiNegativeDPO(),),
+    "average of pairs": (MultiNegativeDPO(average="pair"),),
+    "PCGrad": (PCGradDPO(),),
+    "SafeRLHF": (SafeRLHF(), SafeRLHF(epsilon=0.6, dual_learning_rate=1.0)),
+    "MODPO": (MODPO(),),
+    "SACPO": (SACPO(groups=("EC", "AT")), SACPO(groups=("AT", "EC"))),
+    "rewarded soup": (RewardedSoup(),),
+}
+
+# What Lag-DPO's multipliers do, and why: each differs from the first in one respect or two.
+ABLATION: dict[str, LagDPO] = {
+    "ε 0.5, rate 0.1 (defaults)": LagDPO(),
+    "ε 0.5, rate 1": LagDPO(dual_learning_rate=1.0),
+    "ε 0.6, rate 0.1": LagDPO(epsilon=(0.6,)),
+    "ε 0.6, rate 1": LagDPO(epsilon=(0.6,), dual_learning_rate=1.0),
+    "ε 0.6, rate 1, normalised weights": LagDPO(
+        epsilon=(0.6,), dual_learning_rate=1.0, normalize_weights=True
+    ),
+    "ε 0.6, rate 1, EMA signal": LagDPO(epsilon=(0.6,), dual_learning_rate=1.0, dual_signal="ema"),
+    "adaptive ε, rate 1": LagDPO(epsilon_schedule="adaptive", dual_learning_rate=1.0),
+}
+ABLATION_RATE = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting of a method and the learning rate it is trained with."""
+
+    method: Any
+    rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method's line of the table.
+
+    Attributes:
+      trial: the one that tuning chose.
+      validation: its mean worst-dimension validation accuracy over the tuning seeds.
+      accuracies: (seed, 4) test accuracies.
+    """
+
+    name: str
+    trial: Trial
+    validation: float
+    accuracies: np.ndarray
+
+    @property
+    def worst(self) -> np.ndarray:
+        """(seed,) test accuracy of each seed's worst dimension."""
+        return self.accuracies.min(axis=1)
+
+
+def trials(settings: Sequence[Any]) -> list[Trial]:
+    """Four, whether a method has one setting or two."""
+    rates = RATES if len(settings) == 1 else RATES[1:3]
+    return [Trial(method, rate) for method in settings for rate in rates]
+
+
+def policy(trial: Trial, world: World) -> Any:
+    """The parameters that a trial's training ends with."""
+    method, rate = trial.method, trial.rate
+    if isinstance(method, RewardedSoup):
+        shares = method.coefficients(len(DIMENSIONS))
+        return soup.combine(_singles(world, rate, method.beta), shares)
+    if isinstance(method, SACPO):
+        policies: list[Any] = []
+        for stage in method.stages(DIMENSIONS):
+            start = None if stage.reference is None else policies[stage.reference]
+            policies.append(train(world, stage.method, rate, params=start)[0])
+        return policies[-1]
+    if isinstance(method, MODPO):
+        reference = score(world.params, world.train)
+        rewards = [
+            method.beta * (score(params, world.train) - reference)
+            for params in _singles(world, rate, method.beta)
+        ]
+        return train(world, method, rate, rewards=jnp.stack(rewards, axis=-1))[0]
+    return train(world, method, rate)[0]
+
+
+@functools.lru_cache(maxsize=16)
+def _singles(world: World, rate: float, beta: float) -> list[Any]:
+    """Policies trained on one dimension each."""
+    count = len(DIMENSIONS)
+    return [train(world, single(beta, k, count), rate)[0] for k in range(count)]
+
+
+def compare(
+    names: Sequence[str],
+    seeds: Sequence[int],
+    dials: Dials = DIALS,
+    tuning_dials: Dials = DIALS,
+    log: Callable[[str], None] = print,
+) -> list[Row]:
+    """Tunes each method on `TUNING_SEEDS`, then trains it on `seeds` and reads their test rows.
+
+    The problems that it is tuned on have `tuning_dials`, the others `dials`.
+    """
+    tuning = [World.make(tuning_dials, seed) for seed in TUNING_SEEDS]
+    chosen: dict[str, tuple[Trial, float]] = {}
+    for name in names:
+        candidates = trials(METHODS[name])
+        scores = [_validation(trial, tuning) for trial in candidates]
+        best = int(np.argmax(scores))
+        chosen[name] = candidates[best], scores[best]
+        log(f"{name}: validation {np.round(scores, 3)}, chosen {candidates[best]}")
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for seed in seeds:
+        world = World.make(dials, seed)
+        for name in names:
+            found[name].append(accuracy(policy(chosen[name][0], world), world, "test"))
+        log(
+            f"seed {seed}: worst "
+            + str({n: round(float(a[-1].min()), 3) for n, a in found.items()})
+        )
+    return [Row(name, *chosen[name], np.array(found[name])) for name in names]
+
+
+def _validation(trial: Trial, worlds: Sequence[World]) -> float:
+    worst = [accuracy(policy(trial, world), world, "validation").min() for world in worlds]
+    return float(np.mean(worst))
+
+
+def ablate() -> list[tuple[str, float, np.ndarray]]:
+    """(variant, mean worst validation accuracy, (4,) mean last lambda) over the tuning seeds."""
+    worlds = [World.make(DIALS, seed) for seed in TUNING_SEEDS]
+    rows = []
+    for name, method in ABLATION.items():
+        runs = [(world, *train(world, method, ABLATION_RATE)) for world in worlds]
+        worst = [accuracy(params, world, "validation").min() for world, params, _ in runs]
+        multipliers = np.mean([state.multipliers for _, _, state in runs], axis=0)
+        rows.append((name, float(np.mean(worst)), multipliers))
+    return rows
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """(mean, half width of the 95% t interval) of a sample (n,)."""
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+    return float(values.mean()), float(half)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: accuracy of each dimension and of the worst, and Lag-DPO's paired lead in it."""
+    lead = next(row for row in rows if row.name == LAGDPO).worst
+    head = [*DIMENSIONS, "worst dimension", f"{LAGDPO}'s lead", "below chance"]
+    lines = [f"| method | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for row in rows:
+        cells = [_cell(*interval(row.accuracies[:, k])) for k in range(len(DIMENSIONS))]
+        cells.append(_cell(*interval(row.worst)))
+        cells.append("-" if row.name == LAGDPO else _cell(*interval(lead - row.worst), sign=True))
+        below = [
+            d for d, mean in zip(DIMENSIONS, row.accuracies.mean(0), strict=True) if mean < 0.5
+        ]
+        cells.append(", ".join(below) or "none")
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(mean: float, half: float, sign: bool = False) -> str:
+    return f"{mean:+.3f} ± {half:.3f}" if sign else f"{mean:.3f} ± {half:.3f}"
