@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from dignified_jax import embedded
 from dignified_jax.mfrm import options as parsing
@@ -28,7 +29,7 @@ from dignified_jax.mfrm.design import CENTERS
 from dignified_jax.mfrm.diagnostics import diagnose
 from dignified_jax.mfrm.fit import METHODS, fit
 from dignified_jax.mfrm.groups import anchor_groups
-from dignified_jax.mfrm.long import Ratings, from_long
+from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.progress import waiting
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sensitivity import leave_one_judge_out
@@ -51,16 +52,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     ratings = _read(arguments)
-    pairs = [parsing.pair(text) for text in arguments.pairs]
+    ordinal = isinstance(ratings, OrdinalRatings)
+    if ordinal:
+        parsing.refuse_binary_only(arguments)
+    default_pairs = [] if ordinal else ["judge:model"]
+    given_pairs = default_pairs if arguments.pairs is None else arguments.pairs
+    pairs = [parsing.pair(text) for text in given_pairs]
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
     if groups and arguments.bootstrap:
         raise ValueError("--bootstrap is of scores on the zero-sum scale: leave --group out")
     if arguments.out is not None:  # before the work, so that none is lost
         arguments.out.mkdir(parents=True, exist_ok=True)
-    counts = (ratings.successes, ratings.trials)
+    counts = (ratings.counts,) if ordinal else (ratings.successes, ratings.trials)
+    if ordinal:
+        options["model"] = arguments.ordinal or "rating_scale"
     with waiting(f"fitting {ratings.trials.sum():,} ratings"):
-        found = jax.block_until_ready(_fit(ratings, options))
+        found = jax.block_until_ready(_fit(counts, ratings.labels, options))
     if not found.converged:
         raise ValueError(found.message)
     samples = left_out = None
@@ -97,7 +105,9 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(arguments: argparse.Namespace) -> Ratings:
+def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings:
+    if arguments.ordinal is not None and arguments.categories is None:
+        raise ValueError("--ordinal needs --categories LOWEST HIGHEST")
     columns = {facet: getattr(arguments, facet) for facet in FACETS}
     for facet in ("judge", "rubric"):
         if columns[facet] == ABSENT:
@@ -108,18 +118,21 @@ def _read(arguments: argparse.Namespace) -> Ratings:
         score=arguments.score,
         trials=arguments.trials,
         threshold=arguments.threshold,
+        categories=None if arguments.categories is None else tuple(arguments.categories),
     )
 
 
-def _fit(ratings: Ratings, options: dict[str, Any]) -> Fit:
+def _fit(
+    counts: tuple[np.ndarray, ...], labels: dict[str, tuple[Any, ...]], options: dict[str, Any]
+) -> Fit:
     """The fit; subsets of a disconnected design are named by label."""
     try:
-        return fit(ratings.successes, ratings.trials, **options)
+        return fit(*counts, **options)
     except DisconnectedError as error:
         listed = [
             f"  {facet}: "
             + " | ".join(
-                ", ".join(str(ratings.labels[facet][level]) for level in group[:8])
+                ", ".join(str(labels[facet][level]) for level in group[:8])
                 + (f", ... ({len(group)})" if len(group) > 8 else "")
                 for group in groups
             )
@@ -159,9 +172,21 @@ def _parser() -> argparse.ArgumentParser:
     columns.add_argument(
         "--threshold", type=float, help="scores of at least this are successes (ordinal scores)"
     )
+    columns.add_argument(
+        "--categories",
+        nargs=2,
+        type=int,
+        metavar=("LOWEST", "HIGHEST"),
+        help="keep ordinal scores as they are, such as 1 5",
+    )
     model = parser.add_argument_group("the model (see mfrm.fit)")
     model.add_argument(
         "--method", choices=METHODS, help="default: ridge with --precision, else laplace"
+    )
+    model.add_argument(
+        "--ordinal",
+        choices=("rating_scale", "partial_credit"),
+        help="steps between categories: common to all rubric items (default), or each item's own",
     )
     model.add_argument("--center", choices=CENTERS, default="model", help="default %(default)s")
     model.add_argument(
@@ -185,9 +210,8 @@ def _parser() -> argparse.ArgumentParser:
     more.add_argument(
         "--pairs",
         nargs="*",
-        default=["judge:model"],
         metavar="A:B",
-        help="bias tables of these pairs of facets; default judge:model",
+        help="bias tables of these pairs of facets; default judge:model, none with --categories",
     )
     more.add_argument(
         "--bootstrap", type=int, default=0, metavar="N", help="samples of the questions"

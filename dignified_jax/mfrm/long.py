@@ -47,6 +47,11 @@ class OrdinalRatings:
     labels: dict[str, tuple[Any, ...]]
     categories: tuple[int, ...]
 
+    @property
+    def trials(self) -> np.ndarray:
+        """(model, question, judge, rubric) numbers of ratings."""
+        return self.counts.sum(axis=-1)
+
 
 def from_long(
     table: Table,

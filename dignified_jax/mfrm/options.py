@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.mfrm.anchors import ANCHORABLE
-from dignified_jax.mfrm.long import Ratings
+from dignified_jax.mfrm.long import OrdinalRatings, Ratings
 from dignified_jax.mfrm.result import FACETS, Precision
 
 
-def fit_options(arguments: argparse.Namespace, ratings: Ratings) -> dict[str, Any]:
+def fit_options(arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings) -> dict[str, Any]:
     """Keywords of `mfrm.fit`, the anchors file read."""
     precision = None
     if arguments.precision:
@@ -40,7 +40,20 @@ def fit_options(arguments: argparse.Namespace, ratings: Ratings) -> dict[str, An
     }
 
 
-def _read_anchors(path: pathlib.Path, ratings: Ratings) -> dict[str, np.ndarray]:
+def refuse_binary_only(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for what ordinal ratings can't have yet."""
+    given = {
+        "--pairs": arguments.pairs,
+        "--bootstrap": arguments.bootstrap,
+        "--leave-one-out": arguments.leave_one_out,
+        "--group": arguments.group,
+    }
+    for name, value in given.items():
+        if value:
+            raise ValueError(f"{name} is for binary and binomial ratings: leave --categories out")
+
+
+def _read_anchors(path: pathlib.Path, ratings: Ratings | OrdinalRatings) -> dict[str, np.ndarray]:
     """Facet -> values by level, from a CSV file with columns facet, level, value."""
     anchors: dict[str, np.ndarray] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -60,7 +73,7 @@ def _read_anchors(path: pathlib.Path, ratings: Ratings) -> dict[str, np.ndarray]
     return anchors
 
 
-def groups(given: Sequence[Sequence[str]], ratings: Ratings) -> dict[str, Any]:
+def groups(given: Sequence[Sequence[str]], ratings: Ratings | OrdinalRatings) -> dict[str, Any]:
     """Facet -> (levels, mean), from FACET MEAN LEVEL ... of each --group."""
     found: dict[str, Any] = {}
     for facet, *rest in given:
@@ -73,7 +86,9 @@ def groups(given: Sequence[Sequence[str]], ratings: Ratings) -> dict[str, Any]:
     return found
 
 
-def _level(where: str, facet: str | None, label: str | None, ratings: Ratings) -> int:
+def _level(
+    where: str, facet: str | None, label: str | None, ratings: Ratings | OrdinalRatings
+) -> int:
     if facet not in ANCHORABLE:
         raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {facet!r}")
     labels = list(map(str, ratings.labels[facet]))

@@ -103,7 +103,9 @@ def calibration_shift(
     """
     names = _names(labels["model"])
     statistics = diagnostics.model.statistics
-    mean = np.asarray(statistics.observed) / np.asarray(statistics.count)
+    # Of ordered categories as a share of the highest.
+    highest = 1 if fit.step is None else np.shape(fit.step)[-1]
+    mean = np.asarray(statistics.observed) / np.asarray(statistics.count) / highest
     score, error = np.asarray(fit.score), np.asarray(fit.standard_error.score)
     known = np.flatnonzero(np.isfinite(score) & (mean > 0) & (mean < 1))
     order = known[np.argsort(score[known], kind="stable")][-MOST_MODELS:]

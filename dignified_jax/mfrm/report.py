@@ -15,7 +15,7 @@ from dignified_jax.mfrm import tables
 from dignified_jax.mfrm.bootstrap import Bootstrap
 from dignified_jax.mfrm.diagnostics import Diagnostics
 from dignified_jax.mfrm.interactions import interactions
-from dignified_jax.mfrm.long import Ratings
+from dignified_jax.mfrm.long import OrdinalRatings, Ratings
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.tables import Table
@@ -36,7 +36,7 @@ class Report:
 
     fit: Fit
     diagnostics: Diagnostics
-    ratings: Ratings
+    ratings: Ratings | OrdinalRatings
     tables: tuple[Table, ...]
     cells: Table
     bootstrap: Bootstrap | None = None
@@ -45,16 +45,21 @@ class Report:
 def report(
     fit: Fit,
     diagnostics: Diagnostics,
-    ratings: Ratings,
+    ratings: Ratings | OrdinalRatings,
     *,
     pairs: Sequence[tuple[str, str]] = (("judge", "model"),),
     bootstrap: Bootstrap | None = None,
     sensitivity: JudgeSensitivity | None = None,
 ) -> Report:
-    """The tables of a fit: facets, their separation, bias of pairs, what else is given."""
+    """The tables of a fit: facets, their separation, bias of pairs, what else is given.
+
+    Ordinal fits have steps, and no bias of pairs: `pairs` is empty for them.
+    """
     labels = ratings.labels
     made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
     made.append(tables.separation_table(diagnostics))
+    if isinstance(ratings, OrdinalRatings):
+        made.append(tables.step_table(fit, labels, ratings.categories))
     for pair in pairs:
         found = interactions(fit, ratings.successes, ratings.trials, facets=pair)
         made.append(tables.bias_table(found, labels, pair))
@@ -83,14 +88,14 @@ def summary(found: Report) -> list[str]:
     overall = found.diagnostics.overall
     cells = np.asarray(fit.extreme.cell)
     extreme = np.isin(cells, (1, -1)).mean()
+    kinds = "successes or only failures" if fit.step is None else "the highest or the lowest score"
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
         fit.message,
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
-        f"{extreme:.0%} of the answers have only successes or only failures: their quality is set "
-        "by its prior",
+        f"{extreme:.0%} of the answers have only {kinds}: their quality is set by its prior",
         f"overall infit {float(overall.infit):.2f}, outfit {float(overall.outfit):.2f}: compare "
         "levels with these, not with 1, as every answer's quality was fitted to the same ratings",
     ]

@@ -113,6 +113,21 @@ def separation_table(diagnostics: Diagnostics) -> Table:
     return Table("facets", "facets: p is of the hypothesis that all levels are the same", columns)
 
 
+def step_table(fit: Fit, labels: Labels, categories: Sequence[int]) -> Table:
+    """Thresholds of an ordinal fit, a step a row: common to all rubric items, or each item's."""
+    steps, errors = np.asarray(fit.step), np.asarray(fit.standard_error.step)
+    sets = _labels(labels, "rubric") if len(steps) > 1 else ["all"]
+    places = [(name, k) for name in sets for k in range(steps.shape[1])]
+    columns = {
+        "rubric": [name for name, _ in places],
+        "from": [int(categories[k]) for _, k in places],
+        "to": [int(categories[k + 1]) for _, k in places],
+        "step": _numbers(steps.ravel()),
+        "se": _numbers(errors.ravel()),
+    }
+    return Table("steps", "steps: where adjacent scores are equally likely, in logits", columns)
+
+
 def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> Table:
     """A rated pair a row, the most significant first: who departs from the sum of the parts."""
     rows, columns = np.nonzero(np.asarray(found.count) > 0)

@@ -15,6 +15,7 @@ import pytest
 from dignified_jax import embedded, mfrm
 from dignified_jax.embedded import make_ratings
 from dignified_jax.mfrm import __main__ as command
+from tests.mfrm.dense_ordinal import simulate
 
 SAMPLE = "embedded:ratings.csv"
 FILES = {
@@ -242,3 +243,47 @@ def test_real_ratings(shared_ratings, tmp_path, capsys):
     for row in read(tmp_path / "judge.csv"):
         for ours, theirs in (("measure", "est"), ("se", "se")):
             assert abs(float(row[ours]) - float(judges[row["judge"]][theirs])) < 1e-7
+
+
+def ordinal_table(path):
+    """Scores from 1 to 4 of two items whose steps differ."""
+    counts = simulate((4, 12, 3, 2), 4, 0)
+    rows = [
+        (f"m{m}", f"q{q}", f"j{j}", f"r{i}", k + 1)
+        for (m, q, j, i, k), number in np.ndenumerate(counts)
+        for _ in range(int(number))
+    ]
+    return write(path, [("model", "question", "judge", "rubric", "score"), *rows])
+
+
+def test_ordinal_scores_are_fitted_as_they_are(tmp_path, capsys):
+    """Tables, steps and figures; the estimates are those of the function."""
+    table = ordinal_table(tmp_path / "t.csv")
+    options = ["--categories", "1", "4", "--ordinal", "partial_credit"]
+    assert command.main([table, "--out", str(tmp_path / "out"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "steps: where adjacent scores are equally likely" in printed
+    ratings = mfrm.from_long(table, categories=(1, 4))
+    fit = mfrm.fit(ratings.counts, model="partial_credit")
+    steps = read(tmp_path / "out" / "steps.csv")
+    assert [row["rubric"] for row in steps] == ["r0"] * 3 + ["r1"] * 3
+    assert [(row["from"], row["to"]) for row in steps[:3]] == [("1", "2"), ("2", "3"), ("3", "4")]
+    np.testing.assert_allclose([float(row["step"]) for row in steps], np.ravel(fit.step), atol=1e-5)
+    judges = {row["judge"]: float(row["measure"]) for row in read(tmp_path / "out" / "judge.csv")}
+    np.testing.assert_allclose([judges[f"j{j}"] for j in range(3)], fit.judge, atol=1e-5)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written >= {"steps.csv", "wright_map.png", "calibration_shift.png", "fit_plot.png"}
+    assert not any(name.startswith("bias") for name in written)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ordinal", "rating_scale"], "--ordinal needs --categories"),
+        (["--categories", "1", "4", "--pairs", "judge:model"], "--pairs is for binary and"),
+        (["--categories", "1", "4", "--bootstrap", "9"], "--bootstrap is for binary and"),
+        (["--categories", "1", "3"], "score must be a whole number from 1 to 3"),
+    ],
+)
+def test_what_ordinal_scores_cannot_have_is_named(options, message, tmp_path, capsys):
+    assert message in refused([ordinal_table(tmp_path / "t.csv"), *options], capsys)
