@@ -56,7 +56,8 @@ def report(
     Ordinal fits have steps, and no bias of pairs: `pairs` is empty for them.
     """
     labels = ratings.labels
-    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
+    lowest = ratings.categories[0] if isinstance(ratings, OrdinalRatings) else 0
+    made = [tables.measure_table(fit, diagnostics, labels, facet, lowest) for facet in FACETS]
     made.append(tables.separation_table(diagnostics))
     if isinstance(ratings, OrdinalRatings):
         made.append(tables.step_table(fit, labels, ratings.categories))
@@ -72,7 +73,7 @@ def report(
         diagnostics=diagnostics,
         ratings=ratings,
         tables=tuple(made),
-        cells=tables.cell_table(fit, diagnostics, labels),
+        cells=tables.cell_table(fit, diagnostics, labels, lowest),
         bootstrap=bootstrap,
     )
 

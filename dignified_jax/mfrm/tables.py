@@ -39,18 +39,23 @@ def _extreme(codes: Any) -> list[str]:
     return [EXTREMES.get(int(code), "") for code in np.asarray(codes)]
 
 
-def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str) -> Table:
-    """A level a row: what was observed, its measure and how well the ratings bear it out."""
+def measure_table(
+    fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str, lowest: int = 0
+) -> Table:
+    """A level a row: what was observed, its measure and how well the ratings bear it out.
+
+    `lowest` is the score of the lowest category, which the fit counts as 0.
+    """
     about = getattr(diagnostics, facet)
     statistics = about.statistics
     measure, error = measures(fit)[facet]
     columns = {
         facet: _labels(labels, facet),
         "ratings": _whole(statistics.count),
-        "score": _whole(statistics.observed),
-        "observed": _numbers(statistics.observed / statistics.count),
-        "expected": _numbers(statistics.expected / statistics.count),
-        "fair": _numbers(about.fair_average),
+        "score": _whole(statistics.observed + lowest * statistics.count),
+        "observed": _numbers(lowest + statistics.observed / statistics.count),
+        "expected": _numbers(lowest + statistics.expected / statistics.count),
+        "fair": _numbers(lowest + about.fair_average),
         "measure": _numbers(measure),
         "se": _numbers(error),
         "infit": _numbers(statistics.infit),
@@ -69,8 +74,8 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
     return Table(facet, f"{facet}: measure is the {kind} in logits", columns)
 
 
-def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
-    """A model's answer to a question a row: its quality."""
+def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, lowest: int = 0) -> Table:
+    """A model's answer to a question a row: its quality; `lowest` as for `measure_table`."""
     statistics = diagnostics.cell
     models, questions = (_labels(labels, facet) for facet in ("model", "question"))
     columns = {
@@ -79,8 +84,8 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
     }
     numbers = {
         "ratings": statistics.count.astype(int),
-        "score": statistics.observed.astype(int),
-        "expected": statistics.expected / statistics.count,
+        "score": (statistics.observed + lowest * statistics.count).astype(int),
+        "expected": lowest + statistics.expected / statistics.count,
         "quality": fit.quality,
         "se": fit.standard_error.quality,
         "infit": statistics.infit,

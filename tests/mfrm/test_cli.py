@@ -271,6 +271,11 @@ def test_ordinal_scores_are_fitted_as_they_are(tmp_path, capsys):
     np.testing.assert_allclose([float(row["step"]) for row in steps], np.ravel(fit.step), atol=1e-5)
     judges = {row["judge"]: float(row["measure"]) for row in read(tmp_path / "out" / "judge.csv")}
     np.testing.assert_allclose([judges[f"j{j}"] for j in range(3)], fit.judge, atol=1e-5)
+    # Averages on the file's own scale.
+    raw = np.average(np.arange(1, 5), weights=ratings.counts.sum(axis=(0, 1, 3))[0])
+    first = read(tmp_path / "out" / "judge.csv")[0]
+    np.testing.assert_allclose(float(first["observed"]), raw, rtol=1e-5)
+    assert 1 < float(first["fair"]) < 4 and abs(float(first["expected"]) - raw) < 0.2
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written >= {"steps.csv", "wright_map.png", "calibration_shift.png", "fit_plot.png"}
     assert not any(name.startswith("bias") for name in written)
