@@ -111,6 +111,7 @@ def test_the_conflict_dial_raises_the_measured_conflict(measured):
     assert low.rho + 0.2 < measured[0].rho
 
 
+@pytest.mark.slow
 def test_multipliers_and_parameters_converge_to_the_kkt_point():
     """Against SciPy in float64; after 400 steps both optima agree to 1e-3."""
     problem = conflict_kkt.make_problem()

@@ -120,6 +120,7 @@ def table(plan, tmp_path):
 COLUMNS = ["--model", "system", "--score", "yes", "--trials", "of"]
 
 
+@pytest.mark.slow
 def test_anchors_groups_and_precision(plan, table, tmp_path, capsys):
     anchors = [("facet", "level", "value"), ("judge", "j0", 0.25), ("judge", "j2", -1)]
     anchors += [("question", f"q{level}", 0) for level in range(8)]

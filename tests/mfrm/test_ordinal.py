@@ -23,7 +23,11 @@ def counts():
 
 @pytest.mark.parametrize(
     ("model", "center"),
-    [("rating_scale", "model"), ("partial_credit", "model"), ("partial_credit", "zero")],
+    [
+        ("rating_scale", "model"),
+        ("partial_credit", "model"),
+        pytest.param("partial_credit", "zero", marks=pytest.mark.slow),
+    ],
 )
 def test_equals_dense_kkt_newton(counts, model, center):
     reference = dense_ordinal(counts, model, center, RIDGE)
@@ -99,6 +103,7 @@ def test_laplace_is_the_maximum_of_the_dense_one(counts, model):
         assert abs(values[0] - values[1]) / 2e-4 < 2e-5
 
 
+@pytest.mark.slow
 def test_float32(counts):
     model = "partial_credit"
     single = mfrm.fit(counts, model=model, method="ridge")

@@ -396,7 +396,7 @@ def test_sft_from_random_weights_with_skipped_rows(root, tmp_path):
     assert hf.stored_dtype(tmp_path / "run" / "export") == "bfloat16"
 
 
-@pytest.mark.parametrize("combined", [False, True])
+@pytest.mark.parametrize("combined", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_sft_on_anchor_sets(combined, root, tmp_path, capsys):
     """Two rows of a public format, alone or with the preference rows' goldens."""
     lines = [

@@ -59,6 +59,7 @@ def test_sacpo_compares_each_stage_with_the_one_before(root, tmp_path):
     assert result["dimensions"]["T"]["loss"] < own["dimensions"]["T"]["loss"] - 0.01
 
 
+@pytest.mark.slow
 def test_p_sacpo_mixes_the_last_two_policies(root, tmp_path):
     method = SACPO(groups=("T", "AE"), last_share=0.25)
     recipes.run(configuration(root, tmp_path / "run", method))
@@ -81,6 +82,7 @@ def test_the_soup_is_the_mean_of_single_policies_and_leaves_weight_0_out(root, t
     assert all(row["loss"] < LOG_2 for name, row in result["dimensions"].items() if name in "AT")
 
 
+@pytest.mark.slow
 def test_modpo_without_rewards_is_dpo_at_beta_over_w(root, tmp_path):
     """Policies equal to the reference give rewards of 0; then R = beta s / w, w = 1/4."""
     same = (str(root / "model"),) * 4

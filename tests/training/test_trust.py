@@ -170,7 +170,10 @@ def tmpfs(options, directory):
     return wrapper
 
 
-@pytest.mark.parametrize(("size", "left"), [("1m", "none yet"), ("3m", "checkpoints/")])
+@pytest.mark.parametrize(
+    ("size", "left"),
+    [pytest.param("1m", "none yet", marks=pytest.mark.slow), ("3m", "checkpoints/")],
+)
 def test_a_full_disk_leaves_the_last_checkpoint(size, left, root, tmp_path):
     """1 MB is too little for one checkpoint, 3 MB for two and a third."""
     process = command.start(root, tmp_path / "run", wrapper=tmpfs(f"size={size}", tmp_path))
