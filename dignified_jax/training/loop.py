@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from dignified_jax.data import DIMENSIONS
+from dignified_jax.data import DIMENSIONS, PackedBatch
 from dignified_jax.models import hf
 from dignified_jax.objectives import Method
 from dignified_jax.training import (
@@ -191,7 +191,8 @@ def _stepper(
 
     def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
         started = time.perf_counter()
-        state, report = train_step(state, *prepared.inputs("train", step - 1))
+        host, *inputs = prepared.inputs("train", step - 1)
+        state, report = train_step(state, *inputs)
         log_probs = report.pop("log_probs")
         flat = metrics.flatten(report, DIMENSIONS)
         if not flat.pop("finite"):
@@ -199,23 +200,23 @@ def _stepper(
             raise NonFiniteError(diagnose(prepared, step, flat, log_probs, manager.latest_step()))
         flat |= {"step": step, "learning_rate": float(schedule(step - 1))}
         flat |= {"epoch": step / stream.steps_per_epoch}
-        return state, flat | rates(step, time.perf_counter() - started)
+        return state, flat | rates(host, step, time.perf_counter() - started)
 
     return step_once
 
 
-def _rates(prepared: Prepared) -> Callable[[int, float], dict[str, float]]:
-    """`(number of the step, seconds it took) -> metrics of speed`."""
+def _rates(prepared: Prepared) -> Callable[[PackedBatch, int, float], dict[str, float]]:
+    """`(batch on the host, number of its step, seconds it took) -> metrics of speed`."""
     config, model, stream = prepared.config, prepared.model, prepared.data.streams["train"]
     devices = model.mesh.local_devices
     peak = flops.peak_flops(devices[0].device_kind, config.model.compute_dtype)
 
-    def rates(step: int, seconds: float) -> dict[str, float]:
+    def rates(host: PackedBatch, step: int, seconds: float) -> dict[str, float]:
         speed = {"seconds": seconds, "tokens_per_second": stream.useful_tokens(step - 1) / seconds}
         if peak is None:
             return speed
         resident = model.reference is not None
-        useful = flops.useful_flops(model.module.config, stream.batch(step - 1), resident)
+        useful = flops.useful_flops(model.module.config, host, resident)
         return speed | {"mfu": flops.utilisation(useful, seconds, len(devices), peak)}
 
     return rates
@@ -223,10 +224,8 @@ def _rates(prepared: Prepared) -> Callable[[int, float], dict[str, float]]:
 
 def _evaluate(prepared: Prepared, state: TrainState, split: str, prefix: str) -> dict[str, float]:
     """Metrics over all examples of a split."""
-    stream = prepared.data.streams[split]
-    batches = (
-        (stream.batch(step), *prepared.inputs(split, step)) for step in range(stream.total_steps)
-    )
+    steps = range(prepared.data.streams[split].total_steps)
+    batches = (prepared.inputs(split, step) for step in steps)
     report = evaluate(prepared.score_step, prepared.config.method, state, batches)
     return metrics.flatten(report, DIMENSIONS, prefix)
 

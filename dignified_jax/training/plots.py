@@ -69,7 +69,7 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
     """
     workdir = pathlib.Path(workdir)
     method = json.loads((workdir / rundir.CONFIG_FILE).read_text(encoding="utf-8"))["method"]
-    records = _records(workdir / rundir.METRICS_FILE)
+    records = rundir.read_metrics(workdir)
     figures = {
         "losses": _panels(records, "loss", "loss", _tolerances(method)),
         "lambda": _overlay(records, "lambda", "multiplier λ"),
@@ -85,20 +85,6 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
         files.append(folder / f"{name}.png")
         figure.savefig(files[-1], format="png", dpi=150)
     return files
-
-
-def _records(file: pathlib.Path) -> list[dict[str, float]]:
-    """All whole lines; the last may still be on its way."""
-    lines = file.read_text(encoding="utf-8").split("\n")
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                found = f"expected a JSON object, found {line[:60]!r}"
-                raise ValueError(f"{file}:{number}: {found}") from error
-    return records
 
 
 def _curves(records: list[dict[str, float]], key: str) -> dict[str, _Curve]:

@@ -16,6 +16,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
+from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.training import checkpoint, rundir, setup
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -54,8 +55,10 @@ class Prepared:
     score_step: ScoreStep
     steps: int
 
-    def inputs(self, split: str, step: int) -> tuple[Any, PackedBatch, np.int32, jax.Array | None]:
-        """(reference, batch, used, rewards), as `step.make_train_step` takes them."""
+    def inputs(
+        self, split: str, step: int
+    ) -> tuple[PackedBatch, Any, PackedBatch, np.int32, jax.Array | None]:
+        """(batch on the host, and reference, batch, used, rewards for `make_train_step`)."""
         stream, mesh = self.data.streams[split], self.model.mesh
         whole = NamedSharding(mesh, PartitionSpec())
 
@@ -65,9 +68,10 @@ class Prepared:
             batch = values.batch(split, stream, step)
             return jax.make_array_from_process_local_data(whole, batch)
 
-        batch, used = _put(self.model, stream, step, self.rows_per_step)
+        host = stream.batch(step)
+        batch, used = _put(self.model, stream, step, self.rows_per_step, host)
         reference = self.model.reference if self.cached is None else put(self.cached)
-        return reference, batch, used, put(self.rewards)
+        return host, reference, batch, used, put(self.rewards)
 
 
 def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
@@ -124,7 +128,7 @@ def _rewards(
     """Of `config.reward_policies`, which are on the devices one after another."""
     policies = []
     for dimension, path in zip(DIMENSIONS, config.reward_policies, strict=True):
-        module, params = hf.load(hf.resolve(path), config.model.param_dtype, model.mesh)
+        module, params = hf.load(hf.resolve(resolve(path)), config.model.param_dtype, model.mesh)
         if module.config != model.module.config:
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
         identity = {**data.identity, **setup.identity(module.config, params, config)}
@@ -142,7 +146,7 @@ def _score(
     stream: BatchStream,
     step: int,
 ) -> jax.Array:
-    return score_step(params, *_put(model, stream, step, rows_per_step))
+    return score_step(params, *_put(model, stream, step, rows_per_step, stream.batch(step)))
 
 
 def _check_best_metric(config: TrainConfig, data: setup.Data) -> None:
@@ -172,8 +176,8 @@ def environment() -> dict[str, str]:
 
 
 def _put(
-    model: setup.Model, stream: BatchStream, step: int, rows_per_step: int
+    model: setup.Model, stream: BatchStream, step: int, rows_per_step: int, host: PackedBatch
 ) -> tuple[PackedBatch, np.int32]:
     """(batch on the devices, its non-empty accumulation steps)."""
-    batch = put_batch(stream.batch(step), model.mesh, rows_per_step)
+    batch = put_batch(host, model.mesh, rows_per_step)
     return batch, setup.accumulation_steps(stream, step, rows_per_step)

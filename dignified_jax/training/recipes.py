@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from jax.sharding import Mesh
@@ -14,6 +15,7 @@ from jax.sharding import Mesh
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
+from dignified_jax.objectives.checks import entries
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
 from dignified_jax.training import loop, rundir
 from dignified_jax.training.config import TrainConfig
@@ -34,8 +36,11 @@ def run(config: TrainConfig) -> dict[str, Any]:
     if isinstance(method, RewardedSoup):
         return _soup(config, method)
     if isinstance(method, MODPO) and not config.reward_policies:
-        policies = _single_policies(config, method.beta, [True] * len(DIMENSIONS))
-        config = dataclasses.replace(config, reward_policies=tuple(map(str, policies)))
+        weights = entries("weights", method.weights, len(DIMENSIONS))
+        trained = _single_policies(config, method.beta, weights)
+        # A dimension of weight 0 has no say; the first model gives it rewards of 0.
+        paths = (str(trained.get(dimension, config.model.path)) for dimension in DIMENSIONS)
+        config = dataclasses.replace(config, reward_policies=tuple(paths))
     return loop.run(config)
 
 
@@ -52,17 +57,19 @@ def _sacpo(config: TrainConfig, method: SACPO) -> dict[str, Any]:
 
 def _soup(config: TrainConfig, method: RewardedSoup) -> dict[str, Any]:
     coefficients = method.coefficients(len(DIMENSIONS))
-    policies = _single_policies(config, method.beta, [c > 0 for c in coefficients])
-    return _assess(config, policies, tuple(c for c in coefficients if c > 0))
+    policies = _single_policies(config, method.beta, coefficients)
+    return _assess(config, list(policies.values()), tuple(c for c in coefficients if c > 0))
 
 
-def _single_policies(config: TrainConfig, beta: float, wanted: list[bool]) -> list[pathlib.Path]:
-    """Exports of policies trained on one dimension each."""
-    return [
-        _stage(config, dimension, single(beta, index, len(DIMENSIONS)))
+def _single_policies(
+    config: TrainConfig, beta: float, weights: Sequence[float]
+) -> dict[str, pathlib.Path]:
+    """Exports of policies trained on one dimension each, for those of positive weight."""
+    return {
+        dimension: _stage(config, dimension, single(beta, index, len(DIMENSIONS)))
         for index, dimension in enumerate(DIMENSIONS)
-        if wanted[index]
-    ]
+        if weights[index] > 0
+    }
 
 
 def _stage(

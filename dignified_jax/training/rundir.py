@@ -137,20 +137,29 @@ def write_json(file: pathlib.Path, content: Any) -> None:
 
 def trim_metrics(workdir: pathlib.Path, step: int) -> None:
     """Drops logged lines after `step`, and a last line that was cut off, before resuming."""
-    kept = [json.dumps(record) + "\n" for record in read_metrics(workdir) if record["step"] <= step]
-    if (workdir / METRICS_FILE).is_file():
-        _replace(workdir / METRICS_FILE, "".join(kept))
+    file = workdir / METRICS_FILE
+    if file.is_file():
+        kept = [record for record in read_metrics(workdir) if record["step"] <= step]
+        _replace(file, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl in order, up to a line that was cut off."""
+    """The records of metrics.jsonl in order; a last line that was cut off is left out.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: a line other than the last is damaged.
+    """
     file = workdir / METRICS_FILE
+    lines = file.read_text(encoding="utf-8").split("\n")
     records = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+    for number, line in enumerate(lines, start=1):
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                found = f"expected a JSON object, found {line[:60]!r}"
+                raise ValueError(f"{file}:{number}: {found}") from error
     return records
 
 

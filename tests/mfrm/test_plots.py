@@ -37,7 +37,7 @@ def invented(sizes, seed=0):
     labels = {facet: [f"{facet} {n}" for n in range(size)] for facet, size in sizes.items()}
     labels["model"] = [f"a long-named $family_of models-{n:02}" for n in range(sizes["model"])]
     return (
-        types.SimpleNamespace(**fit, standard_error=types.SimpleNamespace(**error)),
+        types.SimpleNamespace(**fit, step=None, standard_error=types.SimpleNamespace(**error)),
         types.SimpleNamespace(**about, overall=overall),
         labels,
     )

@@ -110,6 +110,24 @@ def test_modpo_trains_the_policies_that_it_needs(root, tmp_path):
     assert paths == [str(stages / dimension / "export") for dimension in DIMENSIONS]
 
 
+def test_modpo_trains_no_policy_for_a_dimension_of_weight_0(root, tmp_path, monkeypatch):
+    """Nor asks for rows of it; its rewards are those of the first model, 0."""
+    seen = []
+
+    def run(config):
+        seen.append(config)
+        return {}
+
+    monkeypatch.setattr(recipes.loop, "run", run)
+    method = MODPO(weights=(1.0, 0.0, 2.0, 0.0))
+    recipes.run(configuration(root, tmp_path / "run", method, reference="cached"))
+    *stages, last = seen
+    assert [config.method.weights for config in stages] == [(1, 0, 0, 0), (0, 0, 1, 0)]
+    trained = {name: str(tmp_path / "run" / "stages" / name / "export") for name in "AE"}
+    first = str(root / "model")
+    assert last.reward_policies == (trained["A"], first, trained["E"], first)
+
+
 def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):
     tiny_run.write_model(tmp_path / "other", intermediate_size=64)
     paths = (str(tmp_path / "other"), *(str(root / "model"),) * 3)

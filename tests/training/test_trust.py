@@ -71,6 +71,38 @@ def test_two_signals_end_the_process_at_once(root, tmp_path):
     assert "Traceback" not in output
 
 
+def test_a_line_damaged_inside_the_log_is_named_and_nothing_is_cut(root, finished, tmp_path):
+    """Only a last line may be half written; dropping what follows another would lose it."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n")
+    before = log.read_bytes()
+    with pytest.raises(ValueError, match=r"metrics.jsonl:2: expected a JSON object, found"):
+        loop.run(configuration(root, tmp_path / "run"))
+    assert log.read_bytes() == before
+
+
+def test_a_stop_between_evaluations_keeps_the_best_judged_one(root, tmp_path):
+    """The checkpoint of the stop has no evaluation; the run still ends with its best."""
+    changes = {"best_metric": "eval/loss/A", "best_mode": "max", "checkpoints_to_keep": 1}
+    config = configuration(root, tmp_path / "run", **changes)
+    show = loop.progress.Progress.step
+
+    def send(self, flat):
+        if flat["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        show(self, flat)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.progress.Progress, "step", send)
+        with pytest.raises(interrupt.Interrupted):
+            loop.run(config)
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {"2", "3"}
+    assert loop.run(config)["step"] == 2
+
+
 def test_a_second_run_in_the_same_directory_is_refused(root, finished):
     config = configuration(root, finished[0])
     before = (finished[0] / "metrics.jsonl").read_bytes()
