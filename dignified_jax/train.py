@@ -6,6 +6,11 @@ Worked example, on the embedded model and data (minutes on 2 CPU cores):
     python -m dignified_jax.train --config=configs/lagdpo.py:qwen3-4b \
         --config.data.train=train.jsonl --config.data.test=test.jsonl
 
+Memory on each device and FLOPs of a step, before anything is allocated or loaded; config.json is
+enough, and no such device has to be there:
+
+    python -m dignified_jax.train --config=configs/lagdpo.py:llama3-8b --plan --plan_devices=8xh200
+
 Every field of the configuration can be overridden by a flag; see dignified_jax/training/config.py.
 An error is told in a line; --verbosity=1 shows where it came from.
 """
@@ -13,9 +18,10 @@ An error is told in a line; --verbosity=1 shows where it came from.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 
-from absl import app
+from absl import app, flags
 from ml_collections import config_flags
 
 from dignified_jax.training import command
@@ -29,22 +35,36 @@ _CONFIG = config_flags.DEFINE_config_file(
     accept_new_attributes=True,
 )
 
+_PLAN = flags.DEFINE_bool("plan", False, "Print what the run would take, and do not start it.")
+_PLAN_DEVICES = flags.DEFINE_string(
+    "plan_devices", None, "Devices to plan for, such as 8xv5p or h200; those here by default."
+)
+_PLAN_ROWS = flags.DEFINE_integer(
+    "plan_rows", None, "Packed rows of a step to plan for; those of the data by default.", 1
+)
+
 parse_flags = functools.partial(command.parse_flags, _CONFIG)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the configuration, runs it, and exits with 1 and a message on a known failure."""
     config = command.configuration(_CONFIG, arguments, "configs/lagdpo.py")
+    if not _PLAN.value and (_PLAN_DEVICES.value, _PLAN_ROWS.value) != (None, None):
+        sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
     # Imported late: --help and usage errors need neither JAX nor transformers.
     from dignified_jax.training import config as training_config
-    from dignified_jax.training import recipes
+    from dignified_jax.training import planning, recipes
 
-    if config.get("distributed") is True:
+    if config.get("distributed") is True and not _PLAN.value:
         import jax
 
         jax.distributed.initialize()  # before anything touches a device, so before parse
     with command.exiting():
-        recipes.run(training_config.parse(config))
+        parsed = training_config.parse(config)
+        if _PLAN.value:
+            print(planning.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
+        else:
+            recipes.run(parsed)
 
 
 if __name__ == "__main__":

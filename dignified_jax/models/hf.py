@@ -77,8 +77,12 @@ def load(
     return Decoder(config, dtype=jnp.dtype(compute_dtype or dtype)), params
 
 
-def resolve(path: str) -> pathlib.Path:
+def resolve(path: str, weights: bool = True) -> pathlib.Path:
     """A directory as it is; a hub id ("owner/name") downloaded, the weights as safetensors only.
+
+    Args:
+      path: the directory, or the hub id.
+      weights: whether to download those; configuration and tokenizer come anyway.
 
     Raises:
       FileNotFoundError: neither a directory nor a hub id that can be reached.
@@ -91,7 +95,8 @@ def resolve(path: str) -> pathlib.Path:
     from huggingface_hub import snapshot_download
 
     try:
-        patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model"]
+        patterns = ["*.json", "*.jinja", "*.txt", "tokenizer.model"]
+        patterns += ["*.safetensors"] if weights else []
         return pathlib.Path(snapshot_download(path, allow_patterns=patterns))
     except Exception as error:  # the hub's errors share no base class with a useful message
         raise FileNotFoundError(

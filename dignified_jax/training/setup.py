@@ -72,7 +72,7 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
       BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`.
       ConfigError: a limit exceeds what the model was made for.
     """
-    directory = hf.resolve(resolve(config.model.path))
+    directory = hf.resolve(resolve(config.model.path), weights=False)
     model_config = read_config(directory)
     limit = model_config.max_position_embeddings
     longest = config.data.max_length or config.data.row_length

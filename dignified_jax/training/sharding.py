@@ -49,14 +49,12 @@ class MeshConfig:
                 raise ValueError(f"mesh.{name} must be at least 1, found {value}")
 
 
-def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """Mesh with the axes "data", "fsdp" and "tensor" over all devices.
+def mesh_sizes(config: MeshConfig, count: int) -> dict[str, int]:
+    """Devices along each axis of a mesh of `count` devices, by the axis's name.
 
     Raises:
-      ValueError: data x fsdp x tensor is not the number of devices, or the devices of a `tensor`
-        group are of several processes.
+      ValueError: data x fsdp x tensor is not `count`.
     """
-    count = len(devices or jax.devices())
     fsdp = config.fsdp or max(count // (config.data * config.tensor), 1)
     shape = (config.data, fsdp, config.tensor)
     if math.prod(shape) != count:
@@ -64,8 +62,18 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
             f"mesh.data x mesh.fsdp x mesh.tensor = {config.data} x {fsdp} x {config.tensor} = "
             f"{math.prod(shape)}, but there are {count} devices"
         )
-    axes = (*BATCH_AXES, TENSOR_AXIS)
-    mesh = jax.make_mesh(shape, axes, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    return dict(zip((*BATCH_AXES, TENSOR_AXIS), shape, strict=True))
+
+
+def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+    """Mesh with the axes "data", "fsdp" and "tensor" over all devices.
+
+    Raises:
+      ValueError: as `mesh_sizes`, or the devices of a `tensor` group are of several processes.
+    """
+    sizes = mesh_sizes(config, len(devices or jax.devices()))
+    types = (AxisType.Auto,) * len(sizes)
+    mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=types, devices=devices)
     for group in mesh.devices.reshape(-1, config.tensor):
         processes = {device.process_index for device in group}
         if len(processes) > 1:

@@ -1,0 +1,113 @@
+"""The planner's bytes beside XLA's, for the true presets compiled for real TPU topologies.
+
+    TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu python -m benchmarks.memory
+    ... python -m benchmarks.memory --models qwen3-4b --topology v5e:2x4 --rows 8 --reference cached
+
+Needs libtpu (the extra ``tpu``) but no TPU: the train step is compiled from shapes alone, minutes
+a program. Prints Markdown: the arguments (parameters, moments, reference, batch), which have to
+agree to the byte but for the alignment of arrays, and the largest memory at any moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from dignified_jax.models.config import DecoderConfig, to_hf
+from dignified_jax.objectives import LagDPO
+from dignified_jax.training import abstract, devices, planning
+from dignified_jax.training.config import ModelConfig, TrainConfig
+from dignified_jax.training.optimizer import make_optimizer
+from dignified_jax.training.sharding import make_mesh
+from dignified_jax.training.step import make_train_step
+
+# Of Qwen/Qwen3-4B-Instruct-2507 and meta-llama/Meta-Llama-3-8B-Instruct.
+MODELS = {
+    "qwen3-4b": DecoderConfig(
+        architecture="Qwen3ForCausalLM",
+        vocab_size=151936,
+        hidden_size=2560,
+        intermediate_size=9728,
+        num_layers=36,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        rope_theta=5e6,
+        tie_word_embeddings=True,
+    ),
+    "llama3-8b": DecoderConfig(
+        architecture="LlamaForCausalLM",
+        vocab_size=128256,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_layers=32,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        rope_theta=5e5,
+    ),
+}
+
+
+def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
+    """XLA's `CompiledMemoryStats` of a plan's train step for the devices `on`.
+
+    Args:
+      plan: whose mesh those devices make.
+      on: devices, there or of a topology.
+      **options: of XLA's compiler.
+    """
+    config = plan.config
+    mesh = make_mesh(dataclasses.replace(config.mesh, **dict(plan.mesh.shape)), on)
+    inputs = abstract.step_inputs(config, plan.model, mesh, plan.shape)
+    module = abstract.decoder(config, plan.model, plan.attention)
+    optimizer = make_optimizer(config.optimizer, total_steps=1)
+    step = make_train_step(module, config.method, optimizer, mesh)
+    return step.lower(*inputs.arguments).compile(compiler_options=options).memory_analysis()
+
+
+def plan_of(model: DecoderConfig, device: str, rows: int, **changes: Any) -> planning.Plan:
+    """The plan of Lag-DPO on a geometry; `changes` replace fields of `TrainConfig`."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = pathlib.Path(directory) / "config.json"
+        file.write_text(json.dumps(to_hf(model, "bfloat16")), encoding="utf-8")
+        config = TrainConfig(method=LagDPO(), model=ModelConfig(path=directory))
+        config = dataclasses.replace(config, **changes)
+        return planning.make(config, *devices.parse(device), rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--topology", default="v5p:2x2x2", help="as libtpu names them")
+    parser.add_argument("--rows", type=int, default=8, help="packed rows of a step, 4096 tokens")
+    parser.add_argument("--reference", choices=("resident", "cached"), default="resident")
+    arguments = parser.parse_args()
+    jax.config.update("jax_enable_compilation_cache", False)  # it can't read such programs back
+    on = list(topologies.get_topology_desc(arguments.topology, platform="tpu").devices)
+    kind = f"{len(on)}x{arguments.topology.partition(':')[0]}"
+    versions = f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
+    step = f"{arguments.rows} rows of 4096 tokens, reference {arguments.reference}"
+    print(f"{versions}, {arguments.topology}; {step}; GB on each device\n")
+    print("| | arguments | XLA | most at a time | XLA | plan ÷ XLA | XLA reserves |")
+    print("|---|---|---|---|---|---|---|")
+    for name in arguments.models:
+        plan = plan_of(MODELS[name], kind, arguments.rows, reference=arguments.reference)
+        found = compiled(plan, on)
+        parts, most = plan.parts, found.peak_memory_in_bytes
+        sizes = (parts.arguments, found.argument_size_in_bytes, parts.total, most)
+        cells = " | ".join(f"{size / 1e9:.3f}" for size in sizes)
+        reserved = found.argument_size_in_bytes + found.temp_size_in_bytes
+        print(f"| {name} | {cells} | {parts.total / most:.3f} | {reserved / 1e9:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

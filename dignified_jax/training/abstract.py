@@ -1,0 +1,143 @@
+"""The train step's arguments as shapes, dtypes and shardings: nothing is allocated or loaded.
+
+What a step costs can be read off these before there is a device to run it on: `memory` adds up
+their bytes, and XLA compiles the step from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from dignified_jax.data import DIMENSIONS, RESPONSES, PackedBatch
+from dignified_jax.data.batch import Capacity
+from dignified_jax.data.packing import build
+from dignified_jax.models import partition
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.training import setup, sharding
+from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.optimizer import make_optimizer
+from dignified_jax.training.state import TrainState, init_state, state_shardings
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchShape:
+    """Static sizes of a step's packed rows.
+
+    Attributes:
+      steps: accumulation steps.
+      rows: packed rows of one accumulation step, over all devices.
+      row_length: tokens of a row.
+      capacity: what a row can hold.
+      examples: prompts of the batch.
+    """
+
+    steps: int
+    rows: int
+    row_length: int
+    capacity: Capacity
+    examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StepInputs:
+    """Arguments of `step.make_train_step`'s step, `jax.ShapeDtypeStruct`s with shardings.
+
+    Attributes:
+      reference: the frozen parameters, the (example, 5) log-probs where they are cached, or None.
+      rewards: (example, 5, K) for methods that need them, or None.
+    """
+
+    state: TrainState
+    reference: Any
+    batch: PackedBatch
+    used: jax.ShapeDtypeStruct
+    rewards: jax.ShapeDtypeStruct | None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """In the order that the step takes them."""
+        return self.state, self.reference, self.batch, self.used, self.rewards
+
+
+def step_inputs(
+    config: TrainConfig, model: DecoderConfig, mesh: Mesh | AbstractMesh, shape: BatchShape
+) -> StepInputs:
+    """What `setup`, `state.init_state` and `sharding.put_batch` would put on the devices."""
+    whole = NamedSharding(mesh, PartitionSpec())
+    params = _params(config, model)
+    optimizer = make_optimizer(config.optimizer, total_steps=1)  # its state's shape is any run's
+    state = jax.eval_shape(
+        lambda tree: init_state(tree, config.method, len(DIMENSIONS), optimizer, _one_device()),
+        params,
+    )
+    per_example = (shape.examples, len(RESPONSES))
+    reference = rewards = None
+    if config.method.needs_reference and config.reference == "cached":
+        reference = _struct(per_example, jnp.float32, whole)
+    elif config.method.needs_reference:
+        frozen = jax.eval_shape(lambda tree: setup.freeze(tree, config.model.compute_dtype), params)
+        reference = _placed(frozen, partition.param_shardings(frozen, mesh))
+    if config.method.needs_rewards:
+        rewards = _struct((*per_example, len(DIMENSIONS)), jnp.float32, whole)
+    return StepInputs(
+        state=_placed(state, state_shardings(state, optimizer, mesh)),
+        reference=reference,
+        batch=_batch(shape, mesh),
+        used=_struct((), jnp.int32, whole),
+        rewards=rewards,
+    )
+
+
+def decoder(config: TrainConfig, model: DecoderConfig, attention: str) -> Decoder:
+    """The module that the step runs; `attention` takes the place of "auto"."""
+    return Decoder(
+        model,
+        dtype=jnp.dtype(config.model.compute_dtype),
+        remat=config.model.remat,
+        attention=attention if config.model.attention == "auto" else config.model.attention,
+    )
+
+
+def _params(config: TrainConfig, model: DecoderConfig) -> Any:
+    dtype = jnp.dtype(config.model.param_dtype)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), abstract_params(model)
+    )
+
+
+def _batch(shape: BatchShape, mesh: Mesh | AbstractMesh) -> PackedBatch:
+    """Grouped as by `sharding.put_batch`."""
+    rows = build(
+        [],
+        [],
+        row_length=shape.row_length,
+        capacity=shape.capacity,
+        rows=shape.rows,
+        example_count=shape.examples,
+    )
+
+    def place(value: np.ndarray, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
+        grouped = () if spec == PartitionSpec() else (shape.steps,)
+        return _struct((*grouped, *value.shape), value.dtype, NamedSharding(mesh, spec))
+
+    return jax.tree.map(place, rows, sharding.batch_spec(rows))
+
+
+def _placed(tree: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda x, where: _struct(x.shape, x.dtype, where), tree, shardings)
+
+
+def _struct(shape: tuple[int, ...], dtype: Any, where: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+
+def _one_device() -> Mesh:
+    """`init_state` wants a mesh; of what it makes only the shapes are kept."""
+    return sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
