@@ -24,7 +24,7 @@ from jax.experimental import topologies
 from dignified_jax.models.config import DecoderConfig, to_hf
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training import abstract, devices, planning
-from dignified_jax.training.config import ModelConfig, TrainConfig
+from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.optimizer import make_optimizer
 from dignified_jax.training.sharding import make_mesh
 from dignified_jax.training.step import make_train_step
@@ -56,6 +56,8 @@ MODELS = {
     ),
 }
 
+CONFIG = TrainConfig(method=LagDPO())
+
 
 def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
     """XLA's `CompiledMemoryStats` of a plan's train step for the devices `on`.
@@ -74,14 +76,15 @@ def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
     return step.lower(*inputs.arguments).compile(compiler_options=options).memory_analysis()
 
 
-def plan_of(model: DecoderConfig, device: str, rows: int, **changes: Any) -> planning.Plan:
-    """The plan of Lag-DPO on a geometry; `changes` replace fields of `TrainConfig`."""
+def plan_of(
+    model: DecoderConfig, on: str, rows: int, config: TrainConfig = CONFIG
+) -> planning.Plan:
+    """The plan of a geometry without files, on devices as `devices.parse` reads them."""
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory) / "config.json"
         file.write_text(json.dumps(to_hf(model, "bfloat16")), encoding="utf-8")
-        config = TrainConfig(method=LagDPO(), model=ModelConfig(path=directory))
-        config = dataclasses.replace(config, **changes)
-        return planning.make(config, *devices.parse(device), rows)
+        there = dataclasses.replace(config, model=dataclasses.replace(config.model, path=directory))
+        return planning.make(there, *devices.parse(on), rows)
 
 
 def main() -> None:
@@ -100,7 +103,8 @@ def main() -> None:
     print("| | arguments | XLA | most at a time | XLA | plan ÷ XLA | XLA reserves |")
     print("|---|---|---|---|---|---|---|")
     for name in arguments.models:
-        plan = plan_of(MODELS[name], kind, arguments.rows, reference=arguments.reference)
+        config = dataclasses.replace(CONFIG, reference=arguments.reference)
+        plan = plan_of(MODELS[name], kind, arguments.rows, config)
         found = compiled(plan, on)
         parts, most = plan.parts, found.peak_memory_in_bytes
         sizes = (parts.arguments, found.argument_size_in_bytes, parts.total, most)

@@ -13,6 +13,7 @@ chunk of them, the terms that matter are
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ from jax.extend.core import Var
 from jax.sharding import AbstractMesh, Mesh
 
 from dignified_jax.data import DIMENSIONS
+from dignified_jax.data.batch import Capacity
 from dignified_jax.models import attention, output_head, partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, abstract_params
@@ -74,6 +76,30 @@ class Parts:
         return self.parameters + self.optimizer + self.reference + self.batch
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The packed rows that a device computes at a time.
+
+    Attributes:
+      rows, length: their number, and the tokens of each.
+      capacity: what each can hold.
+    """
+
+    rows: int
+    length: int
+    capacity: Capacity
+
+    @property
+    def tokens(self) -> int:
+        """Of all rows."""
+        return self.rows * self.length
+
+    @property
+    def slots(self) -> int:
+        """Predictions of all rows."""
+        return self.rows * self.capacity.slots
+
+
 def moments(
     module: Decoder,
     inputs: StepInputs,
@@ -95,11 +121,14 @@ def moments(
     """
     params = inputs.state.params
     local = tensor_parallel(mesh).local(module.config)
-    rows = shape.rows // row_devices(mesh)
+    fsdp = mesh.shape[partition.FSDP_AXIS]
+    module = module.clone(config=local)
+    rows = Rows(shape.rows // row_devices(mesh), shape.row_length, shape.capacity)
+    dtype = params["norm"]["scale"].dtype
     compute = jnp.dtype(module.dtype).itemsize
-    narrows = any(leaf.dtype != module.dtype for leaf in jax.tree.leaves(params))
+    narrows = dtype != module.dtype
     # Gathered over fsdp; XLA casts before it gathers.
-    outer_copies = narrows or mesh.shape[partition.FSDP_AXIS] > 1
+    outer_copies = narrows or fsdp > 1
     matrix = local.hidden_size * local.vocab_size  # the embedding; the output kernel
     layers = held(params["layers"])
 
@@ -117,7 +146,7 @@ def moments(
     )
     forward = dataclasses.replace(
         throughout,
-        activations=kept(module, inputs, mesh, shape),
+        activations=kept(module, dtype.name, fsdp, rows),
         # XLA casts the weights of all layers before the loop over them, not one by one in it.
         casts=elements(params["layers"]) * compute if narrows else 0,
     )
@@ -127,14 +156,14 @@ def moments(
             # Of the output kernel, summed over chunks in float32.
             gradients=matrix * _FLOAT32,
             casts=forward.casts + (matrix * compute if outer_copies else 0),
-            log_probs=_log_probs(local, rows * shape.capacity.slots, compute),
+            log_probs=_log_probs(local, rows.slots, compute),
         ),
         "layers, backward": dataclasses.replace(
             forward,
             # Zeros for the gradients of all layers before the loop; the output kernel's waits to
             # be summed over devices with the embedding's, or until XLA's scheduler gets to it.
             gradients=layers + matrix * _FLOAT32,
-            layer=_layer(module, local, rows, shape),
+            layer=_layer(module, rows),
         ),
         "embedding, backward": dataclasses.replace(
             throughout,
@@ -171,16 +200,19 @@ def _entries(leaf: jax.ShapeDtypeStruct) -> int:
     return math.prod(leaf.sharding.shard_shape(leaf.shape))
 
 
-def kept(module: Decoder, inputs: StepInputs, mesh: Mesh | AbstractMesh, shape: BatchShape) -> int:
+@functools.cache
+def kept(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
     """Bytes that the layers' forward pass keeps for the backward pass on one device.
 
     Not a formula: the residuals of the decoder's own `jax.vjp`, whatever `remat` and attention
     say, without the parameters themselves, which are arguments.
+
+    Args:
+      module: one device's part of the decoder.
+      dtype: of the parameters.
+      fsdp: over how many devices the layers' parameters are split.
+      tree: the rows of one device.
     """
-    fsdp = mesh.shape[partition.FSDP_AXIS]
-    local = tensor_parallel(mesh).local(module.config)
-    rows = shape.rows // row_devices(mesh)
-    dtype = inputs.state.params["norm"]["scale"].dtype
 
     def part(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         axis = partition.split(path).fsdp if path[0].key == "layers" else None
@@ -197,27 +229,24 @@ def kept(module: Decoder, inputs: StepInputs, mesh: Mesh | AbstractMesh, shape: 
 
         return jax.tree.map_with_path(repeat, variables)
 
-    # The kernels of GPUs and TPUs keep what ours keeps, and can't be traced everywhere.
-    kernel = module.attention in ("cudnn", "splash")
     decoder = module.clone(
-        config=local,
         gather=gather if fsdp > 1 else None,
-        attention="blocks" if kernel else module.attention,
+        # The kernels of GPUs and TPUs keep what ours keeps, and can't be traced everywhere.
+        attention="blocks" if module.attention in ("cudnn", "splash") else module.attention,
     )
-    capacity = shape.capacity
 
     def residuals(params: Any, tokens: jax.Array, segments: jax.Array) -> Any:
-        tree = TokenTree(tokens, segments, capacity.prompt_block, capacity.segment_block)
+        blocks = tree.capacity.prompt_block, tree.capacity.segment_block
+        states = (tokens, tokens, TokenTree(tokens, segments, *blocks))
 
         def hidden(params: Any) -> jax.Array:
-            states = (tokens, tokens, tree)
             return decoder.apply({"params": params}, *states, method=Decoder.hidden_states)
 
         return jax.vjp(hidden, params)[1]
 
-    params = jax.tree.map_with_path(part, abstract_params(local))
-    tokens = jax.ShapeDtypeStruct((rows, shape.row_length), jnp.int32)
-    segments = jax.ShapeDtypeStruct((rows, capacity.segments, 4), jnp.int32)
+    params = jax.tree.map_with_path(part, abstract_params(module.config))
+    tokens = jax.ShapeDtypeStruct((tree.rows, tree.length), jnp.int32)
+    segments = jax.ShapeDtypeStruct((tree.rows, tree.capacity.segments, 4), jnp.int32)
     traced = jax.make_jaxpr(residuals)(params, tokens, segments).jaxpr
     given = set(traced.invars)
     saved = {var for var in traced.outvars if isinstance(var, Var) and var not in given}
@@ -232,10 +261,9 @@ def _log_probs(config: DecoderConfig, slots: int, compute: int) -> int:
     return logits + 3 * slots * config.hidden_size * compute
 
 
-def _layer(module: Decoder, config: DecoderConfig, rows: int, shape: BatchShape) -> int:
+def _layer(module: Decoder, rows: Rows) -> int:
     """Bytes of one layer's recomputed forward pass, and of its backward pass."""
-    compute = jnp.dtype(module.dtype).itemsize
-    tokens = rows * shape.row_length
+    config, compute = module.config, jnp.dtype(module.dtype).itemsize
     query = config.num_heads * config.head_dim
     key = config.num_kv_heads * config.head_dim
     weights = config.hidden_size * (2 * query + 2 * key + 3 * config.intermediate_size)
@@ -243,32 +271,32 @@ def _layer(module: Decoder, config: DecoderConfig, rows: int, shape: BatchShape)
     # before and after the rotation or with a gradient.
     shared = 4 * config.hidden_size + 2 * query + 4 * key
     # Either the feed-forward network, gate, up, their product and its gradient; or the attention.
-    feed_forward = tokens * 4 * config.intermediate_size * compute
+    feed_forward = rows.tokens * 4 * config.intermediate_size * compute
     return (
-        tokens * shared * compute
-        + max(feed_forward, _attention(module, config, rows, shape))
+        rows.tokens * shared * compute
+        + max(feed_forward, _attention(module, rows))
         + weights * compute  # gathered, or a slice of all layers'
     )
 
 
-def _attention(module: Decoder, config: DecoderConfig, rows: int, shape: BatchShape) -> int:
+def _attention(module: Decoder, rows: Rows) -> int:
     """Bytes of the attention's backward pass in one layer, beyond its arguments and output."""
-    compute = jnp.dtype(module.dtype).itemsize
-    length, capacity = shape.row_length, shape.capacity
+    config, compute = module.config, jnp.dtype(module.dtype).itemsize
+    length, capacity = rows.length, rows.capacity
     heads, width = config.num_heads, config.head_dim
     both = (config.num_heads + config.num_kv_heads) * width
     block = min(capacity.prompt_block + capacity.segment_block, length)
-    unpacked = rows * capacity.segments * block
+    unpacked = rows.rows * capacity.segments * block
     match module.attention:
         case "dense":  # scores, their softmax and its gradient
             queries = min(length, attention.QUERY_BLOCK)
-            return 3 * rows * heads * queries * length * _FLOAT32
+            return 3 * rows.rows * heads * queries * length * _FLOAT32
         case "segments":  # the same for a chunk, and unpacked keys and values with gradients
-            scores = rows * heads * capacity.segments * capacity.segment_block * block
+            scores = rows.rows * heads * capacity.segments * capacity.segment_block * block
             scores = min(scores, attention.SCORES_AT_ONCE)
             return 3 * scores * _FLOAT32 + 4 * unpacked * config.num_kv_heads * width * compute
         case "blocks":  # outputs and gradients of queries, keys and values in float32
-            return rows * length * 2 * both * _FLOAT32
+            return rows.tokens * 2 * both * _FLOAT32
         case "cudnn":  # queries, keys, values and outputs unpacked, with gradients
             return 4 * unpacked * both * compute
         case "splash":  # a row at a time: row sums and maxima over 128 lanes, and two masks

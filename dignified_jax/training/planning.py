@@ -124,7 +124,7 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
         count=count,
         mesh=mesh,
         rows=where,
-        shape=_shape(stream, config.rows_per_device * row_devices(mesh)),
+        shape=shape_of(stream, config.rows_per_device * row_devices(mesh)),
         useful_flops=float(np.mean(useful)),
         moments={},
     )
@@ -173,7 +173,7 @@ def _assumed(config: TrainConfig, rows_per_step: int, rows: int | None) -> Batch
     )
 
 
-def _shape(stream: BatchStream, rows_per_step: int) -> BatchShape:
+def shape_of(stream: BatchStream, rows_per_step: int) -> BatchShape:
     return BatchShape(
         steps=stream.rows // rows_per_step,
         rows=rows_per_step,

@@ -1,0 +1,44 @@
+"""The step's abstract arguments are those that a run puts on its devices."""
+
+import jax
+import pytest
+from jax.sharding import AbstractMesh
+
+from dignified_jax.data import DIMENSIONS
+from dignified_jax.models.config import read_config
+from dignified_jax.training import abstract, planning, prepared
+from dignified_jax.training.state import init_state
+from tests.oracles import tiny_run
+
+DEVICES = 4
+
+
+def described(tree):
+    """Shape, dtype, and how a device's part is cut, of every leaf."""
+    return {
+        jax.tree_util.keystr(path): (leaf.shape, leaf.dtype, leaf.sharding.shard_shape(leaf.shape))
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+@pytest.mark.parametrize("reference", ["resident", "cached"])
+def test_they_are_what_a_run_puts_on_its_devices(reference, root, tmp_path):
+    changes = {"mesh__data": 2, "mesh__fsdp": 2, "model__compute_dtype": "bfloat16"}
+    config = tiny_run.config(root, tmp_path / "run", reference=reference, **changes)
+    real = prepared.prepare(config, tmp_path / "run", lambda line: None)
+    _, *inputs = real.inputs("train", 0)
+    model = real.model
+    state = init_state(model.params, config.method, len(DIMENSIONS), real.optimizer, model.mesh)
+
+    mesh = AbstractMesh((2, 2, 1), ("data", "fsdp", "tensor"))
+    shape = planning.shape_of(real.data.streams["train"], real.rows_per_step)
+    geometry = read_config(root / "model")
+    planned = abstract.step_inputs(config, geometry, mesh, shape)
+    assert described(planned.state) == described(state)
+    found, batch, _, rewards = inputs
+    assert described(planned.reference) == described(found)
+    assert described(planned.batch) == described(batch)
+    assert planned.batch.segment_block == batch.segment_block
+    assert planned.rewards is rewards is None
+    module = abstract.decoder(config, geometry, "blocks")
+    assert module == model.module.clone(attention="blocks")
