@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -19,6 +20,7 @@ class OptimizerConfig:
         last, or "constant".
       warmup_fraction: share of all steps over which the rate rises linearly from 0.
       b1, b2, eps: Adam's moments and denominator.
+      mu_dtype: of the first moment at rest; the second has the parameters' dtype.
       weight_decay: decoupled decay, of matrices only; norm scales have none.
       clip_norm: global gradient norm to clip at; None, or inf on a command line, turns it off.
     """
@@ -29,6 +31,7 @@ class OptimizerConfig:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    mu_dtype: Literal["float32", "bfloat16"] = "float32"
     weight_decay: float = 0.0
     clip_norm: float | None = 1.0
 
@@ -67,16 +70,33 @@ def make_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
 
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
     """Clipping, then AdamW on the schedule."""
-    clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
+    clip = [] if config.clip_norm is None else [clip_by_global_norm(config.clip_norm)]
     adamw = optax.adamw(
         make_schedule(config, total_steps),
         b1=config.b1,
         b2=config.b2,
         eps=config.eps,
+        mu_dtype=config.mu_dtype,
         weight_decay=config.weight_decay,
         mask=_decayed,
     )
     return optax.chain(*clip, adamw)
+
+
+def clip_by_global_norm(most: float) -> optax.GradientTransformation:
+    """Gradients times min(1, most / norm).
+
+    `optax.clip_by_global_norm` divides every entry by the norm instead. XLA does not divide once
+    for each of an entry's uses, and so holds a second copy of the gradients; it multiplies.
+    """
+
+    def update(gradients: Any, state: optax.EmptyState, params: Any = None) -> tuple[Any, Any]:
+        del params
+        norm = optax.tree.norm(gradients)
+        scale = jnp.where(norm < most, 1.0, most / norm)
+        return jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), gradients), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _decayed(params: Any) -> Any:
