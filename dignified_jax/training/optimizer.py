@@ -70,7 +70,7 @@ def make_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
 
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
     """Clipping, then AdamW on the schedule."""
-    clip = [] if config.clip_norm is None else [clip_by_global_norm(config.clip_norm)]
+    clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
     adamw = optax.chain(
         _adam(config),
         optax.add_decayed_weights(config.weight_decay, _decayed),
@@ -91,22 +91,6 @@ def _adam(config: OptimizerConfig) -> optax.GradientTransformation:
         return adam.update(gradients, wide, params)
 
     return optax.GradientTransformation(adam.init, update)
-
-
-def clip_by_global_norm(most: float) -> optax.GradientTransformation:
-    """Gradients times min(1, most / norm).
-
-    `optax.clip_by_global_norm` divides every entry by the norm instead. XLA does not divide once
-    for each of an entry's uses, and so holds a second copy of the gradients; it multiplies.
-    """
-
-    def update(gradients: Any, state: optax.EmptyState, params: Any = None) -> tuple[Any, Any]:
-        del params
-        norm = optax.tree.norm(gradients)
-        scale = jnp.where(norm < most, 1.0, most / norm)
-        return jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), gradients), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _decayed(params: Any) -> Any:
