@@ -50,7 +50,7 @@ class Parts:
       activations: what the layers keep for the backward pass.
       layer: the working set of the one layer that is in its backward pass.
       log_probs: a chunk's logits, and the states they come from.
-      update: copies of moments.
+      update: copies of gradients and moments.
     """
 
     parameters: int = 0
@@ -106,7 +106,7 @@ def moments(
     mesh: Mesh | AbstractMesh,
     shape: BatchShape,
     combines_gradients: bool = False,
-    in_place: bool = True,
+    fused: bool = True,
 ) -> dict[str, Parts]:
     """What is there at each moment that may be the step's largest, by the moment's name.
 
@@ -116,8 +116,9 @@ def moments(
       mesh: the devices.
       shape: of the packed rows.
       combines_gradients: see `objectives.Method`.
-      in_place: whether the update writes parameters and moments over the old ones. XLA's fusions
-        on CPUs have one result each, so that it copies the moments that several of them read.
+      fused: whether XLA's fusions have several results, as on GPUs and TPUs. On CPUs they have one,
+        so that more of a layer is stored, and the clipped gradient and the moments that several
+        fusions read are copied.
     """
     params = inputs.state.params
     local = tensor_parallel(mesh).local(module.config)
@@ -163,7 +164,7 @@ def moments(
             # Zeros for the gradients of all layers before the loop; the output kernel's waits to
             # be summed over devices with the embedding's, or until XLA's scheduler gets to it.
             gradients=layers + matrix * _FLOAT32,
-            layer=_layer(module, rows),
+            layer=_layer(module, rows, fused),
         ),
         "embedding, backward": dataclasses.replace(
             throughout,
@@ -175,7 +176,7 @@ def moments(
             gradients=0 if shape.steps > 1 else held(params),
             # PCGrad's combined gradient stands beside those that it combines.
             accumulators=(sums or others) + (held(params) if combines_gradients else 0),
-            update=0 if in_place else held(inputs.state.opt_state),
+            update=0 if fused else held(params) + held(inputs.state.opt_state),
         ),
     }
 
@@ -261,20 +262,24 @@ def _log_probs(config: DecoderConfig, slots: int, compute: int) -> int:
     return logits + 3 * slots * config.hidden_size * compute
 
 
-def _layer(module: Decoder, rows: Rows) -> int:
-    """Bytes of one layer's recomputed forward pass, and of its backward pass."""
+def _layer(module: Decoder, rows: Rows, fused: bool) -> int:
+    """One layer's recomputed forward pass and its backward pass.
+
+    XLA puts the products that give the weights' gradients off, so that the feed-forward network's
+    part is still there when the attention's is made.
+    """
     config, compute = module.config, jnp.dtype(module.dtype).itemsize
     query = config.num_heads * config.head_dim
     key = config.num_kv_heads * config.head_dim
     weights = config.hidden_size * (2 * query + 2 * key + 3 * config.intermediate_size)
+    # Gate, up, their product and a gradient; or the gate's activation and its gradient too.
+    feed_forward = (4 if fused else 6) * config.intermediate_size
     # Input, normed input and their gradients; queries and mixed values, keys and values, each
     # before and after the rotation or with a gradient.
-    shared = 4 * config.hidden_size + 2 * query + 4 * key
-    # Either the feed-forward network, gate, up, their product and its gradient; or the attention.
-    feed_forward = rows.tokens * 4 * config.intermediate_size * compute
+    others = 4 * config.hidden_size + 2 * query + 4 * key
     return (
-        rows.tokens * shared * compute
-        + max(feed_forward, _attention(module, rows))
+        rows.tokens * (feed_forward + others) * compute
+        + _attention(module, rows)
         + weights * compute  # gathered, or a slice of all layers'
     )
 

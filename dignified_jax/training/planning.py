@@ -193,7 +193,7 @@ def _counted(plan: Plan) -> Plan:
         plan.mesh,
         plan.shape,
         combines_gradients=plan.config.method.combines_gradients,
-        in_place=plan.device.kind != devices.CPU,
+        fused=plan.device.kind != devices.CPU,
     )
     return dataclasses.replace(plan, moments=moments)
 
@@ -208,9 +208,12 @@ def alternatives(plan: Plan) -> Iterator[tuple[str, Plan]]:
 
     if config.method.needs_reference and config.reference == "resident":
         yield "--config.reference=cached", of_config(reference="cached")
-    if not config.model.remat:
-        model = dataclasses.replace(config.model, remat=True)
-        yield "--config.model.remat=True", of_config(model=model)
+    if config.model.remat != "full":
+        model = dataclasses.replace(config.model, remat="full")
+        yield "--config.model.remat=full", of_config(model=model)
+    if config.optimizer.mu_dtype != "bfloat16":
+        optimizer = dataclasses.replace(config.optimizer, mu_dtype="bfloat16")
+        yield "--config.optimizer.mu_dtype=bfloat16", of_config(optimizer=optimizer)
     if config.rows_per_device > 1:
         half = config.rows_per_device // 2
         rows = half * row_devices(mesh)
@@ -315,7 +318,7 @@ def _flops(plan: Plan) -> str:
     passes = 4 if plan.config.method.needs_reference and plan.config.reference == "resident" else 3
     forward = plan.useful_flops / passes
     line = f"FLOPs of a step: {plan.useful_flops:.3g} useful"
-    if plan.config.model.remat:
+    if plan.config.model.remat == "full":
         line += f", {plan.useful_flops + forward:.3g} with the layers computed twice"
     peak = plan.device.peak_flops(plan.config.model.compute_dtype)
     if peak is None:

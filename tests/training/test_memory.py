@@ -35,7 +35,7 @@ SMALL = DecoderConfig(
 
 def plan_of(length, rows=2, **sizes):
     """Of a geometry in float32 on two devices that split the parameters."""
-    model = {"compute_dtype": "float32", "remat": sizes.pop("remat", True)}
+    model = {"compute_dtype": "float32", "remat": sizes.pop("remat", "full")}
     config = dataclasses.replace(
         benchmark.CONFIG,
         model=dataclasses.replace(benchmark.CONFIG.model, **model),
@@ -74,7 +74,7 @@ def test_what_layers_keep_is_their_input_and_what_remat_adds():
     assert kept(5) - kept(3) == 2 * rows.tokens * SMALL.hidden_size * 2
     # And no less without it than the products' inputs.
     width = 2 * SMALL.hidden_size + SMALL.num_heads * SMALL.head_dim + SMALL.intermediate_size
-    assert kept(5, remat=False) - kept(3, remat=False) > 2 * rows.tokens * width * 2
+    assert kept(5, remat="none") - kept(3, remat="none") > 2 * rows.tokens * width * 2
 
 
 @pytest.mark.slow

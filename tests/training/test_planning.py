@@ -164,9 +164,9 @@ def test_rows_of_one_device_are_advised_to_shrink(qwen):
 
 def test_without_rematerialisation_it_is_advised(qwen):
     config = config_of(qwen)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=False))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat="none"))
     kept = plan(config, "v5e", 1)
-    remat = dict(planning.alternatives(kept))["--config.model.remat=True"]
+    remat = dict(planning.alternatives(kept))["--config.model.remat=full"]
     assert kept.parts.activations > 20 * remat.parts.activations
     assert "computed twice" not in planning.text(kept)
 
