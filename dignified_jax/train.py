@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     if not _PLAN.value and (_PLAN_DEVICES.value, _PLAN_ROWS.value) != (None, None):
         sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
     # Imported late: --help and usage errors need neither JAX nor transformers.
+    from dignified_jax.training import advice, recipes
     from dignified_jax.training import config as training_config
-    from dignified_jax.training import planning, recipes
 
     if config.get("distributed") is True and not _PLAN.value:
         import jax
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     with command.exiting():
         parsed = training_config.parse(config)
         if _PLAN.value:
-            print(planning.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
+            print(advice.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
         else:
             recipes.run(parsed)
 

@@ -57,7 +57,8 @@ def run_train(source, tmp_path, monkeypatch, capsys):
     flags.FLAGS.unparse_flags()
     yield run
     flags.FLAGS.unparse_flags()
-    flags.FLAGS["config"].unparse()
+    for name in ("config", "plan", "plan_devices", "plan_rows"):
+        flags.FLAGS[name].unparse()
     # Overrides become flags, which may be defined only once.
     for name in [name for name in flags.FLAGS if name.startswith("config.")]:
         delattr(flags.FLAGS, name)
@@ -77,6 +78,12 @@ def run_train(source, tmp_path, monkeypatch, capsys):
         ([CONFIG, "--config.epochs=many"], "flag --config.epochs=many: invalid literal for int"),
         ([CONFIG, "--config.epochs=0"], "epochs must be at least 1, found 0"),
         ([CONFIG, "epochs=1"], "unexpected arguments: epochs=1"),
+        (
+            [CONFIG, "--plan_rows=2"],
+            "--plan_devices and --plan_rows have no meaning without --plan",
+        ),
+        ([CONFIG, "--plan", "--plan_rows=0"], "flag --plan_rows=0: 0 is not a positive integer"),
+        ([CONFIG, "--plan", "--plan_devices=8xh300"], "--plan_devices: expected a device, or"),
     ],
 )
 def test_train_refuses_wrong_arguments(arguments, message, run_train, monkeypatch):
@@ -95,6 +102,18 @@ def test_train_passes_the_overridden_configuration_on(run_train, monkeypatch):
     (config,) = seen
     assert config.method.epsilon == (0.1, 0.2, 0.3, 0.4)
     assert config.data.row_length == 80
+
+
+def test_a_plan_is_printed_and_nothing_is_run(run_train, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "run", lambda config: pytest.fail(f"ran with {config}"))
+    said = []
+    monkeypatch.setattr("builtins.print", lambda text: said.append(text))
+    assert run_train("--plan", "--plan_devices=2xv5e", "--config.distributed=True") == (0, "")
+    (text,) = said
+    assert "on 2 x TPU v5e (data 1 x fsdp 2 x tensor 1), attention splash" in text
+    assert "rows of 80 tokens (counted in the training data)" in text
+    assert "of 16: fits" in text
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_reports_a_loss_that_is_not_finite(run_train, monkeypatch):

@@ -218,3 +218,18 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error():
         hf.resolve("nobody/nothing-here")
     with pytest.raises(FileNotFoundError, match="not a hub id"):
         hf.resolve("./nothing/here")
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_hub_id_is_downloaded_with_weights_or_without(weights, monkeypatch, tmp_path):
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.append((name, set(allow_patterns)))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert hf.resolve("somebody/something", weights) == tmp_path
+    ((name, patterns),) = asked
+    assert name == "somebody/something" and {"*.json", "*.jinja"} < patterns
+    assert ("*.safetensors" in patterns) == weights

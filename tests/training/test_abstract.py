@@ -24,8 +24,8 @@ def described(tree):
 @pytest.mark.parametrize("reference", ["resident", "cached"])
 def test_they_are_what_a_run_puts_on_its_devices(reference, root, tmp_path):
     changes = {"mesh__data": 2, "mesh__fsdp": 2, "model__compute_dtype": "bfloat16"}
-    config = tiny_run.config(root, tmp_path / "run", reference=reference, **changes)
-    real = prepared.prepare(config, tmp_path / "run", lambda line: None)
+    config = tiny_run.config(root, tmp_path, reference=reference, **changes)
+    real = prepared.prepare(config, tmp_path, lambda line: None)
     _, *inputs = real.inputs("train", 0)
     model = real.model
     state = init_state(model.params, config.method, len(DIMENSIONS), real.optimizer, model.mesh)

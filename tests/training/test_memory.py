@@ -15,7 +15,7 @@ from benchmarks import memory as benchmark
 from dignified_jax.data.batch import Capacity
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
-from dignified_jax.training import memory
+from dignified_jax.training import working_set
 from dignified_jax.training.config import DataConfig
 
 SCHEDULER = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
@@ -33,9 +33,9 @@ SMALL = DecoderConfig(
 )
 
 
-def plan_of(length, rows=2, **sizes):
+def plan_of(length, *, rows=2, remat="full", **sizes):
     """Of a geometry in float32 on two devices that split the parameters."""
-    model = {"compute_dtype": "float32", "remat": sizes.pop("remat", "full")}
+    model = {"compute_dtype": "float32", "remat": remat}
     config = dataclasses.replace(
         benchmark.CONFIG,
         model=dataclasses.replace(benchmark.CONFIG.model, **model),
@@ -44,11 +44,21 @@ def plan_of(length, rows=2, **sizes):
     return benchmark.plan_of(dataclasses.replace(SMALL, **sizes), "2xcpu", rows, config)
 
 
+LARGE = {"hidden_size": 512, "intermediate_size": 2048, "num_layers": 6, "num_heads": 8}
+
+
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("part", "share", "length", "sizes"),
     [
         ("log_probs", 0.4, 256, {"vocab_size": 65536}),
-        ("activations", 0.4, 2048, {"vocab_size": 256, "num_layers": 24}),
+        ("activations", 0.7, 1024, {"vocab_size": 256, "num_layers": 12, "remat": "none"}),
+        slow("activations", 0.3, 2048, {"vocab_size": 256, "num_layers": 24}),
+        slow("layer", 0.7, 4096, {"vocab_size": 256, "intermediate_size": 1024, "num_layers": 1}),
+        slow("accumulators", 0.1, 256, LARGE | {"head_dim": 64, "rows": 6}),
     ],
 )
 def test_xla_takes_as_much_where_one_part_dominates(part, share, length, sizes):
@@ -65,11 +75,11 @@ def test_xla_takes_as_much_where_one_part_dominates(part, share, length, sizes):
 def test_what_layers_keep_is_their_input_and_what_remat_adds():
     """Of every layer the input with rematerialisation, in the compute dtype."""
     module = Decoder(SMALL, attention="blocks", dtype=jnp.bfloat16)
-    rows = memory.Rows(2, 384, Capacity(320, 6, 64, 64))
+    rows = working_set.Rows(2, 384, Capacity(320, 6, 64, 64))
 
     def kept(layers, **changes):
         config = dataclasses.replace(SMALL, num_layers=layers)
-        return memory.kept(module.clone(config=config, **changes), "float32", 1, rows)
+        return working_set.kept(module.clone(config=config, **changes), "float32", 1, rows)
 
     assert kept(5) - kept(3) == 2 * rows.tokens * SMALL.hidden_size * 2
     # And no less without it than the products' inputs.

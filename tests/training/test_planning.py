@@ -1,6 +1,7 @@
 """What the planner reads, says and advises."""
 
 import dataclasses
+import itertools
 import json
 import re
 
@@ -11,7 +12,7 @@ from transformers import LlamaConfig, Qwen3Config
 from dignified_jax.models.config import read_config
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup
-from dignified_jax.training import devices, flops, planning, setup
+from dignified_jax.training import advice, devices, flops, planning, setup
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.sharding import MeshConfig
 from tests.oracles import tiny_run
@@ -96,7 +97,7 @@ def test_bad_rows_are_not_taken_for_missing_ones(root, tmp_path):
     file = tmp_path / "bad.jsonl"
     file.write_text(json.dumps({"prompt": "?"}) + "\n")
     with pytest.raises(ValueError, match=r"bad\.jsonl"):
-        plan(tiny_run.config(root, tmp_path, data__train=str(file)), "cpu")
+        plan(tiny_run.config(root, tmp_path, data__train=str(file)), "2xcpu")
 
 
 def test_given_rows_are_spread_over_the_devices(qwen):
@@ -115,14 +116,14 @@ def test_flops_by_hand(qwen):
     assert plan(config_of(qwen), "2xv5p", 2).useful_flops == pytest.approx(4 * forward, rel=1e-12)
     cached = plan(config_of(qwen, reference="cached"), "2xv5p", 2)
     assert cached.useful_flops == pytest.approx(3 * forward, rel=1e-12)
-    said = planning.text(cached)
+    said = advice.text(cached)
     assert f"{3 * forward:.3g} useful, {4 * forward:.3g} with the layers computed twice" in said
     seconds = 3 * forward / (0.4 * 2 * 459e12)
     assert f"{seconds:.3g} s if 40% of the peak were useful (an assumption)" in said
 
 
 def test_what_fits_is_said_without_advice(qwen):
-    said = planning.text(plan(config_of(qwen), "8xv5p", 8))
+    said = advice.text(plan(config_of(qwen), "8xv5p", 8))
     assert said.startswith(
         "Qwen3ForCausalLM, 4.02 billion parameters, on 8 x TPU v5p (data 1 x fsdp 8 x tensor 1), "
         "attention splash\na step: 8 rows of 4096 tokens (given; examples assumed), 1 on a device "
@@ -137,7 +138,7 @@ def test_advice_is_what_a_plan_with_it_saves(llama):
     """On one H200 an 8B model does not fit, and accumulation is what costs most."""
     config = config_of(llama)
     before = plan(config, "h200", 4)
-    said = planning.text(before)
+    said = advice.text(before)
     assert "does not fit" in said
     changed = {
         "--config.reference=cached": dataclasses.replace(config, reference="cached"),
@@ -147,28 +148,31 @@ def test_advice_is_what_a_plan_with_it_saves(llama):
         saved = before.parts.total - plan(other, "h200", 4).parts.total
         (line,) = (line for line in said.splitlines() if line.startswith(f"  {flag} "))
         assert float(line.split()[1]) == pytest.approx(saved / GB, abs=0.02)
-    assert saved > 0.8 * before.parts.accumulators > 25 * GB
+    assert saved > 0.6 * before.parts.accumulators > 15 * GB
     assert re.search(r"  2 devices, the new ones in fsdp +\d+", said)
 
 
 def test_rows_of_one_device_are_advised_to_shrink(qwen):
-    config = config_of(qwen, rows_per_device=64, mesh=MeshConfig(data=2))
-    flags = dict(planning.alternatives(plan(config, "8xv5e", 512)))
-    assert "--config.mesh.data=1 --config.mesh.fsdp=8" in flags
-    assert "--config.data.row_length=2048" in flags
-    before = plan(config, "8xv5e", 512).parts
-    halved = flags["--config.rows_per_device=32"].parts
-    assert halved.activations == pytest.approx(before.activations / 2, rel=0.01)
-    assert halved.accumulators > before.accumulators == 0
+    before = plan(config_of(qwen, rows_per_device=64, mesh=MeshConfig(data=2)), "8xv5e", 512)
+    changed = advice.alternatives(before)
+    halved = next(plan for flag, plan in changed if flag == "--config.rows_per_device=32")
+    assert halved.parts.activations == pytest.approx(before.parts.activations / 2, rel=0.01)
+    assert halved.parts.accumulators > before.parts.accumulators == 0
+    flags = [flag for flag, _ in itertools.islice(changed, 2)]
+    assert flags == ["--config.data.row_length=2048", "--config.mesh.data=1 --config.mesh.fsdp=8"]
 
 
-def test_without_rematerialisation_it_is_advised(qwen):
+def test_what_layers_need_not_keep_is_advised(qwen):
     config = config_of(qwen)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat="none"))
-    kept = plan(config, "v5e", 1)
-    remat = dict(planning.alternatives(kept))["--config.model.remat=full"]
-    assert kept.parts.activations > 20 * remat.parts.activations
-    assert "computed twice" not in planning.text(kept)
+    kept = plan(config, "8xv5p", 8)
+    changed = advice.alternatives(kept)
+    full = next(plan for flag, plan in changed if flag == "--config.model.remat=full")
+    assert kept.parts.activations > 20 * full.parts.activations
+    narrow = next(plan for flag, plan in changed if flag == "--config.optimizer.mu_dtype=bfloat16")
+    saved = kept.parts.optimizer - narrow.parts.optimizer
+    assert saved == pytest.approx(2 * 4_022_468_096 / 8, rel=1e-3)
+    assert "computed twice" not in advice.text(kept)
 
 
 def test_verdicts_leave_room_for_the_formulas_error(qwen):
@@ -177,7 +181,7 @@ def test_verdicts_leave_room_for_the_formulas_error(qwen):
 
     def verdict(size):
         device = dataclasses.replace(made.device, memory=int(size))
-        return planning.verdict(dataclasses.replace(made, device=device))
+        return advice.verdict(dataclasses.replace(made, device=device))
 
     assert verdict(1.12 * total) == "fits"
     assert verdict(1.05 * total) == "may fit; this count is good to 10%"
@@ -185,10 +189,10 @@ def test_verdicts_leave_room_for_the_formulas_error(qwen):
 
 
 def test_methods_of_several_stages_are_planned_by_their_first(qwen):
-    dpo = plan(config_of(qwen), "8xv5p", 8).parts
-    for method in (SACPO(), RewardedSoup()):
+    for method in (SACPO(beta=0.2), RewardedSoup(beta=0.2)):
         config = dataclasses.replace(config_of(qwen), method=method)
-        assert plan(config, "8xv5p", 8).parts.total == pytest.approx(dpo.total, rel=1e-6)
+        made = plan(config, "8xv5p", 8)
+        assert made.config.method.name == "multi_negative" and made.config.method.beta == 0.2
 
 
 def test_pcgrad_holds_a_gradient_for_each_dimension(qwen):

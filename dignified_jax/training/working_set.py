@@ -1,0 +1,155 @@
+"""What the forward and backward passes of a device's rows hold for a while, in bytes.
+
+`memory` says which of it is there at which moment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Var
+
+from dignified_jax.data.batch import Capacity
+from dignified_jax.models import attention, output_head, partition
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.models.token_tree import TokenTree
+
+_FLOAT32 = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The packed rows that a device computes at a time.
+
+    Attributes:
+      rows, length: their number, and the tokens of each.
+      capacity: what each can hold.
+    """
+
+    rows: int
+    length: int
+    capacity: Capacity
+
+    @property
+    def tokens(self) -> int:
+        """Of all rows."""
+        return self.rows * self.length
+
+    @property
+    def slots(self) -> int:
+        """Predictions of all rows."""
+        return self.rows * self.capacity.slots
+
+
+@functools.cache
+def kept(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
+    """Bytes that the layers' forward pass keeps for the backward pass on one device.
+
+    Not a formula: the residuals of the decoder's own `jax.vjp`, whatever `remat` and attention
+    say, without the parameters themselves, which are arguments.
+
+    Args:
+      module: one device's part of the decoder.
+      dtype: of the parameters.
+      fsdp: over how many devices the layers' parameters are split.
+      tree: the rows of one device.
+    """
+
+    def part(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        axis = partition.split(path).fsdp if path[0].key == "layers" else None
+        sizes = [n // fsdp if number == axis else n for number, n in enumerate(leaf.shape)]
+        return jax.ShapeDtypeStruct(sizes, dtype)
+
+    def gather(variables: Any) -> Any:
+        """Stands in for `sharding.gather_layer`: the same shapes without devices."""
+
+        def repeat(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+            axis = partition.split(path).fsdp
+            parts = [leaf.astype(module.dtype)] * fsdp
+            return leaf if axis is None else jnp.concatenate(parts, axis - 1)
+
+        return jax.tree.map_with_path(repeat, variables)
+
+    decoder = module.clone(
+        gather=gather if fsdp > 1 else None,
+        # The kernels of GPUs and TPUs keep what ours keeps, and can't be traced everywhere.
+        attention="blocks" if module.attention in ("cudnn", "splash") else module.attention,
+    )
+
+    def residuals(params: Any, tokens: jax.Array, segments: jax.Array) -> Any:
+        blocks = tree.capacity.prompt_block, tree.capacity.segment_block
+        states = (tokens, tokens, TokenTree(tokens, segments, *blocks))
+
+        def hidden(params: Any) -> jax.Array:
+            return decoder.apply({"params": params}, *states, method=Decoder.hidden_states)
+
+        return jax.vjp(hidden, params)[1]
+
+    params = jax.tree.map_with_path(part, abstract_params(module.config))
+    tokens = jax.ShapeDtypeStruct((tree.rows, tree.length), jnp.int32)
+    segments = jax.ShapeDtypeStruct((tree.rows, tree.capacity.segments, 4), jnp.int32)
+    traced = jax.make_jaxpr(residuals)(params, tokens, segments).jaxpr
+    given = set(traced.invars)
+    saved = {var for var in traced.outvars if isinstance(var, Var) and var not in given}
+    return sum(math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in saved)
+
+
+def log_probs(config: DecoderConfig, slots: int, compute: int) -> int:
+    """`output_head`'s backward pass: softmax in float32 and its gradient for a chunk, and the
+    states of all predictions with their gradients."""
+    chunk = -(-slots // -(-slots // output_head.TOKENS_PER_CHUNK))
+    logits = chunk * config.vocab_size * (_FLOAT32 + compute)
+    return logits + 3 * slots * config.hidden_size * compute
+
+
+def layer(module: Decoder, rows: Rows, fused: bool) -> int:
+    """One layer's recomputed forward pass and its backward pass.
+
+    XLA puts the products that give the weights' gradients off, so that the feed-forward network's
+    part is still there when the attention's is made.
+    """
+    config, compute = module.config, jnp.dtype(module.dtype).itemsize
+    query = config.num_heads * config.head_dim
+    key = config.num_kv_heads * config.head_dim
+    weights = config.hidden_size * (2 * query + 2 * key + 3 * config.intermediate_size)
+    # Gate, up, their product and a gradient; or the gate's activation and its gradient too.
+    feed_forward = (4 if fused else 6) * config.intermediate_size
+    # Input, normed input and their gradients; queries and mixed values, keys and values, each
+    # before and after the rotation or with a gradient.
+    others = 4 * config.hidden_size + 2 * query + 4 * key
+    return (
+        rows.tokens * (feed_forward + others) * compute
+        + _attention(module, rows)
+        + weights * compute  # gathered, or a slice of all layers'
+    )
+
+
+def _attention(module: Decoder, rows: Rows) -> int:
+    """Bytes of the attention's backward pass in one layer, beyond its arguments and output."""
+    config, compute = module.config, jnp.dtype(module.dtype).itemsize
+    length, capacity = rows.length, rows.capacity
+    heads, width = config.num_heads, config.head_dim
+    both = (config.num_heads + config.num_kv_heads) * width
+    block = min(capacity.prompt_block + capacity.segment_block, length)
+    unpacked = rows.rows * capacity.segments * block
+    match module.attention:
+        case "dense":  # scores, their softmax and its gradient
+            queries = min(length, attention.QUERY_BLOCK)
+            return 3 * rows.rows * heads * queries * length * _FLOAT32
+        case "segments":  # the same for a chunk, and unpacked keys and values with gradients
+            scores = rows.rows * heads * capacity.segments * capacity.segment_block * block
+            scores = min(scores, attention.SCORES_AT_ONCE)
+            return 3 * scores * _FLOAT32 + 4 * unpacked * config.num_kv_heads * width * compute
+        case "blocks":  # outputs and gradients of queries, keys and values in float32
+            return rows.tokens * 2 * both * _FLOAT32
+        case "cudnn":  # queries, keys, values and outputs unpacked, with gradients
+            return 4 * unpacked * both * compute
+        case "splash":  # a row at a time: row sums and maxima over 128 lanes, and two masks
+            return heads * length * 2 * 128 * _FLOAT32 + 3 * length * length
+    raise ValueError(f"attention: no formula for {module.attention!r}")
