@@ -13,9 +13,10 @@ r"""All methods from one checkpoint, on the same data, with the same batches and
 otherwise (the learning rate of sft, the cached reference of modpo); the report lists it.
 `ablation` is a grid of Lag-DPO's tolerance and dual rate, and multi-negative DPO beside it.
 
-tiny: 24 runs. A run of soup trains four policies, of modpo five, of sacpo two: 48 trainings of 27
-steps or fewer (single dimensions have fewer rows), each as long as configs/lagdpo.py says. The
-whole has not been run yet. A comparison that was stopped goes on.
+tiny: 24 runs. A run of soup trains four policies, which modpo's takes its rewards from when it
+comes after; a run of sacpo trains two: 36 trainings of 27 steps or fewer (single dimensions have
+fewer rows), each as long as configs/lagdpo.py says. The whole has not been run yet. A comparison
+that was stopped goes on.
 """
 
 import importlib.util
@@ -26,7 +27,7 @@ import ml_collections
 from dignified_jax.comparison import plan
 
 FILES = (
-    *("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "modpo", "sacpo", "soup", "sft"),
+    *("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "sacpo", "soup", "modpo", "sft"),
     *("sft_anchor", "sft_combined"),
 )
 NEED_FILES = ("sft_anchor", "sft_combined")  # the anchor sets; add them to config.methods

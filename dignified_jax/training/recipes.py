@@ -44,6 +44,11 @@ def run(config: TrainConfig) -> dict[str, Any]:
     return loop.run(config)
 
 
+def single_policy(config: TrainConfig, dimension: str) -> pathlib.Path:
+    """Where a run of several stages exports the policy that it trains on one dimension."""
+    return _stage_directory(config, dimension) / loop.EXPORT_DIRECTORY
+
+
 def _sacpo(config: TrainConfig, method: SACPO) -> dict[str, Any]:
     exports: list[pathlib.Path] = []
     for number, stage in enumerate(method.stages(DIMENSIONS)):
@@ -76,7 +81,7 @@ def _stage(
     config: TrainConfig, name: str, method: Method, start: pathlib.Path | None = None
 ) -> pathlib.Path:
     """Trains a stage, from another's export or the run's own model; its export."""
-    workdir = rundir.path(config) / "stages" / name
+    workdir = _stage_directory(config, name)
     model = dataclasses.replace(
         config.model,
         path=config.model.path if start is None else str(start),
@@ -94,6 +99,10 @@ def _stage(
         )
     )
     return workdir / loop.EXPORT_DIRECTORY
+
+
+def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:
+    return rundir.path(config) / "stages" / name
 
 
 def _assess(
