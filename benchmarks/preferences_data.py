@@ -1,8 +1,9 @@
-"""Training, validation and test files of one size out of a large preference set.
+"""Files for a first policy, training, validation and test, out of a large preference set.
 
-Only rows whose prompt and replies fit into a few hundred tokens stay, and no prompt is in two of
-the files. Training rows are drawn from all rows alike, so the dimensions keep their shares; of the
-others each dimension has the same number of rows, as far as there are any.
+Only rows whose prompt and replies fit into a few hundred tokens stay, and no held-out prompt is in
+another file. The first policy's rows and those to train on are drawn from all rows alike, so the
+dimensions keep their shares; of validation and test rows each dimension has the same number, as
+far as there are any.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from dignified_jax import data
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("base", "train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Sizes:
 
     Attributes:
       max_length: tokens of the longest prompt and reply.
-      train: rows to train on.
+      train: rows to train on, and for the first policy.
       held_out: validation rows, and test rows, of each dimension at the most.
       fraction: share of the prompts for validation, and for test, of each dimension.
     """
@@ -40,7 +41,7 @@ class Sizes:
 def write(
     sources: Sequence[str | pathlib.Path], tokenizer: Any, directory: pathlib.Path, sizes: Sizes
 ) -> dict[str, dict[str, int]]:
-    """Writes train.jsonl, validation.jsonl and test.jsonl; split -> dimension -> rows.
+    """Writes base, train, validation and test.jsonl; split -> dimension -> rows.
 
     A row with several dimensions counts for the first of them.
     """
@@ -65,7 +66,12 @@ def write(
             parts[name] += [held_out[i] for i in np.sort(chosen)]
             taken |= {row.prompt.strip() for row in held_out}
     free = [row for row in short if row.prompt.strip() not in taken]
-    parts["train"] = [free[i] for i in np.sort(rng.permutation(len(free))[: sizes.train])]
+    order = rng.permutation(len(free))
+    for name, chosen in (
+        ("train", order[: sizes.train]),
+        ("base", order[sizes.train :][: sizes.train]),
+    ):
+        parts[name] = [free[i] for i in np.sort(chosen)]
     directory.mkdir(parents=True, exist_ok=True)
     for name, chosen_rows in parts.items():
         lines = [json.dumps(_record(row), ensure_ascii=False) + "\n" for row in chosen_rows]
