@@ -99,7 +99,9 @@ def _tune(options: argparse.Namespace, base: pathlib.Path, say: Any) -> dict[str
     """Method -> the learning rate of its best trial on the validation rows."""
     tuning = _comparison(options, base, "tuning", "validation", (TUNING_SEED,))
     trials = {
-        f"{name}_{rate:g}": (name, rate) for rate in options.rates for name in options.methods
+        f"{name}_{rate:g}".replace(".", "p"): (name, rate)  # a ConfigDict's keys have no dots
+        for rate in options.rates
+        for name in options.methods
     }
     for trial, (name, rate) in trials.items():
         tuning.entries[trial] = _entry(name, rate)
