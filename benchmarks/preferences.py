@@ -6,7 +6,8 @@ The files are pooled: rows that fit into a few hundred tokens, split by prompt a
 (`preferences_data`). One policy is fine-tuned on every reply of rows that nothing else uses; all
 methods start from it. Each has one trial with each learning rate, and the one with the best worst
 dimension on validation rows is trained with every seed and judged on the test rows, which nothing
-has read before. OUT/report has the tables; stopped, the same command goes on.
+has read before; of a single rate there are no trials. OUT/final/report has the tables; stopped, the
+same command goes on.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = preferences_data.write(options.files, tokenizer, options.out / "data", sizes)
     say(f"rows: {json.dumps(counts)}")
     base = _base(options.out)
-    chosen = _tune(options, base, say)
+    if len(options.rates) > 1:
+        chosen = _tune(options, base, say)
+    else:
+        chosen = dict.fromkeys(options.methods, options.rates[0])
     final = _comparison(options, base, "final", "test", options.seeds)
     for name, rate in chosen.items():
         final.entries[name] = _entry(name, rate)
