@@ -188,7 +188,9 @@ def _judged(config: TrainConfig, evaluated: dict[str, float] | None) -> dict[str
 
 def _compile_evaluation(prepared: Prepared, state: TrainState, say: Callable[[str], None]) -> None:
     """The score step, for the policy and a resident reference; before anything waits for it."""
-    for split in prepared.data.streams.keys() - {"train"}:
+    for split in prepared.data.streams:
+        if split == "train":
+            continue
         _, reference, *batch, _ = prepared.inputs(split, 0)
         prepared.score_step.compile(say, state.params, *batch)
         if prepared.model.reference is not None:

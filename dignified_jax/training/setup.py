@@ -33,7 +33,7 @@ class Data:
     Attributes:
       train_prompts: prompt of each training example, in the stream's numbering.
       identity: what the batches are made of, name to fingerprint.
-      notes: a line on each split, for a person.
+      notes: lines on each split and on the shapes of batches, for a person.
     """
 
     tokenizer: Any
@@ -152,13 +152,17 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         prompts[name] = tuple(split[example.index].prompt for example in examples)
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "
-            f"in {made.steps_per_epoch} batches of {config.batch_size}: {occupancy.describe(made)}"
+            f"in {made.steps_per_epoch} batches of {config.batch_size}"
         )
         return made
 
     splits = {"train": train_rows, "validation": validation_rows, "test": test_rows}
     streams = {name: stream(name, split) for name, split in splits.items() if split}
     streams |= _evaluated(streams, config.reference == "cached")
+    notes = [
+        f"{note}\n  {occupancy.describe(made)}"
+        for note, made in zip(notes, streams.values(), strict=True)
+    ]
     notes.append(occupancy.shapes(streams))
     return Data(tokenizer, prompts["train"], streams, identity, tuple(notes))
 
