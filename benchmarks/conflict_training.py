@@ -33,7 +33,7 @@ MODEL = Decoder(
         head_dim=16,
         rope_theta=10000.0,
     ),
-    remat=False,
+    remat="none",
 )
 BATCH = 32
 TRAIN, VALIDATION, TEST = 1024, 1024, 1024  # examples

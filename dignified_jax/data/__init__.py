@@ -11,7 +11,7 @@ from dignified_jax.data.rows import (
     read_rows,
     split_validation,
 )
-from dignified_jax.data.stream import BatchStream
+from dignified_jax.data.stream import BatchStream, share_shape
 from dignified_jax.data.tokenize import TokenizedExample, encode
 
 ANCHOR_KINDS = tuple(READERS)
@@ -29,5 +29,6 @@ __all__ = [
     "pack",
     "read_anchors",
     "read_rows",
+    "share_shape",
     "split_validation",
 ]

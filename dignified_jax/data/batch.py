@@ -1,7 +1,7 @@
 """The arrays of a packed batch, and the static sizes that all batches of a stream share."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import jax
@@ -48,6 +48,11 @@ class Capacity:
             prompt_block=_round_up(max(len(example.prompt) for example in examples)),
             segment_block=_round_up(max(longest)),
         )
+
+    def union(self, other: "Capacity") -> "Capacity":
+        """The least capacity that holds whatever either holds."""
+        both = zip(astuple(self), astuple(other), strict=True)
+        return Capacity(*(max(pair) for pair in both))
 
 
 def _round_up(number: int) -> int:

@@ -1,5 +1,7 @@
 """Batches of packed examples, the same for every run of a seed, from any step on."""
 
+import copy
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,11 +27,12 @@ class BatchStream:
       example_count: number of examples.
       batch_size: examples a step, over all processes.
       row_length: tokens a packed row.
+      rows_multiple: packed rows of a microbatch, over all processes.
       rows: packed rows a step over all processes, a multiple of `rows_multiple`: the most that
         any step needs.
       capacity: static sizes of its packed rows.
       steps_per_epoch, total_steps: numbers of steps.
-      useful_share: tokens of examples / (used rows * row_length), over epoch 0.
+      useful_share: tokens of examples / tokens of the microbatches that hold one, over all steps.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class BatchStream:
         self.row_length = row_length
         self.steps_per_epoch = -(-len(self._examples) // batch_size)
         self.total_steps = self.steps_per_epoch * epochs
-        self._rows_multiple = rows_multiple
+        self.rows_multiple = rows_multiple
         self._seed = seed
         self._shuffle = shuffle
         self._process = (process_index, process_count)
@@ -96,10 +99,11 @@ class BatchStream:
         planned = self.total_steps if shuffle else self.steps_per_epoch
         plans = [self._plan(step) for step in range(planned)]
         self._used_rows = [len(plan) for plan in plans]
-        self.rows = -(-max(self._used_rows) // rows_multiple) * rows_multiple
+        computed = [-(-used // rows_multiple) * rows_multiple for used in self._used_rows]
+        self.rows = max(computed)
         self.capacity = Capacity.of(self._examples, plans)
-        used = sum(self._used_rows[: self.steps_per_epoch])
-        self.useful_share = sum(self._lengths) / (used * row_length)
+        passes = planned // self.steps_per_epoch
+        self.useful_share = passes * sum(self._lengths) / (sum(computed) * row_length)
 
     def ordered(self) -> "BatchStream":
         """One pass over the same examples in the order given."""
@@ -107,7 +111,7 @@ class BatchStream:
             self._examples,
             batch_size=self.batch_size,
             row_length=self.row_length,
-            rows_multiple=self._rows_multiple,
+            rows_multiple=self.rows_multiple,
             shuffle=False,
             process_index=self._process[0],
             process_count=self._process[1],
@@ -152,10 +156,10 @@ class BatchStream:
         plan = best_fit([self._lengths[i] for i in indices], self.row_length)
         plan += [[] for _ in range(self.rows - len(plan))]
         index, count = self._process
-        width = self._rows_multiple // count
+        width = self.rows_multiple // count
         local = [
             row
-            for start in range(index * width, self.rows, self._rows_multiple)
+            for start in range(index * width, self.rows, self.rows_multiple)
             for row in plan[start : start + width]
         ]
         return build(
@@ -184,6 +188,28 @@ class BatchStream:
             raise IndexError(f"step: expected 0 to {self.total_steps - 1}, found {step}")
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         return epoch, step_of_epoch * self.batch_size
+
+
+def share_shape(streams: Sequence[BatchStream]) -> list[BatchStream]:
+    """The same batches in arrays of one shape, for which a consumer compiles once.
+
+    What the arrays gain is empty; empty rows still come last.
+
+    Args:
+      streams: of equal `batch_size`, `row_length` and `rows_multiple`.
+
+    Raises:
+      ValueError: they are not equal.
+    """
+    for name in ("batch_size", "row_length", "rows_multiple"):
+        found = sorted({getattr(stream, name) for stream in streams})
+        if len(found) > 1:
+            raise ValueError(f"{name}: expected the same of all streams, found {found}")
+    shared = [copy.copy(stream) for stream in streams]
+    for stream in shared:
+        stream.rows = max(other.rows for other in streams)
+        stream.capacity = functools.reduce(Capacity.union, (other.capacity for other in streams))
+    return shared
 
 
 def _check_arguments(**arguments: int) -> None:

@@ -13,6 +13,9 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+from dignified_jax.models.remat import ATTENTION_OUTPUT
 
 # Queries and keys of a block.
 BLOCK = 128
@@ -137,7 +140,7 @@ def _attend(query: jax.Array, key: jax.Array, value: jax.Array, pairs: _Pairs) -
 
 def _attend_forward(query: jax.Array, key: jax.Array, value: jax.Array, pairs: _Pairs):
     output, log_sum = _forward(query, key, value, pairs)
-    output = output.astype(query.dtype)
+    output, log_sum = checkpoint_name((output.astype(query.dtype), log_sum), ATTENTION_OUTPUT)
     return output, (query, key, value, pairs, output, log_sum)
 
 

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from dignified_jax.models.attention import Computation, tree_attention
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.remat import ATTENTION_INPUT, Remat, rematerialised
 from dignified_jax.models.tensor_parallel import TensorParallel
 from dignified_jax.models.token_tree import TokenTree, causal_tree
 
@@ -76,6 +78,7 @@ class Attention(nn.Module):
         query = _dense(config, config.num_heads * width, self.dtype, "q_proj")(x)
         key = _dense(config, config.num_kv_heads * width, self.dtype, "k_proj")(x)
         value = _dense(config, config.num_kv_heads * width, self.dtype, "v_proj")(x)
+        query, key, value = checkpoint_name((query, key, value), ATTENTION_INPUT)
         split = "batch length (heads width) -> batch length heads width"
         query, key, value = (rearrange(t, split, width=width) for t in (query, key, value))
         if config.qk_norm:
@@ -123,7 +126,7 @@ class Decoder(nn.Module):
     Attributes:
       config: geometry.
       dtype: compute dtype; norms, softmax and rotary embeddings are float32 whatever it is.
-      remat: recompute each layer in the backward pass rather than keep its activations.
+      remat: what each layer keeps for the backward pass, see `models.remat`.
       gather: applied to one layer's parameters inside the scanned body; the train step uses it
         to gather sharded weights a layer at a time. None leaves them as they are.
       tensor: devices that compute a row together; `config` is then that of one device's part.
@@ -132,7 +135,7 @@ class Decoder(nn.Module):
 
     config: DecoderConfig
     dtype: Any = jnp.float32
-    remat: bool = True
+    remat: Remat = "full"
     gather: Callable[[Params], Params] | None = None
     tensor: TensorParallel = TensorParallel()
     attention: Computation = "auto"
@@ -148,10 +151,8 @@ class Decoder(nn.Module):
         block: Any = Block
         if self.gather is not None:
             block = nn.map_variables(block, "params", trans_in_fn=self.gather, init=False)
-        if self.remat:
-            block = nn.remat(block, prevent_cse=False)
         self.layers = nn.scan(
-            block,
+            rematerialised(block, self.remat),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast),

@@ -100,7 +100,9 @@ class ModelConfig:
       init: "pretrained" loads the weights; "random" draws new ones for the path's config.json.
       param_dtype: of the policy's parameters and their update.
       compute_dtype: of matrix products; also of the frozen reference's matrices.
-      remat: recompute layers in the backward pass instead of keeping activations.
+      remat: what each layer keeps for the backward pass, which computes the rest again; from least
+        memory to most: "full" keeps the layer's input, "attention" also what enters the attention,
+        "dots" the products with weights instead, "none" recomputes nothing (`models.remat`).
       attention: how the token tree is attended: "auto" chooses by platform; "cudnn" is for NVIDIA
         GPUs with bfloat16, "splash" for TPUs, "blocks" suits CPUs, "segments" and "dense" run
         anywhere (`models.attention`).
@@ -111,7 +113,7 @@ class ModelConfig:
     init: Literal["pretrained", "random"] = "pretrained"
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    remat: bool = True
+    remat: Literal["none", "dots", "attention", "full"] = "full"
     attention: Literal["auto", "dense", "segments", "blocks", "cudnn", "splash"] = "auto"
     export_dtype: Literal["float32", "bfloat16"] | None = None
 
@@ -142,6 +144,9 @@ class TrainConfig:
         WORKDIR/reference. Only with reference "cached".
       reward_policies: directories or hub ids of four policies, each DPO-trained on one dimension
         (A, T, E, C), for methods that need their rewards (modpo).
+      compilation_cache: directory of compiled programs, which a restart reads instead of compiling
+        again; None means that of JAX_COMPILATION_CACHE_DIR where it is set, else
+        WORKDIR/compilation_cache.
       wandb_project: Weights & Biases project to log to as well; None for none.
       distributed: call `jax.distributed.initialize()`, for runs of several processes.
     """
@@ -161,6 +166,7 @@ class TrainConfig:
     reference: Literal["resident", "cached"] = "resident"
     reference_cache: str | None = None
     reward_policies: tuple[str, ...] = ()
+    compilation_cache: str | None = None
     wandb_project: str | None = None
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -177,7 +183,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError(f"max_steps must be at least 1, found {self.max_steps}")
-        for name in ("workdir", "wandb_project"):
+        for name in ("workdir", "compilation_cache", "wandb_project"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} must not be empty")
         if self.wandb_project is not None and not _installed("wandb"):

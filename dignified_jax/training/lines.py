@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dignified_jax.data import DIMENSIONS
 
 WIDTH = 79
-COMPILING = "compiling the first step"
+COMPILING = "compiling, then the first step"
 # Name -> (key without the dimension, characters of a number).
 _Sections = Mapping[str, tuple[str, int]]
 _TRAINING: _Sections = {"loss": ("loss", 5), "lambda": ("lambda", 4)}
@@ -47,11 +47,6 @@ def status(
     done = room * step // total
     bar = head + "#" * done + "-" * (room - done) + end
     return bar[:width] + "\n" + (_named(flat, _TRAINING) if flat else COMPILING)
-
-
-def compiled(seconds: float) -> str:
-    """What stays to be read of the first step, which takes longer than the others."""
-    return f"compiled and took the first step in {duration(seconds)}"
 
 
 def evaluation(flat: Mapping[str, float], step: int) -> str:

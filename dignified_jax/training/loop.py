@@ -20,6 +20,7 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import Method
 from dignified_jax.training import (
     checkpoint,
+    compilation_cache,
     flops,
     interrupt,
     lines,
@@ -30,6 +31,7 @@ from dignified_jax.training import (
     summary,
     trackers,
 )
+from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.diagnosis import NonFiniteError, diagnose
 from dignified_jax.training.evaluate import evaluate
@@ -58,6 +60,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
             stack.enter_context(rundir.locked(config))
+        stack.enter_context(compilation_cache.used(config, _say))
         prepared = prepare(config, rundir.path(config), _say)
         manager = stack.enter_context(
             checkpoint.opened(
@@ -91,6 +94,7 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
             stack.enter_context(rundir.locked(config))
+        stack.enter_context(compilation_cache.used(config, _say))
         prepared = prepare(dataclasses.replace(config, method=judge), rundir.path(config), _say)
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -98,6 +102,7 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
             opt_state=(),
             method_state=judge.init(len(DIMENSIONS)),
         )
+        _compile_evaluation(prepared, state, _say)
         return _finish(prepared, state, config.method.name)
 
 
@@ -145,7 +150,8 @@ def _watched(prepared: Prepared, start: int) -> Iterator[_Watch]:
 def _train(prepared: Prepared, state: TrainState, manager: Any, watch: _Watch) -> TrainState:
     """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
     config, steps = prepared.config, prepared.steps
-    step_once = _stepper(prepared, manager)
+    _compile_evaluation(prepared, state, watch.bar.say)
+    step_once = _stepper(prepared, state, manager, watch.bar.say)
     for step in range(int(state.step) + 1, steps + 1):
         state, flat = step_once(state, step)
         watch.log(flat)
@@ -180,12 +186,30 @@ def _judged(config: TrainConfig, evaluated: dict[str, float] | None) -> dict[str
     return {config.best_metric: evaluated[config.best_metric]}
 
 
+def _compile_evaluation(prepared: Prepared, state: TrainState, say: Callable[[str], None]) -> None:
+    """The score step, for the policy and a resident reference; before anything waits for it."""
+    for split in prepared.data.streams:
+        if split == "train":
+            continue
+        _, reference, *batch, _ = prepared.inputs(split, 0)
+        prepared.score_step.compile(say, state.params, *batch)
+        if prepared.model.reference is not None:
+            prepared.score_step.compile(say, reference, *batch)
+
+
 def _stepper(
-    prepared: Prepared, manager: Any
+    prepared: Prepared, state: TrainState, manager: Any, say: Callable[[str], None]
 ) -> Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]:
-    """`(state, number of the step) -> (state, metrics)`, which stops on what is not finite."""
+    """`(state, number of the step) -> (state, metrics)`, which stops on what is not finite.
+
+    Compiled for `state` and the batch that is next, and so for all.
+    """
     model, method = prepared.model, prepared.config.method
-    train_step = make_train_step(model.module, method, prepared.optimizer, model.mesh)
+    jitted = make_train_step(model.module, method, prepared.optimizer, model.mesh)
+    train_step = Ahead("the train step", jitted)
+    if int(state.step) < prepared.steps:
+        _, *inputs = prepared.inputs("train", int(state.step))
+        train_step.compile(say, state, *inputs)
     schedule = make_schedule(prepared.config.optimizer, prepared.steps)
     stream, rates = prepared.data.streams["train"], _rates(prepared)
 

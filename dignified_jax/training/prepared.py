@@ -19,13 +19,14 @@ from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.training import checkpoint, rundir, setup
+from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.evaluate import metric_names
 from dignified_jax.training.optimizer import make_optimizer
 from dignified_jax.training.reference import PerExample, read_or_compute
 from dignified_jax.training.reference import rewards as compute_rewards
 from dignified_jax.training.sharding import make_mesh, put_batch, row_devices
-from dignified_jax.training.step import ScoreStep, make_score_step
+from dignified_jax.training.step import make_score_step
 
 EVAL_PREFIX = "eval/"
 Say = Callable[[str], None]
@@ -52,7 +53,7 @@ class Prepared:
     cached: PerExample | None
     rewards: PerExample | None
     optimizer: optax.GradientTransformation
-    score_step: ScoreStep
+    score_step: Ahead
     steps: int
 
     def inputs(
@@ -92,10 +93,10 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
         rundir.write_config(workdir, config)
         checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
         hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, data.tokenizer)
-    score_step = make_score_step(model.module, mesh)
+    score_step = Ahead("the score step", make_score_step(model.module, mesh))
     cached = rewards = None
     if config.reference == "cached":
-        score = functools.partial(_score, score_step, model, model.params, rows_per_step)
+        score = functools.partial(_score, score_step, say, model, model.params, rows_per_step)
         directory = pathlib.Path(config.reference_cache or workdir / "reference")
         cached = read_or_compute(directory, data.streams, inputs, score, say)
     if config.method.needs_rewards:
@@ -121,7 +122,7 @@ def _rewards(
     data: setup.Data,
     model: setup.Model,
     reference: PerExample,
-    score_step: ScoreStep,
+    score_step: Ahead,
     rows_per_step: int,
     say: Say,
 ) -> PerExample:
@@ -132,21 +133,24 @@ def _rewards(
         if module.config != model.module.config:
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
         identity = {**data.identity, **setup.identity(module.config, params, config)}
-        score = functools.partial(_score, score_step, model, params, rows_per_step)
+        score = functools.partial(_score, score_step, say, model, params, rows_per_step)
         directory = workdir / "rewards" / dimension
         policies.append(read_or_compute(directory, data.streams, identity, score, say))
     return compute_rewards(policies, reference, config.method.beta)
 
 
 def _score(
-    score_step: ScoreStep,
+    score_step: Ahead,
+    say: Say,
     model: setup.Model,
     params: Any,
     rows_per_step: int,
     stream: BatchStream,
     step: int,
 ) -> jax.Array:
-    return score_step(params, *_put(model, stream, step, rows_per_step, stream.batch(step)))
+    batch = _put(model, stream, step, rows_per_step, stream.batch(step))
+    score_step.compile(say, params, *batch)
+    return score_step(params, *batch)
 
 
 def _check_best_metric(config: TrainConfig, data: setup.Data) -> None:

@@ -26,7 +26,7 @@ def apply(config: ml_collections.ConfigDict, preset: str, workdir: str) -> None:
     if preset == "tiny":
         config.model.path = "embedded:tiny-qwen3"
         config.model.compute_dtype = "float32"
-        config.model.remat = False
+        config.model.remat = "none"
         config.eval_every = 10
         return
     config.model.path = _HUB_IDS[preset]

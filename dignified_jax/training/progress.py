@@ -65,8 +65,6 @@ class Progress:
 
     def step(self, flat: Mapping[str, float]) -> None:
         """Shows a step's flat metrics; "step", the steps done, must be among them."""
-        if not self._status.flat:
-            self._screen.say(lines.compiled(self._status.elapsed()))
         self._status.update(flat)
         self._screen.show()
 
@@ -79,7 +77,8 @@ class _Status:
         self.flat: Mapping[str, float] = {}
         self._clock = clock
         self._opened = self._last = clock()
-        # The first step compiles; only what comes after it tells how long the rest will take.
+        # Compilation comes before the first step; only what comes after it tells how long the
+        # rest will take.
         self._first: tuple[int, float] | None = None
 
     def update(self, flat: Mapping[str, float]) -> None:

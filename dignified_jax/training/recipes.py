@@ -17,7 +17,7 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
 from dignified_jax.objectives.checks import entries
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
-from dignified_jax.training import loop, rundir
+from dignified_jax.training import compilation_cache, loop, rundir
 from dignified_jax.training.config import TrainConfig
 
 
@@ -96,6 +96,7 @@ def _stage(
             model=model,
             reference_cache=None,
             reward_policies=(),
+            compilation_cache=compilation_cache.directory(config),
         )
     )
     return workdir / loop.EXPORT_DIRECTORY

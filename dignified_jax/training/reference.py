@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from dignified_jax.data import RESPONSES, BatchStream
+from dignified_jax.data import RESPONSES, BatchStream, share_shape
 from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError
 
@@ -80,7 +80,11 @@ def read_or_compute(
     found = _read(file, identity, say) if jax.process_index() == 0 else None
     if not _agreed(found is not None):
         say(f"computing log-probs into {file}")
-        found = {split: _compute(stream.ordered(), score) for split, stream in streams.items()}
+        # In one shape: the policy's scoring is compiled once.
+        ordered = share_shape([stream.ordered() for stream in streams.values()])
+        found = {
+            split: _compute(stream, score) for split, stream in zip(streams, ordered, strict=True)
+        }
         if jax.process_index() == 0:
             _write(file, found, identity)
     elif jax.process_index() > 0:

@@ -23,7 +23,8 @@ SUMMARY_FILE = "summary.json"
 LOCK_FILE = ".lock"
 # Fields that may differ between the first start of a run and its continuation.
 _FREE_FIELDS = {
-    *("workdir", "checkpoints_to_keep", "distributed", "reference_cache", "wandb_project")
+    *("workdir", "checkpoints_to_keep", "compilation_cache", "distributed"),
+    *("reference_cache", "wandb_project"),
 }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dignified_jax import data
+from dignified_jax.data import occupancy
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig, read_config
@@ -32,7 +33,7 @@ class Data:
     Attributes:
       train_prompts: prompt of each training example, in the stream's numbering.
       identity: what the batches are made of, name to fingerprint.
-      notes: a line on each split, for a person.
+      notes: lines on each split and on the shapes of batches, for a person.
     """
 
     tokenizer: Any
@@ -151,13 +152,27 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         prompts[name] = tuple(split[example.index].prompt for example in examples)
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "
-            f"in {made.steps_per_epoch} batches, {made.useful_share:.0%} useful tokens"
+            f"in {made.steps_per_epoch} batches of {config.batch_size}"
         )
         return made
 
     splits = {"train": train_rows, "validation": validation_rows, "test": test_rows}
     streams = {name: stream(name, split) for name, split in splits.items() if split}
+    streams |= _evaluated(streams, config.reference == "cached")
+    notes = [
+        f"{note}\n  {occupancy.describe(made)}"
+        for note, made in zip(notes, streams.values(), strict=True)
+    ]
+    notes.append(occupancy.shapes(streams))
     return Data(tokenizer, prompts["train"], streams, identity, tuple(notes))
+
+
+def _evaluated(streams: dict[str, data.BatchStream], cached: bool) -> dict[str, data.BatchStream]:
+    """The splits for evaluation in one shape, which fits the training rows too if `cached`."""
+    names = [name for name in streams if name != "train"]
+    train = [streams["train"].ordered()] if cached else []
+    shared = data.share_shape([*(streams[name] for name in names), *train])
+    return dict(zip(names, shared, strict=False))
 
 
 def _trained_responses(method: Method) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from dignified_jax.data import BatchStream
+from dignified_jax.data import BatchStream, share_shape
 from dignified_jax.data.packing import PackedBatch
 from dignified_jax.data.tokenize import TokenizedExample
 
@@ -137,12 +137,40 @@ def test_processes_together_hold_the_whole_batch(count):
     assert {s.used_rows(3) for s in shares} == {whole.used_rows(3)}
 
 
-def test_useful_share():
-    s = stream(shuffle=False)
-    useful = sum(s.batch(step).tokens.astype(bool).sum() for step in range(7))
-    used = sum(s.used_rows(step) for step in range(7))
-    assert s.useful_share == pytest.approx(useful / (used * 128))
-    assert 0.5 < s.useful_share <= 1
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"rows_multiple": 1}])
+def test_useful_share(options):
+    """Of the tokens in microbatches that are not empty, over all three epochs."""
+    s = stream(**options)
+    useful = computed = 0
+    for step in range(s.total_steps):
+        groups = s.batch(step).tokens.reshape(-1, s.rows_multiple * 128)
+        useful += (groups > 0).sum()
+        computed += groups[groups.any(axis=1)].size
+    assert s.useful_share == pytest.approx(useful / computed)
+    assert 0.5 < s.useful_share < 1
+
+
+def test_streams_of_one_shape_hold_the_same_batches():
+    short = stream(make_examples(5, seed=1), epochs=1, shuffle=False)
+    long = stream(make_examples(30, seed=2, longest=24), epochs=1)
+    shared = share_shape([short, long])
+    assert {(s.rows, s.capacity) for s in shared} == {(shared[0].rows, shared[0].capacity)}
+    assert shared[0].rows == max(short.rows, long.rows)
+    sizes = [dataclasses.astuple(s.capacity) for s in (short, long, shared[0])]
+    assert sizes[2] == tuple(np.max(sizes[:2], axis=0)) and sizes[0] != sizes[1]
+    for before, after in zip((short, long), shared, strict=True):
+        for step in range(before.total_steps):
+            one, other = before.batch(step), after.batch(step)
+            rows, slots = one.source.shape
+            assert other.tokens.shape == (after.rows, 128)
+            assert np.array_equal(other.tokens[:rows], one.tokens)
+            assert not other.tokens[rows:].any()
+            assert np.array_equal(other.target[:rows, :slots], one.target)
+            assert (other.response < 8 * 5).sum() == (one.response < 8 * 5).sum()
+            assert np.array_equal(other.response_length, one.response_length)
+            assert after.used_rows(step) == before.used_rows(step)
+    with pytest.raises(ValueError, match=r"^row_length: expected the same of all .* \[128, 256\]"):
+        share_shape([short, stream(row_length=256)])
 
 
 def test_planning_is_fast():

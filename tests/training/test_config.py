@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from dignified_jax.models import attention
+from dignified_jax.models import attention, remat
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.recipes import RECIPES
 from dignified_jax.training import config as training_config
@@ -117,7 +117,8 @@ def changed(path, value, method="lagdpo"):
         ("epochs", 1.5, r"epochs must be of type int, found 1\.5"),
         ("epochs", True, r"epochs must be of type int, found True"),
         ("epochs", "3", r"epochs must be of type int, found '3'"),
-        ("model.remat", 1, r"model\.remat must be of type bool, found 1"),
+        ("distributed", 1, r"distributed must be of type bool, found 1"),
+        ("model.remat", True, r"model\.remat must be one of 'none', 'dots', .*, found True"),
         ("model.path", 7, r"model\.path must be of type str, found 7"),
         ("optimizer.learning_rate", "1e-3", r"optimizer\.learning_rate must be of type float"),
         ("method.epsilon", ("a",), r"method\.epsilon must be of type float, found 'a'"),
@@ -188,9 +189,10 @@ def test_contradictions_of_recipes_are_named(name, path, value, message):
         training_config.parse(config)
 
 
-def test_every_computation_of_attention_can_be_asked_for():
-    hint = typing.get_type_hints(training_config.ModelConfig)["attention"]
-    assert typing.get_args(hint) == typing.get_args(attention.Computation)
+def test_every_attention_and_remat_of_the_decoder_can_be_asked_for():
+    hints = typing.get_type_hints(training_config.ModelConfig)
+    assert typing.get_args(hints["attention"]) == typing.get_args(attention.Computation)
+    assert typing.get_args(hints["remat"]) == typing.get_args(remat.Remat)
     with pytest.raises(ConfigError, match=r"model.attention must be one of 'auto', 'dense'"):
         training_config.parse(changed("model.attention", "flash"))
 
@@ -264,8 +266,11 @@ def test_flags_override_one_field_and_leave_the_rest():
         ("--config.optimizer.clip_norm=inf", "optimizer", "clip_norm", float("inf")),
         ("--config.data.max_length=64", "data", "max_length", 64),
         ("--config.model.export_dtype=bfloat16", "model", "export_dtype", "bfloat16"),
-        ("--config.model.remat", "model", "remat", True),
-        ("--noconfig.model.remat", "model", "remat", False),
+        ("--config.model.remat=attention", "model", "remat", "attention"),
+        ("--config.optimizer.mu_dtype=bfloat16", "optimizer", "mu_dtype", "bfloat16"),
+        ("--config.distributed", "", "distributed", True),
+        ("--noconfig.distributed", "", "distributed", False),
+        ("--config.compilation_cache=here", "", "compilation_cache", "here"),
         ("--config.mesh.fsdp=4", "mesh", "fsdp", 4),
         (
             '--config.data.chat_template_kwargs={"enable_thinking": false}',
@@ -276,7 +281,8 @@ def test_flags_override_one_field_and_leave_the_rest():
     ],
 )
 def test_flags_of_every_type(flag, section, field, value):
-    assert getattr(getattr(from_flags(flag), section), field) == value
+    config = from_flags(flag)
+    assert getattr(getattr(config, section) if section else config, field) == value
 
 
 def test_top_level_optional_flag():

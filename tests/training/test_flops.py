@@ -142,7 +142,7 @@ def test_xla_counts_the_same_for_a_dense_sequence():
         **{"num_heads": 4, "num_kv_heads": 2, "head_dim": 64},
     )
     batch = packed(example(0, prompt, response, None, None, None, None), row_length=length)
-    model = decoder.Decoder(config, remat=False, attention="dense")
+    model = decoder.Decoder(config, remat="none", attention="dense")
 
     def loss(params, tokens):
         hidden = model.apply({"params": params}, tokens, method=decoder.Decoder.hidden_states)

@@ -42,7 +42,7 @@ def test_the_bar_is_as_long_as_the_share_done():
 def test_before_the_first_step_the_status_says_that_it_compiles():
     bar, what = lines.status({}, 0, 27, elapsed=95.0, left=None).split("\n")
     assert bar.startswith("0/27 [--") and bar.endswith("--] 0%  1:35 elapsed")
-    assert what == "compiling the first step"
+    assert what == lines.COMPILING
 
 
 def test_table():

@@ -5,14 +5,23 @@ import math
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import optax
 import pytest
 import torch
 
+from dignified_jax.models import partition
 from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import abstract_params
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from dignified_jax.objectives import LagDPO
+from dignified_jax.training import sharding
+from dignified_jax.training.optimizer import (
+    OptimizerConfig,
+    make_optimizer,
+    make_schedule,
+)
+from dignified_jax.training.state import init_state
 from tests.oracles import hf_models
 
 
@@ -136,6 +145,62 @@ def test_clipping_changes_the_result_above():
         mu = optax.tree.get(state, "mu")
         for got, g in zip(jax.tree.leaves(mu), jax.tree.leaves(gradient), strict=True):
             np.testing.assert_allclose(got, 0.1 * scale * g, rtol=1e-5)
+
+
+def test_a_first_moment_in_bfloat16_by_hand():
+    """Four steps of Adam in NumPy whose first moment is rounded at rest; parameters 1e-6.
+
+    The update uses the moment before it is rounded.
+    """
+    fields = {"learning_rate": 0.1, "schedule": "constant", "warmup_fraction": 0.0}
+    config = OptimizerConfig(**fields, b1=0.8, b2=0.95, eps=1e-3, mu_dtype="bfloat16")
+    optimizer = make_optimizer(dataclasses.replace(config, clip_norm=None), 4)
+    rng = np.random.default_rng(3)
+    params = {"kernel": rng.normal(size=(5, 3)).astype(np.float32)}
+    hand = params["kernel"].astype(np.float64)
+    first, second = np.zeros((5, 3)), np.zeros((5, 3))
+    rounded = 0.0
+    state = optimizer.init(params)
+    for step in range(1, 5):
+        gradient = rng.normal(size=(5, 3)).astype(np.float32)
+        updates, state = optimizer.update({"kernel": gradient}, state, params)
+        params = optax.apply_updates(params, updates)
+        first = 0.8 * first + 0.2 * gradient
+        second = 0.95 * second + 0.05 * gradient.astype(np.float64) ** 2
+        corrected = first / (1 - 0.8**step), second / (1 - 0.95**step)
+        hand -= 0.1 * corrected[0] / (np.sqrt(corrected[1]) + 1e-3)
+        np.testing.assert_allclose(params["kernel"], hand, rtol=0, atol=1e-6)
+        whole, first = first, first.astype(ml_dtypes.bfloat16).astype(np.float64)
+        rounded = max(rounded, np.abs(whole - first).max())
+        mu = optax.tree.get(state, "mu")["kernel"]
+        assert mu.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(np.asarray(mu).astype(np.float64), first)
+    assert rounded > 1e-4  # and so the rounding is in what is compared
+
+
+@pytest.mark.parametrize("mu_dtype", ["float32", "bfloat16"])
+def test_bytes_and_shardings_of_the_moments(mu_dtype):
+    """Of float32 parameters over two devices of fsdp: 4 bytes for the second, 4 or 2 for mu."""
+    mesh = sharding.make_mesh(sharding.MeshConfig(fsdp=2), jax.devices()[:2])
+    optimizer = make_optimizer(OptimizerConfig(mu_dtype=mu_dtype), 4)
+    params = random_tree(np.random.default_rng(0))
+    params = jax.device_put(params, partition.param_shardings(params, mesh))
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
+    state = init_state(params, LagDPO(), 4, optimizer, mesh)
+    mu, nu = (optax.tree.get(state.opt_state, name) for name in ("mu", "nu"))
+    bytes_each = {"float32": 4, "bfloat16": 2}[mu_dtype]
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(mu)) == bytes_each * count
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(nu)) == 4 * count
+    for moment in (mu, nu):
+        assert jax.tree.map(lambda leaf: leaf.sharding, moment) == shardings
+
+
+def test_mu_dtype_does_not_follow_narrow_parameters():
+    params = {"kernel": jnp.ones((2, 2), jnp.bfloat16)}
+    state = make_optimizer(OptimizerConfig(), 4).init(params)
+    assert optax.tree.get(state, "mu")["kernel"].dtype == jnp.float32
+    assert optax.tree.get(state, "nu")["kernel"].dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("family", ["llama3", "qwen3"])

@@ -63,7 +63,7 @@ def models(tmp_path_factory):
         hf_models.build("qwen3", seed=seed, vocab_size=132).save_pretrained(directory)
         model, params = hf.load(directory)
         trees.append(jax.tree.map(np.array, params))
-    return model.clone(remat=False), *trees
+    return model.clone(remat="none"), *trees
 
 
 class Run:

@@ -1,0 +1,48 @@
+"""How full a stream's packed rows are, in words."""
+
+from collections.abc import Mapping
+
+from dignified_jax.data.batch import Capacity
+from dignified_jax.data.stream import BatchStream
+
+
+def describe(stream: BatchStream) -> str:
+    """A line on rows, padding and accumulation over all steps of a stream.
+
+    Rows that fill up a microbatch are computed, and so count as padding; whole microbatches of
+    empty rows are skipped, and don't.
+    """
+    used = [stream.used_rows(step) for step in range(stream.total_steps)]
+    group = stream.rows_multiple
+    least, most = (-(-rows // group) for rows in (min(used), max(used)))
+    return (
+        f"rows of {stream.row_length} tokens, {stream.useful_share:.1%} useful, "
+        f"{1 - stream.useful_share:.1%} padding; {_span(min(used), max(used), 'row')} a batch in "
+        f"{_span(least, most, 'accumulation step')} of {group}; of the smallest batch's "
+        f"{_span(stream.rows, stream.rows, 'row')} {stream.rows - min(used)} hold nothing and "
+        f"{stream.rows - least * group} are skipped"
+    )
+
+
+def shapes(streams: Mapping[str, BatchStream]) -> str:
+    """A line on how many shapes batches have: the bound on what is compiled for them."""
+    kinds = {name: (stream.rows, stream.capacity) for name, stream in streams.items()}
+    training = kinds.pop("train")
+    return (
+        f"batches have one shape in training ({_shape(*training)}), "
+        f"{len(set(kinds.values()))} in evaluation "
+        f"({'; '.join(_shape(*kind) for kind in dict.fromkeys(kinds.values()))})"
+    )
+
+
+def _shape(rows: int, capacity: Capacity) -> str:
+    return (
+        f"{_span(rows, rows, 'row')} of at most {capacity.slots} response tokens and "
+        f"{capacity.segments} segments"
+    )
+
+
+def _span(least: int, most: int, unit: str) -> str:
+    """3 rows, or 3 to 5 rows."""
+    numbers = f"{most}" if least == most else f"{least} to {most}"
+    return f"{numbers} {unit}" + ("" if most == 1 else "s")

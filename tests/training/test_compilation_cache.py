@@ -1,0 +1,164 @@
+"""The cache of compiled programs: read at a restart, harmless when damaged, the same bits."""
+
+import collections
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import os
+import pathlib
+import zlib
+
+import jax
+import pytest
+
+from dignified_jax.training import compilation_cache, loop
+from tests.oracles import command, tiny_run
+
+DEVICES = 1
+
+
+def run(root, workdir, cache):
+    """What a run of 4 steps and 2 evaluations says."""
+    changes = {"mesh__fsdp": 1, "model__attention": "dense", "max_steps": 4}
+    changes["compilation_cache"] = str(cache)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        loop.run(tiny_run.config(root, workdir, **changes))
+    return said.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cold:
+    """The run that filled the cache.
+
+    Attributes:
+      compiled: records logged so far -> programs compiled then.
+    """
+
+    cache: pathlib.Path
+    workdir: pathlib.Path
+    said: str
+    compiled: dict[int, int]
+
+
+@pytest.fixture(scope="module")
+def cold(root, tmp_path_factory):
+    cache, workdir = tmp_path_factory.mktemp("compiled"), tmp_path_factory.mktemp("cold")
+    compiled = collections.Counter()
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled[command.lines(workdir)] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        said = run(root, workdir, cache)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return Cold(cache, workdir, said, compiled)
+
+
+def entries(cache):
+    return sorted(cache.glob("*-cache"))
+
+
+def test_nothing_is_compiled_after_the_first_step_evaluation_and_checkpoint(cold):
+    """Although batches take one accumulation step or two, and one is short."""
+    # Steps 1 and 2 are the first records, an evaluation the third, another the sixth.
+    assert command.lines(cold.workdir) == 6
+    assert cold.compiled[0] > 0
+    assert cold.compiled.keys() <= {0, 2, 3, 6}, cold.compiled  # 6: the summary
+
+
+def test_cold_and_warm_give_the_same_bits(cold, root, tmp_path):
+    assert cold.said.count("compiled the train step in ") == 1
+    assert cold.said.count("compiled the score step in ") == 1  # for both splits, and both models
+    assert any(entry.name.startswith("jit_train_step-") for entry in entries(cold.cache))
+    warm = run(root, tmp_path / "warm", cold.cache)
+    assert warm.count("read the train step from the compilation cache in ") == 1
+    assert warm.count("read the score step from the compilation cache in ") == 1
+    assert "compiled the" not in warm and "removed" not in warm
+    command.assert_equal(tmp_path / "warm", cold.workdir)
+
+
+def test_a_damaged_cache_gives_the_same_bits_and_is_repaired(cold, root, tmp_path):
+    found = entries(cold.cache)
+    for entry in found:
+        entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
+    damaged = run(root, tmp_path / "damaged", cold.cache)
+    assert f"{cold.cache}: removed {len(found)} damaged entries" in damaged
+    assert "compiled the train step in " in damaged
+    command.assert_equal(tmp_path / "damaged", cold.workdir)
+    (step,) = (e for e in entries(cold.cache) if e.name.startswith("jit_train_step-"))
+    assert step in found and zlib.decompress(step.read_bytes())
+
+
+def test_settings_of_jax_are_as_before(root, tmp_path):
+    def settings():
+        names = ("cache_dir", "persistent_cache_min_compile_time_secs")
+        return [getattr(jax.config, f"jax_{name}", None) for name in names]
+
+    before = settings()
+    config = tiny_run.config(root, tmp_path / "run", compilation_cache=str(tmp_path / "cache"))
+    with pytest.raises(RuntimeError), compilation_cache.used(config, print):
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache")
+        jax.jit(lambda x: x * 2.5 + 0.125)(3.0)  # quick, and written even so
+        assert len(entries(tmp_path / "cache")) > 0
+        raise RuntimeError
+    assert settings() == before
+
+
+def test_the_field_then_the_environment_then_the_run_directory(root, tmp_path):
+    config = tiny_run.config(root, tmp_path / "run")
+    named = tiny_run.config(root, tmp_path / "run", compilation_cache="mine")
+    before = jax.config.jax_compilation_cache_dir
+    assert compilation_cache.directory(named) == str(pathlib.Path.cwd() / "mine")
+    bucket = tiny_run.config(root, tmp_path / "run", compilation_cache="gs://bucket/cache")
+    assert compilation_cache.directory(bucket) == "gs://bucket/cache"
+    assert compilation_cache.directory(config) == before
+    jax.config.update("jax_compilation_cache_dir", None)  # as where no variable is set
+    try:
+        assert compilation_cache.directory(config) == str(tmp_path / "run" / "compilation_cache")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def damaged_forms(content):
+    return {"empty": b"", "cut": content[:-1], "flipped": content[:-3] + b"\0" + content[-2:]}
+
+
+def test_only_unreadable_entries_are_removed(tmp_path):
+    whole = zlib.compress(os.urandom(1000))
+    forms = damaged_forms(whole) | {"other": b"anything else"}
+    for name, content in (forms | {"whole": whole}).items():
+        (tmp_path / f"{name}-cache").write_bytes(content)
+    (tmp_path / "notes.txt").write_bytes(b"not of the cache")
+    assert compilation_cache.remove_damaged(tmp_path) == len(forms)
+    assert [entry.name for entry in entries(tmp_path)] == ["whole-cache"]
+    assert (tmp_path / "notes.txt").exists()
+    assert compilation_cache.remove_damaged(tmp_path) == 0
+
+
+def test_an_entry_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    entry = tmp_path / "one-cache"
+    entry.write_bytes(zlib.compress(b"program"))
+    os.utime(entry, (1, 1))
+    compilation_cache.remove_damaged(tmp_path)
+    monkeypatch.setattr(compilation_cache, "_whole", lambda content: pytest.fail("read again"))
+    assert compilation_cache.remove_damaged(tmp_path) == 0
+    monkeypatch.undo()
+    entry.write_bytes(b"half")
+    assert compilation_cache.remove_damaged(tmp_path) == 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("zstandard") is None, reason="JAX uses zstandard where it is installed"
+)
+def test_entries_of_zstandard(tmp_path):
+    import zstandard
+
+    whole = zstandard.ZstdCompressor().compress(os.urandom(1000))
+    (tmp_path / "whole-cache").write_bytes(whole)
+    (tmp_path / "cut-cache").write_bytes(whole[:-1])
+    assert compilation_cache.remove_damaged(tmp_path) == 1
+    assert [entry.name for entry in entries(tmp_path)] == ["whole-cache"]
