@@ -23,157 +23,49 @@ on a GPU they follow one another. Medians of all timed steps.
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import pathlib
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 
-from benchmarks import train_step_jax, train_step_layouts, train_step_report, train_step_sweep
-from benchmarks.train_step_examples import (
-    choose_row_length,
-    explode,
-    grouped_batches,
-    longest_sequence,
-    make_examples,
-    random_batches,
-    typical,
-)
+from benchmarks import train_step_report, train_step_sweep
+from benchmarks.train_step_candidates import LONGEST_ROW, NAMES, REJECTS, candidates, make_pool
 from benchmarks.train_step_models import MODELS, write_checkpoint
 from benchmarks.train_step_report import Candidate, Result, Useful, machine, table
-from benchmarks.train_step_worker import Job, Timings, Worker
-from dignified_jax.data import TokenizedExample
-from dignified_jax.data.batch import Capacity
-from dignified_jax.data.packing import best_fit
+from benchmarks.train_step_worker import Timings, Worker
 from dignified_jax.models.config import read_config
 
-REJECTS = 4
 POOL = 1024  # examples; those of 400 pairs are grouped by length at a time
-LONGEST_ROW = {"cpu": 4096, "gpu": 8192}
-SEED = 0
 FIGURES = pathlib.Path(__file__).parent / "figures"
-NAMES = ("ours", "trl", "trl-grouped", "rows", "rows-grouped", "pairs", "pairs-grouped")
-TITLES = {
-    "ours": "token trees",
-    "trl": "TRL DPOTrainer",
-    "rows": "1 + k padded rows",
-    "pairs": "padded rows of pairs",
-}
-
-
-def make_pool(arguments: argparse.Namespace) -> list[TokenizedExample]:
-    """The examples that all candidates make their batches of."""
-    vocabulary = MODELS[arguments.model]["vocab_size"]
-    return make_examples(arguments.pool, vocabulary, SEED, rejects=REJECTS)
-
-
-def candidates(arguments: argparse.Namespace, checkpoint: str) -> list[Candidate]:
-    """Those asked for, each with its batch."""
-    pool = make_pool(arguments)
-    common = {
-        "checkpoint": checkpoint,
-        "gpu": arguments.device == "gpu",
-        "remat": arguments.remat,
-    }
-    made = []
-    for name in arguments.candidates:
-        kind, grouped = name.removesuffix("-grouped"), name.endswith("-grouped")
-        if kind == "ours":
-            made.append(_trees(pool, arguments, common))
-        else:
-            made.append(_padded(kind, grouped, pool, arguments, common))
-    return made
-
-
-def _trees(
-    pool: Sequence[TokenizedExample], arguments: argparse.Namespace, common: dict
-) -> Candidate:
-    batches = random_batches(len(pool), arguments.examples, SEED)
-    lengths = [example.length for example in pool]
-    row_length = choose_row_length(lengths, batches, LONGEST_ROW[arguments.device])
-    plans = [
-        [[batch[i] for i in row] for row in best_fit([lengths[i] for i in batch], row_length)]
-        for batch in batches
-    ]
-    computed = {tuple(batch): len(p) * row_length for batch, p in zip(batches, plans, strict=True)}
-    build = functools.partial(
-        train_step_layouts.trees,
-        row_length=row_length,
-        rows=max(len(plan) for plan in plans),
-        capacity=Capacity.of(pool, plans),
-    )
-    batch = typical(batches, lambda batch: computed[tuple(batch)])
-    return Candidate(
-        title=f"{TITLES['ours']} in rows of {row_length:,}",
-        job=Job(
-            serve=train_step_jax.serve,
-            examples=[pool[i] for i in batch],
-            warmup=arguments.warmup,
-            build=build,
-            rows_per_step=1,
-            **common,
-        ),
-        computed=computed[tuple(batch)],
-        computed_per_example=sum(computed.values()) / (len(batches) * arguments.examples),
-        examples=arguments.examples,
-    )
-
-
-def _padded(
-    kind: str,
-    grouped: bool,
-    pool: Sequence[TokenizedExample],
-    arguments: argparse.Namespace,
-    common: dict,
-) -> Candidate:
-    paired = kind != "rows"
-    items = explode(pool) if paired else list(pool)
-    size = arguments.pairs if paired else arguments.pairs // REJECTS
-    lengths = [longest_sequence(item) for item in items]
-    if grouped:
-        batches = grouped_batches(lengths, size, SEED)
-    else:
-        batches = random_batches(len(items), size, SEED)
-    rows = size * (2 if paired else 1 + REJECTS)
-    unit = 1 if kind == "trl" else 8
-
-    def computed(batch: list[int]) -> int:
-        return rows * -(-max(lengths[i] for i in batch) // unit) * unit
-
-    batch = typical(batches, computed)
-    examples = size / (REJECTS if paired else 1)
-    if kind == "trl":
-        from benchmarks import train_step_trl  # imports torch
-
-        serve, build = train_step_trl.serve, None
-        warmup = max(arguments.warmup, 1)  # a first step allocates Adam's moments
-    else:
-        serve, build = train_step_jax.serve, train_step_layouts.separate
-        warmup = arguments.warmup
-    return Candidate(
-        title=f"{TITLES[kind]}, {'grouped by length' if grouped else 'random'}",
-        job=Job(serve, examples=[items[i] for i in batch], warmup=warmup, build=build, **common),
-        computed=computed(batch),
-        computed_per_example=sum(map(computed, batches)) / (len(batches) * examples),
-        examples=examples,
-    )
 
 
 def run(made: Sequence[Candidate], rounds: int, steps: int, in_turns: bool) -> list[Result | None]:
     """Times all candidates; None for one whose process died."""
     timings: list[list[Timings | None]] = [[] for _ in made]
+
+    def measure(number: int, worker: Worker) -> None:
+        timing = worker.measure(steps)
+        timings[number].append(timing)
+        said = "failed" if timing is None else f"{timing.step} s, reference {timing.reference} s"
+        print(f"{made[number].title}: {said}", file=sys.stderr, flush=True)
+
     if in_turns:
         workers = [Worker(candidate.job) for candidate in made]
+        for worker in workers:
+            worker.wait()
         for _ in range(rounds):
-            for worker, found in zip(workers, timings, strict=True):
-                found.append(worker.measure(steps))
+            for number, worker in enumerate(workers):
+                measure(number, worker)
         for worker in workers:
             worker.stop()
     else:
-        for candidate, found in zip(made, timings, strict=True):
+        for number, candidate in enumerate(made):
             worker = Worker(candidate.job)
-            found.extend(worker.measure(steps) for _ in range(rounds))
+            worker.wait()
+            for _ in range(rounds):
+                measure(number, worker)
             worker.stop()
     return [
         None if None in found else _result(candidate, found)
@@ -197,11 +89,18 @@ def _result(candidate: Candidate, timings: Sequence[Timings]) -> Result:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parse(argv)
-    # Before the processes start; this one computes nothing.
-    os.environ["JAX_PLATFORMS"] = "cuda" if arguments.device == "gpu" else "cpu"
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     on_gpu = arguments.device == "gpu"
     dtype = "bfloat16" if on_gpu else "float32"
+    # Before the processes start; this one computes nothing.
+    os.environ |= {
+        "JAX_PLATFORMS": "cuda" if on_gpu else "cpu",
+        # A cached program is as parallel as the number of cores for which it was compiled.
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+    }
     with tempfile.TemporaryDirectory() as checkpoint:
         write_checkpoint(arguments.model, checkpoint, dtype)
         if arguments.sweep:

@@ -15,6 +15,7 @@ from benchmarks.train_step_worker import (
     BETA,
     CLIP_NORM,
     LEARNING_RATE,
+    READY,
     Job,
     Timings,
     peak_resident_bytes,
@@ -32,6 +33,7 @@ def serve(connection: Connection, job: Job) -> None:
     """See `Job.serve`. Between two requests only the compiled programs are kept."""
     runner = Runner(job)
     warmup = job.warmup
+    connection.send(READY)
     while (steps := connection.recv()) is not None:
         connection.send(runner.measure(steps, warmup))
         warmup = 0

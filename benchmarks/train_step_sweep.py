@@ -102,6 +102,7 @@ def measure(sweep: Sweep, arguments: argparse.Namespace, checkpoint: str) -> lis
             rows_per_step=1,
         )
         worker = Worker(job)
+        worker.wait()
         timings = worker.measure(arguments.rounds * arguments.steps)
         worker.stop()
         if timings is None:

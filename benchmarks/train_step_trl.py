@@ -30,6 +30,7 @@ from benchmarks.train_step_worker import (
     BETA,
     CLIP_NORM,
     LEARNING_RATE,
+    READY,
     Job,
     Timings,
     peak_resident_bytes,
@@ -108,6 +109,7 @@ class _Clock(TrainerCallback):
         self._seconds: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._connection.send(READY)
         self._receive(control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

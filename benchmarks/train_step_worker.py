@@ -17,6 +17,7 @@ from dignified_jax.data import PackedBatch, TokenizedExample
 
 BETA = 0.1
 LEARNING_RATE = 5e-7
+READY = "ready"
 CLIP_NORM = 1.0
 
 
@@ -25,8 +26,8 @@ class Job:
     """What a candidate is to time.
 
     Attributes:
-      serve: `(connection, job)`, run in the process: for every number n received, time n steps
-        and send `Timings`, until None comes.
+      serve: `(connection, job)`, run in the process: send READY once prepared, then for every number
+        n received time n steps and send `Timings`, until None comes.
       checkpoint: a Hugging Face directory.
       examples: the batch; for TRL one example a pair.
       gpu: on the GPU in bfloat16, else on the CPU in float32.
@@ -84,8 +85,16 @@ class Worker:
         self._process.start()
         theirs.close()
 
+    def wait(self) -> None:
+        """Until the process is prepared, and leaves the processor to others, or has died."""
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            self._connection.recv()
+
     def measure(self, steps: int) -> Timings | None:
-        """Timings of `steps` steps; None if the process has died, which has told why itself."""
+        """Timings of `steps` steps, after `wait`; None if the process has died.
+
+        It has then told why on its standard error.
+        """
         try:
             self._connection.send(steps)
             return self._connection.recv()

@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import train_step, train_step_layouts, train_step_report
+from benchmarks import train_step, train_step_candidates, train_step_layouts, train_step_report
 from benchmarks import train_step_examples as examples_of
 from benchmarks.train_step_models import make_tokenizer, text, write_checkpoint
 from benchmarks.train_step_report import Candidate, Result, Useful
+from benchmarks.train_step_worker import READY
 from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.objectives import LagDPO
@@ -160,6 +161,7 @@ def served(job, turns=2):
     for request in [2] * turns + [None]:
         ours.send(request)
     job.serve(theirs, job)
+    assert ours.recv() == READY
     return [ours.recv() for _ in range(turns)]
 
 
@@ -179,7 +181,7 @@ def short(job):
 def test_trl_and_ours_compute_the_same(checkpoint):
     """Reference log-probs of the same 8 pairs, some -90 nats each: 1e-5 relative."""
     pytest.importorskip("trl")
-    made = train_step.candidates(arguments("--candidates", "trl", "pairs"), checkpoint)
+    made = train_step_candidates.candidates(arguments("--candidates", "trl", "pairs"), checkpoint)
     trl, ours = (served(short(candidate.job)) for candidate in made)
     assert len(trl[0].log_probs) == 16
     assert trl[0].log_probs.std() > 0.5
@@ -192,7 +194,7 @@ def test_trl_and_ours_compute_the_same(checkpoint):
 
 def test_candidates_share_their_examples(checkpoint):
     """Four pairs are one example; ours computes fewest tokens, grouped rows fewer than random."""
-    made = train_step.candidates(
+    made = train_step_candidates.candidates(
         arguments("--candidates", "ours", "rows", "rows-grouped", "pairs", "pairs-grouped"),
         checkpoint,
     )
