@@ -144,9 +144,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=tuple(LONGEST_ROW), default="cpu")
     parser.add_argument("--candidates", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--rounds", type=int, default=2, help="turns of each candidate")
-    parser.add_argument("--steps", type=int, help="timed steps a turn (default 1, tiny and GPU 3)")
+    parser.add_argument("--steps", type=int, help="timed steps a turn (default 1, tiny and GPU 2)")
     parser.add_argument(
-        "--warmup", type=int, help="untimed first steps (default 0, tiny and GPU 2; TRL at least 1)"
+        "--warmup", type=int, help="untimed first steps (default 0, tiny and GPU 1; TRL at least 1)"
     )
     parser.add_argument("--examples", type=int, default=8, help="examples of our batch")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of the others' batches")
@@ -161,8 +161,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--figures", default=FIGURES, help="folder of the sweep's plots")
     arguments = parser.parse_args(argv)
     brief = arguments.device == "cpu" and arguments.model != "tiny"
-    arguments.steps = arguments.steps or (1 if brief else 3)
-    arguments.warmup = (0 if brief else 2) if arguments.warmup is None else arguments.warmup
+    arguments.steps = arguments.steps or (1 if brief else 2)
+    arguments.warmup = (0 if brief else 1) if arguments.warmup is None else arguments.warmup
     if arguments.remat is None:
         arguments.remat = arguments.device == "gpu"
     if min(arguments.rounds, arguments.steps, arguments.examples) < 1 or arguments.warmup < 0:

@@ -26,8 +26,8 @@ class Job:
     """What a candidate is to time.
 
     Attributes:
-      serve: `(connection, job)`, run in the process: send READY once prepared, then for every number
-        n received time n steps and send `Timings`, until None comes.
+      serve: `(connection, job)`, run in the process: send READY once prepared, then for every
+        number n received time n steps and send `Timings`, until None comes.
       checkpoint: a Hugging Face directory.
       examples: the batch; for TRL one example a pair.
       gpu: on the GPU in bfloat16, else on the CPU in float32.
