@@ -161,7 +161,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--figures", default=FIGURES, help="folder of the sweep's plots")
     arguments = parser.parse_args(argv)
     brief = arguments.device == "cpu" and arguments.model != "tiny"
-    arguments.steps = arguments.steps or (1 if brief else 2)
+    arguments.steps = (1 if brief else 2) if arguments.steps is None else arguments.steps
     arguments.warmup = (0 if brief else 1) if arguments.warmup is None else arguments.warmup
     if arguments.remat is None:
         arguments.remat = arguments.device == "gpu"
@@ -169,6 +169,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--rounds, --steps and --examples must be at least 1, --warmup at least 0")
     if arguments.pairs < REJECTS or arguments.pairs % REJECTS:
         parser.error(f"--pairs must be a multiple of {REJECTS}, found {arguments.pairs}")
+    of_the_table = ("candidates", "examples", "pairs", "pool")
+    if arguments.sweep and any(
+        getattr(arguments, name) != parser.get_default(name) for name in of_the_table
+    ):
+        parser.error("--sweep has batches of its own: no --candidates, --examples, --pairs, --pool")
     if arguments.pool < max(arguments.examples, arguments.pairs):
         parser.error(f"--pool must hold a batch, found {arguments.pool}")
     return arguments

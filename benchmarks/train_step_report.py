@@ -24,9 +24,9 @@ _COLUMNS = (
     "examples a step",
     "tokens computed an example",
     "examples/s, cached",
-    "ours is faster",
+    "first row is faster",
     "examples/s, counted",
-    "ours is faster",
+    "first row is faster",
     "useful tokens/s, cached",
     "useful GFLOP/s",
     "MFU",
@@ -93,9 +93,9 @@ def seconds_per_example(candidate: Candidate, seconds: float) -> float:
 def table(
     made: Sequence[Candidate], results: Sequence[Result | None], useful: Useful, dtype: str
 ) -> str:
-    """One row a candidate; the first is the one that the others are compared with.
+    """One row a candidate; the first that did not fail is the one that others are compared with.
 
-    "ours is faster" is the seconds an example of the row over those of the first row.
+    "first row is faster" is the seconds an example of a row over those of the first.
     """
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     first: tuple[float, float] | None = None

@@ -44,11 +44,13 @@ class Point:
       value: of the sweep.
       tokens: computed, padding counted.
       seconds: of a step.
+      device: its name, None on CPU.
     """
 
     value: float
     tokens: int
     seconds: float
+    device: str | None = None
 
 
 def sweeps(vocabulary: int) -> list[Sweep]:
@@ -108,7 +110,7 @@ def measure(sweep: Sweep, arguments: argparse.Namespace, checkpoint: str) -> lis
         if timings is None:
             raise RuntimeError(f"{sweep.name} {value:g}: the process died")
         seconds = statistics.median(timings.step)
-        points.append(Point(value, len(examples) * row_length, seconds))
+        points.append(Point(value, len(examples) * row_length, seconds, timings.device))
         print(f"{sweep.name} {value:g}: {seconds:.3g} s", flush=True)
     return points
 
@@ -119,8 +121,9 @@ def run(arguments: argparse.Namespace, checkpoint: str) -> str:
     measured = {sweep.name: measure(sweep, arguments, checkpoint) for sweep in sweeps(vocabulary)}
     figure = pathlib.Path(arguments.figures) / f"train_step_{arguments.model}.png"
     plot(measured, figure)
+    device = next(iter(measured.values()))[0].device
     lines = [
-        f"{machine(None)}. {arguments.model} model, one example a row; {figure.name}",
+        f"{machine(device)}. {arguments.model} model, one example a row; {figure.name}",
         "",
         "| | | tokens computed | s a step | µs a token |",
         "|---|---|---|---|---|",

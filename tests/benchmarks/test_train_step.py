@@ -255,7 +255,9 @@ def test_useful_flops_do_not_count_padding(checkpoint):
     [
         (["--pairs", "6"], "multiple of 4"),
         (["--steps", "-1"], "--steps"),
+        (["--steps", "0"], "--steps"),
         (["--pool", "4"], "--pool"),
+        (["--sweep", "--pairs", "4"], "--sweep"),
     ],
 )
 def test_impossible_arguments_are_refused(flags, named, capsys):
