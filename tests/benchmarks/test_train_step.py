@@ -9,7 +9,13 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import train_step, train_step_candidates, train_step_layouts, train_step_report
+from benchmarks import (
+    train_step,
+    train_step_candidates,
+    train_step_jax,
+    train_step_layouts,
+    train_step_report,
+)
 from benchmarks import train_step_examples as examples_of
 from benchmarks.train_step_models import make_tokenizer, text, write_checkpoint
 from benchmarks.train_step_report import Candidate, Result, Useful
@@ -190,6 +196,16 @@ def test_trl_and_ours_compute_the_same(checkpoint):
         assert len(timings.step) == len(timings.reference) == 2
         assert min(timings.step) > 0 and min(timings.reference) > 0
         assert timings.peak_bytes > 2**26
+
+
+def test_the_step_of_the_gpu_computes_in_bfloat16(checkpoint):
+    """Compiled for this machine; float32 parameters, gradients and moments all the same."""
+    made = train_step_candidates.candidates(arguments("--candidates", "rows"), checkpoint)
+    job = dataclasses.replace(short(made[0].job), gpu=True, remat=True)
+    step = train_step_jax.Runner(job)._step
+    assert "bf16[" in step.as_text()
+    state = step.args_info[0][0]
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} == {"float32", "int32"}
 
 
 def test_candidates_share_their_examples(checkpoint):
