@@ -109,12 +109,15 @@ def _padded(
     else:
         batches = random_batches(len(items), size, SEED)
     rows = size * (2 if paired else 1 + REJECTS)
-    unit = 1 if kind == "trl" else 8
+    unit = 1 if kind == "trl" else train_step_layouts.UNIT
+
+    def longest(batch: list[int]) -> int:
+        return max(lengths[i] for i in batch)
 
     def computed(batch: list[int]) -> int:
-        return rows * -(-max(lengths[i] for i in batch) // unit) * unit
+        return rows * -(-longest(batch) // unit) * unit
 
-    batch = typical(batches, computed)
+    batch = typical(batches, longest)  # the same one for TRL and for our rows
     examples = size / (REJECTS if paired else 1)
     if kind == "trl":
         from benchmarks import train_step_trl  # imports torch

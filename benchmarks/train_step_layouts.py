@@ -14,6 +14,8 @@ from dignified_jax.data import RESPONSES, PackedBatch, TokenizedExample
 from dignified_jax.data.batch import Capacity
 from dignified_jax.data.packing import best_fit, build
 
+UNIT = 8
+
 
 def trees(
     examples: Sequence[TokenizedExample],
@@ -50,7 +52,7 @@ def one_a_row(examples: Sequence[TokenizedExample], *, row_length: int) -> Packe
 def separate(examples: Sequence[TokenizedExample]) -> PackedBatch:
     """Every response behind a copy of its prompt in a row of its own, padded to the longest.
 
-    Row length and slots are multiples of 8.
+    Row length and slots are multiples of UNIT.
     """
     places = [
         (number, r)
@@ -64,7 +66,7 @@ def separate(examples: Sequence[TokenizedExample]) -> PackedBatch:
     batch = build(
         alone,
         plan,
-        row_length=-(-longest // 8) * 8,
+        row_length=-(-longest // UNIT) * UNIT,
         capacity=Capacity.of(alone, [plan]),
         rows=len(alone),
         example_count=len(alone),
