@@ -103,7 +103,7 @@ class MLP(nn.Module):
 
 
 # The backward pass computes it again from its arguments, which are kept in any case, rather than
-# keep four more arrays of the same size.
+# keep three more arrays of the same size.
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
     """The gated linear unit of SwiGLU."""
