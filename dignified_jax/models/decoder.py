@@ -5,6 +5,7 @@ Parameter names follow Hugging Face's; kernels are stored (in, out), the transpo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +102,15 @@ class MLP(nn.Module):
         gate = _dense(self.config, self.config.intermediate_size, self.dtype, "gate_proj")(x)
         up = _dense(self.config, self.config.intermediate_size, self.dtype, "up_proj")(x)
         down = _dense(self.config, self.config.hidden_size, self.dtype, "down_proj")
-        return self.tensor.leave(down(nn.silu(gate) * up))
+        return self.tensor.leave(down(_gated(gate, up)))
+
+
+# The backward pass computes it again from its arguments, which are kept in any case, rather than
+# keep three more arrays of the same size.
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """The gated linear unit of SwiGLU."""
+    return nn.silu(gate) * up
 
 
 class Block(nn.Module):
