@@ -17,7 +17,7 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
 from dignified_jax.objectives.checks import entries
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
-from dignified_jax.training import loop, rundir
+from dignified_jax.training import export, loop, rundir
 from dignified_jax.training.config import TrainConfig
 
 
@@ -93,7 +93,7 @@ def _stage(
             reward_policies=(),
         )
     )
-    return workdir / loop.EXPORT_DIRECTORY
+    return workdir / export.DIRECTORY
 
 
 def _assess(
