@@ -31,7 +31,7 @@ class Case:
     """A base on disk, random LoRA on it, and the same as PEFT makes it of our adapter."""
 
     def __init__(self, family, root):
-        self.family, self.lora = family, CASES[family]
+        self.lora = CASES[family]
         hf_models.build(family, scale=2.0).save_pretrained(root / "base")
         self.base = root / "base"
         model, self.params = hf.load(self.base)
@@ -51,7 +51,13 @@ class Case:
         return jax.jit(self.model.apply)(variables(Adapted(params, lora)), TOKENS)
 
 
-@pytest.fixture(scope="module", params=CASES)
+SLOW = ("llama3", "qwen3-tied")  # the other two have the same parts
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(f, marks=pytest.mark.slow if f in SLOW else ()) for f in CASES],
+)
 def case(request, tmp_path_factory):
     return Case(request.param, tmp_path_factory.mktemp("lora"))
 
@@ -79,8 +85,6 @@ def test_the_merged_export_has_the_adapters_logits(case, tmp_path):
 
 def test_gradients_are_pefts(case):
     """Of a random linear function of the log-probs; 1e-5 of each leaf's largest entry."""
-    if case.family in ("llama3.2", "qwen3-tied"):
-        pytest.skip("as the untied families")
     weights = np.random.default_rng(2).normal(size=(2, 12, 131)).astype(np.float32)
 
     def ours(lora):

@@ -21,15 +21,14 @@ from dignified_jax.training import config as training_config
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, hf_models, tiny_run
 
-DEVICES = 2
-STEPS = 6
+DEVICES = 1
 WEIGHTS, ADAPTER = "export/model.safetensors", "export_adapter/adapter_model.safetensors"
 TOKENS = np.random.default_rng(0).integers(0, 320, (2, 12))
 
 
 def configuration(root, workdir, **changes):
     lora = {"lora__rank": 2, "lora__rslora": True, "optimizer__learning_rate": 3e-3}
-    return tiny_run.config(root, workdir, **lora | changes)
+    return tiny_run.config(root, workdir, mesh__fsdp=1, **lora | changes)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +46,7 @@ def test_it_begins_at_log_2_and_learns(finished):
     assert evaluated[-1]["eval/loss"] != evaluated[0]["eval/loss"]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit(finished, root, tmp_path, monkeypatch):
     evaluate, calls = loop.evaluate, []
 
