@@ -48,6 +48,10 @@ def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> No
     print(f"checkpoint: {source}")
     directory = None if record is None else adapter.find_base(record, base)
     params = checkpoint.load_params(source)
+    if record is None and "norm" not in params:
+        raise checkpoint.CheckpointError(
+            f"{source} holds LoRA alone, but {side} has no {adapter.FILE} that names its base"
+        )
     generation = side / "generation_config.json"
     options = {
         "dtype": dtype,

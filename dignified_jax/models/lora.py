@@ -69,7 +69,7 @@ class LoraConfig:
     @property
     def numerator(self) -> float:
         """alpha, or its default."""
-        return _DEFAULT_ALPHA if self.alpha is None else self.alpha
+        return _DEFAULT_ALPHA if self.alpha is None else float(self.alpha)
 
     @property
     def scale(self) -> float:

@@ -182,7 +182,7 @@ def test_what_makes_no_sense_is_named(fields, message):
     [
         (LoraConfig(rank=16), 2.0),
         (LoraConfig(rank=16, rslora=True), 8.0),
-        (LoraConfig(rank=4, alpha=2.0), 0.5),
+        (LoraConfig(rank=4, alpha=2), 0.5),
         (LoraConfig(rank=4, alpha=2.0, rslora=True), 1.0),
     ],
 )

@@ -128,6 +128,13 @@ def test_the_base_is_found_where_it_is_said_to_be(moved, finished, tmp_path, cap
     ).read_bytes()
 
 
+def test_a_checkpoint_without_its_record_is_refused(moved, tmp_path, capsys):
+    run, _ = moved
+    (run / "model" / "lora.json").unlink()
+    assert convert.main(["to-hf", "--checkpoint", str(run), "--out", str(tmp_path / "out")]) == 1
+    assert "holds LoRA alone, but" in capsys.readouterr().err
+
+
 def test_another_base_is_refused(moved, finished, tmp_path, capsys):
     run, _ = moved
     out = tmp_path / "out"
