@@ -64,6 +64,7 @@ setup(
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders
             "trl>=1.16,<2",  # DPO losses to compare with
+            "peft>=0.21,<1",  # LoRA to compare with, and the loader of our adapters
             "pyte",  # a terminal to show the live display in
             "tensorboard",  # reads event files back
         ],

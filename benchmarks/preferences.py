@@ -27,7 +27,7 @@ from dignified_jax.comparison import plan, report, results
 from dignified_jax.comparison import run as comparison
 from dignified_jax.embedded import resolve
 from dignified_jax.training import config as training_config
-from dignified_jax.training import loop, recipes, rundir, setup
+from dignified_jax.training import export, recipes, rundir, setup
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 MODEL = "embedded:tiny-qwen3"
@@ -93,10 +93,10 @@ def _base(out: pathlib.Path) -> pathlib.Path:
     config.optimizer.learning_rate = 1e-3
     config.epochs = 1
     config.model.export_dtype = "float32"
-    export = out / "base" / loop.EXPORT_DIRECTORY
-    if not export.is_dir():
+    exported = out / "base" / export.DIRECTORY
+    if not exported.is_dir():
         recipes.run(training_config.parse(config))
-    return export
+    return exported
 
 
 def _tune(options: argparse.Namespace, base: pathlib.Path, say: Any) -> dict[str, float]:

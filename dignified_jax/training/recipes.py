@@ -17,7 +17,7 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
 from dignified_jax.objectives.checks import entries
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
-from dignified_jax.training import compilation_cache, loop, rundir
+from dignified_jax.training import compilation_cache, export, loop, rundir
 from dignified_jax.training.config import TrainConfig
 
 
@@ -46,7 +46,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
 def single_policy(config: TrainConfig, dimension: str) -> pathlib.Path:
     """Where a run of several stages exports the policy that it trains on one dimension."""
-    return _stage_directory(config, dimension) / loop.EXPORT_DIRECTORY
+    return _stage_directory(config, dimension) / export.DIRECTORY
 
 
 def _sacpo(config: TrainConfig, method: SACPO) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _stage(
             compilation_cache=compilation_cache.directory(config),
         )
     )
-    return workdir / loop.EXPORT_DIRECTORY
+    return workdir / export.DIRECTORY
 
 
 def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:

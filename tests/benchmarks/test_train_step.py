@@ -113,7 +113,7 @@ def gradients(tmp_path_factory):
         hf_models.build("llama3", seed=seed, num_hidden_layers=1).save_pretrained(directory)
         trees.append(hf.load(directory))
     (model, policy), (_, reference) = trees
-    model = model.clone(remat=False)
+    model = model.clone(remat="none")
     examples = sequences.random_examples(5, 0, prompt=12, response=9)
     pairs = examples_of.explode(examples)
     batches = {
@@ -201,7 +201,7 @@ def test_trl_and_ours_compute_the_same(checkpoint):
 def test_the_step_of_the_gpu_computes_in_bfloat16(checkpoint):
     """Compiled for this machine; float32 parameters, gradients and moments all the same."""
     made = train_step_candidates.candidates(arguments("--candidates", "rows"), checkpoint)
-    job = dataclasses.replace(short(made[0].job), gpu=True, remat=True)
+    job = dataclasses.replace(short(made[0].job), gpu=True, remat="full")
     step = train_step_jax.Runner(job)._step
     assert "bf16[" in step.as_text()
     state = step.args_info[0][0]
@@ -229,7 +229,7 @@ def test_candidates_share_their_examples(checkpoint):
 
 def test_the_table_scales_to_all_batches_and_compares_with_the_first():
     """A batch of 100 tokens in 2 s, 50 an example on the average: 1 s an example; by hand."""
-    job = types.SimpleNamespace(examples=[], remat=False)
+    job = types.SimpleNamespace(examples=[], remat="none")
     made = [Candidate("first", job, 100, 50.0, 2), Candidate("second", job, 100, 200.0, 2)]
     results = [
         Result(2.0, 1.0, 2**30, "NVIDIA H200", np.ones(2)),
