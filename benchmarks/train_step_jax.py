@@ -88,7 +88,9 @@ class Runner:
         """The decoder, and the state at step 0."""
         job = self._job
         model, params = hf.load(job.checkpoint, "float32", self._mesh)
-        model = model.clone(dtype=jnp.bfloat16 if job.gpu else jnp.float32, remat=job.remat)
+        model = model.clone(
+            dtype=jnp.bfloat16 if job.gpu else jnp.float32, remat="full" if job.remat else "none"
+        )
         return model, init_state(params, self._method, len(DIMENSIONS), self._optimizer, self._mesh)
 
     def _batch(self) -> tuple[Any, jax.Array]:

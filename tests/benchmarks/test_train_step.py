@@ -201,7 +201,7 @@ def test_trl_and_ours_compute_the_same(checkpoint):
 def test_the_step_of_the_gpu_computes_in_bfloat16(checkpoint):
     """Compiled for this machine; float32 parameters, gradients and moments all the same."""
     made = train_step_candidates.candidates(arguments("--candidates", "rows"), checkpoint)
-    job = dataclasses.replace(short(made[0].job), gpu=True, remat="full")
+    job = dataclasses.replace(short(made[0].job), gpu=True, remat=True)
     step = train_step_jax.Runner(job)._step
     assert "bf16[" in step.as_text()
     state = step.args_info[0][0]
