@@ -54,13 +54,17 @@ setup(
         ],
         "wandb": ["wandb>=0.19"],  # for the field wandb_project
         "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
-        "bench": ["scikit-learn", "statsmodels", "scipy"],  # what benchmarks/mfrm.py compares with
+        "bench": [
+            *("scikit-learn", "statsmodels", "scipy"),  # what benchmarks/mfrm.py compares with
+            *("torch==2.13.0", "trl>=1.16,<2"),  # what benchmarks/train_step.py compares with
+        ],
         "test": [
             "pytest>=8",
             "ruff>=0.15",
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders
             "trl>=1.16,<2",  # DPO losses to compare with
+            "peft>=0.21,<1",  # LoRA to compare with, and the loader of our adapters
             "pyte",  # a terminal to show the live display in
             "tensorboard",  # reads event files back
         ],

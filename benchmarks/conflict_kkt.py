@@ -140,7 +140,12 @@ def descend(
         example_count=count,
     )
     batch = sharding.put_batch(packed, training.mesh(), count)
-    method = LagDPO(beta=BETA, epsilon=tuple(epsilon.tolist()), dual_learning_rate=DUAL_RATE)
+    method = LagDPO(
+        beta=BETA,
+        epsilon=tuple(epsilon.tolist()),
+        epsilon_schedule="constant",
+        dual_learning_rate=DUAL_RATE,
+    )
     optimizer = optax.chain(in_adapter(problem.adapter), optax.sgd(PRIMAL_RATE))
     step = make_train_step(training.MODEL, method, optimizer, training.mesh())
 

@@ -27,12 +27,13 @@ TUNING_SEEDS = (100, 101)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 LAGDPO = "Lag-DPO"
 
+constant = functools.partial(LagDPO, epsilon_schedule="constant")
 METHODS: dict[str, tuple[Any, ...]] = {
     LAGDPO: (
-        LagDPO(epsilon=(0.6,), dual_learning_rate=1.0),
-        LagDPO(epsilon_schedule="adaptive", dual_learning_rate=1.0),
+        constant(epsilon=(0.6,)),
+        LagDPO(),
     ),
-    "Lag-DPO, default duals": (LagDPO(),),
+    "Lag-DPO, the paper's duals": (constant(dual_learning_rate=0.1),),
     "average of dimensions": (MultiNegativeDPO(),),
     "average of pairs": (MultiNegativeDPO(average="pair"),),
     "PCGrad": (PCGradDPO(),),
@@ -44,15 +45,13 @@ METHODS: dict[str, tuple[Any, ...]] = {
 
 # What Lag-DPO's multipliers do, and why: each differs from the first in one respect or two.
 ABLATION: dict[str, LagDPO] = {
-    "ε 0.5, rate 0.1 (defaults)": LagDPO(),
-    "ε 0.5, rate 1": LagDPO(dual_learning_rate=1.0),
-    "ε 0.6, rate 0.1": LagDPO(epsilon=(0.6,)),
-    "ε 0.6, rate 1": LagDPO(epsilon=(0.6,), dual_learning_rate=1.0),
-    "ε 0.6, rate 1, normalised weights": LagDPO(
-        epsilon=(0.6,), dual_learning_rate=1.0, normalize_weights=True
-    ),
-    "ε 0.6, rate 1, EMA signal": LagDPO(epsilon=(0.6,), dual_learning_rate=1.0, dual_signal="ema"),
-    "adaptive ε, rate 1": LagDPO(epsilon_schedule="adaptive", dual_learning_rate=1.0),
+    "ε 0.5, rate 0.1 (the paper's)": constant(dual_learning_rate=0.1),
+    "ε 0.5, rate 1": constant(),
+    "ε 0.6, rate 0.1": constant(epsilon=(0.6,), dual_learning_rate=0.1),
+    "ε 0.6, rate 1": constant(epsilon=(0.6,)),
+    "ε 0.6, rate 1, normalised weights": constant(epsilon=(0.6,), normalize_weights=True),
+    "ε 0.6, rate 1, EMA signal": constant(epsilon=(0.6,), dual_signal="ema"),
+    "adaptive ε, rate 1 (defaults)": LagDPO(),
 }
 ABLATION_RATE = 1e-2
 

@@ -11,11 +11,13 @@ r"""All methods from one checkpoint, on the same data, with the same batches and
 
 `base` is configs/lagdpo.py; an entry is the method of another file, and what else that file sets
 otherwise (the learning rate of sft, the cached reference of modpo); the report lists it.
-`ablation` is a grid of Lag-DPO's tolerance and dual rate, and multi-negative DPO beside it.
+`ablation` is a grid of Lag-DPO's tolerance, held constant, and dual rate, with multi-negative DPO
+beside it.
 
-tiny: 24 runs. A run of soup trains four policies, of modpo five, of sacpo two: 48 trainings of 27
-steps or fewer (single dimensions have fewer rows), each as long as configs/lagdpo.py says. The
-whole has not been run yet. A comparison that was stopped goes on.
+tiny: 24 runs. A run of soup trains four policies, which modpo's takes its rewards from when it
+comes after; a run of sacpo trains two: 36 trainings of 27 steps or fewer (single dimensions have
+fewer rows), each as long as configs/lagdpo.py says. The whole has not been run yet. A comparison
+that was stopped goes on.
 """
 
 import importlib.util
@@ -26,7 +28,7 @@ import ml_collections
 from dignified_jax.comparison import plan
 
 FILES = (
-    *("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "modpo", "sacpo", "soup", "sft"),
+    *("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "sacpo", "soup", "modpo", "sft"),
     *("sft_anchor", "sft_combined"),
 )
 NEED_FILES = ("sft_anchor", "sft_combined")  # the anchor sets; add them to config.methods
@@ -62,6 +64,7 @@ def _grid(preset: str) -> dict[str, ml_collections.ConfigDict]:
         for rate in DUAL_RATES:
             config = _file("lagdpo", preset)
             config.method.epsilon = (epsilon,)
+            config.method.epsilon_schedule = "constant"
             config.method.dual_learning_rate = rate
             entries[_grid_name(epsilon, rate)] = config
     return entries | {"multi_negative": _file("multi_negative", preset)}

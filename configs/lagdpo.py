@@ -9,10 +9,13 @@ A 0.71, T 0.88, E 0.62, C 0.89, lambda up to 0.16. The other presets are the pap
 a usual DPO learning rate; they have not been run yet.
 
 Batch 16, 3 epochs and tolerance 0.5 are the paper's; its beta is not known, 0.1 is DPO's usual.
+Tolerances are adaptive, which the paper's are not; these are its duals:
+
+    --config.method.epsilon_schedule=constant --config.method.dual_learning_rate=0.1
+
 Any field can be overridden: --config.method.epsilon=0.4 (all dimensions) or
---config.method.epsilon="(0.5, 0.5, 0.4, 0.5)" (A, T, E, C). Beyond the paper, `LagDPO` has
-tolerances that move (epsilon_schedule), other controllers of lambda (dual_controller) and other
-signals (dual_signal).
+--config.method.epsilon="(0.5, 0.5, 0.4, 0.5)" (A, T, E, C). Also beyond the paper, `LagDPO` has
+other controllers of lambda (dual_controller) and other signals (dual_signal).
 """
 
 import ml_collections
@@ -25,4 +28,6 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     config = training_config.config_dict("lagdpo")
     presets.apply(config, preset, "lagdpo")
     config.optimizer.learning_rate = 2e-4 if preset == "tiny" else 5e-7
+    # Lambda adds up over the steps: tens of them here, many hundreds there.
+    config.method.dual_learning_rate = 1.0 if preset == "tiny" else 0.1
     return config

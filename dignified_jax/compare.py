@@ -35,24 +35,13 @@ def main(arguments: Sequence[str]) -> None:
     """Runs what is not done, judges it, reports; exits with 1 and a message on a known failure."""
     config = command.configuration(_CONFIG, arguments, "configs/compare.py")
     # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.comparison import execution, plan, report, results, scoring
-    from dignified_jax.training import output, recipes
+    from dignified_jax.comparison import plan, report
+    from dignified_jax.comparison import run as comparison
+    from dignified_jax.training import output
 
     say = functools.partial(print, file=output.Unbreakable(sys.stdout), flush=True)
     with command.exiting():
-        comparison = plan.parse(config)
-        runs = plan.runs(comparison)
-        execution.train(runs, recipes.run, say)
-
-        @functools.cache
-        def judge() -> scoring.Judge:
-            return scoring.judge(plan.judge_config(comparison))
-
-        records = execution.judge(
-            runs, comparison.beta, lambda weights: scoring.score(judge(), weights), say
-        )
-        found = results.summarise(records, comparison.against)
-        directory = report.write(comparison, runs, found)
+        found, directory = comparison.run(plan.parse(config), say)
         say(f"\n{report.summary(found)}\n\nreport: {directory}")
 
 

@@ -4,9 +4,12 @@ Worked example:
 
     python -m dignified_jax.convert to-orbax --hf Qwen/Qwen3-4B-Instruct-2507 --out bare
     python -m dignified_jax.convert to-hf --checkpoint runs/lagdpo-tiny --out weights
+    python -m dignified_jax.convert to-peft --checkpoint runs/lora --out adapter
 
-`to-hf` takes a run directory (its newest checkpoint), one numbered checkpoint, or a bare one.
-The dtype of the parameters is kept unless --dtype says otherwise.
+`to-hf` and `to-peft` take a run directory (its newest checkpoint), one numbered checkpoint, or a
+bare one. Of a LoRA run, `to-hf` merges with the base, which is looked for where it was in training
+or at --base and must have the same weights; `to-peft` writes a PEFT adapter. The dtype of the
+parameters (of the base, when merging) is kept unless --dtype says otherwise.
 """
 
 from __future__ import annotations
@@ -31,26 +34,52 @@ def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
     checkpoint.copy_model_files(directory, pathlib.Path(out) / checkpoint.MODEL_DIRECTORY)
 
 
-def to_hf(path: str, out: str, dtype: str | None) -> None:
+def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> None:
     """Writes a Hugging Face directory from a checkpoint of training, or a bare one."""
-    from dignified_jax.models import hf
+    from dignified_jax.models import hf, peft
     from dignified_jax.models.config import read_config
     from dignified_jax.models.decoder import Decoder
-    from dignified_jax.training import checkpoint
+    from dignified_jax.training import adapter, checkpoint
 
     source, side = checkpoint.find(path)
+    record = adapter.read(side)
+    if base is not None and record is None:
+        raise checkpoint.CheckpointError(f"--base: {source} holds a whole model, not LoRA")
+    print(f"checkpoint: {source}")
+    directory = None if record is None else adapter.find_base(record, base)
+    params = checkpoint.load_params(source)
+    if record is None and "norm" not in params:
+        raise checkpoint.CheckpointError(
+            f"{source} holds LoRA alone, but {side} has no {adapter.FILE} that names its base"
+        )
+    generation = side / "generation_config.json"
+    options = {
+        "dtype": dtype,
+        "generation_config": generation if generation.is_file() else None,
+    }
+    if record is None:
+        hf.save(out, Decoder(read_config(side)), params, **options)
+    else:
+        peft.save_merged(out, directory, record.lora, params, **options)
+    checkpoint.copy_model_files(side, out, checkpoint.TOKENIZER_FILES)
+
+
+def to_peft(path: str, out: str, dtype: str | None) -> None:
+    """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
+    from dignified_jax.models import peft
+    from dignified_jax.models.config import read_config
+    from dignified_jax.training import adapter, checkpoint
+
+    source, side = checkpoint.find(path)
+    record = adapter.read(side)
+    if record is None:
+        raise checkpoint.CheckpointError(
+            f"{source} holds a whole model, not LoRA ({side} has no {adapter.FILE}); use to-hf"
+        )
     print(f"checkpoint: {source}")
     params = checkpoint.load_params(source)
-    generation = side / "generation_config.json"
-    # Tokenizer files travel as they are; save() then writes config.json and weights.
-    checkpoint.copy_model_files(side, out)
-    hf.save(
-        out,
-        Decoder(read_config(side)),
-        params,
-        dtype=dtype,
-        generation_config=generation if generation.is_file() else None,
-    )
+    config = read_config(side)
+    peft.save_adapter(out, config, record.lora, params, record.base, dtype=dtype)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     orbax.add_argument("--hf", required=True, help="directory, hub id, or embedded:NAME")
     back = commands.add_parser("to-hf", help="Orbax checkpoint to Hugging Face directory")
     back.add_argument("--checkpoint", required=True, help="run directory or checkpoint")
-    for command in (orbax, back):
+    back.add_argument("--base", help="of LoRA: directory or hub id, if it was moved")
+    adapter = commands.add_parser("to-peft", help="Orbax checkpoint of LoRA to PEFT adapter")
+    adapter.add_argument("--checkpoint", required=True, help="run directory or checkpoint")
+    for command in (orbax, back, adapter):
         command.add_argument("--out", required=True, help="directory to write")
         command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: kept")
     options = parser.parse_args(arguments)
@@ -73,8 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "to-orbax":
             to_orbax(options.hf, options.out, options.dtype)
+        elif options.command == "to-hf":
+            to_hf(options.checkpoint, options.out, options.dtype, options.base)
         else:
-            to_hf(options.checkpoint, options.out, options.dtype)
+            to_peft(options.checkpoint, options.out, options.dtype)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

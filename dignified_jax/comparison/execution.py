@@ -17,8 +17,8 @@ from dignified_jax.comparison.plan import Run
 from dignified_jax.comparison.results import Record, measures
 from dignified_jax.training import fingerprint, rundir
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.export import DIRECTORY as EXPORT_DIRECTORY
 from dignified_jax.training.lines import duration
-from dignified_jax.training.loop import EXPORT_DIRECTORY
 
 TRAINED_FILE = "trained.json"
 SCORE_FILE = "score.json"

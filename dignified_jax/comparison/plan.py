@@ -14,6 +14,7 @@ from typing import Any
 
 import ml_collections
 
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import config as training_config
 from dignified_jax.training import strict
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -145,9 +146,10 @@ def judge_config(comparison: Comparison) -> TrainConfig:
         **{"best_metric": None, "best_mode": None},
     }
     config = _parse("base", _merge(comparison.base, changes))
-    # The test rows stand in for those to train on.
+    # The test rows stand in for those to train on, and policies come whole.
     only_test = {"train": config.data.test, "anchors": (), "validation_fraction": 0.0}
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **only_test))
+    data = dataclasses.replace(config.data, **only_test)
+    return dataclasses.replace(config, data=data, lora=LoraConfig())
 
 
 def _run(comparison: Comparison, name: str, seed: int) -> Run:

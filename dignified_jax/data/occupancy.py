@@ -15,13 +15,12 @@ def describe(stream: BatchStream) -> str:
     used = [stream.used_rows(step) for step in range(stream.total_steps)]
     group = stream.rows_multiple
     least, most = (-(-rows // group) for rows in (min(used), max(used)))
-    empty = stream.rows - min(used)
     return (
         f"rows of {stream.row_length} tokens, {stream.useful_share:.1%} useful, "
         f"{1 - stream.useful_share:.1%} padding; {_span(min(used), max(used), 'row')} a batch in "
-        f"{_span(least, most, 'accumulation step')} of {group}; the smallest batch leaves {empty} "
-        f"of {_span(stream.rows, stream.rows, 'row')} empty, {stream.rows - least * group} of them "
-        "skipped"
+        f"{_span(least, most, 'accumulation step')} of {group}; of the smallest batch's "
+        f"{_span(stream.rows, stream.rows, 'row')} {stream.rows - min(used)} hold nothing and "
+        f"{stream.rows - least * group} are skipped"
     )
 
 

@@ -5,6 +5,7 @@ Parameter names follow Hugging Face's; kernels are stored (in, out), the transpo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,13 @@ from jax.ad_checkpoint import checkpoint_name
 
 from dignified_jax.models.attention import Computation, tree_attention
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.lora import COLLECTION, LoraConfig, LoraDense
 from dignified_jax.models.remat import ATTENTION_INPUT, Remat, rematerialised
 from dignified_jax.models.tensor_parallel import TensorParallel
 from dignified_jax.models.token_tree import TokenTree, causal_tree
 
 Params = dict[str, Any]
+WEIGHTS = ("params", COLLECTION)  # Linen collections
 
 
 def rotary_frequencies(config: DecoderConfig) -> jax.Array:
@@ -60,24 +63,29 @@ class RMSNorm(nn.Module):
         return (normed * scale.astype(jnp.float32)).astype(x.dtype)
 
 
-def _dense(config: DecoderConfig, features: int, dtype: Any, name: str) -> nn.Dense:
+def _dense(
+    config: DecoderConfig, features: int, dtype: Any, lora: LoraConfig, name: str
+) -> nn.Dense | LoraDense:
     init = nn.initializers.normal(config.initializer_range)
+    if name in lora.names:
+        return LoraDense(features, lora, dtype, init, name=name)
     return nn.Dense(features, use_bias=False, dtype=dtype, kernel_init=init, name=name)
 
 
 class Attention(nn.Module):
     config: DecoderConfig
     dtype: Any
+    lora: LoraConfig
     tensor: TensorParallel
     attention: Computation
 
     @nn.compact
     def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> jax.Array:
         config, width = self.config, self.config.head_dim
-        x = self.tensor.enter(x)
-        query = _dense(config, config.num_heads * width, self.dtype, "q_proj")(x)
-        key = _dense(config, config.num_kv_heads * width, self.dtype, "k_proj")(x)
-        value = _dense(config, config.num_kv_heads * width, self.dtype, "v_proj")(x)
+        x, kind = self.tensor.enter(x), (self.dtype, self.lora)
+        query = _dense(config, config.num_heads * width, *kind, "q_proj")(x)
+        key = _dense(config, config.num_kv_heads * width, *kind, "k_proj")(x)
+        value = _dense(config, config.num_kv_heads * width, *kind, "v_proj")(x)
         query, key, value = checkpoint_name((query, key, value), ATTENTION_INPUT)
         split = "batch length (heads width) -> batch length heads width"
         query, key, value = (rearrange(t, split, width=width) for t in (query, key, value))
@@ -87,26 +95,36 @@ class Attention(nn.Module):
         query, key = rotate(query, angles), rotate(key, angles)
         mixed = tree_attention(query, key, value, tree, self.attention)
         merged = rearrange(mixed, "batch length heads width -> batch length (heads width)")
-        return self.tensor.leave(_dense(config, config.hidden_size, self.dtype, "o_proj")(merged))
+        return self.tensor.leave(_dense(config, config.hidden_size, *kind, "o_proj")(merged))
 
 
 class MLP(nn.Module):
     config: DecoderConfig
     dtype: Any
+    lora: LoraConfig
     tensor: TensorParallel
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = self.tensor.enter(x)
-        gate = _dense(self.config, self.config.intermediate_size, self.dtype, "gate_proj")(x)
-        up = _dense(self.config, self.config.intermediate_size, self.dtype, "up_proj")(x)
-        down = _dense(self.config, self.config.hidden_size, self.dtype, "down_proj")
-        return self.tensor.leave(down(nn.silu(gate) * up))
+        x, kind = self.tensor.enter(x), (self.dtype, self.lora)
+        gate = _dense(self.config, self.config.intermediate_size, *kind, "gate_proj")(x)
+        up = _dense(self.config, self.config.intermediate_size, *kind, "up_proj")(x)
+        down = _dense(self.config, self.config.hidden_size, *kind, "down_proj")
+        return self.tensor.leave(down(_gated(gate, up)))
+
+
+# The backward pass computes it again from its arguments, which are kept in any case, rather than
+# keep three more arrays of the same size.
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """The gated linear unit of SwiGLU."""
+    return nn.silu(gate) * up
 
 
 class Block(nn.Module):
     config: DecoderConfig
     dtype: Any
+    lora: LoraConfig
     tensor: TensorParallel
     attention: Computation
 
@@ -114,7 +132,7 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, angles: jax.Array, tree: TokenTree) -> tuple[jax.Array, None]:
         epsilon = self.config.rms_norm_eps
         normed = RMSNorm(epsilon, name="input_layernorm")(x)
-        parts = (self.config, self.dtype, self.tensor)
+        parts = (self.config, self.dtype, self.lora, self.tensor)
         x = x + Attention(*parts, self.attention, name="self_attn")(normed, angles, tree)
         normed = RMSNorm(epsilon, name="post_attention_layernorm")(x)
         return x + MLP(*parts, name="mlp")(normed), None
@@ -129,6 +147,7 @@ class Decoder(nn.Module):
       remat: what each layer keeps for the backward pass, see `models.remat`.
       gather: applied to one layer's parameters inside the scanned body; the train step uses it
         to gather sharded weights a layer at a time. None leaves them as they are.
+      lora: matrices that have LoRA beside them; its tree is the collection "lora".
       tensor: devices that compute a row together; `config` is then that of one device's part.
       attention: computation of the attention, see `models.attention`.
     """
@@ -137,6 +156,7 @@ class Decoder(nn.Module):
     dtype: Any = jnp.float32
     remat: Remat = "full"
     gather: Callable[[Params], Params] | None = None
+    lora: LoraConfig = LoraConfig()
     tensor: TensorParallel = TensorParallel()
     attention: Computation = "auto"
 
@@ -150,14 +170,14 @@ class Decoder(nn.Module):
         )
         block: Any = Block
         if self.gather is not None:
-            block = nn.map_variables(block, "params", trans_in_fn=self.gather, init=False)
+            block = nn.map_variables(block, WEIGHTS, trans_in_fn=self.gather, init=False)
         self.layers = nn.scan(
             rematerialised(block, self.remat),
-            variable_axes={"params": 0},
+            variable_axes=dict.fromkeys(WEIGHTS, 0),
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast),
             length=config.num_layers,
-        )(config, self.dtype, self.tensor, self.attention)
+        )(config, self.dtype, self.lora, self.tensor, self.attention)
         self.norm = RMSNorm(config.rms_norm_eps)
         if not config.tie_word_embeddings:
             init = nn.initializers.normal(config.initializer_range)

@@ -7,6 +7,7 @@ hf.save(directory, model, params, tokenizer=tokenizer)
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from typing import Any
@@ -24,7 +25,17 @@ from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf_names import INDEX_FILE, SINGLE_FILE
 from dignified_jax.models.hf_save import save, save_tokenizer
 
-__all__ = ["CheckpointError", "load", "resolve", "save", "save_tokenizer", "stored_dtype"]
+__all__ = [
+    "CheckpointError",
+    "Stored",
+    "digest",
+    "load",
+    "resolve",
+    "save",
+    "save_tokenizer",
+    "stored",
+    "stored_dtype",
+]
 
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
@@ -38,6 +49,7 @@ def load(
     dtype: str | None = "float32",
     mesh: Mesh | None = None,
     compute_dtype: str | None = None,
+    matrix_dtype: str | None = None,
 ) -> tuple[Decoder, Params]:
     """Reads a Hugging Face directory: the Flax module and its parameters.
 
@@ -49,6 +61,7 @@ def load(
       dtype: parameter dtype; None keeps the files'.
       mesh: as `models.partition` names its axes; None puts everything on the default device.
       compute_dtype: the module's compute dtype; None means the parameters'.
+      matrix_dtype: parameter dtype of all but norm scales; None means `dtype`.
 
     Raises:
       FileNotFoundError: config.json or the weights are missing.
@@ -58,8 +71,7 @@ def load(
     directory = pathlib.Path(directory)
     config = read_config(directory)
     shapes = abstract_params(config)
-    tensors = _find(directory)
-    _check(config, shapes, tensors, directory)
+    tensors = stored(directory, config)
     dtype = dtype or _widest(tensors, directory)
 
     def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
@@ -68,9 +80,10 @@ def load(
             spec = partition.partition_spec(path, leaf.shape, mesh)
             sharding = jax.sharding.NamedSharding(mesh, spec)
         name = partition.path_name(path)
+        kind = dtype if path[-1].key == "scale" else matrix_dtype or dtype
         sources = [tensor for tensor in hf_names.tensors(config) if tensor.leaf == name]
         return jax.make_array_from_callback(
-            leaf.shape, sharding, lambda index: _part(tensors, sources, leaf.shape, index, dtype)
+            leaf.shape, sharding, lambda index: _part(tensors, sources, leaf.shape, index, kind)
         ).block_until_ready()  # so that the host's copy of one parameter goes before the next
 
     params = jax.tree.map_with_path(read, shapes)
@@ -104,12 +117,32 @@ def resolve(path: str, weights: bool = True) -> pathlib.Path:
         ) from error
 
 
+def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, Stored]:
+    """The tensors of a directory by name, once they are known to be those of `config`.
+
+    Raises:
+      FileNotFoundError, CheckpointError: as `load`.
+    """
+    tensors = _find(pathlib.Path(directory))
+    _check(config, abstract_params(config), tensors, pathlib.Path(directory))
+    return tensors
+
+
+def digest(directory: str | pathlib.Path) -> str:
+    """Of names, dtypes, shapes and bits of the weights, however they lie in files."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(_find(pathlib.Path(directory)).items()):
+        sha.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
+        sha.update(np.ascontiguousarray(tensor.read()).view(np.uint8))
+    return sha.hexdigest()[:16]
+
+
 def stored_dtype(directory: str | pathlib.Path) -> str:
     """Name of the widest floating dtype in the directory's weights, such as "bfloat16"."""
     return _widest(_find(pathlib.Path(directory)), directory)
 
 
-def _widest(tensors: dict[str, _Stored], directory: str | pathlib.Path) -> str:
+def _widest(tensors: dict[str, Stored], directory: str | pathlib.Path) -> str:
     kinds = {tensor.dtype for tensor in tensors.values()}
     unknown = kinds - set(_DTYPE_NAMES)
     if unknown:
@@ -118,7 +151,7 @@ def _widest(tensors: dict[str, _Stored], directory: str | pathlib.Path) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Stored:
+class Stored:
     """Where a tensor lies, and what the file's header says of it."""
 
     file: pathlib.Path
@@ -133,7 +166,7 @@ class _Stored:
             return handle.get_slice(self.name)[index or slice(None)]
 
 
-def _find(directory: pathlib.Path) -> dict[str, _Stored]:
+def _find(directory: pathlib.Path) -> dict[str, Stored]:
     """All tensors by name, of one file or of an index's shards."""
     index = directory / INDEX_FILE
     if index.is_file():
@@ -145,7 +178,7 @@ def _find(directory: pathlib.Path) -> dict[str, _Stored]:
             f"{directory}: found neither {SINGLE_FILE} nor {INDEX_FILE}; weights in other "
             "formats must be converted to safetensors first"
         )
-    tensors: dict[str, _Stored] = {}
+    tensors: dict[str, Stored] = {}
     for file in sorted(set(weight_map.values())) if weight_map else [SINGLE_FILE]:
         path = directory / file
         if not path.is_file():
@@ -154,7 +187,7 @@ def _find(directory: pathlib.Path) -> dict[str, _Stored]:
             with safe_open(str(path), framework="numpy") as handle:
                 slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
                 found = {
-                    name: _Stored(path, name, tuple(part.get_shape()), part.get_dtype())
+                    name: Stored(path, name, tuple(part.get_shape()), part.get_dtype())
                     for name, part in slices.items()
                 }
         except Exception as error:  # SafetensorError derives from Exception alone
@@ -170,7 +203,7 @@ def _find(directory: pathlib.Path) -> dict[str, _Stored]:
 
 
 def _check(
-    config: DecoderConfig, shapes: Params, tensors: dict[str, _Stored], directory: pathlib.Path
+    config: DecoderConfig, shapes: Params, tensors: dict[str, Stored], directory: pathlib.Path
 ) -> None:
     """Names and shapes of all tensors against the config; drops an equal tied lm_head."""
     expected = {tensor.name: tensor for tensor in hf_names.tensors(config)}
@@ -200,7 +233,7 @@ def _check(
 
 
 def _part(
-    tensors: dict[str, _Stored],
+    tensors: dict[str, Stored],
     sources: list[hf_names.Tensor],
     shape: tuple[int, ...],
     index: tuple[slice, ...],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from safetensors.numpy import save_file
 
 from dignified_jax.models import hf_names, partition
 from dignified_jax.models.config import DecoderConfig, to_hf
-from dignified_jax.models.decoder import Decoder, Params
+from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf_names import INDEX_FILE, SINGLE_FILE
 
 
@@ -38,37 +39,61 @@ def save(
       generation_config: a generation_config.json to copy; None writes the config's token ids.
       max_shard_bytes: most bytes in one safetensors file.
     """
+    leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+
+    def read(tensor: hf_names.Tensor) -> np.ndarray:
+        value = leaves[tensor.leaf]
+        host = to_host(value if tensor.layer is None else value[tensor.layer])
+        return host.T if tensor.transposed else host
+
+    write(
+        directory,
+        model.config,
+        read,
+        tokenizer,
+        dtype=dtype or str(params["norm"]["scale"].dtype),
+        generation_config=generation_config,
+        max_shard_bytes=max_shard_bytes,
+    )
+
+
+def write(
+    directory: str | pathlib.Path,
+    config: DecoderConfig,
+    read: Callable[[hf_names.Tensor], np.ndarray],
+    tokenizer: Any = None,
+    *,
+    dtype: str,
+    generation_config: str | pathlib.Path | None = None,
+    max_shard_bytes: int = 5_000_000_000,
+) -> None:
+    """`save` of tensors that `read` gives one by one, as they are in files; in all processes."""
     directory = pathlib.Path(directory)
     writes = jax.process_index() == 0
-    dtype = dtype or str(params["norm"]["scale"].dtype)
-    leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
-    files = _plan_files(model.config, leaves, jnp.dtype(dtype).itemsize, max_shard_bytes)
+    sizes = {
+        partition.path_name(path): leaf.size * jnp.dtype(dtype).itemsize
+        for path, leaf in jax.tree.leaves_with_path(abstract_params(config))
+    }
+    files = _plan_files(config, sizes, max_shard_bytes)
     if writes:
         directory.mkdir(parents=True, exist_ok=True)
         for stale in [*directory.glob("model*.safetensors"), directory / INDEX_FILE]:
             stale.unlink(missing_ok=True)
     for file, names in files.items():
-        tensors = {}
-        for tensor in names:
-            value = leaves[tensor.leaf]
-            value = value if tensor.layer is None else value[tensor.layer]
-            host = _to_host(value).astype(dtype)
-            # save_file writes a transposed view's memory as it lies: make the copy explicit.
-            tensors[tensor.name] = np.ascontiguousarray(host.T if tensor.transposed else host)
+        # save_file writes a transposed view's memory as it lies: make the copy explicit.
+        tensors = {t.name: np.ascontiguousarray(read(t).astype(dtype)) for t in names}
         if writes:
             save_file(tensors, directory / file, metadata={"format": "pt"})
     if not writes:
         return
     if len(files) > 1:
-        size = jnp.dtype(dtype).itemsize * sum(leaf.size for leaf in leaves.values())
         weight_map = {tensor.name: file for file, names in files.items() for tensor in names}
-        index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
         (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
-    config = json.dumps(to_hf(model.config, dtype), indent=2)
-    (directory / "config.json").write_text(config + "\n")
+    (directory / "config.json").write_text(json.dumps(to_hf(config, dtype), indent=2) + "\n")
     for file in files:  # safetensors leaves its files readable by their owner alone
         (directory / file).chmod((directory / "config.json").stat().st_mode)
-    _save_generation_config(directory, model.config, generation_config)
+    _save_generation_config(directory, config, generation_config)
     if tokenizer is not None:
         save_tokenizer(directory, tokenizer)
 
@@ -98,14 +123,14 @@ def _save_generation_config(
 
 
 def _plan_files(
-    config: DecoderConfig, leaves: dict[str, jax.Array], itemsize: int, max_bytes: int
+    config: DecoderConfig, sizes: dict[str, int], max_bytes: int
 ) -> dict[str, list[hf_names.Tensor]]:
     """File name -> its tensors, in order, none over `max_bytes` unless one tensor is."""
     groups: list[list[hf_names.Tensor]] = [[]]
     used = 0
     for tensor in hf_names.tensors(config):
         layers = 1 if tensor.layer is None else config.num_layers
-        size = leaves[tensor.leaf].size * itemsize // layers
+        size = sizes[tensor.leaf] // layers
         if groups[-1] and used + size > max_bytes:
             groups.append([])
             used = 0
@@ -120,7 +145,8 @@ def _plan_files(
     }
 
 
-def _to_host(value: jax.Array) -> np.ndarray:
+def to_host(value: jax.Array) -> np.ndarray:
+    """A whole array, in every process."""
     if value.is_fully_addressable:
         return np.asarray(value)
     return np.asarray(multihost_utils.process_allgather(value, tiled=True))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dignified_jax.models.decoder import Decoder, output_kernel
+from dignified_jax.models.lora import Adapted, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
 from dignified_jax.models.token_tree import TokenTree
 
@@ -28,12 +29,14 @@ class Packed(Protocol):
     segment_block: int
 
 
-def response_log_probs(model: Decoder, params: dict[str, Any], batch: Packed) -> jax.Array:
+def response_log_probs(
+    model: Decoder, params: dict[str, Any] | Adapted, batch: Packed
+) -> jax.Array:
     """Summed log-probability of every response in a packed batch.
 
     Args:
       model: the decoder.
-      params: its parameter tree.
+      params: its parameter tree, or that of a base and of LoRA.
       batch: packed rows; `batch.source` holds the index in the row of the hidden state that
         predicts each response token (for a response's first token: the last prompt token).
 
@@ -45,7 +48,7 @@ def response_log_probs(model: Decoder, params: dict[str, Any], batch: Packed) ->
 
 
 def response_log_probs_and_entropy(
-    model: Decoder, params: dict[str, Any], batch: Packed
+    model: Decoder, params: dict[str, Any] | Adapted, batch: Packed
 ) -> tuple[jax.Array, jax.Array]:
     """Those of `response_log_probs`, and the predictions' entropies summed over each response.
 
@@ -58,11 +61,12 @@ def response_log_probs_and_entropy(
 
 
 def _score_tokens(
-    score: Callable[..., Any], model: Decoder, params: dict[str, Any], batch: Packed
+    score: Callable[..., Any], model: Decoder, params: dict[str, Any] | Adapted, batch: Packed
 ) -> Any:
     """`score`, a function of `output_head`, of every response token: (row * slot,)."""
+    weights = variables(params)
     hidden = model.apply(
-        {"params": params},
+        weights,
         batch.tokens,
         batch.positions,
         token_tree(batch),
@@ -71,7 +75,7 @@ def _score_tokens(
     states = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
     return score(
         states.reshape(-1, states.shape[-1]),
-        output_kernel(model.config, params),
+        output_kernel(model.config, weights["params"]),
         batch.target.reshape(-1),
         dtype=model.dtype,
         tensor=model.tensor,

@@ -6,6 +6,7 @@ Mesh axes are ``data`` (batch rows), ``fsdp`` (batch rows and parameters) and ``
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -20,25 +21,29 @@ class Split(NamedTuple):
     """Axis of a parameter split over ``fsdp``, and over ``tensor``; None for whole.
 
     Attributes:
-      per_head: a whole parameter that each device of ``tensor`` applies to its own heads only.
+      partial: a parameter that each device of ``tensor`` holds whole and applies to its own part
+        of the heads or units, so that it has a part of the gradient.
     """
 
     fsdp: int | None = None
     tensor: int | None = None
-    per_head: bool = False
+    partial: bool = False
 
 
-# Parameter name (the two last path components). Scanned layers have the layer axis in front.
 # Along ``tensor`` the first matrix of a pair is split by output, the second by input.
+_BY_OUTPUT = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+_BY_INPUT = ("o_proj", "down_proj")
+# Parameter name (the two last path components). Scanned layers have the layer axis in front.
 _SPLITS = {
     "embed_tokens/embedding": Split(fsdp=1, tensor=0),
     "lm_head/kernel": Split(fsdp=0, tensor=1),
-    **{
-        f"{name}/kernel": Split(fsdp=1, tensor=2)
-        for name in ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
-    },
-    **{f"{name}/kernel": Split(fsdp=2, tensor=1) for name in ("o_proj", "down_proj")},
-    **{f"{name}/scale": Split(per_head=True) for name in ("q_norm", "k_norm")},
+    **{f"{name}/kernel": Split(fsdp=1, tensor=2) for name in _BY_OUTPUT},
+    **{f"{name}/lora_a": Split(fsdp=1, partial=True) for name in _BY_OUTPUT},
+    **{f"{name}/lora_b": Split(fsdp=2, tensor=2) for name in _BY_OUTPUT},
+    **{f"{name}/kernel": Split(fsdp=2, tensor=1) for name in _BY_INPUT},
+    **{f"{name}/lora_a": Split(fsdp=1, tensor=1) for name in _BY_INPUT},
+    **{f"{name}/lora_b": Split(fsdp=2, partial=True) for name in _BY_INPUT},
+    **{f"{name}/scale": Split(partial=True) for name in ("q_norm", "k_norm")},
 }
 
 
@@ -58,21 +63,25 @@ def partition_spec(path: tuple[Any, ...], shape: tuple[int, ...], mesh: Mesh) ->
     Raises:
       ValueError: a split axis is not a multiple of its mesh axis.
     """
-    entries: list[str | None] = [None] * len(shape)
+    entries: list[tuple[str, ...]] = [()] * len(shape)
     how = split(path)
-    for name, axis in ((FSDP_AXIS, how.fsdp), (TENSOR_AXIS, how.tensor)):
+    # An axis split over both is split over ``tensor`` first: a gather over ``fsdp`` then gives the
+    # device's part of it whole.
+    for name, axis in ((TENSOR_AXIS, how.tensor), (FSDP_AXIS, how.fsdp)):
         size = mesh.shape.get(name, 1)
         if axis is None or size == 1:
             continue
-        if shape[axis] % size:
+        parts = math.prod(mesh.shape[other] for other in (*entries[axis], name))
+        if shape[axis] % parts:
             raise ValueError(
                 f"mesh.{name}: axis {axis} of {path_name(path)} has {shape[axis]} entries, "
-                f"not a multiple of {name}={size}"
+                f"not a multiple of {' x '.join((*entries[axis], name))}={parts}"
             )
-        entries[axis] = name
-    while entries and entries[-1] is None:
+        entries[axis] += (name,)
+    while entries and not entries[-1]:
         entries.pop()
-    return PartitionSpec(*entries)
+    plain = [names[0] if len(names) == 1 else names or None for names in entries]
+    return PartitionSpec(*plain)
 
 
 def param_specs(params: Any, mesh: Mesh) -> Any:

@@ -43,8 +43,11 @@ _BELONGS: dict[str, tuple[str, str, float | None]] = {
 class LagDPO:
     """Hyperparameters; tuples have one entry for all dimensions or one for each (A, T, E, C).
 
-    The published dual rate, "an order of magnitude below the primal rate", would leave lambda at
-    zero with the learning rates of DPO (a few 1e-7); the default here moves lambda within an epoch.
+    Two defaults are not the paper's. Its constant tolerances drive every lambda alike to the cap
+    where they are out of reach, which is plain averaging again; "adaptive" ones are the same within
+    reach. Its dual rate, "an order of magnitude below the primal rate", would leave lambda at zero
+    with the learning rates of DPO (a few 1e-7). What counts is the rate times the steps: 1 suits
+    runs of tens of steps, 0.1 those of many hundreds. benchmarks/RESULTS.md compares them.
 
     A field that belongs to one choice (`ema_decay` to `dual_signal="ema"`) is an error without it.
 
@@ -74,11 +77,11 @@ class LagDPO:
 
     beta: float = 0.1
     epsilon: tuple[float, ...] = (0.5,)
-    epsilon_schedule: Literal["constant", "linear", "adaptive"] = "constant"
+    epsilon_schedule: Literal["constant", "linear", "adaptive"] = "adaptive"
     epsilon_final: tuple[float, ...] = ()
     epsilon_steps: int | None = None
     dual_controller: Literal["ascent", "nupi", "augmented"] = "ascent"
-    dual_learning_rate: float = 0.1
+    dual_learning_rate: float = 1.0
     nupi_proportional: float | None = None
     nupi_integral: float | None = None
     nupi_smoothing: float | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -24,11 +24,11 @@ from dignified_jax.training.state import TrainState
 MODEL_DIRECTORY = "model"
 PARAMS, REST, CHECKSUM = "params", "rest", "checksum"
 # Files that travel with the weights unchanged.
-_SIDE_FILES = (
-    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "vocab.json", "merges.txt", "tokenizer.model"),
-    *("added_tokens.json", "chat_template.jinja"),
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
+    *("merges.txt", "tokenizer.model", "added_tokens.json", "chat_template.jinja"),
 )
+_SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 
 
 class CheckpointError(ValueError):
@@ -242,10 +242,12 @@ def _newest(path: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def copy_model_files(source: str | pathlib.Path, target: str | pathlib.Path) -> None:
+def copy_model_files(
+    source: str | pathlib.Path, target: str | pathlib.Path, names: Sequence[str] = _SIDE_FILES
+) -> None:
     """Copies config, tokenizer and generation config, as they are, to `target`."""
     source, target = pathlib.Path(source), pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)
-    for name in _SIDE_FILES:
+    for name in names:
         if (source / name).is_file() and source != target:
             shutil.copyfile(source / name, target / name)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import ml_collections
 
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.recipes import RECIPES, SACPO, RewardedSoup
 from dignified_jax.training import strict
@@ -98,8 +99,9 @@ class ModelConfig:
     Attributes:
       path: Hugging Face directory, hub id, or "embedded:NAME".
       init: "pretrained" loads the weights; "random" draws new ones for the path's config.json.
-      param_dtype: of the policy's parameters and their update.
-      compute_dtype: of matrix products; also of the frozen reference's matrices.
+      param_dtype: of the parameters that are trained and their update.
+      compute_dtype: of matrix products; also of the frozen reference's matrices, and of those
+        under LoRA.
       remat: what each layer keeps for the backward pass, which computes the rest again; from least
         memory to most: "full" keeps the layer's input, "attention" also what enters the attention,
         "dots" the products with weights instead, "none" recomputes nothing (`models.remat`).
@@ -171,6 +173,7 @@ class TrainConfig:
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
@@ -202,6 +205,11 @@ class TrainConfig:
             raise ConfigError(
                 f"model.init='random' contradicts method.name={self.method.name!r}, which "
                 "compares with a trained reference; train with method 'sft' first"
+            )
+        if self.model.init == "random" and self.lora.enabled:
+            raise ConfigError(
+                "model.init='random' contradicts lora.rank: LoRA is of no use without the very "
+                "weights it was trained on, and those would not be kept"
             )
 
     def _check_reference(self) -> None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
+from dignified_jax.models.lora import Adapted
 from dignified_jax.objectives import Method
 from dignified_jax.training import metrics
 from dignified_jax.training.state import TrainState
@@ -28,13 +29,17 @@ def evaluate(
 
     Args:
       score_step: from `step.make_score_step`.
-      method, state: the run's.
+      method, state: the run's; the state's parameters as `score_step` takes them. With LoRA the
+        reference is the base where none is given.
       batches: (batch on the host, reference as in `step.make_train_step`, batch on the devices,
         its non-empty accumulation steps, rewards).
     """
     parts = []
+    frozen = state.params.base if isinstance(state.params, Adapted) else None
     for host, reference, device, used, rewards in batches:
         policy = score_step(state.params, device, used)
+        if reference is None and method.needs_reference:
+            reference = frozen
         if reference is None:
             base = jnp.zeros_like(policy)
         elif isinstance(reference, jax.Array):

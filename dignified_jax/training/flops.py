@@ -12,6 +12,7 @@ import numpy as np
 
 from dignified_jax.data import PackedBatch
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.lora import LoraConfig
 
 # Peak dense FLOP/s of one JAX device by the start of its `device_kind`; the first entry that fits
 # counts, and an empty one is a device without a figure known to us.
@@ -57,7 +58,12 @@ def useful_tokens(batch: PackedBatch) -> int:
     return int(batch.segments[..., 3].sum(dtype=np.int64))
 
 
-def useful_flops(config: DecoderConfig, batch: PackedBatch, needs_reference: bool) -> float:
+def useful_flops(
+    config: DecoderConfig,
+    batch: PackedBatch,
+    needs_reference: bool,
+    lora: LoraConfig = LoraConfig(),  # noqa: B008  (frozen)
+) -> float:
     """FLOPs that a training step on the rows of a batch needs.
 
     With N tokens, S of them response tokens to predict, and P visible (query, key) pairs, the
@@ -65,10 +71,14 @@ def useful_flops(config: DecoderConfig, batch: PackedBatch, needs_reference: boo
 
         2 (N x layer weights x layers + S x hidden x vocabulary) + 4 P x heads x head_dim x layers
 
+    and the backward pass twice that. With LoRA no gradient of the weights themselves is needed, so
+    that their part of the backward pass costs once the forward pass, and LoRA's matrices are added.
+
     Args:
       config: the decoder's geometry.
       batch: NumPy arrays; in a run of several processes, this process's rows.
       needs_reference: whether the reference's forward pass is part of the step.
+      lora: the matrices that have LoRA beside them.
     """
     prompt, length = np.moveaxis(batch.segments[..., [1, 3]].astype(np.int64), -1, 0)
     # A segment sees its prompt, and itself causally.
@@ -78,12 +88,26 @@ def useful_flops(config: DecoderConfig, batch: PackedBatch, needs_reference: boo
     hidden, width = config.hidden_size, config.head_dim
     attention = hidden * width * (2 * config.num_heads + 2 * config.num_kv_heads)
     layer = attention + 3 * hidden * config.intermediate_size
-    forward = 2.0 * (
-        useful_tokens(batch) * layer * config.num_layers
-        + predicted * hidden * config.vocab_size
-        + 2.0 * pairs * config.num_heads * width * config.num_layers
-    )
-    return forward * (4.0 if needs_reference else 3.0)
+    tokens = useful_tokens(batch) * config.num_layers
+    weights = 2.0 * (tokens * layer + predicted * hidden * config.vocab_size)
+    mixing = 4.0 * pairs * config.num_heads * width * config.num_layers
+    reference = (weights + mixing) if needs_reference else 0.0
+    if not lora.enabled:
+        return 3.0 * (weights + mixing) + reference
+    beside = 2.0 * tokens * lora.rank * sum(_lora_sides(config)[name] for name in lora.names)
+    return 2.0 * weights + 3.0 * (mixing + beside) + reference
+
+
+def _lora_sides(config: DecoderConfig) -> dict[str, int]:
+    """Inputs and outputs together of each matrix of a layer."""
+    query = config.hidden_size + config.num_heads * config.head_dim
+    key = config.hidden_size + config.num_kv_heads * config.head_dim
+    unit = config.hidden_size + config.intermediate_size
+    return {
+        **dict.fromkeys(("q_proj", "o_proj"), query),
+        **dict.fromkeys(("k_proj", "v_proj"), key),
+        **dict.fromkeys(("gate_proj", "up_proj", "down_proj"), unit),
+    }
 
 
 def utilisation(flops: float, seconds: float, devices: int, peak: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dignified_jax.data import DIMENSIONS, PackedBatch
-from dignified_jax.models import hf
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Method
 from dignified_jax.training import (
     checkpoint,
@@ -35,13 +34,12 @@ from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.diagnosis import NonFiniteError, diagnose
 from dignified_jax.training.evaluate import evaluate
+from dignified_jax.training.export import export
 from dignified_jax.training.optimizer import make_schedule
 from dignified_jax.training.output import Unbreakable
 from dignified_jax.training.prepared import EVAL_PREFIX, Prepared, prepare
 from dignified_jax.training.state import TrainState, init_state
 from dignified_jax.training.step import make_train_step
-
-EXPORT_DIRECTORY = "export"
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -95,6 +93,8 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
         if jax.process_index() == 0:
             stack.enter_context(rundir.locked(config))
         stack.enter_context(compilation_cache.used(config, _say))
+        # The policy is whole, whatever its stages trained.
+        config = dataclasses.replace(config, lora=LoraConfig())
         prepared = prepare(dataclasses.replace(config, method=judge), rundir.path(config), _say)
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -188,10 +188,15 @@ def _judged(config: TrainConfig, evaluated: dict[str, float] | None) -> dict[str
 
 def _compile_evaluation(prepared: Prepared, state: TrainState, say: Callable[[str], None]) -> None:
     """The score step, for the policy and a resident reference; before anything waits for it."""
-    for split in prepared.data.streams.keys() - {"train"}:
-        _, reference, *batch, _ = prepared.inputs(split, 0)
-        prepared.score_step.compile(say, state.params, *batch)
-        if prepared.model.reference is not None:
+    for split in prepared.data.streams:
+        if split == "train":
+            continue
+        _, _, *batch, _ = prepared.inputs(split, 0)
+        prepared.score_step.compile(say, prepared.model.policy(state.params), *batch)
+        reference = prepared.model.reference
+        if reference is None and prepared.config.method.needs_reference and prepared.cached is None:
+            reference = prepared.model.base
+        if reference is not None:
             prepared.score_step.compile(say, reference, *batch)
 
 
@@ -207,14 +212,14 @@ def _stepper(
     train_step = Ahead("the train step", jitted)
     if int(state.step) < prepared.steps:
         _, *inputs = prepared.inputs("train", int(state.step))
-        train_step.compile(say, state, *inputs)
+        train_step.compile(say, state, *inputs, model.base)
     schedule = make_schedule(prepared.config.optimizer, prepared.steps)
     stream, rates = prepared.data.streams["train"], _rates(prepared)
 
     def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
         started = time.perf_counter()
         host, *inputs = prepared.inputs("train", step - 1)
-        state, report = train_step(state, *inputs)
+        state, report = train_step(state, *inputs, model.base)
         log_probs = report.pop("log_probs")
         flat = metrics.flatten(report, DIMENSIONS)
         if not flat.pop("finite"):
@@ -232,13 +237,13 @@ def _rates(prepared: Prepared) -> Callable[[PackedBatch, int, float], dict[str, 
     config, model, stream = prepared.config, prepared.model, prepared.data.streams["train"]
     devices = model.mesh.local_devices
     peak = flops.peak_flops(devices[0].device_kind, config.model.compute_dtype)
+    resident = config.method.needs_reference and prepared.cached is None
 
     def rates(host: PackedBatch, step: int, seconds: float) -> dict[str, float]:
         speed = {"seconds": seconds, "tokens_per_second": stream.useful_tokens(step - 1) / seconds}
         if peak is None:
             return speed
-        resident = model.reference is not None
-        useful = flops.useful_flops(model.module.config, host, resident)
+        useful = flops.useful_flops(model.module.config, host, resident, config.lora)
         return speed | {"mfu": flops.utilisation(useful, seconds, len(devices), peak)}
 
     return rates
@@ -248,35 +253,25 @@ def _evaluate(prepared: Prepared, state: TrainState, split: str, prefix: str) ->
     """Metrics over all examples of a split."""
     steps = range(prepared.data.streams[split].total_steps)
     batches = (prepared.inputs(split, step) for step in steps)
+    state = state.replace(params=prepared.model.policy(state.params))
     report = evaluate(prepared.score_step, prepared.config.method, state, batches)
     return metrics.flatten(report, DIMENSIONS, prefix)
 
 
 def _finish(prepared: Prepared, state: TrainState, name: str) -> dict[str, Any]:
     """Test, summary under the method's name, export to Hugging Face, and the final table."""
-    config, model, workdir = prepared.config, prepared.model, prepared.workdir
+    config, workdir = prepared.config, prepared.workdir
     test = _evaluate(prepared, state, "test", "test/")
     result = summary.build(config, state, test, prepared.data.streams["test"]) | {"method": name}
-    # Under its final name there is a whole export or none.
-    export = workdir / EXPORT_DIRECTORY
-    partial = workdir / (EXPORT_DIRECTORY + ".partial")
-    generation = model.directory / "generation_config.json"
-    hf.save(
-        partial,
-        model.module,
-        state.params,
-        prepared.data.tokenizer,
-        dtype=model.export_dtype,
-        generation_config=generation if generation.is_file() else None,
-    )
+    exported, *adapters = export(prepared, state.params)
     if jax.process_index() == 0:
-        shutil.rmtree(export, ignore_errors=True)
-        partial.rename(export)
         rundir.write_json(workdir / rundir.SUMMARY_FILE, result)
         if (workdir / rundir.METRICS_FILE).is_file():
             plots.write(workdir)
     _say(summary.table(result))
-    _say(f"run directory: {workdir}\nHugging Face export: {export}")
+    _say(f"run directory: {workdir}\nHugging Face export: {exported}")
+    for directory in adapters:
+        _say(f"PEFT adapter: {directory}")
     return result
 
 

@@ -22,7 +22,7 @@ from dignified_jax.models.decoder import abstract_params
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
 from dignified_jax.training import abstract, devices, flops, memory, setup
 from dignified_jax.training.abstract import BatchShape
-from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.devices import Device
 from dignified_jax.training.sharding import mesh_sizes, row_devices
 
@@ -82,8 +82,11 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
 
     Raises:
       FileNotFoundError: no config.json.
+      ConfigError: the run trains LoRA, which is not counted.
       ValueError: the mesh does not fit the devices or the model, and as `data`.
     """
+    if config.lora.enabled:
+        raise ConfigError("--plan counts the training of whole models only; found lora.rank")
     directory = hf.resolve(resolve(config.model.path), weights=False)
     model = read_config(directory)
     config = dataclasses.replace(config, method=_first_stage(config.method))

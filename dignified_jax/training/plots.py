@@ -71,7 +71,7 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
     method = json.loads((workdir / rundir.CONFIG_FILE).read_text(encoding="utf-8"))["method"]
     records = rundir.read_metrics(workdir)
     figures = {
-        "losses": _panels(records, "loss", "loss", _tolerances(method)),
+        "losses": _panels(records, "loss", "loss", _tolerances(records, method)),
         "lambda": _overlay(records, "lambda", "multiplier λ"),
         "margins": _panels(records, "rewards/margins", "reward margin"),
         "accuracies": _panels(records, "rewards/accuracies", "preference accuracy"),
@@ -98,21 +98,29 @@ def _curves(records: list[dict[str, float]], key: str) -> dict[str, _Curve]:
     return curves
 
 
-def _tolerances(method: Mapping[str, Any]) -> dict[str, float]:
-    """Dimension -> epsilon, where the method has finite ones."""
+def _tolerances(records: list[dict[str, float]], method: Mapping[str, Any]) -> dict[str, _Curve]:
+    """Dimension -> epsilon as it was logged, or the method's constant ones that are finite."""
+    logged = _curves(records, "epsilon")
+    if logged:
+        return logged
     values = method.get("epsilon", ())
     if isinstance(values, float):  # one for the constrained dimensions together
         values = [values if constrained else math.inf for constrained in method["constrained"]]
     spread = values * len(DIMENSIONS) if len(values) == 1 else values
     pairs = zip(DIMENSIONS, spread, strict=False)
-    return {dimension: value for dimension, value in pairs if math.isfinite(value)}
+    ends = np.array([0.0, max((record["step"] for record in records), default=0)])
+    return {
+        dimension: _Curve(ends, np.full(2, value))
+        for dimension, value in pairs
+        if math.isfinite(value)
+    }
 
 
 def _panels(
     records: list[dict[str, float]],
     key: str,
     label: str,
-    limits: Mapping[str, float] | None = None,
+    limits: Mapping[str, _Curve] | None = None,
 ) -> Figure | None:
     """A panel for each dimension, all of one scale: training, held-out points, and the limit."""
     training, held_out = _curves(records, key), _curves(records, f"eval/{key}")
@@ -134,9 +142,11 @@ def _panels(
             axes.plot(points.steps, points.values, **style)
         title = f"{dimension}  {_NAMES[dimension]}"
         if limits and dimension in limits:
+            limit = limits[dimension]
             style = {"color": _INK, "linestyle": ":", "linewidth": 1.6}
-            axes.axhline(limits[dimension], **style, label="tolerance ε")
-            title += f"  (ε = {limits[dimension]:g})"
+            axes.plot(limit.steps, limit.values, **style, label="tolerance ε")
+            if np.ptp(limit.values) == 0:
+                title += f"  (ε = {limit.values[0]:g})"
         axes.set_title(title, color=_INK, fontsize=11)
     for axes in grid[len(training) :]:
         axes.remove()

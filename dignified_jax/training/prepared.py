@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
-from dignified_jax.training import checkpoint, rundir, setup
+from dignified_jax.training import adapter, checkpoint, rundir, setup
 from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.evaluate import metric_names
@@ -90,13 +90,14 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
         rundir.check_inputs(workdir, inputs)
         for note in rundir.check_environment(workdir, environment()):
             say(note)
+        _write_model_files(config, workdir, data, model)
         rundir.write_config(workdir, config)
-        checkpoint.copy_model_files(model.directory, workdir / checkpoint.MODEL_DIRECTORY)
-        hf.save_tokenizer(workdir / checkpoint.MODEL_DIRECTORY, data.tokenizer)
+    if model.base is not None:
+        say(_lora_note(config, model))
     score_step = Ahead("the score step", make_score_step(model.module, mesh))
     cached = rewards = None
     if config.reference == "cached":
-        score = functools.partial(_score, score_step, say, model, model.params, rows_per_step)
+        score = functools.partial(_score, score_step, say, model, model.first, rows_per_step)
         directory = pathlib.Path(config.reference_cache or workdir / "reference")
         cached = read_or_compute(directory, data.streams, inputs, score, say)
     if config.method.needs_rewards:
@@ -113,6 +114,30 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
         optimizer=make_optimizer(config.optimizer, steps),
         score_step=score_step,
         steps=steps,
+    )
+
+
+def _write_model_files(
+    config: TrainConfig, workdir: pathlib.Path, data: setup.Data, model: setup.Model
+) -> None:
+    """What checkpoints need beside them, into WORKDIR/model."""
+    side = workdir / checkpoint.MODEL_DIRECTORY
+    checkpoint.copy_model_files(model.directory, side)
+    hf.save_tokenizer(side, data.tokenizer)
+    if model.base is None:
+        (side / adapter.FILE).unlink(missing_ok=True)
+    elif not (rundir.begun(workdir) and (side / adapter.FILE).is_file()):  # a digest takes a while
+        base = adapter.base_name(config.model.path)
+        adapter.write(side, adapter.Record(config.lora, base, hf.digest(model.directory)))
+
+
+def _lora_note(config: TrainConfig, model: setup.Model) -> str:
+    trained, frozen = (
+        sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (model.params, model.base)
+    )
+    return (
+        f"LoRA: {trained:,} parameters are trained beside {frozen:,} frozen ones (rank "
+        f"{config.lora.rank}, scale {config.lora.scale:.4g})"
     )
 
 

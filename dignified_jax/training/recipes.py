@@ -17,7 +17,7 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
 from dignified_jax.objectives.checks import entries
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
-from dignified_jax.training import compilation_cache, loop, rundir
+from dignified_jax.training import compilation_cache, export, loop, rundir
 from dignified_jax.training.config import TrainConfig
 
 
@@ -42,6 +42,11 @@ def run(config: TrainConfig) -> dict[str, Any]:
         paths = (str(trained.get(dimension, config.model.path)) for dimension in DIMENSIONS)
         config = dataclasses.replace(config, reward_policies=tuple(paths))
     return loop.run(config)
+
+
+def single_policy(config: TrainConfig, dimension: str) -> pathlib.Path:
+    """Where a run of several stages exports the policy that it trains on one dimension."""
+    return _stage_directory(config, dimension) / export.DIRECTORY
 
 
 def _sacpo(config: TrainConfig, method: SACPO) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def _stage(
     config: TrainConfig, name: str, method: Method, start: pathlib.Path | None = None
 ) -> pathlib.Path:
     """Trains a stage, from another's export or the run's own model; its export."""
-    workdir = rundir.path(config) / "stages" / name
+    workdir = _stage_directory(config, name)
     model = dataclasses.replace(
         config.model,
         path=config.model.path if start is None else str(start),
@@ -94,7 +99,11 @@ def _stage(
             compilation_cache=compilation_cache.directory(config),
         )
     )
-    return workdir / loop.EXPORT_DIRECTORY
+    return workdir / export.DIRECTORY
+
+
+def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:
+    return rundir.path(config) / "stages" / name
 
 
 def _assess(

@@ -19,7 +19,8 @@ from dignified_jax.data import occupancy
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig, read_config
-from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.lora import COLLECTION, policy
 from dignified_jax.objectives import Method
 from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -33,7 +34,7 @@ class Data:
     Attributes:
       train_prompts: prompt of each training example, in the stream's numbering.
       identity: what the batches are made of, name to fingerprint.
-      notes: a line on each split, for a person.
+      notes: lines on each split and on the shapes of batches, for a person.
     """
 
     tokenizer: Any
@@ -48,17 +49,30 @@ class Model:
     """Policy and resident reference, sharded over the mesh.
 
     Attributes:
-      reference: None for methods without one, and where its log-probs are cached.
-      identity: what log-probs of the first parameters depend on, name to fingerprint.
+      params: the tree that is trained: the whole model's, or LoRA's.
+      base: with LoRA, the frozen parameters under it, matrices in the compute dtype.
+      reference: None for methods without one, where its log-probs are cached, and with LoRA,
+        whose base it is.
+      identity: what log-probs of the first model depend on, name to fingerprint.
     """
 
     directory: pathlib.Path
     mesh: Mesh
     module: Decoder
     params: Any
+    base: Any
     reference: Any
     identity: dict[str, str]
     export_dtype: str
+
+    @property
+    def first(self) -> Any:
+        """Parameters of the model that everything begins with."""
+        return self.params if self.base is None else self.base
+
+    def policy(self, params: Any) -> Any:
+        """What the score step takes for a trained tree."""
+        return policy(params, self.base)
 
 
 def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int) -> Data:
@@ -152,13 +166,17 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         prompts[name] = tuple(split[example.index].prompt for example in examples)
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "
-            f"in {made.steps_per_epoch} batches of {config.batch_size}: {occupancy.describe(made)}"
+            f"in {made.steps_per_epoch} batches of {config.batch_size}"
         )
         return made
 
     splits = {"train": train_rows, "validation": validation_rows, "test": test_rows}
     streams = {name: stream(name, split) for name, split in splits.items() if split}
     streams |= _evaluated(streams, config.reference == "cached")
+    notes = [
+        f"{note}\n  {occupancy.describe(made)}"
+        for note, made in zip(notes, streams.values(), strict=True)
+    ]
     notes.append(occupancy.shapes(streams))
     return Data(tokenizer, prompts["train"], streams, identity, tuple(notes))
 
@@ -193,13 +211,19 @@ def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:
 
 
 def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
-    """Loads or draws the policy on the mesh, and copies the reference from it."""
+    """Loads or draws the policy on the mesh; the reference is a copy of it, or LoRA's base."""
     directory = hf.resolve(resolve(config.model.path))
     dtype = config.model.param_dtype
     tensor_parallel(mesh).local(read_config(directory))  # refuses what can't be divided
+    base = None
     if config.model.init == "random":
         module, params = _random(directory, dtype, config.seed, mesh)
         stored = dtype
+    elif config.lora.enabled:
+        module, base = hf.load(directory, dtype, mesh, matrix_dtype=config.model.compute_dtype)
+        module = module.clone(lora=config.lora)
+        params = _draw(module, COLLECTION, dtype, config.seed, mesh)
+        stored = hf.stored_dtype(directory)
     else:
         module, params = hf.load(directory, dtype, mesh)
         stored = hf.stored_dtype(directory)
@@ -209,13 +233,15 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
         attention=config.model.attention,
     )
     resident = config.method.needs_reference and config.reference == "resident"
+    copied = resident and base is None
     return Model(
         directory=directory,
         mesh=mesh,
         module=module,
         params=params,
-        reference=freeze(params, module.dtype) if resident else None,
-        identity=identity(module.config, params, config),
+        base=base,
+        reference=freeze(params, module.dtype) if copied else None,
+        identity=identity(module.config, params if base is None else base, config),
         export_dtype=config.model.export_dtype or stored,
     )
 
@@ -272,10 +298,16 @@ def accumulation_steps(stream: data.BatchStream, step: int, rows_per_step: int) 
 
 def _random(directory: pathlib.Path, dtype: str, seed: int, mesh: Mesh) -> tuple[Decoder, Any]:
     module = Decoder(read_config(directory))
-    shardings = partition.param_shardings(abstract_params(module.config), mesh)
+    return module, _draw(module, "params", dtype, seed, mesh)
+
+
+def _draw(module: Decoder, collection: str, dtype: str, seed: int, mesh: Mesh) -> Any:
+    """First values of one collection of variables, each on its devices."""
 
     def draw(key: jax.Array) -> Any:
-        params = module.init(key, jnp.zeros((1, 2), jnp.int32))["params"]
-        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        variables = module.init(key, jnp.zeros((1, 2), jnp.int32))[collection]
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
 
-    return module, jax.jit(draw, out_shardings=shardings)(jax.random.key(seed))
+    key = jax.random.key(seed)
+    shardings = partition.param_shardings(jax.eval_shape(draw, key), mesh)
+    return jax.jit(draw, out_shardings=shardings)(key)

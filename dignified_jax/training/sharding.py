@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dignified_jax.models.lora import Adapted
 from dignified_jax.models.partition import BATCH_AXES, DATA_AXIS, FSDP_AXIS, TENSOR_AXIS, split
 from dignified_jax.models.tensor_parallel import TensorParallel
 
@@ -135,8 +136,11 @@ def gather_layer(variables: Any, dtype: Any) -> Any:
 def gather_outer(params: Any) -> Any:
     """Embedding, head and final norm gathered over `fsdp`, scanned layers left as they are.
 
-    They keep their own dtype, so that the head's gradient is summed over chunks in it.
+    They keep their own dtype, so that the head's gradient is summed over chunks in it. LoRA is of
+    layers alone.
     """
+    if isinstance(params, Adapted):
+        return params._replace(base=gather_outer(params.base))
 
     def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
         axis = split(path).fsdp
@@ -153,7 +157,7 @@ def reduce_gradients(gradients: Any) -> Any:
     def reduce(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
         how = split(path)
         axes = BATCH_AXES if how.fsdp is None else (DATA_AXIS,)
-        return jax.lax.psum(leaf, (*axes, TENSOR_AXIS) if how.per_head else axes)
+        return jax.lax.psum(leaf, (*axes, TENSOR_AXIS) if how.partial else axes)
 
     return jax.tree.map_with_path(reduce, gradients)
 

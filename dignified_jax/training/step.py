@@ -19,6 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import divergence, logprobs, partition
 from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.lora import Adapted, LoraConfig
+from dignified_jax.models.lora import policy as lora_policy
 from dignified_jax.objectives import Method, dpo
 from dignified_jax.training import metrics, sharding
 from dignified_jax.training.state import TrainState, state_shardings
@@ -30,14 +32,15 @@ ScoreStep = Callable[[Any, PackedBatch, jax.Array], jax.Array]
 def make_train_step(
     model: Decoder, method: Method, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainStep:
-    """Builds the jitted step `(state, reference, batch, used, rewards=None) -> (state, metrics)`.
+    """Builds the jitted step `(state, reference, batch, used, rewards, base) -> (state, metrics)`.
 
     `state` is donated. `reference` holds the frozen reference's parameters, or the (example, 5)
     log-probs that it gives this batch, or None for methods without one. `batch` comes from
     `sharding.put_batch`; `used` () int32 is its number of non-empty accumulation steps.
-    `rewards` (example, 5, K) are those of the batch, for methods that need them. When the loss or
-    the gradient is not finite, `metrics["finite"]` is False and the state comes back as
-    it was; `metrics["log_probs"]` (example, 5) then shows where it began.
+    `rewards` (example, 5, K) are those of the batch, for methods that need them. `base` holds the
+    frozen parameters under LoRA where the state's are LoRA's; where `reference` is None it is the
+    reference too. When the loss or the gradient is not finite, `metrics["finite"]` is False and
+    the state comes back as it was; `metrics["log_probs"]` (example, 5) then shows where it began.
     """
 
     whole = NamedSharding(mesh, PartitionSpec())
@@ -49,9 +52,10 @@ def make_train_step(
         batch: PackedBatch,
         used: jax.Array,
         rewards: jax.Array | None = None,
+        base: Any = None,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         gradients, policy_log_probs, reference_log_probs = _gradients(
-            model, method, mesh, state, reference, batch, used, rewards
+            model, method, mesh, state, base, reference, batch, used, rewards
         )
         mask, method_state = batch.response_mask, state.method_state
         normalizer = method.normalizer(mask, batch.response_length)
@@ -89,7 +93,10 @@ def make_train_step(
 
 
 def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
-    """Builds the jitted `(params, batch, used) -> (example, 5)` float32 log-probs of responses."""
+    """Builds the jitted `(params, batch, used) -> (example, 5)` float32 log-probs of responses.
+
+    `params` is a whole parameter tree, or `Adapted`.
+    """
     return _make_sum_step(mesh, lambda params, rows: _log_probs(model, params, rows, mesh))
 
 
@@ -129,6 +136,7 @@ def _gradients(
     method: Method,
     mesh: Mesh,
     state: TrainState,
+    base: Any,
     reference: Any,
     batch: PackedBatch,
     used: jax.Array,
@@ -138,6 +146,7 @@ def _gradients(
 
     def local(
         params: Any,
+        base: Any,
         reference: Any,
         batch: PackedBatch,
         used: jax.Array,
@@ -145,12 +154,14 @@ def _gradients(
         rewards: jax.Array | None,
     ) -> tuple[Any, jax.Array, jax.Array]:
         normalizer = method.normalizer(batch.response_mask, batch.response_length)
+        if reference is None and method.needs_reference:
+            reference = base
 
-        def rows_loss(params: Any, rows: PackedBatch, base: jax.Array) -> Any:
+        def rows_loss(params: Any, rows: PackedBatch, given: jax.Array) -> Any:
             # Responses that lie elsewhere have a constant score of 0 here: they shift this part's
             # loss, which nobody reads, and leave its gradient alone.
-            log_probs = _log_probs(model, params, rows, mesh)
-            scores = log_probs - base
+            log_probs = _log_probs(model, lora_policy(params, base), rows, mesh)
+            scores = log_probs - given
             loss, losses = method.loss(
                 scores, rows.response_mask, normalizer, method_state, rewards
             )
@@ -158,11 +169,11 @@ def _gradients(
 
         def accumulation_step(index: jax.Array | int) -> Any:
             rows = _rows(batch, index)
-            base = _reference_log_probs(model, reference, rows, mesh)
+            given = _reference_log_probs(model, reference, rows, mesh)
             loss, pull, log_probs = jax.vjp(
-                lambda params: rows_loss(params, rows, base), params, has_aux=True
+                lambda params: rows_loss(params, rows, given), params, has_aux=True
             )
-            return _pull_back(loss, pull), log_probs, base
+            return _pull_back(loss, pull), log_probs, given
 
         if batch.tokens.shape[0] == 1:  # no accumulator to hold beside the gradients
             sums = accumulation_step(0)
@@ -175,18 +186,21 @@ def _gradients(
             sums = jax.lax.fori_loop(
                 0, used, lambda index, total: add(total, accumulation_step(index)), zeros
             )
-        gradients, log_probs, base = sums
+        gradients, *log_probs = sums
         gradients = sharding.reduce_gradients(gradients)
-        return gradients, *jax.lax.psum((log_probs, base), partition.BATCH_AXES)
+        return gradients, *jax.lax.psum(log_probs, partition.BATCH_AXES)
 
     whole = PartitionSpec()
     specs = partition.param_specs(state.params, mesh)
-    given = whole if _is_cached(reference) else partition.param_specs(reference, mesh)
-    inputs = (specs, given, sharding.batch_spec(batch), whole, whole, whole)
+    frozen = [
+        whole if _is_cached(tree) else partition.param_specs(tree, mesh)
+        for tree in (base, reference)
+    ]
+    inputs = (specs, *frozen, sharding.batch_spec(batch), whole, whole, whole)
     dimensions = batch.response_mask.shape[1] - 1
     out = [specs] * dimensions if method.combines_gradients else specs
     gradients, *log_probs = _shard_map(local, mesh, inputs, (out, whole, whole))(
-        state.params, reference, batch, used, state.method_state, rewards
+        state.params, base, reference, batch, used, state.method_state, rewards
     )
     if method.combines_gradients:
         gradients = method.combine(gradients, state.method_state)
@@ -240,6 +254,8 @@ def _local(model: Decoder, params: Any, mesh: Mesh) -> tuple[Decoder, Any]:
     """The decoder that computes on one device, and its parameters there."""
     tensor = sharding.tensor_parallel(mesh)
     model = model.clone(config=tensor.local(model.config), tensor=tensor)
+    if not isinstance(params, Adapted):
+        model = model.clone(lora=LoraConfig())
     if mesh.shape[partition.FSDP_AXIS] > 1:
         gather = functools.partial(sharding.gather_layer, dtype=model.dtype)
         model = model.clone(gather=gather)

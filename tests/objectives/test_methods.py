@@ -17,7 +17,7 @@ from dignified_jax.objectives import (
 )
 from dignified_jax.objectives.controllers import NuPI
 from dignified_jax.objectives.signals import Window
-from dignified_jax.objectives.tolerances import Adaptive
+from dignified_jax.objectives.tolerances import Adaptive, Constant
 
 RNG = np.random.default_rng(0)
 SCORES = jnp.asarray(RNG.normal(size=(9, 5)), jnp.float32)
@@ -262,7 +262,8 @@ def test_the_signal_is_the_batch_or_a_moving_average_of_it():
         ({"dual_signal": "ema", "ema_decay": 0.5}, (0.5 * losses[0] + losses[1]) / 1.5),
         ({"dual_signal": "ema"}, (0.9 * losses[0] + losses[1]) / 1.9),
     ):
-        method = LagDPO(lambda_init=(1.0,), **fields)
+        constant = {"epsilon_schedule": "constant", "dual_learning_rate": 0.1}
+        method = LagDPO(lambda_init=(1.0,), **constant, **fields)
         first = method.update(method.init(4), losses[0], jnp.ones(4, bool))
         second = method.update(first, losses[1], jnp.ones(4, bool))
         step = second.multipliers - first.multipliers
@@ -271,11 +272,12 @@ def test_the_signal_is_the_batch_or_a_moving_average_of_it():
 
 def test_options_of_a_choice_and_their_defaults_reach_the_rule():
     duals = LagDPO(dual_controller="nupi", dual_signal="window", nupi_integral=0.0).duals
-    assert duals.controller == NuPI(0.1, proportional=1.0, integral=0.0, smoothing=0.9)
+    assert duals.controller == NuPI(1.0, proportional=1.0, integral=0.0, smoothing=0.9)
     assert duals.signal == Window(10)
     given = LagDPO(dual_signal="window", dual_window=3, dual_restart=True).duals
     assert (given.signal, given.restart) == (Window(3), True)
-    assert LagDPO(epsilon_schedule="adaptive").duals.tolerance == Adaptive((0.5,))
+    assert LagDPO().duals.tolerance == Adaptive((0.5,))
+    assert LagDPO(epsilon_schedule="constant").duals.tolerance == Constant((0.5,))
 
 
 def test_a_moving_epsilon_is_logged():
@@ -284,7 +286,8 @@ def test_a_moving_epsilon_is_logged():
     )
     state = method.update(method.init(4), jnp.full(4, 0.6), jnp.ones(4, bool))
     np.testing.assert_allclose(method.metrics(state)["epsilon"], [0.6] * 4, rtol=1e-6)
-    assert set(LagDPO().metrics(LagDPO().init(4))) == {"lambda"}
+    constant = LagDPO(epsilon_schedule="constant")
+    assert set(constant.metrics(constant.init(4))) == {"lambda"}
 
 
 @pytest.mark.parametrize("field", ["epsilon", "lambda_init", "epsilon_final"])

@@ -59,7 +59,7 @@ def config(root, workdir, **changes):
     `changes` replace fields; those of sections are given as "section__field".
     """
     whole = TrainConfig(
-        method=LagDPO(epsilon=(0.4,), dual_learning_rate=0.5),
+        method=LagDPO(epsilon=(0.4,), epsilon_schedule="constant", dual_learning_rate=0.5),
         workdir=str(workdir),
         epochs=2,
         batch_size=3,

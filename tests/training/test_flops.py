@@ -10,6 +10,7 @@ import pytest
 from dignified_jax import data
 from dignified_jax.models import decoder
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.models.token_tree import visibility
 from dignified_jax.training import flops
 
@@ -162,6 +163,38 @@ def test_xla_counts_the_same_for_a_dense_sequence():
     forward = flops.useful_flops(config, batch, True) - whole
     assert counted(loss) == pytest.approx(forward + extra, rel=0.01)
     assert counted(jax.grad(loss)) == pytest.approx(whole + 3 * extra, rel=0.01)
+
+
+def test_xla_counts_the_same_for_loras_gradient():
+    """As above, 1 percent: no product for a frozen weight's gradient is in the program."""
+    length = 192
+    lora = LoraConfig(rank=8, targets=("q_proj", "v_proj", "o_proj", "down_proj"))
+    config = dataclasses.replace(
+        CONFIG,
+        **{"vocab_size": 16, "hidden_size": 512, "intermediate_size": 1024, "num_layers": 1},
+        **{"num_heads": 4, "num_kv_heads": 2, "head_dim": 64},
+    )
+    batch = packed(example(0, 1, length - 1, None, None, None, None), row_length=length)
+    model = decoder.Decoder(config, remat="none", attention="dense", lora=lora)
+    tokens = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), tokens)
+
+    def total(lora, params, tokens):
+        weights = {"params": params, "lora": lora}
+        return model.apply(weights, tokens, method=decoder.Decoder.hidden_states).sum()
+
+    arguments = (shapes["lora"], shapes["params"], tokens)
+    counted = jax.jit(jax.grad(total)).lower(*arguments).compile().cost_analysis()["flops"]
+    invisible = length * length - length * (length + 1) // 2
+    extra = 12.0 * invisible * config.num_heads * config.head_dim
+    # Nothing is trained below the only layer, so q_proj, k_proj and v_proj have no gradient of
+    # their input; and there is no output head here.
+    unused = 2.0 * length * 512 * ((4 + 2 + 2) * 64 + 2 * lora.rank)
+    head = 2 * 2.0 * (length - 1) * 512 * 16
+    expected = flops.useful_flops(config, batch, False, lora) + extra - unused - head
+    assert counted == pytest.approx(expected, rel=0.01)
+    whole = flops.useful_flops(config, batch, False)
+    assert flops.useful_flops(config, batch, True, lora) < 0.8 * whole * 4 / 3
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import pytest
 from transformers import LlamaConfig, Qwen3Config
 
 from dignified_jax.models.config import read_config
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup
 from dignified_jax.training import advice, devices, flops, planning, setup
-from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
+from dignified_jax.training.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.sharding import MeshConfig
 from tests.oracles import tiny_run
 
@@ -211,3 +212,9 @@ def test_a_mesh_that_does_not_fit_is_refused(qwen):
 def test_a_row_length_too_short_for_the_assumed_examples_shrinks_them(qwen):
     config = config_of(qwen, data=DataConfig(row_length=100))
     assert plan(config, "h200", 3).shape.capacity.slots == 80
+
+
+def test_lora_is_refused_rather_than_counted_wrongly(qwen):
+    config = dataclasses.replace(config_of(qwen), lora=LoraConfig(rank=8))
+    with pytest.raises(ConfigError, match=r"whole models only; found lora\.rank"):
+        plan(config, "h200", 1)

@@ -109,6 +109,15 @@ def test_long_runs_are_smoothed_over_their_raw_values(run, drawn):
     assert raw.get_linewidth() < mean.get_linewidth()
 
 
+def test_a_moving_tolerance_is_drawn_as_it_was_logged(run, drawn):
+    records = [record(step) | {"epsilon/A": 0.7 - step / 10, "epsilon/T": 0.5} for step in (1, 2)]
+    plots.write(run(records, {"name": "lagdpo", "epsilon": [0.5]}))
+    losses = panels(drawn["losses.png"])
+    assert curves(losses["A"])["tolerance ε"] == ([1, 2], [0.7 - 0.1, 0.7 - 0.2])
+    assert losses["A"].get_title() == "A  anti-sycophancy"
+    assert losses["T"].get_title() == "T  trustworthiness  (ε = 0.5)"
+
+
 def test_one_step_is_seen(run, drawn):
     files = plots.write(run([record(1)]))
     assert names(files) == ALL

@@ -67,3 +67,26 @@ def test_bytes_of_the_state_on_each_device(sizes, parts, tmp_path, capsys):
             held[shard.device] += shard.data.nbytes
     print(f"bytes per device on {sizes}: {sorted(held.values())}")
     assert set(held.values()) == {3 * (matrices // parts + scales)}  # and two moments
+
+
+def spec(name, mesh, shape):
+    *path, leaf = (types.SimpleNamespace(key=part) for part in ("layers", *name.split("/")))
+    return tuple(partition.partition_spec((*path, leaf), shape, mesh))
+
+
+@pytest.mark.parametrize("name", ["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"])
+def test_lora_of_matrices_split_by_output(name):
+    """A is whole on each device of `tensor`, and B split with the outputs."""
+    mesh = make_mesh(MeshConfig(1, 4, 2))
+    assert spec(f"{name}/lora_a", mesh, (3, 8, 2)) == (None, "fsdp")
+    assert spec(f"{name}/lora_b", mesh, (3, 2, 8)) == (None, None, ("tensor", "fsdp"))
+    with pytest.raises(ValueError, match=r"lora_b has 12 entries, not a multiple of tensor x fsdp"):
+        spec(f"{name}/lora_b", mesh, (3, 2, 12))
+
+
+@pytest.mark.parametrize("name", ["o_proj", "down_proj"])
+def test_lora_of_matrices_split_by_input(name):
+    """A is split with the inputs, and B whole on each device of `tensor`."""
+    mesh = make_mesh(MeshConfig(1, 4, 2))
+    assert spec(f"{name}/lora_a", mesh, (3, 8, 2)) == (None, ("tensor", "fsdp"))
+    assert spec(f"{name}/lora_b", mesh, (3, 2, 8)) == (None, None, "fsdp")

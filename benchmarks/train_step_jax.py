@@ -1,0 +1,101 @@
+"""The timed side of this package: the train step of training on a layout of rows."""
+
+from __future__ import annotations
+
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.train_step_layouts import used_rows
+from benchmarks.train_step_worker import (
+    BETA,
+    CLIP_NORM,
+    LEARNING_RATE,
+    READY,
+    Job,
+    Timings,
+    peak_resident_bytes,
+)
+from dignified_jax.data import DIMENSIONS
+from dignified_jax.models import hf
+from dignified_jax.objectives import LagDPO
+from dignified_jax.training import sharding
+from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.state import TrainState, init_state
+from dignified_jax.training.step import make_score_step, make_train_step
+
+
+def serve(connection: Connection, job: Job) -> None:
+    """See `Job.serve`. Between two requests only the compiled programs are kept."""
+    runner = Runner(job)
+    warmup = job.warmup
+    connection.send(READY)
+    while (steps := connection.recv()) is not None:
+        connection.send(runner.measure(steps, warmup))
+        warmup = 0
+
+
+class Runner:
+    """Lag-DPO with AdamW on one device; programs compiled, nothing run."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._mesh = sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
+        self._method = LagDPO(beta=BETA)
+        config = OptimizerConfig(
+            LEARNING_RATE, schedule="constant", warmup_fraction=0.0, clip_norm=CLIP_NORM
+        )
+        self._optimizer = make_optimizer(config, total_steps=1)
+        model, state = self._start()
+        batch = self._batch()
+        cached = jnp.zeros(batch[0].response_mask.shape, jnp.float32)
+        step = make_train_step(model, self._method, self._optimizer, self._mesh)
+        self._step = step.lower(state, cached, *batch).compile()
+        score = make_score_step(model, self._mesh)
+        self._score = score.lower(state.params, *batch).compile()
+
+    def measure(self, steps: int, warmup: int) -> Timings:
+        """Times `steps` steps from the checkpoint's weights, after `warmup` of them."""
+        state = self._start()[1]
+        # The policy is the reference: its pass costs the same, and no second copy is held.
+        passes, seconds = [], []
+        for _ in range(warmup + steps):
+            began = time.perf_counter()
+            log_probs = jax.block_until_ready(self._score(state.params, *self._batch()))
+            passes.append(time.perf_counter() - began)
+        for _ in range(warmup + steps):
+            began = time.perf_counter()
+            state, report = jax.block_until_ready(self._step(state, log_probs, *self._batch()))
+            seconds.append(time.perf_counter() - began)
+        if not report["finite"]:
+            raise FloatingPointError("train step: loss or gradient is not finite")
+        device = jax.devices()[0]
+        peak = device.memory_stats()["peak_bytes_in_use"] if self._job.gpu else None
+        mask = np.array([[ids is not None for ids in e.responses] for e in self._job.examples])
+        return Timings(
+            step=seconds[warmup:],
+            reference=passes[warmup:],
+            peak_bytes=peak or peak_resident_bytes(),
+            device=device.device_kind if self._job.gpu else None,
+            log_probs=np.asarray(log_probs)[mask],
+        )
+
+    def _start(self) -> tuple[Any, TrainState]:
+        """The decoder, and the state at step 0."""
+        job = self._job
+        model, params = hf.load(job.checkpoint, "float32", self._mesh)
+        model = model.clone(
+            dtype=jnp.bfloat16 if job.gpu else jnp.float32, remat="full" if job.remat else "none"
+        )
+        return model, init_state(params, self._method, len(DIMENSIONS), self._optimizer, self._mesh)
+
+    def _batch(self) -> tuple[Any, jax.Array]:
+        """The batch on the device, and its number of accumulation steps."""
+        batch = self._job.build(self._job.examples)
+        rows = self._job.rows_per_step or len(batch.tokens)
+        used = -(-used_rows(batch) // rows)
+        return sharding.put_batch(batch, self._mesh, rows), jnp.int32(used)

@@ -1,0 +1,136 @@
+"""LoRA out: as a PEFT adapter directory, or merged into the Hugging Face weights of its base."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+from dignified_jax.models import hf, hf_names, hf_save, partition
+from dignified_jax.models.config import DecoderConfig, read_config
+from dignified_jax.models.lora import LoraConfig
+
+WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
+
+
+def save_adapter(
+    directory: str | pathlib.Path,
+    config: DecoderConfig,
+    lora: LoraConfig,
+    params: Any,
+    base: str,
+    *,
+    dtype: str | None = None,
+) -> None:
+    """Writes what `peft.PeftModel.from_pretrained(model, directory)` loads.
+
+    Args:
+      directory: made if need be.
+      config: of the base.
+      lora: rank, scale and targets.
+      params: LoRA's tree.
+      base: directory or hub id that the adapter names as its base.
+      dtype: dtype on disk; None keeps the matrices'.
+    """
+    pairs = _pairs(config, params)
+    if jax.process_index() > 0:
+        return
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, pair in pairs.items():
+        for letter, matrix in zip("AB", pair, strict=True):
+            # save_file writes a transposed view's memory as it lies: make the copy explicit.
+            key = f"base_model.model.{name.removesuffix('.weight')}.lora_{letter}.weight"
+            tensors[key] = np.ascontiguousarray(matrix.astype(dtype or matrix.dtype))
+    save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
+    fields = json.dumps(_fields(lora, base), indent=2) + "\n"
+    (directory / CONFIG_FILE).write_text(fields, encoding="utf-8")
+    # safetensors leaves its files readable by their owner alone
+    (directory / WEIGHTS_FILE).chmod((directory / CONFIG_FILE).stat().st_mode)
+
+
+def save_merged(
+    directory: str | pathlib.Path,
+    base: str | pathlib.Path,
+    lora: LoraConfig,
+    params: Any,
+    tokenizer: Any = None,
+    *,
+    dtype: str | None = None,
+    generation_config: str | pathlib.Path | None = None,
+) -> None:
+    """Writes W + s A B as a Hugging Face directory, from the files of the base.
+
+    The sum is float32, a tensor at a time and on the host; tensors without LoRA stay as they are.
+
+    Args:
+      directory: made if need be.
+      base: Hugging Face directory of the base.
+      lora: rank, scale and targets.
+      params: LoRA's tree.
+      tokenizer, generation_config: as in `hf.save`.
+      dtype: dtype on disk; None keeps the base's.
+
+    Raises:
+      ValueError: `directory` is that of the base.
+      FileNotFoundError, hf.CheckpointError: as `hf.load`.
+    """
+    if pathlib.Path(directory).resolve() == pathlib.Path(base).resolve():
+        raise ValueError(f"{directory}: is the base that is to be merged with; choose another")
+    config = read_config(base)
+    pairs = _pairs(config, params)
+    if jax.process_index() > 0:
+        return
+    stored = hf.stored(base, config)
+
+    def read(tensor: hf_names.Tensor) -> np.ndarray:
+        weight = stored[tensor.name].read()
+        if tensor.name not in pairs:
+            return weight
+        a, b = (matrix.astype(np.float32) for matrix in pairs[tensor.name])
+        return weight.astype(np.float32) + np.float32(lora.scale) * (b @ a)
+
+    hf_save.write(
+        directory,
+        config,
+        read,
+        tokenizer,
+        dtype=dtype or hf.stored_dtype(base),
+        generation_config=generation_config,
+    )
+
+
+def _pairs(config: DecoderConfig, params: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Tensor of the base -> its A (rank, in) and B (out, rank), both as PyTorch has them."""
+    leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+    whole = {name: hf_save.to_host(leaf) for name, leaf in leaves.items()}
+    found = {}
+    for tensor in hf_names.tensors(config):
+        place = tensor.leaf.rpartition("/")[0]
+        if f"{place}/lora_a" in whole:
+            a, b = (whole[f"{place}/lora_{letter}"][tensor.layer].T for letter in "ab")
+            found[tensor.name] = (a, b)
+    return found
+
+
+def _fields(lora: LoraConfig, base: str) -> dict[str, Any]:
+    alpha = lora.numerator
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "r": lora.rank,
+        "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
+        "lora_dropout": 0.0,
+        "target_modules": list(lora.names),
+        "use_rslora": lora.rslora,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "modules_to_save": None,
+    }

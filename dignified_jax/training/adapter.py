@@ -1,0 +1,73 @@
+"""What LoRA checkpoints in a run directory are of: a file beside the model's other files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+
+from dignified_jax.embedded import resolve
+from dignified_jax.models import hf
+from dignified_jax.models.lora import LoraConfig
+from dignified_jax.training.checkpoint import CheckpointError
+
+FILE = "lora.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """LoRA of a base.
+
+    Attributes:
+      lora: rank, scale and targets.
+      base: hub id or absolute directory of the frozen weights.
+      digest: of those weights.
+    """
+
+    lora: LoraConfig
+    base: str
+    digest: str
+
+
+def base_name(path: str) -> str:
+    """Where `model.path` is found again: a hub id as it is, anything else as absolute directory."""
+    directory = pathlib.Path(resolve(path))
+    return str(directory.absolute()) if directory.is_dir() else path
+
+
+def write(side: pathlib.Path, record: Record) -> None:
+    """Writes the record into a `model` directory."""
+    text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
+    (side / FILE).write_text(text, encoding="utf-8")
+
+
+def read(side: pathlib.Path) -> Record | None:
+    """The record in a `model` directory; None where checkpoints hold whole models."""
+    file = side / FILE
+    if not file.is_file():
+        return None
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    lora = fields.pop("lora")
+    return Record(lora=LoraConfig(**lora | {"targets": tuple(lora["targets"])}), **fields)
+
+
+def find_base(record: Record, given: str | None = None) -> pathlib.Path:
+    """The directory of the base, at its recorded place or the one given.
+
+    Raises:
+      CheckpointError: it is not there, or has other weights than those that LoRA was trained on.
+    """
+    where = given or record.base
+    try:
+        directory = hf.resolve(resolve(where))
+        found = hf.digest(directory)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"LoRA's base {record.base} is needed: {error}; say where it is with --base"
+        ) from error
+    if found != record.digest:
+        raise CheckpointError(
+            f"{where} is not the base that LoRA was trained on: its weights are {found}, expected "
+            f"{record.digest} ({record.base} when training began); say where that is with --base"
+        )
+    return directory
