@@ -15,6 +15,7 @@ from benchmarks import (
     train_step_jax,
     train_step_layouts,
     train_step_report,
+    train_step_sweep,
 )
 from benchmarks import train_step_examples as examples_of
 from benchmarks.train_step_models import make_tokenizer, text, write_checkpoint
@@ -282,8 +283,19 @@ def test_impossible_arguments_are_refused(flags, named, capsys):
     assert named in capsys.readouterr().err
 
 
-def test_exponents_of_powers():
-    from benchmarks.train_step_sweep import Point, exponent
+def test_a_sweep_reports_exponents_and_draws(tmp_path, monkeypatch):
+    """Seconds grow with computed tokens to the power 1.5, whatever is varied."""
 
-    points = [Point(0.0, tokens, 3e-4 * tokens**1.5) for tokens in (100, 200, 800)]
-    np.testing.assert_allclose(exponent(points), 1.5, rtol=1e-12)
+    def measure(sweep, arguments, checkpoint):
+        assert len({examples[0].length for examples in sweep.examples}) in (1, 4)
+        tokens = [1000 * (1 + number) for number in range(len(sweep.values))]
+        return [
+            train_step_sweep.Point(value, count, 3e-4 * count**1.5)
+            for value, count in zip(sweep.values, tokens, strict=True)
+        ]
+
+    monkeypatch.setattr(train_step_sweep, "measure", measure)
+    text = train_step_sweep.run(arguments("--figures", str(tmp_path)), "unused")
+    assert text.count("to the power 1.50") == 3
+    assert text.count("| rejects a prompt |") == text.count("| examples a batch |") == 4
+    assert (tmp_path / "train_step_tiny.png").stat().st_size > 10_000
