@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from dignified_jax.training import rundir
+from dignified_jax.training import devices, rundir
 from dignified_jax.training.config import TrainConfig
 
 DIRECTORY = "compilation_cache"
@@ -39,6 +39,8 @@ def directory(config: TrainConfig) -> str:
 def used(config: TrainConfig, say: Callable[[str], None]) -> Iterator[None]:
     """Every program compiled meanwhile, however small, is read from the cache or written to it.
 
+    On CPUs it is a folder of the directory for each number of cores.
+
     JAX_ENABLE_COMPILATION_CACHE=false in the environment turns that off. JAX's own settings are
     as before in the end.
 
@@ -50,6 +52,9 @@ def used(config: TrainConfig, say: Callable[[str], None]) -> Iterator[None]:
       OSError: the directory can't be made.
     """
     place = directory(config)
+    if jax.default_backend() == "cpu":
+        # JAX's keys do not have the number of cores, which the programs are made for.
+        place += f"/{devices.cpu_cores()}_cores"
     # A bucket ("gs://...") is left to JAX.
     if jax.config.jax_enable_compilation_cache and "://" not in place:
         pathlib.Path(place).mkdir(parents=True, exist_ok=True)

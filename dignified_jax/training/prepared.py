@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 import platform
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from dignified_jax.models import hf
 from dignified_jax.training import adapter, checkpoint, rundir, setup
 from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.devices import cpu_cores
 from dignified_jax.training.evaluate import metric_names
 from dignified_jax.training.optimizer import make_optimizer
 from dignified_jax.training.reference import PerExample, read_or_compute
@@ -200,7 +200,7 @@ def environment() -> dict[str, str]:
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "processes": str(jax.process_count()),
         "host": platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0))) if devices[0].platform == "cpu" else "any",
+        "cores": str(cpu_cores()) if devices[0].platform == "cpu" else "any",
     }
 
 

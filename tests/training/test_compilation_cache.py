@@ -12,10 +12,11 @@ import zlib
 import jax
 import pytest
 
-from dignified_jax.training import compilation_cache, loop
+from dignified_jax.training import compilation_cache, devices, loop
 from tests.oracles import command, tiny_run
 
 DEVICES = 1
+FOLDER = f"{devices.cpu_cores()}_cores"
 
 
 def run(root, workdir, cache):
@@ -62,6 +63,12 @@ def entries(cache):
     return sorted(cache.glob("*-cache"))
 
 
+def test_programs_for_other_numbers_of_cores_have_their_own_folder(cold):
+    """JAX would read one that was compiled for fewer, and leave cores idle."""
+    assert [path.name for path in cold.cache.iterdir()] == [FOLDER]
+    assert entries(cold.cache / FOLDER)
+
+
 def test_nothing_is_compiled_after_the_first_step_evaluation_and_checkpoint(cold):
     """Although batches take one accumulation step or two, and one is short."""
     # Steps 1 and 2 are the first records, an evaluation the third, another the sixth.
@@ -73,7 +80,7 @@ def test_nothing_is_compiled_after_the_first_step_evaluation_and_checkpoint(cold
 def test_cold_and_warm_give_the_same_bits(cold, root, tmp_path):
     assert cold.said.count("compiled the train step in ") == 1
     assert cold.said.count("compiled the score step in ") == 1  # for both splits, and both models
-    assert any(entry.name.startswith("jit_train_step-") for entry in entries(cold.cache))
+    assert any(entry.name.startswith("jit_train_step-") for entry in entries(cold.cache / FOLDER))
     warm = run(root, tmp_path / "warm", cold.cache)
     assert warm.count("read the train step from the compilation cache in ") == 1
     assert warm.count("read the score step from the compilation cache in ") == 1
@@ -82,14 +89,14 @@ def test_cold_and_warm_give_the_same_bits(cold, root, tmp_path):
 
 
 def test_a_damaged_cache_gives_the_same_bits_and_is_repaired(cold, root, tmp_path):
-    found = entries(cold.cache)
+    found = entries(cold.cache / FOLDER)
     for entry in found:
         entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
     damaged = run(root, tmp_path / "damaged", cold.cache)
-    assert f"{cold.cache}: removed {len(found)} damaged entries" in damaged
+    assert f"{cold.cache / FOLDER}: removed {len(found)} damaged entries" in damaged
     assert "compiled the train step in " in damaged
     command.assert_equal(tmp_path / "damaged", cold.workdir)
-    (step,) = (e for e in entries(cold.cache) if e.name.startswith("jit_train_step-"))
+    (step,) = (e for e in entries(cold.cache / FOLDER) if e.name.startswith("jit_train_step-"))
     assert step in found and zlib.decompress(step.read_bytes())
 
 
@@ -101,7 +108,7 @@ def test_settings_of_jax_are_as_before(root, tmp_path):
     before = settings()
     config = tiny_run.config(root, tmp_path / "run", compilation_cache=str(tmp_path / "cache"))
     with pytest.raises(RuntimeError), compilation_cache.used(config, print):
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache")
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache" / FOLDER)
         jax.jit(lambda x: x * 2.5 + 0.125)(3.0)  # quick, and written even so
         assert len(entries(tmp_path / "cache")) > 0
         raise RuntimeError
