@@ -81,6 +81,7 @@ def moments(
     shape: BatchShape,
     combines_gradients: bool = False,
     fused: bool = True,
+    inlined: bool = False,
 ) -> dict[str, Parts]:
     """What is there at each moment that may be the step's largest, by the moment's name.
 
@@ -93,6 +94,7 @@ def moments(
       fused: whether XLA's fusions have several results, as on GPUs and TPUs. On CPUs they have one,
         so that more of a layer is stored, and the clipped gradient and the moments that several
         fusions read are copied.
+      inlined: whether XLA computes an operand of a product within it, as on TPUs.
     """
     params = inputs.state.params
     local = tensor_parallel(mesh).local(module.config)
@@ -134,7 +136,7 @@ def moments(
             # Of the output kernel, summed over chunks in float32.
             gradients=trained_matrix * _FLOAT32,
             casts=forward.casts + (matrix * compute if outer_copies else 0),
-            log_probs=working_set.log_probs(local, rows.slots, compute),
+            log_probs=working_set.log_probs(local, rows.slots, compute, inlined),
         ),
         "layers, backward pass": dataclasses.replace(
             forward,

@@ -178,6 +178,7 @@ def counted(plan: Plan) -> Plan:
         plan.shape,
         combines_gradients=plan.config.method.combines_gradients,
         fused=plan.device.kind != devices.CPU,
+        inlined=plan.device.kind.startswith("TPU"),
     )
     return dataclasses.replace(plan, moments=moments)
 

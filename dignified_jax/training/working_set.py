@@ -108,11 +108,11 @@ def kept(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
     return sum(math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in saved)
 
 
-def log_probs(config: DecoderConfig, slots: int, compute: int) -> int:
-    """`output_head`'s backward pass: softmax in float32 and its gradient for a chunk, and the
-    states of all predictions with their gradients."""
+def log_probs(config: DecoderConfig, slots: int, compute: int, inlined: bool) -> int:
+    """`output_head`'s backward pass: softmax in float32 and its gradient for a chunk, unless that
+    is `inlined` into products, and the states of all predictions with their gradients."""
     chunk = -(-slots // -(-slots // output_head.TOKENS_PER_CHUNK))
-    logits = chunk * config.vocab_size * (_FLOAT32 + compute)
+    logits = chunk * config.vocab_size * (_FLOAT32 + (0 if inlined else compute))
     return logits + 3 * slots * config.hidden_size * compute
 
 
