@@ -22,6 +22,7 @@ import jax
 from jax.experimental import topologies
 
 from dignified_jax.models.config import DecoderConfig, to_hf
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training import abstract, devices, planning
 from dignified_jax.training.config import TrainConfig
@@ -93,17 +94,21 @@ def main() -> None:
     parser.add_argument("--topology", default="v5p:2x2x2", help="as libtpu names them")
     parser.add_argument("--rows", type=int, default=8, help="packed rows of a step, 4096 tokens")
     parser.add_argument("--reference", choices=("resident", "cached"), default="resident")
+    parser.add_argument("--lora-rank", type=int, help="train LoRA; whole models by default")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)  # it can't read such programs back
     on = list(topologies.get_topology_desc(arguments.topology, platform="tpu").devices)
     kind = f"{len(on)}x{arguments.topology.partition(':')[0]}"
     versions = f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
     step = f"{arguments.rows} rows of 4096 tokens, reference {arguments.reference}"
+    if arguments.lora_rank is not None:
+        step += f", LoRA of rank {arguments.lora_rank}"
+    lora = LoraConfig(rank=arguments.lora_rank)
     print(f"{versions}, {arguments.topology}; {step}; GB on each device\n")
     print("| | arguments | XLA | most at a time | XLA | plan ÷ XLA | XLA reserves |")
     print("|---|---|---|---|---|---|---|")
     for name in arguments.models:
-        config = dataclasses.replace(CONFIG, reference=arguments.reference)
+        config = dataclasses.replace(CONFIG, reference=arguments.reference, lora=lora)
         plan = plan_of(MODELS[name], kind, arguments.rows, config)
         found = compiled(plan, on)
         parts, most = plan.parts, found.peak_memory_in_bytes

@@ -234,6 +234,14 @@ def output_kernel(config: DecoderConfig, params: Params) -> jax.Array:
 
 def abstract_params(config: DecoderConfig) -> Params:
     """The parameter tree as `jax.ShapeDtypeStruct`s, nothing allocated."""
+    return _abstract(Decoder(config))["params"]
+
+
+def abstract_lora(config: DecoderConfig, lora: LoraConfig) -> Params:
+    """LoRA's tree likewise; `lora` has a rank."""
+    return _abstract(Decoder(config, lora=lora))[COLLECTION]
+
+
+def _abstract(model: Decoder) -> dict[str, Params]:
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    init = Decoder(config).init
-    return jax.eval_shape(lambda t: init(jax.random.key(0), t), tokens)["params"]
+    return jax.eval_shape(lambda t: model.init(jax.random.key(0), t), tokens)

@@ -19,7 +19,7 @@ from dignified_jax.data.batch import Capacity
 from dignified_jax.data.packing import build
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
-from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
 from dignified_jax.training import setup, sharding
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.optimizer import make_optimizer
@@ -52,6 +52,7 @@ class StepInputs:
     Attributes:
       reference: the frozen parameters, the (example, 5) log-probs where they are cached, or None.
       rewards: (example, 5, K) for methods that need them, or None.
+      base: the frozen parameters under LoRA, where the state's are LoRA's, or None.
     """
 
     state: TrainState
@@ -59,11 +60,12 @@ class StepInputs:
     batch: PackedBatch
     used: jax.ShapeDtypeStruct
     rewards: jax.ShapeDtypeStruct | None
+    base: Any
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """In the order that the step takes them."""
-        return self.state, self.reference, self.batch, self.used, self.rewards
+        return self.state, self.reference, self.batch, self.used, self.rewards, self.base
 
 
 def step_inputs(
@@ -71,7 +73,7 @@ def step_inputs(
 ) -> StepInputs:
     """What `setup`, `state.init_state` and `sharding.put_batch` would put on the devices."""
     whole = NamedSharding(mesh, PartitionSpec())
-    params = _params(config, model)
+    params, base = _params(config, model)
     optimizer = make_optimizer(config.optimizer, total_steps=1)  # its state's shape is any run's
     state = jax.eval_shape(
         lambda tree: init_state(tree, config.method, len(DIMENSIONS), optimizer, _one_device()),
@@ -81,9 +83,8 @@ def step_inputs(
     reference = rewards = None
     if config.method.needs_reference and config.reference == "cached":
         reference = _struct(per_example, jnp.float32, whole)
-    elif config.method.needs_reference:
-        frozen = jax.eval_shape(lambda tree: setup.freeze(tree, config.model.compute_dtype), params)
-        reference = _placed(frozen, partition.param_shardings(frozen, mesh))
+    elif config.method.needs_reference and base is None:
+        reference = _frozen(config, params, mesh)
     if config.method.needs_rewards:
         rewards = _struct((*per_example, len(DIMENSIONS)), jnp.float32, whole)
     return StepInputs(
@@ -92,6 +93,7 @@ def step_inputs(
         batch=_batch(shape, mesh),
         used=_struct((), jnp.int32, whole),
         rewards=rewards,
+        base=None if base is None else _frozen(config, base, mesh),
     )
 
 
@@ -101,15 +103,28 @@ def decoder(config: TrainConfig, model: DecoderConfig, attention: str) -> Decode
         model,
         dtype=jnp.dtype(config.model.compute_dtype),
         remat=config.model.remat,
+        lora=config.lora,
         attention=attention if config.model.attention == "auto" else config.model.attention,
     )
 
 
-def _params(config: TrainConfig, model: DecoderConfig) -> Any:
+def _params(config: TrainConfig, model: DecoderConfig) -> tuple[Params, Params | None]:
+    """(what is trained, what is frozen under it), in the parameters' dtype."""
     dtype = jnp.dtype(config.model.param_dtype)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), abstract_params(model)
-    )
+
+    def of_dtype(tree: Params) -> Params:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree)
+
+    whole = of_dtype(abstract_params(model))
+    if not config.lora.enabled:
+        return whole, None
+    return of_dtype(abstract_lora(model, config.lora)), whole
+
+
+def _frozen(config: TrainConfig, params: Params, mesh: Mesh | AbstractMesh) -> Params:
+    """As `setup.freeze` makes it, and `setup.prepare_model` loads LoRA's base."""
+    frozen = jax.eval_shape(lambda tree: setup.freeze(tree, config.model.compute_dtype), params)
+    return _placed(frozen, partition.param_shardings(frozen, mesh))
 
 
 def _batch(shape: BatchShape, mesh: Mesh | AbstractMesh) -> PackedBatch:

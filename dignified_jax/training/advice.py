@@ -11,6 +11,7 @@ from jax.sharding import AbstractMesh
 
 from dignified_jax.data import RESPONSES
 from dignified_jax.models import partition
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import devices, memory
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.planning import Plan, counted, make, parameters
@@ -50,6 +51,8 @@ def alternatives(plan: Plan) -> Iterator[tuple[str, Plan]]:
 
     if config.method.needs_reference and config.reference == "resident":
         yield "--config.reference=cached", of_config(reference="cached")
+    if not config.lora.enabled and config.model.init != "random":
+        yield "--config.lora.rank=16", of_config(lora=LoraConfig(rank=16))
     if config.model.remat != "full":
         model = dataclasses.replace(config.model, remat="full")
         yield "--config.model.remat=full", of_config(model=model)
@@ -110,9 +113,11 @@ def text(plan: Plan) -> str:
     """The plan for a person: bytes by part, whether they fit, what would help, and FLOPs."""
     shape, parts, size = plan.shape, plan.parts, plan.device.memory
     mesh = " x ".join(f"{axis} {count}" for axis, count in plan.mesh.shape.items())
+    rank = plan.config.lora.rank
+    trained = "" if rank is None else f", LoRA of rank {rank}"
     lines = [
-        f"{plan.model.architecture}, {parameters(plan.model) / 1e9:.3g} billion parameters, on "
-        f"{plan.count} x {plan.device.kind} ({mesh}), attention {plan.attention}",
+        f"{plan.model.architecture}, {parameters(plan.model) / 1e9:.3g} billion parameters{trained}"
+        f", on {plan.count} x {plan.device.kind} ({mesh}), attention {plan.attention}",
         f"a step: {shape.steps * shape.rows} rows of {shape.row_length} tokens "
         f"({plan.rows}), {plan.config.rows_per_device} on a device at a time, in {shape.steps} "
         f"accumulation step{'s' if shape.steps > 1 else ''}",
@@ -152,11 +157,9 @@ def _advice(plan: Plan) -> list[str]:
 
 def _flops(plan: Plan) -> str:
     """Useful and executed FLOPs, and the time that an assumed MFU makes of them."""
-    passes = 4 if plan.config.method.needs_reference and plan.config.reference == "resident" else 3
-    forward = plan.useful_flops / passes
     line = f"FLOPs of a step: {plan.useful_flops:.3g} useful"
     if plan.config.model.remat == "full":
-        line += f", {plan.useful_flops + forward:.3g} with the layers computed twice"
+        line += f", {plan.useful_flops + plan.forward_flops:.3g} with the layers computed twice"
     peak = plan.device.peak_flops(plan.config.model.compute_dtype)
     if peak is None:
         return line

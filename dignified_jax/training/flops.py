@@ -80,6 +80,26 @@ def useful_flops(
       needs_reference: whether the reference's forward pass is part of the step.
       lora: the matrices that have LoRA beside them.
     """
+    weights, mixing, beside = _forward(config, batch, lora)
+    reference = (weights + mixing) if needs_reference else 0.0
+    if not lora.enabled:
+        return 3.0 * (weights + mixing) + reference
+    return 2.0 * weights + 3.0 * (mixing + beside) + reference
+
+
+def forward_flops(
+    config: DecoderConfig,
+    batch: PackedBatch,
+    lora: LoraConfig = LoraConfig(),  # noqa: B008  (frozen)
+) -> float:
+    """Those of the policy's forward pass; arguments as in `useful_flops`."""
+    return sum(_forward(config, batch, lora))
+
+
+def _forward(
+    config: DecoderConfig, batch: PackedBatch, lora: LoraConfig
+) -> tuple[float, float, float]:
+    """Of the products with weights, of attention, and of LoRA."""
     prompt, length = np.moveaxis(batch.segments[..., [1, 3]].astype(np.int64), -1, 0)
     # A segment sees its prompt, and itself causally.
     pairs = float((length * prompt + length * (length + 1) // 2).sum())
@@ -91,11 +111,8 @@ def useful_flops(
     tokens = useful_tokens(batch) * config.num_layers
     weights = 2.0 * (tokens * layer + predicted * hidden * config.vocab_size)
     mixing = 4.0 * pairs * config.num_heads * width * config.num_layers
-    reference = (weights + mixing) if needs_reference else 0.0
-    if not lora.enabled:
-        return 3.0 * (weights + mixing) + reference
-    beside = 2.0 * tokens * lora.rank * sum(_lora_sides(config)[name] for name in lora.names)
-    return 2.0 * weights + 3.0 * (mixing + beside) + reference
+    sides = sum(_lora_sides(config)[name] for name in lora.names)
+    return weights, mixing, 2.0 * tokens * (lora.rank or 0) * sides
 
 
 def _lora_sides(config: DecoderConfig) -> dict[str, int]:

@@ -35,8 +35,9 @@ class Parts:
     """Bytes on one device.
 
     Attributes:
-      parameters: the policy's.
-      optimizer: its moments.
+      parameters: those that are trained.
+      base: the frozen ones under LoRA, which are the resident reference too.
+      optimizer: moments.
       reference: the frozen parameters, or their log-probs of a batch.
       batch: the packed rows and the objective's state.
       gradients: as far as they are there.
@@ -50,6 +51,7 @@ class Parts:
     """
 
     parameters: int = 0
+    base: int = 0
     optimizer: int = 0
     reference: int = 0
     batch: int = 0
@@ -69,7 +71,7 @@ class Parts:
     @property
     def arguments(self) -> int:
         """What lies there throughout."""
-        return self.parameters + self.optimizer + self.reference + self.batch
+        return self.parameters + self.base + self.optimizer + self.reference + self.batch
 
 
 def moments(
@@ -79,6 +81,7 @@ def moments(
     shape: BatchShape,
     combines_gradients: bool = False,
     fused: bool = True,
+    inlined: bool = False,
 ) -> dict[str, Parts]:
     """What is there at each moment that may be the step's largest, by the moment's name.
 
@@ -91,18 +94,21 @@ def moments(
       fused: whether XLA's fusions have several results, as on GPUs and TPUs. On CPUs they have one,
         so that more of a layer is stored, and the clipped gradient and the moments that several
         fusions read are copied.
+      inlined: whether XLA computes an operand of a product within it, as on TPUs.
     """
     params = inputs.state.params
     local = tensor_parallel(mesh).local(module.config)
     fsdp = mesh.shape[partition.FSDP_AXIS]
     module = module.clone(config=local)
     rows = working_set.Rows(shape.rows // row_devices(mesh), shape.row_length, shape.capacity)
-    dtype = params["norm"]["scale"].dtype
+    dtype = jax.tree.leaves(params)[0].dtype
     compute = jnp.dtype(module.dtype).itemsize
     narrows = dtype != module.dtype
-    # Gathered over fsdp; XLA casts before it gathers.
-    outer_copies = narrows or fsdp > 1
+    whole = inputs.base is None  # what is trained
+    # Gathered over fsdp; XLA casts before it gathers, and LoRA's base is in the compute dtype.
+    outer_copies = (narrows and whole) or fsdp > 1
     matrix = local.hidden_size * local.vocab_size  # the embedding; the output kernel
+    trained_matrix = matrix if whole else 0
     layers = held(params["layers"])
 
     # Every dimension's gradient is whole before the next one's begins.
@@ -112,6 +118,7 @@ def moments(
     others = held(params) * (trees - 1)
     throughout = Parts(
         parameters=held(params),
+        base=held(inputs.base),
         optimizer=held(inputs.state.opt_state),
         reference=held(inputs.reference),
         batch=held((inputs.batch, inputs.state.method_state, inputs.rewards)),
@@ -127,21 +134,21 @@ def moments(
         "log-probs, backward pass": dataclasses.replace(
             forward,
             # Of the output kernel, summed over chunks in float32.
-            gradients=matrix * _FLOAT32,
+            gradients=trained_matrix * _FLOAT32,
             casts=forward.casts + (matrix * compute if outer_copies else 0),
-            log_probs=working_set.log_probs(local, rows.slots, compute),
+            log_probs=working_set.log_probs(local, rows.slots, compute, inlined),
         ),
         "layers, backward pass": dataclasses.replace(
             forward,
             # Zeros for the gradients of all layers before the loop; the output kernel's waits to
             # be summed over devices with the embedding's, or until XLA's scheduler gets to it.
-            gradients=layers + matrix * _FLOAT32,
+            gradients=layers + trained_matrix * _FLOAT32,
             layer=working_set.layer(module, rows, fused),
         ),
         "embedding, backward pass": dataclasses.replace(
             throughout,
             # That of the look-up in the compute dtype and then in float32, beside the kernel's.
-            gradients=layers + matrix * (compute + 2 * _FLOAT32),
+            gradients=layers + trained_matrix * (compute + 2 * _FLOAT32),
         ),
         "update": dataclasses.replace(
             throughout,

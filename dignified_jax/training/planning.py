@@ -22,7 +22,7 @@ from dignified_jax.models.decoder import abstract_params
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
 from dignified_jax.training import abstract, devices, flops, memory, setup
 from dignified_jax.training.abstract import BatchShape
-from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.devices import Device
 from dignified_jax.training.sharding import mesh_sizes, row_devices
 
@@ -42,6 +42,7 @@ class Plan:
       rows: where the packed rows come from, for a person.
       shape: of a step's rows.
       useful_flops: of a step, over all devices; see `flops.useful_flops`.
+      forward_flops: of the policy's forward pass, part of these.
       moments: bytes on a device at each moment, see `memory.moments`.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     rows: str
     shape: BatchShape
     useful_flops: float
+    forward_flops: float
     moments: dict[str, memory.Parts]
 
     @property
@@ -82,11 +84,8 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
 
     Raises:
       FileNotFoundError: no config.json.
-      ConfigError: the run trains LoRA, which is not counted.
       ValueError: the mesh does not fit the devices or the model, and as `data`.
     """
-    if config.lora.enabled:
-        raise ConfigError("--plan counts the training of whole models only; found lora.rank")
     directory = hf.resolve(resolve(config.model.path), weights=False)
     model = read_config(directory)
     config = dataclasses.replace(config, method=_first_stage(config.method))
@@ -94,8 +93,12 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
     mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
     stream, where = _stream(config, directory, config.rows_per_device * row_devices(mesh), rows)
     resident = config.method.needs_reference and config.reference == "resident"
-    steps = range(stream.steps_per_epoch)
-    useful = [flops.useful_flops(model, stream.batch(step), resident) for step in steps]
+    needed = []
+    for step in range(stream.steps_per_epoch):
+        batch = stream.batch(step)
+        useful = flops.useful_flops(model, batch, resident, config.lora)
+        needed.append((useful, flops.forward_flops(model, batch, config.lora)))
+    useful, forward = np.mean(needed, axis=0).tolist()
     plan = Plan(
         config=config,
         model=model,
@@ -104,7 +107,8 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
         mesh=mesh,
         rows=where,
         shape=shape_of(stream, config.rows_per_device * row_devices(mesh)),
-        useful_flops=float(np.mean(useful)),
+        useful_flops=useful,
+        forward_flops=forward,
         moments={},
     )
     return counted(plan)
@@ -174,6 +178,7 @@ def counted(plan: Plan) -> Plan:
         plan.shape,
         combines_gradients=plan.config.method.combines_gradients,
         fused=plan.device.kind != devices.CPU,
+        inlined=plan.device.kind.startswith("TPU"),
     )
     return dataclasses.replace(plan, moments=moments)
 

@@ -17,7 +17,8 @@ from jax.extend.core import Var
 from dignified_jax.data.batch import Capacity
 from dignified_jax.models import attention, output_head, partition
 from dignified_jax.models.config import DecoderConfig
-from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
+from dignified_jax.models.lora import policy, variables
 from dignified_jax.models.token_tree import TokenTree
 
 _FLOAT32 = 4
@@ -51,30 +52,33 @@ class Rows:
 def kept(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
     """Bytes that the layers' forward pass keeps for the backward pass on one device.
 
-    Not a formula: the residuals of the decoder's own `jax.vjp`, whatever `remat` and attention
-    say, without the parameters themselves, which are arguments.
+    Not a formula: the residuals of the decoder's own `jax.vjp` with respect to what is trained,
+    whatever `remat` and attention say, without the parameters themselves, which are arguments.
 
     Args:
       module: one device's part of the decoder.
-      dtype: of the parameters.
+      dtype: of the parameters; the matrices of LoRA's base are in the compute dtype.
       fsdp: over how many devices the layers' parameters are split.
       tree: the rows of one device.
     """
 
-    def part(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        axis = partition.split(path).fsdp if path[0].key == "layers" else None
-        sizes = [n // fsdp if number == axis else n for number, n in enumerate(leaf.shape)]
-        return jax.ShapeDtypeStruct(sizes, dtype)
+    def parts(params: Params, matrices: Any) -> Params:
+        def part(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            axis = partition.split(path).fsdp if path[0].key == "layers" else None
+            sizes = [n // fsdp if number == axis else n for number, n in enumerate(leaf.shape)]
+            return jax.ShapeDtypeStruct(sizes, dtype if path[-1].key == "scale" else matrices)
 
-    def gather(variables: Any) -> Any:
+        return jax.tree.map_with_path(part, params)
+
+    def gather(layer: Any) -> Any:
         """Stands in for `sharding.gather_layer`: the same shapes without devices."""
 
         def repeat(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
             axis = partition.split(path).fsdp
-            parts = [leaf.astype(module.dtype)] * fsdp
-            return leaf if axis is None else jnp.concatenate(parts, axis - 1)
+            copies = [leaf.astype(module.dtype)] * fsdp
+            return leaf if axis is None else jnp.concatenate(copies, axis - 1)
 
-        return jax.tree.map_with_path(repeat, variables)
+        return jax.tree.map_with_path(repeat, layer)
 
     decoder = module.clone(
         gather=gather if fsdp > 1 else None,
@@ -82,29 +86,33 @@ def kept(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
         attention="blocks" if module.attention in ("cudnn", "splash") else module.attention,
     )
 
-    def residuals(params: Any, tokens: jax.Array, segments: jax.Array) -> Any:
+    def residuals(params: Any, base: Any, tokens: jax.Array, segments: jax.Array) -> Any:
         blocks = tree.capacity.prompt_block, tree.capacity.segment_block
         states = (tokens, tokens, TokenTree(tokens, segments, *blocks))
 
         def hidden(params: Any) -> jax.Array:
-            return decoder.apply({"params": params}, *states, method=Decoder.hidden_states)
+            weights = variables(policy(params, base))
+            return decoder.apply(weights, *states, method=Decoder.hidden_states)
 
         return jax.vjp(hidden, params)[1]
 
-    params = jax.tree.map_with_path(part, abstract_params(module.config))
+    whole, lora = abstract_params(module.config), module.lora
+    params, base = parts(whole, dtype), None
+    if lora.enabled:
+        params, base = parts(abstract_lora(module.config, lora), dtype), parts(whole, module.dtype)
     tokens = jax.ShapeDtypeStruct((tree.rows, tree.length), jnp.int32)
     segments = jax.ShapeDtypeStruct((tree.rows, tree.capacity.segments, 4), jnp.int32)
-    traced = jax.make_jaxpr(residuals)(params, tokens, segments).jaxpr
+    traced = jax.make_jaxpr(residuals)(params, base, tokens, segments).jaxpr
     given = set(traced.invars)
     saved = {var for var in traced.outvars if isinstance(var, Var) and var not in given}
     return sum(math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in saved)
 
 
-def log_probs(config: DecoderConfig, slots: int, compute: int) -> int:
-    """`output_head`'s backward pass: softmax in float32 and its gradient for a chunk, and the
-    states of all predictions with their gradients."""
+def log_probs(config: DecoderConfig, slots: int, compute: int, inlined: bool) -> int:
+    """`output_head`'s backward pass: softmax in float32 and its gradient for a chunk, unless that
+    is `inlined` into products, and the states of all predictions with their gradients."""
     chunk = -(-slots // -(-slots // output_head.TOKENS_PER_CHUNK))
-    logits = chunk * config.vocab_size * (_FLOAT32 + compute)
+    logits = chunk * config.vocab_size * (_FLOAT32 + (0 if inlined else compute))
     return logits + 3 * slots * config.hidden_size * compute
 
 
@@ -118,13 +126,16 @@ def layer(module: Decoder, rows: Rows, fused: bool) -> int:
     query = config.num_heads * config.head_dim
     key = config.num_kv_heads * config.head_dim
     weights = config.hidden_size * (2 * query + 2 * key + 3 * config.intermediate_size)
-    # Gate, up, their product and a gradient; or the gate's activation and its gradient too.
-    feed_forward = (4 if fused else 6) * config.intermediate_size
+    # Gate, up, their product and a gradient; or the gate's activation and its gradient too, and
+    # what LoRA adds to gate and up.
+    apart = 6 + len({"gate_proj", "up_proj"} & set(module.lora.names))
+    feed_forward = (4 if fused else apart) * config.intermediate_size
     # Input, normed input and their gradients; queries and mixed values, keys and values, each
     # before and after the rotation or with a gradient.
     others = 4 * config.hidden_size + 2 * query + 4 * key
+    low_rank = 2 * len(module.lora.names) * (module.lora.rank or 0)  # with gradients
     return (
-        rows.tokens * (feed_forward + others) * compute
+        rows.tokens * (feed_forward + others + low_rank) * compute
         + _attention(module, rows)
         + weights * compute  # gathered, or a slice of all layers'
     )

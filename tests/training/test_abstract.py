@@ -21,10 +21,12 @@ def described(tree):
     }
 
 
-@pytest.mark.parametrize("reference", ["resident", "cached"])
-def test_they_are_what_a_run_puts_on_its_devices(reference, root, tmp_path):
+@pytest.mark.parametrize(
+    ("reference", "rank"), [("resident", None), ("cached", None), ("resident", 4)]
+)
+def test_they_are_what_a_run_puts_on_its_devices(reference, rank, root, tmp_path):
     changes = {"mesh__data": 2, "mesh__fsdp": 2, "model__compute_dtype": "bfloat16"}
-    config = tiny_run.config(root, tmp_path, reference=reference, **changes)
+    config = tiny_run.config(root, tmp_path, reference=reference, lora__rank=rank, **changes)
     real = prepared.prepare(config, tmp_path, lambda line: None)
     _, *inputs = real.inputs("train", 0)
     model = real.model
@@ -37,6 +39,7 @@ def test_they_are_what_a_run_puts_on_its_devices(reference, root, tmp_path):
     assert described(planned.state) == described(state)
     found, batch, _, rewards = inputs
     assert described(planned.reference) == described(found)
+    assert described(planned.base) == described(model.base)
     assert described(planned.batch) == described(batch)
     assert planned.batch.segment_block == batch.segment_block
     assert planned.rewards is rewards is None

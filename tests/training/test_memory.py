@@ -15,6 +15,7 @@ from benchmarks import memory as benchmark
 from dignified_jax.data.batch import Capacity
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import working_set
 from dignified_jax.training.config import DataConfig
 
@@ -33,17 +34,19 @@ SMALL = DecoderConfig(
 )
 
 
-def plan_of(length, *, rows=2, remat="full", **sizes):
+def plan_of(length, *, rows=2, remat="full", lora=LoraConfig(), **sizes):  # noqa: B008
     """Of a geometry in float32 on two devices that split the parameters."""
     model = {"compute_dtype": "float32", "remat": remat}
     config = dataclasses.replace(
         benchmark.CONFIG,
         model=dataclasses.replace(benchmark.CONFIG.model, **model),
         data=DataConfig(row_length=length),
+        lora=lora,
     )
     return benchmark.plan_of(dataclasses.replace(SMALL, **sizes), "2xcpu", rows, config)
 
 
+DEEP = {"vocab_size": 256, "num_layers": 12, "remat": "none"}
 LARGE = {"hidden_size": 512, "intermediate_size": 2048, "num_layers": 6, "num_heads": 8}
 
 
@@ -55,8 +58,15 @@ def slow(*case):
     ("part", "share", "length", "sizes"),
     [
         ("log_probs", 0.4, 256, {"vocab_size": 65536}),
-        ("activations", 0.7, 1024, {"vocab_size": 256, "num_layers": 12, "remat": "none"}),
+        ("activations", 0.7, 1024, DEEP),
+        (
+            "activations",
+            0.7,
+            1024,
+            DEEP | {"lora": LoraConfig(rank=8, targets=("q_proj", "v_proj"))},
+        ),
         slow("activations", 0.3, 2048, {"vocab_size": 256, "num_layers": 24}),
+        slow("layer", 0.4, 2048, {"vocab_size": 256, "num_layers": 24, "lora": LoraConfig(rank=8)}),
         slow("layer", 0.7, 4096, {"vocab_size": 256, "intermediate_size": 1024, "num_layers": 1}),
         slow("accumulators", 0.1, 256, LARGE | {"head_dim": 64, "rows": 6}),
     ],

@@ -14,7 +14,7 @@ from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.objectives.recipes import SACPO, RewardedSoup
 from dignified_jax.training import advice, devices, flops, planning, setup
-from dignified_jax.training.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.sharding import MeshConfig
 from tests.oracles import tiny_run
 
@@ -142,6 +142,7 @@ def test_advice_is_what_a_plan_with_it_saves(llama):
     said = advice.text(before)
     assert "does not fit" in said
     changed = {
+        "--config.lora.rank=16": dataclasses.replace(config, lora=LoraConfig(rank=16)),
         "--config.reference=cached": dataclasses.replace(config, reference="cached"),
         "--config.rows_per_device=4": dataclasses.replace(config, rows_per_device=4),
     }
@@ -214,7 +215,27 @@ def test_a_row_length_too_short_for_the_assumed_examples_shrinks_them(qwen):
     assert plan(config, "h200", 3).shape.capacity.slots == 80
 
 
-def test_lora_is_refused_rather_than_counted_wrongly(qwen):
-    config = dataclasses.replace(config_of(qwen), lora=LoraConfig(rank=8))
-    with pytest.raises(ConfigError, match=r"whole models only; found lora\.rank"):
-        plan(config, "h200", 1)
+def test_lora_is_trained_beside_one_frozen_copy(qwen):
+    """By hand: 12 bytes for each of LoRA's parameters, 2 for each of the base's, no reference."""
+    made = plan(config_of(qwen, lora=LoraConfig(rank=16)), "2xv5p", 2)
+    sides = 2 * (2560 + 4096) + 2 * (2560 + 1024) + 3 * (2560 + 9728)
+    count = 36 * 16 * sides
+    scales = 2_000_000  # norms stay in float32
+    assert made.parts.parameters == 4 * count / 2
+    assert made.parts.optimizer == pytest.approx(8 * count / 2, abs=8)  # two step counters
+    assert made.parts.base == pytest.approx(2 * 4_022_468_096 / 2, abs=scales)
+    assert made.parts.reference == 0
+    whole = plan(config_of(qwen), "2xv5p", 2)
+    assert made.parts.gradients < 0.02 * whole.parts.gradients
+    # The inputs of layers; of the embedding and the last norm a whole model keeps more.
+    assert 0.9 * whole.parts.activations < made.parts.activations < whole.parts.activations
+
+    # Two rows of 2 examples of 6 x 256 tokens, two matrices a target and a multiply-add each.
+    beside = 2 * 4 * 6 * 256 * count
+    assert made.forward_flops - whole.forward_flops == pytest.approx(beside, rel=1e-9)
+    assert whole.useful_flops == 4 * whole.forward_flops
+    weights = 2 * (4 * 6 * 256 * 36 * 2560 * (128 * 80 + 3 * 9728) + 4 * 5 * 256 * 2560 * 151936)
+    expected = 4 * whole.forward_flops - weights + 3 * beside  # no gradients of the weights
+    assert made.useful_flops == pytest.approx(expected, rel=1e-12)
+    assert ", 4.02 billion parameters, LoRA of rank 16, on 2 x TPU v5p" in advice.text(made)
+    assert not any("lora" in flag for flag, _ in advice.alternatives(made))
