@@ -1,5 +1,6 @@
 """Fixtures shared by all tests. Eight CPU devices, so that meshes can be tested anywhere."""
 
+import gc
 import os
 
 # Before anything imports JAX.
@@ -22,6 +23,14 @@ def compilation_cache(tmp_path_factory):
     """Equal programs of different tests are compiled once."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_freed():
+    """Compiled programs stay loaded, and one process can map only so many."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

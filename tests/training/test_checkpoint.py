@@ -21,7 +21,7 @@ from dignified_jax.training.sharding import MeshConfig, make_mesh
 from dignified_jax.training.state import init_state
 from tests.oracles import hf_models, tiny_run
 
-METHOD = LagDPO(dual_signal="ema")
+METHOD = LagDPO(epsilon_schedule="constant", dual_learning_rate=0.1, dual_signal="ema")
 OPTIMIZER = make_optimizer(OptimizerConfig(learning_rate=1e-2, weight_decay=0.1), 10)
 
 

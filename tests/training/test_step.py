@@ -28,7 +28,13 @@ BATCH = 16
 STEPS = 3
 RATE = 0.05
 CLIP = 2.0
-METHOD = LagDPO(beta=0.2, epsilon=(0.6, 1.1, 0.5, 0.4), lambda_init=(0.3, 0.05, 0.1, 2.0))
+METHOD = LagDPO(
+    beta=0.2,
+    epsilon=(0.6, 1.1, 0.5, 0.4),
+    epsilon_schedule="constant",
+    dual_learning_rate=0.1,
+    lambda_init=(0.3, 0.05, 0.1, 2.0),
+)
 E = DIMENSIONS.index("E")
 
 
