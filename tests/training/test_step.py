@@ -350,6 +350,7 @@ def test_unreached_tolerances_make_it_multi_negative_dpo_to_the_bit(models):
     averaged = Run(models, MultiNegativeDPO(), optimizer=optimizer)
     for left, right in zip(constrained.reports, averaged.reports, strict=True):
         assert left.pop("per_dimension/lambda").tolist() == [0, 0, 0, 0]
+        assert left.pop("per_dimension/epsilon").tolist() == [1e9] * 4
         assert left.keys() == right.keys()
         assert_equal(left, right)
     for left, right in zip(constrained.states, averaged.states, strict=True):
