@@ -73,7 +73,7 @@ def files(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_whole_state_comes_back_exact_on_another_mesh(dtype, source, tmp_path):
     state = state_at_start(source, mesh(1, 4), dtype)
     with checkpoint.open_manager(tmp_path / "checkpoints", keep=2) as manager:

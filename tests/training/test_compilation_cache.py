@@ -110,7 +110,7 @@ def test_settings_of_jax_are_as_before(root, tmp_path):
     with pytest.raises(RuntimeError), compilation_cache.used(config, print):
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache" / FOLDER)
         jax.jit(lambda x: x * 2.5 + 0.125)(3.0)  # quick, and written even so
-        assert len(entries(tmp_path / "cache")) > 0
+        assert len(entries(tmp_path / "cache" / FOLDER)) > 0
         raise RuntimeError
     assert settings() == before
 

@@ -275,6 +275,7 @@ def test_a_metric_that_validation_does_not_have_is_refused_at_once(root, tmp_pat
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_mesh_of_all_axes_and_a_cached_reference_resume_bit_for_bit(root, tmp_path):
     """data 2, fsdp 2, tensor 2."""
     changes = {

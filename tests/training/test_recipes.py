@@ -136,7 +136,11 @@ def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):
         recipes.run(run)
 
 
-@pytest.mark.parametrize("method", [PCGradDPO(), SafeRLHF(lambda_init=2.0)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method",
+    [PCGradDPO(), pytest.param(SafeRLHF(lambda_init=2.0), marks=pytest.mark.slow)],
+    ids=lambda m: m.name,
+)
 def test_single_stage_methods_learn(method, root, tmp_path):
     result = recipes.run(configuration(root, tmp_path / "run", method))
     assert result["method"] == method.name

@@ -301,7 +301,12 @@ def test_cached_log_probs_of_the_reference_equal_the_resident_one(mesh, models, 
 
 
 @pytest.mark.parametrize(
-    ("dtype", "mesh"), [("float32", (1, 1)), ("bfloat16", (1, 1)), ("bfloat16", (1, 2))]
+    ("dtype", "mesh"),
+    [
+        ("float32", (1, 1)),
+        pytest.param("bfloat16", (1, 1), marks=pytest.mark.slow),
+        ("bfloat16", (1, 2)),
+    ],
 )
 def test_the_first_loss_of_every_dimension_is_log_2(dtype, mesh, models):
     """The reference is the policy's copy: losses 1e-6, margins exactly 0."""
