@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, rate in chosen.items():
         final.entries[name] = _entry(name, rate)
     final.methods = tuple(chosen)
+    final.against = "lagdpo" if "lagdpo" in chosen else final.methods[0]
     found, directory = comparison.run(plan.parse(final), say)
     say(f"learning rates chosen: {json.dumps(chosen)}")
     say(f"\n{report.summary(found)}\n\nreport: {directory}")

@@ -58,7 +58,8 @@ def write(
     parts: dict[str, list[data.PreferenceRow]] = {name: [] for name in SPLITS}
     taken: set[str] = set()
     for dimension in data.DIMENSIONS:
-        own = [row for row in short if _first(row) == dimension]
+        # A prompt that another dimension holds out already stays in the one file.
+        own = [row for row in short if _first(row) == dimension and row.prompt.strip() not in taken]
         rest, test = data.split_validation(own, sizes.fraction, seed=1)
         _, validation = data.split_validation(rest, sizes.fraction / (1 - sizes.fraction), seed=2)
         for name, held_out in (("validation", validation), ("test", test)):

@@ -166,6 +166,8 @@ def _run(comparison: Comparison, name: str, seed: int) -> Run:
     _refuse_own(f"entries.{name}", entry, _OWN_FIELDS[1:])
     fields = _merge(comparison.base, entry)
     fields |= {"workdir": f"{comparison.workdir}/runs/{name}/seed_{seed}", "seed": seed}
+    if fields.get("compilation_cache") is None:  # most programs are the same for all
+        fields["compilation_cache"] = f"{comparison.workdir}/compilation_cache"
     return Run(name, _parse(f"entries.{name} on base", fields))
 
 

@@ -47,7 +47,8 @@ class LagDPO:
     where they are out of reach, which is plain averaging again; "adaptive" ones are the same within
     reach. Its dual rate, "an order of magnitude below the primal rate", would leave lambda at zero
     with the learning rates of DPO (a few 1e-7). What counts is the rate times the steps: 1 suits
-    runs of tens of steps, 0.1 those of many hundreds. benchmarks/RESULTS.md compares them.
+    runs of tens of steps (benchmarks/RESULTS.md compares it with the paper's); 0.1 for those of
+    many hundreds follows from that and has not been measured.
 
     A field that belongs to one choice (`ema_decay` to `dual_signal="ema"`) is an error without it.
 

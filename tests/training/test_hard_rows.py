@@ -55,12 +55,10 @@ def run(root, tmp_path_factory):
 def test_contradictory_preferences_keep_their_loss_and_drive_lambda_to_the_cap(run):
     """-log sigmoid(m) - log sigmoid(-m) is at least 2 log 2, whatever the margin m is."""
     records, result = run
-    both = [record["loss/A"] for record in records if record["pairs/A"] == 4]
     assert result["at_lambda_max"] == ["A"]
     assert records[-1]["lambda/A"] == pytest.approx(0.3, rel=1e-6)
     epochs = np.array([[r["loss/A"] * r["pairs/A"], r["pairs/A"]] for r in records]).sum(axis=0)
     assert epochs[0] / epochs[1] > math.log(2) - 0.01
-    assert all(loss > math.log(2) - 0.05 for loss in both)
 
 
 def test_the_warning_names_the_dimension(run):

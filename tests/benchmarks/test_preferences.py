@@ -1,0 +1,33 @@
+"""The files that methods are compared on: no held-out prompt elsewhere, equal shares."""
+
+import json
+
+from benchmarks import preferences_data
+from dignified_jax.embedded import resolve
+
+SOURCES = [resolve(f"embedded:personaknob_mini/{name}.jsonl") for name in ("train", "test")]
+
+
+def test_held_out_prompts_are_in_one_file_alone(tiny_tokenizer, tmp_path):
+    sizes = preferences_data.Sizes(max_length=4096, train=40, held_out=5, fraction=0.2)
+    # Every row twice, once for another dimension, so that dimensions share prompts.
+    twins = tmp_path / "twins.jsonl"
+    lines = [line for s in SOURCES for line in s.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in lines]
+    singles = [
+        {"mask": [k], "prompt": row["prompt"], "golden": row["golden"], f"reject_{k}": "No."}
+        for row in rows
+        for k in "TC"
+    ]
+    twins.write_text("".join(json.dumps(row) + "\n" for row in singles), encoding="utf-8")
+    counts = preferences_data.write([*SOURCES, twins], tiny_tokenizer, tmp_path / "data", sizes)
+    prompts = {}
+    for name in preferences_data.SPLITS:
+        lines = (tmp_path / "data" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert len(lines) == sum(counts[name].values())
+        prompts[name] = {json.loads(line)["prompt"].strip() for line in lines}
+    assert not prompts["test"] & prompts["validation"]
+    for held_out in ("test", "validation"):
+        assert not prompts[held_out] & (prompts["train"] | prompts["base"])
+        assert max(counts[held_out].values()) == 5
+    assert sum(counts["train"].values()) == 40
