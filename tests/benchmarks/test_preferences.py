@@ -1,11 +1,14 @@
 """The files that methods are compared on: no held-out prompt elsewhere, equal shares."""
 
 import json
+import pathlib
 
 from benchmarks import preferences_data
 from dignified_jax.embedded import resolve
 
-SOURCES = [resolve(f"embedded:personaknob_mini/{name}.jsonl") for name in ("train", "test")]
+SOURCES = [
+    pathlib.Path(resolve(f"embedded:personaknob_mini/{name}.jsonl")) for name in ("train", "test")
+]
 
 
 def test_held_out_prompts_are_in_one_file_alone(tiny_tokenizer, tmp_path):
