@@ -2,7 +2,7 @@
 
     python -m benchmarks.conflict                      # all parts
     python -m benchmarks.conflict gradients kkt        # some of them
-    python -m benchmarks.conflict methods --seeds 8
+    python -m benchmarks.conflict methods --seeds 8 --conflicts 0.7
 
 A random one-layer decoder on the synthetic rows of `conflict_problem`, trained by the package's
 own train step. Parts: `gradients` checks the propositions' squared norms and progress on raw
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,17 +60,17 @@ def gradients(out: pathlib.Path) -> None:
     conflict_plots.propositions(out / "conflict_propositions.png", sweep, one, steps)
 
 
-def methods(out: pathlib.Path, seeds: int, conflict: float, tune_at: float) -> None:
-    """The table of methods."""
-    dials, tuning = (
-        dataclasses.replace(conflict_methods.DIALS, conflict=dial) for dial in (conflict, tune_at)
-    )
-    worlds = (World.make(dials, seed) for seed in range(seeds))
-    rho = [-conflict_gradients.cosines(w.params, w.train)[0][:2, 2:].mean() for w in worlds]
-    print(f"{dials}\nmeasured rho between the groups: {np.round(rho, 3)}")
-    rows = conflict_methods.compare(list(conflict_methods.METHODS), range(seeds), dials, tuning)
-    print(conflict_methods.table(rows))
-    conflict_plots.methods(out / "conflict_methods.png", rows)
+def methods(out: pathlib.Path, seeds: int, conflicts: Sequence[float]) -> None:
+    """A table of methods for each conflict, all with the settings tuned at the testbed's own."""
+    chosen = conflict_methods.tune(list(conflict_methods.METHODS))
+    for conflict in conflicts:
+        dials = dataclasses.replace(conflict_methods.DIALS, conflict=conflict)
+        worlds = (World.make(dials, seed) for seed in range(seeds))
+        rho = [-conflict_gradients.cosines(w.params, w.train)[0][:2, 2:].mean() for w in worlds]
+        print(f"\n{dials}\nmeasured rho between the groups: {np.round(rho, 3)}", flush=True)
+        rows = conflict_methods.compare(chosen, range(seeds), dials)
+        print(conflict_methods.table(rows), flush=True)
+        conflict_plots.methods(out / f"conflict_methods_{conflict:g}.png", rows)
 
 
 def ablation(out: pathlib.Path) -> None:
@@ -99,7 +100,7 @@ def kkt(out: pathlib.Path) -> None:
     conflict_plots.multipliers(out / "conflict_kkt.png", history, optimum)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parses, runs the parts asked for in a fixed order, prints."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.conflict",
@@ -110,9 +111,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(parts)}; all")
     parser.add_argument("--seeds", type=int, default=8, help="of the table of methods; at least 2")
     parser.add_argument(
+        "--conflicts", type=float, nargs="+", default=(0.7, 0.55), help="dials of those tables"
+    )
+    parser.add_argument(
         "--out", type=pathlib.Path, default=FIGURES, help="directory of the figures"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if unknown := set(arguments.parts) - set(parts):
         parser.error(
             f"part: expected some of {', '.join(parts)}, found {', '.join(sorted(unknown))}"
@@ -123,7 +127,7 @@ def main() -> None:
     for part in [part for part in parts if part in (arguments.parts or parts)]:
         print(f"\n## {part}\n", flush=True)
         if part == "methods":
-            methods(arguments.out, arguments.seeds, arguments.conflict, arguments.tune_at)
+            methods(arguments.out, arguments.seeds, arguments.conflicts)
         else:
             run[part](arguments.out)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,17 +66,9 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A method's line of the table.
-
-    Attributes:
-      trial: the one that tuning chose.
-      validation: its mean worst-dimension validation accuracy over the tuning seeds.
-      accuracies: (seed, 4) test accuracies.
-    """
+    """A method's line of the table, with its (seed, 4) test accuracies."""
 
     name: str
-    trial: Trial
-    validation: float
     accuracies: np.ndarray
 
     @property
@@ -120,35 +112,36 @@ def _singles(world: World, rate: float, beta: float) -> list[Any]:
     return [train(world, single(beta, k, count), rate)[0] for k in range(count)]
 
 
-def compare(
-    names: Sequence[str],
-    seeds: Sequence[int],
-    dials: Dials = DIALS,
-    tuning_dials: Dials = DIALS,
-    log: Callable[[str], None] = print,
-) -> list[Row]:
-    """Tunes each method on `TUNING_SEEDS`, then trains it on `seeds` and reads their test rows.
-
-    The problems that it is tuned on have `tuning_dials`, the others `dials`.
-    """
-    tuning = [World.make(tuning_dials, seed) for seed in TUNING_SEEDS]
-    chosen: dict[str, tuple[Trial, float]] = {}
+def tune(names: Sequence[str], log: Callable[[str], None] = print) -> dict[str, Trial]:
+    """The best trial of each method on `TUNING_SEEDS` of the problem with `DIALS`."""
+    worlds = [World.make(DIALS, seed) for seed in TUNING_SEEDS]
+    chosen = {}
     for name in names:
         candidates = trials(METHODS[name])
-        scores = [_validation(trial, tuning) for trial in candidates]
+        scores = [_validation(trial, worlds) for trial in candidates]
         best = int(np.argmax(scores))
-        chosen[name] = candidates[best], scores[best]
+        chosen[name] = candidates[best]
         log(f"{name}: validation {np.round(scores, 3)}, chosen {candidates[best]}")
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    return chosen
+
+
+def compare(
+    chosen: Mapping[str, Trial],
+    seeds: Sequence[int],
+    dials: Dials = DIALS,
+    log: Callable[[str], None] = print,
+) -> list[Row]:
+    """Trains each method on `seeds` of the problem with `dials` and reads their test rows."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
     for seed in seeds:
         world = World.make(dials, seed)
-        for name in names:
-            found[name].append(accuracy(policy(chosen[name][0], world), world, "test"))
+        for name, trial in chosen.items():
+            found[name].append(accuracy(policy(trial, world), world, "test"))
         log(
             f"seed {seed}: worst "
             + str({n: round(float(a[-1].min()), 3) for n, a in found.items()})
         )
-    return [Row(name, *chosen[name], np.array(found[name])) for name in names]
+    return [Row(name, np.array(accuracies)) for name, accuracies in found.items()]
 
 
 def _validation(trial: Trial, worlds: Sequence[World]) -> float:

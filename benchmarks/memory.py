@@ -2,6 +2,7 @@
 
     TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu python -m benchmarks.memory
     ... python -m benchmarks.memory --models qwen3-4b --topology v5e:2x4 --rows 8 --reference cached
+    ... python -m benchmarks.memory --models qwen3-4b --meshes 2x4x1 1x4x2 --rows 8
 
 Needs libtpu (the extra ``tpu``) but no TPU: the train step is compiled from shapes alone, minutes
 a program. Prints Markdown: the arguments (parameters, moments, reference, batch), which have to
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
+import itertools
 import json
 import pathlib
 import tempfile
@@ -27,7 +29,7 @@ from dignified_jax.objectives import LagDPO
 from dignified_jax.training import abstract, devices, planning
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.optimizer import make_optimizer
-from dignified_jax.training.sharding import make_mesh
+from dignified_jax.training.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step import make_train_step
 
 # Of Qwen/Qwen3-4B-Instruct-2507 and meta-llama/Meta-Llama-3-8B-Instruct.
@@ -92,6 +94,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--topology", default="v5p:2x2x2", help="as libtpu names them")
+    parser.add_argument(
+        "--meshes",
+        nargs="+",
+        type=_mesh,
+        default=[CONFIG.mesh],
+        help="data x fsdp x tensor devices; 1 x all x 1 by default",
+    )
     parser.add_argument("--rows", type=int, default=8, help="packed rows of a step, 4096 tokens")
     parser.add_argument("--reference", choices=("resident", "cached"), default="resident")
     parser.add_argument("--lora-rank", type=int, help="train LoRA; whole models by default")
@@ -103,19 +112,29 @@ def main() -> None:
     step = f"{arguments.rows} rows of 4096 tokens, reference {arguments.reference}"
     if arguments.lora_rank is not None:
         step += f", LoRA of rank {arguments.lora_rank}"
-    lora = LoraConfig(rank=arguments.lora_rank)
     print(f"{versions}, {arguments.topology}; {step}; GB on each device\n")
     print("| | arguments | XLA | most at a time | XLA | plan ÷ XLA | XLA reserves |")
     print("|---|---|---|---|---|---|---|")
-    for name in arguments.models:
-        config = dataclasses.replace(CONFIG, reference=arguments.reference, lora=lora)
+    for name, mesh in itertools.product(arguments.models, arguments.meshes):
+        config = dataclasses.replace(
+            CONFIG, mesh=mesh, reference=arguments.reference, lora=LoraConfig(arguments.lora_rank)
+        )
         plan = plan_of(MODELS[name], kind, arguments.rows, config)
         found = compiled(plan, on)
         parts, most = plan.parts, found.peak_memory_in_bytes
         sizes = (parts.arguments, found.argument_size_in_bytes, parts.total, most)
         cells = " | ".join(f"{size / 1e9:.3f}" for size in sizes)
         reserved = found.argument_size_in_bytes + found.temp_size_in_bytes
-        print(f"| {name} | {cells} | {parts.total / most:.3f} | {reserved / 1e9:.3f} |", flush=True)
+        axes = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.shape.items())
+        print(
+            f"| {name}, {axes} | {cells} | {parts.total / most:.3f} | {reserved / 1e9:.3f} |",
+            flush=True,
+        )
+
+
+def _mesh(text: str) -> MeshConfig:
+    """1x4x2: data, fsdp and tensor devices."""
+    return MeshConfig(*map(int, text.split("x")))
 
 
 if __name__ == "__main__":

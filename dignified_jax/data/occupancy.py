@@ -15,13 +15,17 @@ def describe(stream: BatchStream) -> str:
     used = [stream.used_rows(step) for step in range(stream.total_steps)]
     group = stream.rows_multiple
     least, most = (-(-rows // group) for rows in (min(used), max(used)))
-    return (
+    line = (
         f"rows of {stream.row_length} tokens, {stream.useful_share:.1%} useful, "
         f"{1 - stream.useful_share:.1%} padding; {_span(min(used), max(used), 'row')} a batch in "
-        f"{_span(least, most, 'accumulation step')} of {group}; of the smallest batch's "
-        f"{_span(stream.rows, stream.rows, 'row')} {stream.rows - min(used)} hold nothing and "
-        f"{stream.rows - least * group} are skipped"
+        f"{_span(least, most, 'accumulation step')} of {_span(group, group, 'row')}"
     )
+    if empty := stream.rows - min(used):
+        line += (
+            f"; the smallest batch leaves {empty} of {stream.rows} rows empty, "
+            f"{stream.rows - least * group} of them skipped"
+        )
+    return line
 
 
 def shapes(streams: Mapping[str, BatchStream]) -> str:

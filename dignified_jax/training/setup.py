@@ -164,9 +164,10 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         identity[f"{name} rows"] = fingerprint.of_rows(split)
         identity[f"{name} tokens"] = fingerprint.of_examples(examples)
         prompts[name] = tuple(split[example.index].prompt for example in examples)
+        batches = "1 batch" if made.steps_per_epoch == 1 else f"{made.steps_per_epoch} batches"
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "
-            f"in {made.steps_per_epoch} batches of {config.batch_size}"
+            f"in {batches} of {config.batch_size}"
         )
         return made
 

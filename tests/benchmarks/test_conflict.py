@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from benchmarks import conflict_gradients, conflict_kkt, conflict_methods, conflict_training
+from benchmarks import (
+    conflict,
+    conflict_gradients,
+    conflict_kkt,
+    conflict_methods,
+    conflict_training,
+)
 from benchmarks.conflict_problem import Dials, directions, make_examples
 from dignified_jax.data import DIMENSIONS
 
@@ -140,14 +146,28 @@ def test_interval_is_students():
 def test_the_table_pairs_seeds():
     """A constant lead of 0.1 has no spread although the seeds have."""
     base = np.array([[0.6, 0.7, 0.8, 0.9], [0.5, 0.7, 0.8, 0.9]])
-    trial = conflict_methods.Trial(None, 0.1)
     rows = [
-        conflict_methods.Row(conflict_methods.LAGDPO, trial, 0.0, base),
-        conflict_methods.Row("other", trial, 0.0, base - 0.1),
+        conflict_methods.Row(conflict_methods.LAGDPO, base),
+        conflict_methods.Row("other", base - 0.1),
     ]
     lines = conflict_methods.table(rows).splitlines()
     assert "+0.100 ± 0.000 | A |" in lines[-1]
     assert len(DIMENSIONS) + 4 == lines[-1].count("|") - 1
+
+
+def test_the_command_tunes_once_and_writes_a_table_for_each_conflict(tmp_path, capsys, monkeypatch):
+    """Without training: all methods end where they began, and none leads."""
+    monkeypatch.setattr(conflict_methods, "policy", lambda trial, world: world.params)
+    names = (conflict_methods.LAGDPO, "rewarded soup")
+    methods = {name: conflict_methods.METHODS[name] for name in names}
+    monkeypatch.setattr(conflict_methods, "METHODS", methods)
+    conflict.main(["methods", "--seeds", "2", "--conflicts", "0.7", "0.3", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.count(", chosen Trial(") == 2
+    assert printed.count("conflict=0.7") == printed.count("conflict=0.3") == 1
+    assert printed.count("| rewarded soup |") == printed.count("| +0.000 ± 0.000 |") == 2
+    figures = {path.name for path in tmp_path.iterdir()}
+    assert figures == {"conflict_methods_0.7.png", "conflict_methods_0.3.png"}
 
 
 def test_start_keeps_the_given_parameters_alive():
