@@ -48,7 +48,9 @@ def run(made: Sequence[Candidate], rounds: int, steps: int, in_turns: bool) -> l
     def measure(number: int, worker: Worker) -> None:
         timing = worker.measure(steps)
         timings[number].append(timing)
-        said = "failed" if timing is None else f"{timing.step} s, reference {timing.reference} s"
+        said = (
+            worker.death() if timing is None else f"{timing.step} s, reference {timing.reference} s"
+        )
         print(f"{made[number].title}: {said}", file=sys.stderr, flush=True)
 
     if in_turns:

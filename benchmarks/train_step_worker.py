@@ -7,6 +7,7 @@ import dataclasses
 import multiprocessing
 import pathlib
 import re
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -93,13 +94,20 @@ class Worker:
     def measure(self, steps: int) -> Timings | None:
         """Timings of `steps` steps, after `wait`; None if the process has died.
 
-        It has then told why on its standard error.
+        It has then told why on its standard error, unless it was killed: see `death`.
         """
         try:
             self._connection.send(steps)
             return self._connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return None
+
+    def death(self) -> str:
+        """What a process that has died left behind."""
+        self._process.join()
+        code = self._process.exitcode
+        killed = " (killed, maybe for want of memory)" if code == -signal.SIGKILL else ""
+        return f"died with exit code {code}{killed}"
 
     def stop(self) -> None:
         with contextlib.suppress(BrokenPipeError):  # it has died before

@@ -20,7 +20,7 @@ from benchmarks import (
 from benchmarks import train_step_examples as examples_of
 from benchmarks.train_step_models import make_tokenizer, text, write_checkpoint
 from benchmarks.train_step_report import Candidate, Result, Useful
-from benchmarks.train_step_worker import READY
+from benchmarks.train_step_worker import READY, Job, Worker
 from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.objectives import LagDPO
@@ -299,3 +299,12 @@ def test_a_sweep_reports_exponents_and_draws(tmp_path, monkeypatch):
     assert text.count("to the power 1.50") == 3
     assert text.count("| rejects a prompt |") == text.count("| examples a batch |") == 4
     assert (tmp_path / "train_step_tiny.png").stat().st_size > 10_000
+
+
+def test_a_worker_that_dies_says_how(capfd):
+    """`len` takes one argument, not the two that a worker gives."""
+    worker = Worker(Job(len, "", [], gpu=False, remat=False, warmup=0))
+    worker.wait()
+    assert worker.measure(1) is None
+    assert worker.death() == "died with exit code 1"
+    assert "TypeError" in capfd.readouterr().err
