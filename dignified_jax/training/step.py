@@ -211,9 +211,9 @@ def _pull_back(loss: jax.Array, pull: Callable[[jax.Array], tuple[Any]]) -> Any:
     """Gradient of a scalar, or the list of gradients of the entries of a vector, one at a time."""
     if loss.ndim == 0:
         return pull(jnp.ones_like(loss))[0]
-    # One at a time also because jit(vmap(pull)) is wrong from the second on with jax 0.10.2 on CPUs:
-    # its YNNPACK fusions compute (x[None] * c).sum(-1, keepdims=True) * c, as in RMSNorm's
-    # gradient, wrongly beyond c[0]. XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= avoids that.
+    # Not vmapped: on CPUs jit(vmap(pull)) of jax 0.10.2 is wrong from the second gradient on. Its
+    # YNNPACK fusions compute (x[None] * c).sum(-1, keepdims=True) * c, as in RMSNorm's gradient,
+    # wrongly beyond c[0]; XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= avoids them.
     return [pull(one)[0] for one in jnp.eye(loss.size, dtype=loss.dtype)]
 
 
