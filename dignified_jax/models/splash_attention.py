@@ -1,9 +1,9 @@
 """Token-tree attention on TPUs: the splash kernel of tokamax, with a mask known at run time.
 
 Splash visits the blocks of queries and keys that hold a visible pair, and scores exist a block
-at a time. Which blocks those are, and the masks of those visible in part, are `VisibleBlocks`, for
-the forward pass and for the backward pass: 5 * length * BLOCK bytes each, a row at a time.
-tokamax comes with the extra ``tpu``.
+at a time. Which blocks those are, and the masks of those visible in part, are `VisibleBlocks`:
+5 * length * BLOCK bytes of one row at a time for the forward pass, and as many of every row for
+the backward pass. tokamax comes with the extra ``tpu``.
 """
 
 from __future__ import annotations
