@@ -3,6 +3,7 @@
     TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu python -m benchmarks.memory
     ... python -m benchmarks.memory --models qwen3-4b --topology v5e:2x4 --rows 8 --reference cached
     ... python -m benchmarks.memory --models qwen3-4b --meshes 2x4x1 1x4x2 --rows 8
+    ... python -m benchmarks.memory --models qwen3-4b --row-length 32768
 
 Needs libtpu (the extra ``tpu``) but no TPU: the train step is compiled from shapes alone, minutes
 a program. Prints Markdown: the arguments (parameters, moments, reference, batch), which have to
@@ -101,7 +102,8 @@ def main() -> None:
         default=[CONFIG.mesh],
         help="data x fsdp x tensor devices; 1 x all x 1 by default",
     )
-    parser.add_argument("--rows", type=int, default=8, help="packed rows of a step, 4096 tokens")
+    parser.add_argument("--rows", type=int, default=8, help="packed rows of a step")
+    parser.add_argument("--row-length", type=int, default=4096, help="tokens of a packed row")
     parser.add_argument("--reference", choices=("resident", "cached"), default="resident")
     parser.add_argument("--lora-rank", type=int, help="train LoRA; whole models by default")
     arguments = parser.parse_args()
@@ -109,7 +111,9 @@ def main() -> None:
     on = list(topologies.get_topology_desc(arguments.topology, platform="tpu").devices)
     kind = f"{len(on)}x{arguments.topology.partition(':')[0]}"
     versions = f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
-    step = f"{arguments.rows} rows of 4096 tokens, reference {arguments.reference}"
+    step = (
+        f"{arguments.rows} rows of {arguments.row_length} tokens, reference {arguments.reference}"
+    )
     if arguments.lora_rank is not None:
         step += f", LoRA of rank {arguments.lora_rank}"
     print(f"{versions}, {arguments.topology}; {step}; GB on each device\n")
@@ -117,7 +121,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for name, mesh in itertools.product(arguments.models, arguments.meshes):
         config = dataclasses.replace(
-            CONFIG, mesh=mesh, reference=arguments.reference, lora=LoraConfig(arguments.lora_rank)
+            CONFIG,
+            mesh=mesh,
+            reference=arguments.reference,
+            lora=LoraConfig(arguments.lora_rank),
+            data=dataclasses.replace(CONFIG.data, row_length=arguments.row_length),
         )
         plan = plan_of(MODELS[name], kind, arguments.rows, config)
         found = compiled(plan, on)

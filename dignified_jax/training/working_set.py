@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from dignified_jax.data.batch import Capacity
-from dignified_jax.models import attention, output_head, partition
+from dignified_jax.models import attention, output_head, partition, splash_attention, visible_blocks
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
 from dignified_jax.models.lora import policy, variables
@@ -161,6 +161,9 @@ def _attention(module: Decoder, rows: Rows) -> int:
             return rows.tokens * 2 * both * _FLOAT32
         case "cudnn":  # queries, keys, values and outputs unpacked, with gradients
             return 4 * unpacked * both * compute
-        case "splash":  # a row at a time: row sums and maxima over 128 lanes, and two masks
-            return heads * length * 2 * 128 * _FLOAT32 + 3 * length * length
+        case "splash":
+            # A row at a time row sums and maxima over 128 lanes, and masks of the forward pass;
+            # those of the backward pass of all rows.
+            masks = visible_blocks.MASKS_PER_BLOCK * splash_attention.BLOCK * length
+            return heads * length * 2 * 128 * _FLOAT32 + (1 + rows.rows) * masks
     raise ValueError(f"attention: no formula for {module.attention!r}")

@@ -35,9 +35,9 @@ WIDTH = 8
 HEADS = [(4, 4), (4, 2), (6, 1)]  # query heads, key heads
 
 
-def packed_tree(seed, row_length=64, examples=7):
+def packed_tree(seed, row_length=64, examples=7, prompt=14, response=9):
     """A packed batch, with pad tokens in its rows and nothing in the last one, and its tree."""
-    made = sequences.random_examples(examples, seed, prompt=14, response=9)
+    made = sequences.random_examples(examples, seed, prompt=prompt, response=response)
     rows = BatchStream(made, batch_size=examples, row_length=row_length).rows
     batch = BatchStream(
         made, batch_size=examples, row_length=row_length, rows_multiple=rows + 1, shuffle=False

@@ -69,6 +69,16 @@ def test_memory_is_linear_in_the_length_of_a_row():
     assert largest == 5 * length * HEADS * WIDTH
 
 
+def test_memory_at_32k_is_that_of_the_unpacked_segments():
+    """Of rows full of usual examples: their number by the longest, far from all pairs of tokens."""
+    tree, _ = packed_tree(0, row_length=32768, examples=40, prompt=480, response=580)
+    rows, segments, _ = tree.segments.shape
+    largest = max(map(np.prod, dimensions(lowered(tree))))
+    block = tree.prompt_block + tree.segment_block
+    assert segments > 80
+    assert largest == rows * segments * block * HEADS * WIDTH < rows * 32768**2 / 20
+
+
 def test_float32_is_refused_by_name():
     tree, _ = packed_tree(0)
     with pytest.raises(ValueError, match=r"attention='cudnn' takes bfloat16 and float16, .*32"):
