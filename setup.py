@@ -56,7 +56,8 @@ setup(
         "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
         "bench": [
             *("scikit-learn", "statsmodels", "scipy"),  # what benchmarks/mfrm.py compares with
-            *("torch==2.13.0", "trl>=1.16,<2"),  # what benchmarks/train_step.py compares with
+            # what benchmarks/train_step.py compares with
+            *("torch==2.13.0", "trl>=1.16,<2", "peft>=0.21,<1"),
         ],
         "test": [
             "pytest>=8",

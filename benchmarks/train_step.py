@@ -3,6 +3,7 @@
     python -m benchmarks.train_step                            # tiny model: minutes
     python -m benchmarks.train_step --model 90m                # CPU: the tables of RESULTS.md
     python -m benchmarks.train_step --model qwen3-4b --device gpu
+    python -m benchmarks.train_step --model qwen3-4b --device gpu --lora-rank 16
     python -m benchmarks.train_step --model tiny --sweep       # our step's time by size, with plots
 
 All candidates train the same random checkpoint, with the same optimiser (AdamW, clipping) and in
@@ -121,11 +122,12 @@ def compare(arguments: argparse.Namespace, checkpoint: str, dtype: str) -> str:
     if not any(results):
         raise SystemExit("no candidate ran to its end")
     pool = make_pool(arguments)
-    useful = Useful.of(read_config(checkpoint), pool)
+    useful = Useful.of(read_config(checkpoint), pool, arguments.lora_rank)
     difference = train_step_report.difference_of_log_probs(made, results)
     device = next(result for result in results if result).device
+    trained = "" if arguments.lora_rank is None else f", LoRA of rank {arguments.lora_rank}"
     head = (
-        f"{machine(device)}. {arguments.model} model, {dtype}, layers "
+        f"{machine(device)}. {arguments.model} model{trained}, {dtype}, layers "
         f"{'recomputed' if made[0].job.remat else 'not recomputed'}; {len(pool):,} examples of "
         f"{REJECTS} rejects, {useful.tokens:,.0f} useful tokens an example. Medians of "
         f"{arguments.rounds} x {arguments.steps} steps."
@@ -158,6 +160,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         help="recompute layers in the backward pass, TRL's too (default on GPU only)",
     )
+    parser.add_argument("--lora-rank", type=int, help="train LoRA; whole models by default")
     parser.add_argument("--out", help="write the table here too")
     parser.add_argument("--sweep", action="store_true", help="our step by size, with plots")
     parser.add_argument("--figures", default=FIGURES, help="folder of the sweep's plots")
@@ -171,11 +174,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--rounds, --steps and --examples must be at least 1, --warmup at least 0")
     if arguments.pairs < REJECTS or arguments.pairs % REJECTS:
         parser.error(f"--pairs must be a multiple of {REJECTS}, found {arguments.pairs}")
-    of_the_table = ("candidates", "examples", "pairs", "pool")
+    of_the_table = ("candidates", "examples", "pairs", "pool", "lora_rank")
     if arguments.sweep and any(
         getattr(arguments, name) != parser.get_default(name) for name in of_the_table
     ):
-        parser.error("--sweep has batches of its own: no --candidates, --examples, --pairs, --pool")
+        parser.error(
+            "--sweep trains whole models on batches of its own: no --candidates, --examples, "
+            "--pairs, --pool, --lora-rank"
+        )
     if arguments.pool < max(arguments.examples, arguments.pairs):
         parser.error(f"--pool must hold a batch, found {arguments.pool}")
     return arguments

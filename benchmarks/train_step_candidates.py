@@ -48,6 +48,7 @@ def candidates(arguments: argparse.Namespace, checkpoint: str) -> list[Candidate
         "checkpoint": checkpoint,
         "gpu": arguments.device == "gpu",
         "remat": arguments.remat,
+        "lora_rank": arguments.lora_rank,
     }
     made = []
     for name in arguments.candidates:

@@ -22,8 +22,9 @@ from benchmarks.train_step_worker import (
 )
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
+from dignified_jax.models.lora import COLLECTION, LoraConfig
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import sharding
+from dignified_jax.training import setup, sharding
 from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.state import TrainState, init_state
 from dignified_jax.training.step import make_score_step, make_train_step
@@ -50,26 +51,26 @@ class Runner:
             LEARNING_RATE, schedule="constant", warmup_fraction=0.0, clip_norm=CLIP_NORM
         )
         self._optimizer = make_optimizer(config, total_steps=1)
-        model, state = self._start()
+        model, state, base = self._start()
         batch = self._batch()
         cached = jnp.zeros(batch[0].response_mask.shape, jnp.float32)
         step = make_train_step(model, self._method, self._optimizer, self._mesh)
-        self._step = step.lower(state, cached, *batch).compile()
+        self._step = step.lower(state, cached, *batch, base=base).compile()
         score = make_score_step(model, self._mesh)
-        self._score = score.lower(state.params, *batch).compile()
+        self._score = score.lower(_reference(state, base), *batch).compile()
 
     def measure(self, steps: int, warmup: int) -> Timings:
         """Times `steps` steps from the checkpoint's weights, after `warmup` of them."""
-        state = self._start()[1]
-        # The policy is the reference: its pass costs the same, and no second copy is held.
+        _, state, base = self._start()
         passes, seconds = [], []
         for _ in range(warmup + steps):
             began = time.perf_counter()
-            log_probs = jax.block_until_ready(self._score(state.params, *self._batch()))
+            log_probs = jax.block_until_ready(self._score(_reference(state, base), *self._batch()))
             passes.append(time.perf_counter() - began)
         for _ in range(warmup + steps):
             began = time.perf_counter()
-            state, report = jax.block_until_ready(self._step(state, log_probs, *self._batch()))
+            stepped = self._step(state, log_probs, *self._batch(), base=base)
+            state, report = jax.block_until_ready(stepped)
             seconds.append(time.perf_counter() - began)
         if not report["finite"]:
             raise FloatingPointError("train step: loss or gradient is not finite")
@@ -84,14 +85,19 @@ class Runner:
             log_probs=np.asarray(log_probs)[mask],
         )
 
-    def _start(self) -> tuple[Any, TrainState]:
-        """The decoder, and the state at step 0."""
-        job = self._job
-        model, params = hf.load(job.checkpoint, "float32", self._mesh)
-        model = model.clone(
-            dtype=jnp.bfloat16 if job.gpu else jnp.float32, remat="full" if job.remat else "none"
-        )
-        return model, init_state(params, self._method, len(DIMENSIONS), self._optimizer, self._mesh)
+    def _start(self) -> tuple[Any, TrainState, Any]:
+        """The decoder, the state at step 0, and what is frozen under LoRA, else None."""
+        job, mesh, base = self._job, self._mesh, None
+        dtype = "bfloat16" if job.gpu else "float32"
+        if job.lora_rank is None:
+            model, params = hf.load(job.checkpoint, "float32", mesh)
+        else:
+            model, base = hf.load(job.checkpoint, "float32", mesh, matrix_dtype=dtype)
+            model = model.clone(lora=LoraConfig(job.lora_rank))
+            params = setup.draw(model, COLLECTION, "float32", 0, mesh)
+        model = model.clone(dtype=jnp.dtype(dtype), remat="full" if job.remat else "none")
+        state = init_state(params, self._method, len(DIMENSIONS), self._optimizer, mesh)
+        return model, state, base
 
     def _batch(self) -> tuple[Any, jax.Array]:
         """The batch on the device, and its number of accumulation steps."""
@@ -99,3 +105,8 @@ class Runner:
         rows = self._job.rows_per_step or len(batch.tokens)
         used = -(-used_rows(batch) // rows)
         return sharding.put_batch(batch, self._mesh, rows), jnp.int32(used)
+
+
+def _reference(state: TrainState, base: Any) -> Any:
+    """The policy at step 0 is the reference: its pass costs the same without a second copy."""
+    return state.params if base is None else base

@@ -15,9 +15,10 @@ from benchmarks.train_step_layouts import trees
 from benchmarks.train_step_worker import Job
 from dignified_jax.data import TokenizedExample
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import flops
 
-_LIBRARIES = ("jax", "flax", "optax", "torch", "transformers", "trl")
+_LIBRARIES = ("jax", "flax", "optax", "torch", "transformers", "trl", "peft")
 _COLUMNS = (
     "",
     "s a step",
@@ -77,11 +78,13 @@ class Useful:
     flops: float
 
     @classmethod
-    def of(cls, config: DecoderConfig, pool: Sequence[TokenizedExample]) -> Useful:
+    def of(
+        cls, config: DecoderConfig, pool: Sequence[TokenizedExample], lora_rank: int | None = None
+    ) -> Useful:
         batch = trees(pool, row_length=max(example.length for example in pool))
         return cls(
             tokens=flops.useful_tokens(batch) / len(pool),
-            flops=flops.useful_flops(config, batch, needs_reference=False) / len(pool),
+            flops=flops.useful_flops(config, batch, False, LoraConfig(lora_rank)) / len(pool),
         )
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+import peft
 import torch
 from datasets import Dataset
 from transformers import (
@@ -35,6 +36,7 @@ from benchmarks.train_step_worker import (
     Timings,
     peak_resident_bytes,
 )
+from dignified_jax.models.lora import LoraConfig
 
 _FOREVER = 10**6  # steps; the callback stops before
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -63,7 +65,8 @@ def make_trainer(job: Job, directory: str) -> DPOTrainer:
     rows = [dict(zip(names, map(text, pair), strict=True)) for pair in pairs]
     model = AutoModelForCausalLM.from_pretrained(
         job.checkpoint,
-        dtype=torch.float32,
+        # Frozen weights under LoRA need no float32; trained ones do.
+        dtype=torch.bfloat16 if job.gpu and job.lora_rank is not None else torch.float32,
         attn_implementation=(
             "flash_attention_2" if job.gpu and is_flash_attn_2_available() else "sdpa"
         ),
@@ -92,11 +95,20 @@ def make_trainer(job: Job, directory: str) -> DPOTrainer:
         args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(job.checkpoint),
+        peft_config=_adapter(job.lora_rank),
     )
     found = [[row[name] for name in _COLUMNS] for row in trainer.train_dataset]
     if found != [[ids.tolist() for ids in pair] for pair in pairs]:
         raise RuntimeError("TRL's token ids differ from those of the examples")
     return trainer
+
+
+def _adapter(rank: int | None) -> peft.LoraConfig | None:
+    """LoRA beside the same matrices and with the same scale as ours."""
+    if rank is None:
+        return None
+    lora = LoraConfig(rank)
+    return peft.LoraConfig(r=rank, lora_alpha=lora.numerator, target_modules=list(lora.names))
 
 
 class _Clock(TrainerCallback):

@@ -36,6 +36,7 @@ class Job:
       warmup: steps before the first n, not reported.
       build: rows of the batch, for JAX.
       rows_per_step: rows of an accumulation step, None for all; for JAX.
+      lora_rank: of LoRA beside all matrices of the layers; None trains the whole model.
     """
 
     serve: Callable[[Connection, Job], None]
@@ -46,6 +47,7 @@ class Job:
     warmup: int
     build: Callable[[list[TokenizedExample]], PackedBatch] | None = None
     rows_per_step: int | None = None
+    lora_rank: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

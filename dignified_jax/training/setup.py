@@ -223,7 +223,7 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> Model:
     elif config.lora.enabled:
         module, base = hf.load(directory, dtype, mesh, matrix_dtype=config.model.compute_dtype)
         module = module.clone(lora=config.lora)
-        params = _draw(module, COLLECTION, dtype, config.seed, mesh)
+        params = draw(module, COLLECTION, dtype, config.seed, mesh)
         stored = hf.stored_dtype(directory)
     else:
         module, params = hf.load(directory, dtype, mesh)
@@ -299,16 +299,16 @@ def accumulation_steps(stream: data.BatchStream, step: int, rows_per_step: int) 
 
 def _random(directory: pathlib.Path, dtype: str, seed: int, mesh: Mesh) -> tuple[Decoder, Any]:
     module = Decoder(read_config(directory))
-    return module, _draw(module, "params", dtype, seed, mesh)
+    return module, draw(module, "params", dtype, seed, mesh)
 
 
-def _draw(module: Decoder, collection: str, dtype: str, seed: int, mesh: Mesh) -> Any:
+def draw(module: Decoder, collection: str, dtype: str, seed: int, mesh: Mesh) -> Any:
     """First values of one collection of variables, each on its devices."""
 
-    def draw(key: jax.Array) -> Any:
+    def first(key: jax.Array) -> Any:
         variables = module.init(key, jnp.zeros((1, 2), jnp.int32))[collection]
         return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
 
     key = jax.random.key(seed)
-    shardings = partition.param_shardings(jax.eval_shape(draw, key), mesh)
-    return jax.jit(draw, out_shardings=shardings)(key)
+    shardings = partition.param_shardings(jax.eval_shape(first, key), mesh)
+    return jax.jit(first, out_shardings=shardings)(key)

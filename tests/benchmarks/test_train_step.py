@@ -185,10 +185,12 @@ def short(job):
     return dataclasses.replace(job, examples=cut)
 
 
-def test_trl_and_ours_compute_the_same(checkpoint):
+@pytest.mark.parametrize("flags", [(), ("--lora-rank", "4")])
+def test_trl_and_ours_compute_the_same(flags, checkpoint):
     """Reference log-probs of the same 8 pairs, some -90 nats each: 1e-5 relative."""
     pytest.importorskip("trl")
-    made = train_step_candidates.candidates(arguments("--candidates", "trl", "pairs"), checkpoint)
+    chosen = arguments("--candidates", "trl", "pairs", *flags)
+    made = train_step_candidates.candidates(chosen, checkpoint)
     trl, ours = (served(short(candidate.job)) for candidate in made)
     assert len(trl[0].log_probs) == 16
     assert trl[0].log_probs.std() > 0.5
@@ -197,6 +199,17 @@ def test_trl_and_ours_compute_the_same(checkpoint):
         assert len(timings.step) == len(timings.reference) == 2
         assert min(timings.step) > 0 and min(timings.reference) > 0
         assert timings.peak_bytes > 2**26
+
+
+def test_trl_and_ours_train_equally_many_parameters_under_lora(checkpoint, tmp_path):
+    train_step_trl = pytest.importorskip("benchmarks.train_step_trl", reason="needs TRL")
+    chosen = arguments("--candidates", "trl", "--lora-rank", "4")
+    job = short(train_step_candidates.candidates(chosen, checkpoint)[0].job)
+    theirs = train_step_trl.make_trainer(job, str(tmp_path)).model
+    trained = sum(weights.numel() for weights in theirs.parameters() if weights.requires_grad)
+    rows = dataclasses.replace(job, build=train_step_layouts.separate)
+    state = train_step_jax.Runner(rows)._start()[1]
+    assert trained == sum(leaf.size for leaf in jax.tree.leaves(state.params))
 
 
 def test_the_step_of_the_gpu_computes_in_bfloat16(checkpoint):
