@@ -205,7 +205,9 @@ class Decoder(nn.Module):
             tree = causal_tree(batch, length)
         angles = positions[..., None].astype(jnp.float32) * rotary_frequencies(self.config)
         index, inside = self.tensor.own(tokens, self.config.vocab_size)
-        embedded = self.tensor.leave(jnp.where(inside[..., None], self.embed_tokens(index), 0))
+        # Cast after the look-up, so that gradients of a token's places are summed in float32.
+        embedded = self.embed_tokens.embedding[index].astype(self.dtype)
+        embedded = self.tensor.leave(jnp.where(inside[..., None], embedded, 0))
         x, _ = self.layers(embedded, angles, tree)
         return self.norm(x)
 

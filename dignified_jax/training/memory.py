@@ -147,8 +147,8 @@ def moments(
         ),
         "embedding, backward pass": dataclasses.replace(
             throughout,
-            # That of the look-up in the compute dtype and then in float32, beside the kernel's.
-            gradients=layers + trained_matrix * (compute + 2 * _FLOAT32),
+            # That of the look-up, before and after it is summed over devices, beside the kernel's.
+            gradients=layers + trained_matrix * 3 * _FLOAT32,
         ),
         "update": dataclasses.replace(
             throughout,

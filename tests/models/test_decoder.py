@@ -67,6 +67,24 @@ def test_bfloat16_compute_is_near_float32_and_norms_stay_wide(tmp_path):
     assert 1e-5 < relative_error(half, wide) < 0.05
 
 
+def test_gradients_of_a_repeated_token_are_not_lost_in_bfloat16():
+    """4,096 places of one token, 1%: a sum in bfloat16 stands still once it is 256 terms large."""
+    model = Decoder(CONFIG, attention="dense")
+    tokens = jnp.full((2, 2048), 3)
+    params = model.init(jax.random.key(0), tokens[:, :2])["params"]
+    weights = jax.random.normal(jax.random.key(1), (CONFIG.hidden_size,))
+
+    def gradient(dtype):
+        def total(params):
+            apply = model.clone(dtype=dtype).apply
+            hidden = apply({"params": params}, tokens, method=Decoder.hidden_states)
+            return jnp.sum(hidden.astype(jnp.float32) @ weights)
+
+        return jax.jit(jax.grad(total))(params)["embed_tokens"]["embedding"][3]
+
+    assert relative_error(gradient(jnp.bfloat16), gradient(jnp.float32)) <= 0.01
+
+
 CONFIG = DecoderConfig("LlamaForCausalLM", 131, 128, 64, 2, 2, 1, 64, 1e4)
 
 

@@ -60,13 +60,19 @@ def sharding_host():
     return sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
 
 
-@pytest.mark.parametrize("mu_dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_the_state_is_donated(mu_dtype):
-    """All of it. Beside it are the gradients and, on CPUs alone, XLA's copies of both moments."""
+@pytest.mark.parametrize(
+    ("mu_dtype", "trees"),
+    [("float32", 2.8), pytest.param("bfloat16", 3.2, marks=pytest.mark.slow)],
+)
+def test_the_state_is_donated(mu_dtype, trees):
+    """All of it. Beside it are the gradients and, on CPUs alone, XLA's copies of both moments.
+
+    Of a bfloat16 moment the copy is in float32. Measured 2.7 and 3.07 trees like the gradients.
+    """
     memory, state, gradients = compiled(jax.devices()[0], 8, mu_dtype)
     assert state / gradients == pytest.approx(2 + np.dtype(mu_dtype).itemsize / 4, rel=1e-4)
     assert memory.alias_size_in_bytes == state
-    assert memory.temp_size_in_bytes < 3 * gradients  # measured 2.7
+    assert memory.temp_size_in_bytes < trees * gradients
 
 
 @pytest.mark.slow
@@ -77,5 +83,6 @@ def test_the_update_makes_no_copy_of_the_gradients_on_tpus(rows_multiple, trees,
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
     device = topologies.get_topology_desc("v5e:2x2", platform="tpu").devices[0]
     memory, _, gradients = compiled(device, rows_multiple)
-    # Measured 1.28: gradients, and one of the three stacked matrices of the feed-forward network.
-    assert memory.temp_size_in_bytes < (trees + 0.3) * gradients
+    # Measured 1.22 and 2.17. The room that is left between buffers is not counted (0.06 and 0.73).
+    beside = memory.peak_memory_in_bytes - memory.argument_size_in_bytes
+    assert beside < (trees + 0.3) * gradients
