@@ -141,6 +141,9 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """Causal decoder.
 
+    With jax 0.10.2 on CPUs don't vmap its gradient (`jax.jacrev` does): XLA gets that of `RMSNorm`
+    wrong beyond the first, see `training.step`.
+
     Attributes:
       config: geometry.
       dtype: compute dtype; norms, softmax and rotary embeddings are float32 whatever it is.
