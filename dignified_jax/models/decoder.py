@@ -209,7 +209,7 @@ class Decoder(nn.Module):
         angles = positions[..., None].astype(jnp.float32) * rotary_frequencies(self.config)
         index, inside = self.tensor.own(tokens, self.config.vocab_size)
         # Cast after the look-up, so that gradients of a token's places are summed in float32.
-        embedded = self.embed_tokens.embedding[index].astype(self.dtype)
+        embedded = jnp.take(self.embed_tokens.embedding, index, axis=0).astype(self.dtype)
         embedded = self.tensor.leave(jnp.where(inside[..., None], embedded, 0))
         x, _ = self.layers(embedded, angles, tree)
         return self.norm(x)
