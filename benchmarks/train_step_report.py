@@ -82,9 +82,10 @@ class Useful:
         cls, config: DecoderConfig, pool: Sequence[TokenizedExample], lora_rank: int | None = None
     ) -> Useful:
         batch = trees(pool, row_length=max(example.length for example in pool))
+        lora = LoraConfig(lora_rank)
         return cls(
             tokens=flops.useful_tokens(batch) / len(pool),
-            flops=flops.useful_flops(config, batch, False, LoraConfig(lora_rank)) / len(pool),
+            flops=flops.useful_flops(config, batch, needs_reference=False, lora=lora) / len(pool),
         )
 
 

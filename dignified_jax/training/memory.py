@@ -127,7 +127,7 @@ def moments(
     forward = dataclasses.replace(
         throughout,
         activations=working_set.kept(module, dtype.name, fsdp, rows),
-        # XLA casts the weights of all layers before the loop over them, not one by one in it.
+        # As much as all layers' weights in the compute dtype, by XLA's account; not one layer's.
         casts=elements(params["layers"]) * compute if narrows else 0,
     )
     return {
