@@ -37,9 +37,9 @@ def main(arguments: Sequence[str]) -> None:
     # Imported late: --help and usage errors need neither JAX nor transformers.
     from dignified_jax.comparison import plan, report
     from dignified_jax.comparison import run as comparison
-    from dignified_jax.training import output
+    from dignified_jax.console import safe_stream
 
-    say = functools.partial(print, file=output.Unbreakable(sys.stdout), flush=True)
+    say = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)
     with command.exiting():
         found, directory = comparison.run(plan.parse(config), say)
         say(f"\n{report.summary(found)}\n\nreport: {directory}")

@@ -14,9 +14,9 @@ from typing import Any
 
 import ml_collections
 
+from dignified_jax import typed_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import config as training_config
-from dignified_jax.training import strict
 from dignified_jax.training.config import ConfigError, TrainConfig
 
 # Of a run alone, so not of the base. Runs of several processes would need one plan for all.
@@ -119,7 +119,7 @@ def parse(config: ml_collections.ConfigDict) -> Comparison:
     for name, section in sections.items():
         if not isinstance(section, Mapping):
             raise ConfigError(f"{name} must be a section of fields, found {section!r}")
-    return strict.parse(Comparison, fields, "", **sections)
+    return typed_config.parse(Comparison, fields, "", **sections)
 
 
 def runs(comparison: Comparison) -> tuple[Run, ...]:

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from dignified_jax import embedded
+from dignified_jax.console.waiting import waiting
 from dignified_jax.mfrm import options as parsing
 from dignified_jax.mfrm import report as reports
 from dignified_jax.mfrm.bootstrap import bootstrap
@@ -30,7 +31,6 @@ from dignified_jax.mfrm.diagnostics import diagnose
 from dignified_jax.mfrm.fit import METHODS, fit
 from dignified_jax.mfrm.groups import anchor_groups
 from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
-from dignified_jax.mfrm.progress import waiting
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sensitivity import leave_one_judge_out
 

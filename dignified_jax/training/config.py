@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 import ml_collections
 
+from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.recipes import RECIPES, SACPO, RewardedSoup
-from dignified_jax.training import strict
 from dignified_jax.training.optimizer import OptimizerConfig
 from dignified_jax.training.sharding import MeshConfig
-from dignified_jax.training.strict import ConfigError
+from dignified_jax.typed_config import ConfigError
 
 __all__ = ["ConfigError", "DataConfig", "ModelConfig", "TrainConfig", "config_dict", "parse"]
 
@@ -262,8 +262,8 @@ _ALL_METHODS = METHODS | RECIPES
 
 def config_dict(method: str) -> ml_collections.ConfigDict:
     """All fields at their defaults, for `method`; optional ones as typed placeholders."""
-    config = strict.defaults(TrainConfig, skip="method")
-    config.method = strict.defaults(_ALL_METHODS[method])
+    config = typed_config.defaults(TrainConfig, skip="method")
+    config.method = typed_config.defaults(_ALL_METHODS[method])
     config.method.name = method
     return config
 
@@ -279,12 +279,12 @@ def parse(config: ml_collections.ConfigDict) -> TrainConfig:
     name = section.pop("name", None)
     if name not in _ALL_METHODS:
         raise ConfigError(f"method.name must be one of {', '.join(_ALL_METHODS)}, found {name!r}")
-    method = strict.parse(_ALL_METHODS[name], section, "method.")
+    method = typed_config.parse(_ALL_METHODS[name], section, "method.")
     try:
         _check_entries(method)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return strict.parse(TrainConfig, fields, "", method=method)
+    return typed_config.parse(TrainConfig, fields, "", method=method)
 
 
 def _check_entries(method: Any) -> None:

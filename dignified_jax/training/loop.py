@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.data import DIMENSIONS, PackedBatch
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Method
@@ -36,7 +37,6 @@ from dignified_jax.training.diagnosis import NonFiniteError, diagnose
 from dignified_jax.training.evaluate import evaluate
 from dignified_jax.training.export import export
 from dignified_jax.training.optimizer import make_schedule
-from dignified_jax.training.output import Unbreakable
 from dignified_jax.training.prepared import EVAL_PREFIX, Prepared, prepare
 from dignified_jax.training.state import TrainState, init_state
 from dignified_jax.training.step import make_train_step

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.training import lines
-from dignified_jax.training.output import Unbreakable
 
 # Runs of at most so many steps print each of them to a pipe.
 STEPS_ALL_SHOWN = 100
