@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.data.limits import Limits, apply_limits
-from dignified_jax.data.literal import encode_literally
 from dignified_jax.data.schema import RESPONSES, PreferenceRow
+from dignified_jax.data.special_tokens import encode_literally
 from dignified_jax.data.template import ChatTemplate, load_template
 
 _TEXTS_A_CALL = 4096  # enough for the tokenizer's threads, without all texts twice in memory

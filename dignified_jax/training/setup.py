@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dignified_jax import data
-from dignified_jax.data import occupancy
+from dignified_jax.data import packing_report
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig, read_config
@@ -175,10 +175,10 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
     streams = {name: stream(name, split) for name, split in splits.items() if split}
     streams |= _evaluated(streams, config.reference == "cached")
     notes = [
-        f"{note}\n  {occupancy.describe(made)}"
+        f"{note}\n  {packing_report.describe(made)}"
         for note, made in zip(notes, streams.values(), strict=True)
     ]
-    notes.append(occupancy.shapes(streams))
+    notes.append(packing_report.shapes(streams))
     return Data(tokenizer, prompts["train"], streams, identity, tuple(notes))
 
 

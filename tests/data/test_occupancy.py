@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dignified_jax.data import BatchStream, occupancy, share_shape
+from dignified_jax.data import BatchStream, packing_report, share_shape
 from dignified_jax.data.packing import best_fit
 from dignified_jax.data.tokenize import TokenizedExample
 
@@ -22,13 +22,13 @@ def test_rows_of_batches_by_hand():
     """Batches fill (6 + 4) (5), then (8) (8) (8): 2 and 3 rows, of which 2 and 4 are computed."""
     s = stream([6, 4, 5, 8, 8, 8], batch_size=3, rows_multiple=2)
     assert s.useful_share == (15 + 24) / (2 * 10 + 4 * 10)
-    assert occupancy.describe(s) == (
+    assert packing_report.describe(s) == (
         "rows of 10 tokens, 65.0% useful, 35.0% padding; 2 to 3 rows a batch in 1 to 2 "
         "accumulation steps of 2 rows; the smallest batch leaves 2 of 4 rows empty, 2 of them "
         "skipped"
     )
     one = stream([10], batch_size=1)
-    assert occupancy.describe(one) == (
+    assert packing_report.describe(one) == (
         "rows of 10 tokens, 100.0% useful, 0.0% padding; 1 row a batch in 1 accumulation step of "
         "1 row"
     )
@@ -36,14 +36,14 @@ def test_rows_of_batches_by_hand():
 
 def test_shapes_by_hand():
     train, validation, test = (stream(lengths, batch_size=2) for lengths in ([9, 9], [5], [9, 9]))
-    apart = occupancy.shapes({"train": train, "validation": validation, "test": test})
+    apart = packing_report.shapes({"train": train, "validation": validation, "test": test})
     assert apart == (
         "batches have one shape in training (2 rows of at most 8 response tokens and 2 segments), "
         "2 in evaluation (1 row of at most 8 response tokens and 2 segments; "
         "2 rows of at most 8 response tokens and 2 segments)"
     )
     validation, test = share_shape([validation, test])
-    together = occupancy.shapes({"train": train, "validation": validation, "test": test})
+    together = packing_report.shapes({"train": train, "validation": validation, "test": test})
     assert "1 in evaluation (2 rows of" in together
 
 

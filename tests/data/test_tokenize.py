@@ -189,7 +189,7 @@ def test_special_tokens_in_texts_stay_text(template, tokenizer):
 
 def test_literal_text_has_the_ids_of_ordinary_text(tokenizer, rows):
     """Where a text spells no special token, encoding it piece by piece changes nothing."""
-    from dignified_jax.data.literal import encode_literally
+    from dignified_jax.data.special_tokens import encode_literally
     from dignified_jax.data.template import load_template
 
     template = load_template(tokenizer)
