@@ -15,12 +15,13 @@ from einops import rearrange
 from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
-from dignified_jax.models.attention import Computation, tree_attention
+from dignified_jax.models.attention.checkpoint_names import ATTENTION_INPUT
+from dignified_jax.models.attention.dispatch import Computation, tree_attention
+from dignified_jax.models.attention.token_tree import TokenTree, causal_tree
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.lora import COLLECTION, LoraConfig, LoraDense
-from dignified_jax.models.remat import ATTENTION_INPUT, Remat, rematerialised
+from dignified_jax.models.remat import Remat, rematerialised
 from dignified_jax.models.tensor_parallel import TensorParallel
-from dignified_jax.models.token_tree import TokenTree, causal_tree
 
 Params = dict[str, Any]
 WEIGHTS = ("params", COLLECTION)  # Linen collections

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.decoder import Decoder, output_kernel
 from dignified_jax.models.lora import Adapted, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
-from dignified_jax.models.token_tree import TokenTree
 
 
 class Packed(Protocol):

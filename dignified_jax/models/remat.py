@@ -10,11 +10,9 @@ from typing import Any, Literal, get_args
 import jax
 from flax import linen as nn
 
-Remat = Literal["none", "dots", "attention", "full"]
+from dignified_jax.models.attention.checkpoint_names import ATTENTION_INPUT, ATTENTION_OUTPUT
 
-# Names that `jax.ad_checkpoint.checkpoint_name` gives: queries, keys and values as projected (their
-# norms and rotation are cheap), and what the attention's backward pass needs of its output.
-ATTENTION_INPUT, ATTENTION_OUTPUT = "attention_input", "attention_output"
+Remat = Literal["none", "dots", "attention", "full"]
 
 
 def rematerialised(block: Any, remat: Remat) -> Any:
@@ -26,7 +24,7 @@ def rematerialised(block: Any, remat: Remat) -> Any:
       attention's last product and the feed-forward network are computed twice;
     - "full": the layer's input.
 
-    The output is kept where the attention is ours (`block_attention`); the kernels of GPUs and
+    The output is kept where the attention is ours (`attention.blocks`); the kernels of GPUs and
     TPUs do not give away what their backward pass needs, and run twice except with "none".
 
     Raises:

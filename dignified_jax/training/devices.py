@@ -8,7 +8,7 @@ import re
 
 import jax
 
-from dignified_jax.models.attention import Computation
+from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.training import flops
 
 

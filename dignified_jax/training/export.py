@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from dignified_jax.models import hf, peft
+from dignified_jax.models import hf
+from dignified_jax.models.hf import peft
 from dignified_jax.training import adapter
 from dignified_jax.training.prepared import Prepared
 

@@ -15,11 +15,12 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from dignified_jax.data.batch import Capacity
-from dignified_jax.models import attention, output_head, partition, splash_attention, visible_blocks
+from dignified_jax.models import output_head, partition
+from dignified_jax.models.attention import dispatch, splash, visible_blocks
+from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
 from dignified_jax.models.lora import policy, variables
-from dignified_jax.models.token_tree import TokenTree
 
 _FLOAT32 = 4
 
@@ -151,11 +152,11 @@ def _attention(module: Decoder, rows: Rows) -> int:
     unpacked = rows.rows * capacity.segments * block
     match module.attention:
         case "dense":  # scores, their softmax and its gradient
-            queries = min(length, attention.QUERY_BLOCK)
+            queries = min(length, dispatch.QUERY_BLOCK)
             return 3 * rows.rows * heads * queries * length * _FLOAT32
         case "segments":  # the same for a chunk, and unpacked keys and values with gradients
             scores = rows.rows * heads * capacity.segments * capacity.segment_block * block
-            scores = min(scores, attention.SCORES_AT_ONCE)
+            scores = min(scores, dispatch.SCORES_AT_ONCE)
             return 3 * scores * _FLOAT32 + 4 * unpacked * config.num_kv_heads * width * compute
         case "blocks":  # outputs and gradients of queries, keys and values in float32
             return rows.tokens * 2 * both * _FLOAT32
@@ -164,6 +165,6 @@ def _attention(module: Decoder, rows: Rows) -> int:
         case "splash":
             # A row at a time row sums and maxima over 128 lanes, and masks of the forward pass;
             # those of the backward pass of all rows.
-            masks = visible_blocks.MASKS_PER_BLOCK * splash_attention.BLOCK * length
+            masks = visible_blocks.MASKS_PER_BLOCK * splash.BLOCK * length
             return heads * length * 2 * 128 * _FLOAT32 + (1 + rows.rows) * masks
     raise ValueError(f"attention: no formula for {module.attention!r}")

@@ -14,15 +14,21 @@ import numpy as np
 import pytest
 
 from dignified_jax.data import BatchStream
-from dignified_jax.models import attention, block_attention, logprobs
-from dignified_jax.models.attention import dense_attention, segment_attention, tree_attention
-from dignified_jax.models.flash_attention import flash_attention
-from dignified_jax.models.token_tree import TokenTree, causal_tree, visibility
+from dignified_jax.models import logprobs
+from dignified_jax.models.attention import blocks as block_module
+from dignified_jax.models.attention import dispatch
+from dignified_jax.models.attention.cudnn import flash_attention
+from dignified_jax.models.attention.dispatch import (
+    dense_attention,
+    segment_attention,
+    tree_attention,
+)
+from dignified_jax.models.attention.token_tree import TokenTree, causal_tree, visibility
 from tests.oracles import sequences
 
 
 def blocks(query, key, value, tree):
-    return block_attention.block_attention(query, key, value, tree.visible_until)
+    return block_module.block_attention(query, key, value, tree.visible_until)
 
 
 def flash(query, key, value, tree):
@@ -158,7 +164,7 @@ def test_packed_rows_equal_brute_force(attend, seed, heads):
 @pytest.mark.parametrize("scores", [1, 2000, 20_000, 2**40])
 def test_chunks_of_segments_do_not_matter(scores, monkeypatch):
     """From one segment at a time to all at once, and numbers that do not divide them."""
-    monkeypatch.setattr(attention, "SCORES_AT_ONCE", scores)
+    monkeypatch.setattr(dispatch, "SCORES_AT_ONCE", scores)
     tree, batch = packed_tree(1)
     check(segment_attention, tree, batch)
 
@@ -166,7 +172,7 @@ def test_chunks_of_segments_do_not_matter(scores, monkeypatch):
 @pytest.mark.parametrize("block", [1, 16, 24, 63, 64, 100])
 def test_blocks_of_queries_do_not_matter(block, monkeypatch):
     """Blocks that divide the row, or not, or hold it all."""
-    monkeypatch.setattr(attention, "QUERY_BLOCK", block)
+    monkeypatch.setattr(dispatch, "QUERY_BLOCK", block)
     tree, batch = packed_tree(0)
     check(dense_attention, tree, batch)
 
@@ -176,18 +182,18 @@ def test_blocks_of_queries_do_not_matter(block, monkeypatch):
 )
 def test_blocks_of_pairs_do_not_matter(block, heads, monkeypatch):
     """A prompt or response over several blocks, several in one, and blocks that are not needed."""
-    monkeypatch.setattr(block_attention, "BLOCK", block)
+    monkeypatch.setattr(block_module, "BLOCK", block)
     tree, batch = packed_tree(1)
     check(blocks, tree, batch, heads)
 
 
 def test_blocks_without_a_visible_pair_are_not_visited(monkeypatch):
     """The list of pairs is exactly that of the blocks in which some query sees some key."""
-    monkeypatch.setattr(block_attention, "BLOCK", 8)
+    monkeypatch.setattr(block_module, "BLOCK", 8)
     tree, _ = packed_tree(0)
     mask = np.asarray(visibility(tree.visible_until, 0, 64))
     expected = mask.reshape(-1, 8, 8, 8, 8).any(axis=(2, 4))
-    pairs = block_attention._needed_pairs(tree.visible_until.reshape(-1, 8, 8))
+    pairs = block_module._needed_pairs(tree.visible_until.reshape(-1, 8, 8))
     places = np.transpose([pairs.rows, pairs.queries, pairs.keys])[: pairs.count]
     assert len(np.unique(places, axis=0)) == len(places)
     visited = np.zeros_like(expected)
@@ -296,17 +302,17 @@ def test_the_fastest_computation_is_chosen(
     laid = None if segments is None else jnp.zeros((1, segments, 4), jnp.int32)
     tree = TokenTree(jnp.full((1, 48), 48), laid, prompt_block, segment_block)
     monkeypatch.setattr(jax, "default_backend", lambda: backend.split()[0])
-    monkeypatch.setattr(attention, "tokamax_installed", lambda: backend == "tpu")
-    assert attention.choose(jnp.zeros((1, 48, 1, width), dtype), tree) == chosen
+    monkeypatch.setattr(dispatch, "tokamax_installed", lambda: backend == "tpu")
+    assert dispatch.choose(jnp.zeros((1, 48, 1, width), dtype), tree) == chosen
 
 
-@pytest.mark.parametrize("name", get_args(attention.Computation))
+@pytest.mark.parametrize("name", get_args(dispatch.Computation))
 def test_a_computation_can_be_named(name, monkeypatch):
     """Each name leads to its own function; "auto" to the choice."""
     functions = ["dense_attention", "segment_attention", "block_attention", "flash_attention"]
     for function in [*functions, "splash_attention"]:
-        monkeypatch.setattr(attention, function, lambda *_, function=function: function)
-    monkeypatch.setattr(attention, "choose", lambda *_: "segments")
+        monkeypatch.setattr(dispatch, function, lambda *_, function=function: function)
+    monkeypatch.setattr(dispatch, "choose", lambda *_: "segments")
     names = {"auto": "segment_attention", "segments": "segment_attention"}
     names |= {"cudnn": "flash_attention", "blocks": "block_attention"}
     got = tree_attention(None, None, None, causal_tree(1, 4), name)

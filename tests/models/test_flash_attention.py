@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
-from dignified_jax.models.attention import tree_attention
-from dignified_jax.models.token_tree import TokenTree
+from dignified_jax.models.attention.dispatch import tree_attention
+from dignified_jax.models.attention.token_tree import TokenTree
 from tests.models.test_attention import packed_tree
 
 HEADS, KV_HEADS, WIDTH = 4, 2, 64

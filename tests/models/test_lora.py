@@ -12,9 +12,10 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM
 
-from dignified_jax.models import hf, peft
+from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.models.hf import peft
 from dignified_jax.models.lora import TARGETS, Adapted, LoraConfig, variables
 from tests.oracles import hf_models
 

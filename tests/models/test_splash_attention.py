@@ -10,9 +10,9 @@ from jax.experimental import topologies
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import SingleDeviceSharding
 
-from dignified_jax.models import splash_attention, visible_blocks
-from dignified_jax.models.attention import tree_attention
-from dignified_jax.models.token_tree import TokenTree
+from dignified_jax.models.attention import splash, visible_blocks
+from dignified_jax.models.attention.dispatch import tree_attention
+from dignified_jax.models.attention.token_tree import TokenTree
 from tests.models.test_attention import check, packed_tree
 from tests.models.test_flash_attention import dimensions
 
@@ -21,7 +21,7 @@ LONG = 32768
 
 def test_packed_rows_equal_brute_force(monkeypatch):
     """Values and gradients, of rows that end in the middle of their second block."""
-    monkeypatch.setattr(splash_attention, "BLOCK", 128)
+    monkeypatch.setattr(splash, "BLOCK", 128)
     tree, batch = packed_tree(0, row_length=200, examples=12)
     with pltpu.force_tpu_interpret_mode():
         check(lambda *x: tree_attention(*x, "splash"), tree, batch, heads=(4, 2))
@@ -29,7 +29,7 @@ def test_packed_rows_equal_brute_force(monkeypatch):
 
 def test_full_partial_and_invisible_blocks(monkeypatch):
     """The same for long prompts and responses, where there are blocks of every kind."""
-    monkeypatch.setattr(splash_attention, "BLOCK", 128)
+    monkeypatch.setattr(splash, "BLOCK", 128)
     tree, batch = packed_tree(11, row_length=800, examples=1, prompt=400, response=250)
     blocks = visible_blocks.VisibleBlocks.of(tree.visible_until[0, :768], 128, keys_outer=False)
     assert blocks.count < blocks.outer.size and blocks.full.sum() > 2
@@ -39,7 +39,7 @@ def test_full_partial_and_invisible_blocks(monkeypatch):
 
 def test_a_row_that_needs_more_masks_than_there_are_is_nan(monkeypatch):
     """And no other row. With one mask a block, two blocks of plain causal attention need three."""
-    monkeypatch.setattr(splash_attention, "BLOCK", 128)
+    monkeypatch.setattr(splash, "BLOCK", 128)
     monkeypatch.setattr(visible_blocks, "MASKS_PER_BLOCK", 1)
     inputs = [jnp.ones((2, 256, 1, 128))] * 3
     apart = np.repeat([128, 256], 128)
@@ -89,7 +89,7 @@ def test_memory_is_linear_in_the_length_of_a_row():
     """Of two heads the largest arrays are the masks: at 32k a 26th of all pairs."""
     program = traced(2, 1).lower(lowering_platforms=("tpu",)).as_text()
     largest = max(map(np.prod, dimensions(program)))
-    assert largest == visible_blocks.MASKS_PER_BLOCK * splash_attention.BLOCK * LONG < LONG**2 / 25
+    assert largest == visible_blocks.MASKS_PER_BLOCK * splash.BLOCK * LONG < LONG**2 / 25
 
 
 @pytest.mark.slow
@@ -104,6 +104,6 @@ def test_memory_on_real_tpu_topologies(topology, monkeypatch):
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
     device = topologies.get_topology_desc(topology, platform="tpu").devices[0]
     program = traced(4, 2, sharding=SingleDeviceSharding(device)).lower()
-    masks = 2 * visible_blocks.MASKS_PER_BLOCK * splash_attention.BLOCK * LONG
+    masks = 2 * visible_blocks.MASKS_PER_BLOCK * splash.BLOCK * LONG
     queries = 4 * LONG * 128 * 2
     assert program.compile().memory_analysis().temp_size_in_bytes < masks + 8 * queries

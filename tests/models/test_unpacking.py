@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from dignified_jax.models.token_tree import TokenTree
-from dignified_jax.models.unpacking import Layout, repack, unpack
+from dignified_jax.models.attention.token_tree import TokenTree
+from dignified_jax.models.attention.unpacking import Layout, repack, unpack
 
 # Prompt start, prompt length, start, length; the second row has one example, then nothing.
 SEGMENTS = np.array(

@@ -6,7 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from dignified_jax.models.visible_blocks import MASKS_PER_BLOCK, VisibleBlocks, masks_suffice
+from dignified_jax.models.attention.visible_blocks import (
+    MASKS_PER_BLOCK,
+    VisibleBlocks,
+    masks_suffice,
+)
 
 BLOCK, BLOCKS = 4, 24
 LENGTH = BLOCK * BLOCKS

@@ -10,7 +10,8 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from dignified_jax.models import attention, remat
+from dignified_jax.models import remat
+from dignified_jax.models.attention import dispatch
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.recipes import RECIPES
 from dignified_jax.training import config as training_config
@@ -191,7 +192,7 @@ def test_contradictions_of_recipes_are_named(name, path, value, message):
 
 def test_every_attention_and_remat_of_the_decoder_can_be_asked_for():
     hints = typing.get_type_hints(training_config.ModelConfig)
-    assert typing.get_args(hints["attention"]) == typing.get_args(attention.Computation)
+    assert typing.get_args(hints["attention"]) == typing.get_args(dispatch.Computation)
     assert typing.get_args(hints["remat"]) == typing.get_args(remat.Remat)
     with pytest.raises(ConfigError, match=r"model.attention must be one of 'auto', 'dense'"):
         training_config.parse(changed("model.attention", "flash"))

@@ -9,9 +9,9 @@ import pytest
 
 from dignified_jax import data
 from dignified_jax.models import decoder
+from dignified_jax.models.attention.token_tree import visibility
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.models.token_tree import visibility
 from dignified_jax.training import flops
 
 CONFIG = DecoderConfig(

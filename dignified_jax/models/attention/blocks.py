@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from dignified_jax.models.remat import ATTENTION_OUTPUT
+from dignified_jax.models.attention.checkpoint_names import ATTENTION_OUTPUT
 
 # Queries and keys of a block.
 BLOCK = 128

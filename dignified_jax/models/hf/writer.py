@@ -1,4 +1,4 @@
-"""Writes Hugging Face directories; `models.hf` is where to import it from."""
+"""Writes Hugging Face directories."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from safetensors.numpy import save_file
 
-from dignified_jax.models import hf_names, partition
+from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig, to_hf
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
-from dignified_jax.models.hf_names import INDEX_FILE, SINGLE_FILE
+from dignified_jax.models.hf import names
+from dignified_jax.models.hf.names import INDEX_FILE, SINGLE_FILE
 
 
 def save(
@@ -41,7 +42,7 @@ def save(
     """
     leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
 
-    def read(tensor: hf_names.Tensor) -> np.ndarray:
+    def read(tensor: names.Tensor) -> np.ndarray:
         value = leaves[tensor.leaf]
         host = to_host(value if tensor.layer is None else value[tensor.layer])
         return host.T if tensor.transposed else host
@@ -60,7 +61,7 @@ def save(
 def write(
     directory: str | pathlib.Path,
     config: DecoderConfig,
-    read: Callable[[hf_names.Tensor], np.ndarray],
+    read: Callable[[names.Tensor], np.ndarray],
     tokenizer: Any = None,
     *,
     dtype: str,
@@ -79,15 +80,15 @@ def write(
         directory.mkdir(parents=True, exist_ok=True)
         for stale in [*directory.glob("model*.safetensors"), directory / INDEX_FILE]:
             stale.unlink(missing_ok=True)
-    for file, names in files.items():
+    for file, held in files.items():
         # save_file writes a transposed view's memory as it lies: make the copy explicit.
-        tensors = {t.name: np.ascontiguousarray(read(t).astype(dtype)) for t in names}
+        tensors = {t.name: np.ascontiguousarray(read(t).astype(dtype)) for t in held}
         if writes:
             save_file(tensors, directory / file, metadata={"format": "pt"})
     if not writes:
         return
     if len(files) > 1:
-        weight_map = {tensor.name: file for file, names in files.items() for tensor in names}
+        weight_map = {tensor.name: file for file, held in files.items() for tensor in held}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
         (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
     (directory / "config.json").write_text(json.dumps(to_hf(config, dtype), indent=2) + "\n")
@@ -124,11 +125,11 @@ def _save_generation_config(
 
 def _plan_files(
     config: DecoderConfig, sizes: dict[str, int], max_bytes: int
-) -> dict[str, list[hf_names.Tensor]]:
+) -> dict[str, list[names.Tensor]]:
     """File name -> its tensors, in order, none over `max_bytes` unless one tensor is."""
-    groups: list[list[hf_names.Tensor]] = [[]]
+    groups: list[list[names.Tensor]] = [[]]
     used = 0
-    for tensor in hf_names.tensors(config):
+    for tensor in names.tensors(config):
         layers = 1 if tensor.layer is None else config.num_layers
         size = sizes[tensor.leaf] // layers
         if groups[-1] and used + size > max_bytes:

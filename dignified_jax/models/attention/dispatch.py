@@ -14,11 +14,11 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.models.block_attention import block_attention
-from dignified_jax.models.flash_attention import cudnn_takes, flash_attention
-from dignified_jax.models.splash_attention import splash_attention, tokamax_installed
-from dignified_jax.models.token_tree import TokenTree, visibility
-from dignified_jax.models.unpacking import Layout, repack, unpack
+from dignified_jax.models.attention.blocks import block_attention
+from dignified_jax.models.attention.cudnn import cudnn_takes, flash_attention
+from dignified_jax.models.attention.splash import splash_attention, tokamax_installed
+from dignified_jax.models.attention.token_tree import TokenTree, visibility
+from dignified_jax.models.attention.unpacking import Layout, repack, unpack
 
 Computation = Literal["auto", "dense", "segments", "blocks", "cudnn", "splash"]
 

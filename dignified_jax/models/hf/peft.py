@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from dignified_jax.models import hf, hf_names, hf_save, partition
+from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig, read_config
+from dignified_jax.models.hf import names, writer
 from dignified_jax.models.lora import LoraConfig
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
@@ -88,14 +89,14 @@ def save_merged(
         return
     stored = hf.stored(base, config)
 
-    def read(tensor: hf_names.Tensor) -> np.ndarray:
+    def read(tensor: names.Tensor) -> np.ndarray:
         weight = stored[tensor.name].read()
         if tensor.name not in pairs:
             return weight
         a, b = (matrix.astype(np.float32) for matrix in pairs[tensor.name])
         return weight.astype(np.float32) + np.float32(lora.scale) * (b @ a)
 
-    hf_save.write(
+    writer.write(
         directory,
         config,
         read,
@@ -108,9 +109,9 @@ def save_merged(
 def _pairs(config: DecoderConfig, params: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Tensor of the base -> its A (rank, in) and B (out, rank), both as PyTorch has them."""
     leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
-    whole = {name: hf_save.to_host(leaf) for name, leaf in leaves.items()}
+    whole = {name: writer.to_host(leaf) for name, leaf in leaves.items()}
     found = {}
-    for tensor in hf_names.tensors(config):
+    for tensor in names.tensors(config):
         place = tensor.leaf.rpartition("/")[0]
         if f"{place}/lora_a" in whole:
             a, b = (whole[f"{place}/lora_{letter}"][tensor.layer].T for letter in "ab")

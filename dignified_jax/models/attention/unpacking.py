@@ -12,7 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.models.token_tree import TokenTree
+from dignified_jax.models.attention.token_tree import TokenTree
 
 
 @functools.partial(

@@ -1,8 +1,4 @@
-"""Hugging Face weights in and out: safetensors, one tensor at a time.
-
-model, params = hf.load(directory)
-hf.save(directory, model, params, tokenizer=tokenizer)
-"""
+"""Reads Hugging Face directories: safetensors, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -19,23 +15,11 @@ import numpy as np
 from jax.sharding import Mesh, SingleDeviceSharding
 from safetensors import safe_open
 
-from dignified_jax.models import hf_names, partition
+from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
-from dignified_jax.models.hf_names import INDEX_FILE, SINGLE_FILE
-from dignified_jax.models.hf_save import save, save_tokenizer
-
-__all__ = [
-    "CheckpointError",
-    "Stored",
-    "digest",
-    "load",
-    "resolve",
-    "save",
-    "save_tokenizer",
-    "stored",
-    "stored_dtype",
-]
+from dignified_jax.models.hf import names
+from dignified_jax.models.hf.names import INDEX_FILE, SINGLE_FILE
 
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
@@ -81,7 +65,7 @@ def load(
             sharding = jax.sharding.NamedSharding(mesh, spec)
         name = partition.path_name(path)
         kind = dtype if path[-1].key == "scale" else matrix_dtype or dtype
-        sources = [tensor for tensor in hf_names.tensors(config) if tensor.leaf == name]
+        sources = [tensor for tensor in names.tensors(config) if tensor.leaf == name]
         return jax.make_array_from_callback(
             leaf.shape, sharding, lambda index: _part(tensors, sources, leaf.shape, index, kind)
         ).block_until_ready()  # so that the host's copy of one parameter goes before the next
@@ -206,7 +190,7 @@ def _check(
     config: DecoderConfig, shapes: Params, tensors: dict[str, Stored], directory: pathlib.Path
 ) -> None:
     """Names and shapes of all tensors against the config; drops an equal tied lm_head."""
-    expected = {tensor.name: tensor for tensor in hf_names.tensors(config)}
+    expected = {tensor.name: tensor for tensor in names.tensors(config)}
     if config.tie_word_embeddings and "lm_head.weight" in tensors:
         head, embedding = tensors.pop("lm_head.weight"), tensors["model.embed_tokens.weight"]
         if not np.array_equal(head.read(), embedding.read()):
@@ -234,7 +218,7 @@ def _check(
 
 def _part(
     tensors: dict[str, Stored],
-    sources: list[hf_names.Tensor],
+    sources: list[names.Tensor],
     shape: tuple[int, ...],
     index: tuple[slice, ...],
     dtype: str,

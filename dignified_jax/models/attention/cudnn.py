@@ -12,8 +12,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.models.token_tree import TokenTree
-from dignified_jax.models.unpacking import Layout, repack, unpack
+from dignified_jax.models.attention.token_tree import TokenTree
+from dignified_jax.models.attention.unpacking import Layout, repack, unpack
 
 # What cuDNN computes on every NVIDIA GPU since Ampere.
 DTYPES = ("bfloat16", "float16")

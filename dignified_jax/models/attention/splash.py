@@ -14,7 +14,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.models.visible_blocks import VisibleBlocks, masks_suffice
+from dignified_jax.models.attention.visible_blocks import VisibleBlocks, masks_suffice
 
 # Queries and keys of a block, a multiple of the 128 lanes.
 BLOCK = 256

@@ -1,0 +1,28 @@
+"""Hugging Face weights in and out: safetensors, one tensor at a time.
+
+model, params = hf.load(directory)
+hf.save(directory, model, params, tokenizer=tokenizer)
+"""
+
+from dignified_jax.models.hf.reader import (
+    CheckpointError,
+    Stored,
+    digest,
+    load,
+    resolve,
+    stored,
+    stored_dtype,
+)
+from dignified_jax.models.hf.writer import save, save_tokenizer
+
+__all__ = [
+    "CheckpointError",
+    "Stored",
+    "digest",
+    "load",
+    "resolve",
+    "save",
+    "save_tokenizer",
+    "stored",
+    "stored_dtype",
+]
