@@ -20,7 +20,7 @@ from benchmarks.conflict_problem import Dials
 from benchmarks.conflict_training import World, accuracy, score, train
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.objectives import MODPO, LagDPO, MultiNegativeDPO, PCGradDPO, SafeRLHF, soup
-from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
+from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
 
 DIALS = Dials(conflict=0.7, frequency=(0.25, 0.5, 1.0, 0.75), noise=(0.2, 0.1, 0.0, 0.1))
 TUNING_SEEDS = (100, 101)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.comparison.plan import Run
-from dignified_jax.objectives.recipes import RECIPES
+from dignified_jax.objectives.multi_stage import RECIPES
 from dignified_jax.training import rundir
 from dignified_jax.training.config import TrainConfig
 

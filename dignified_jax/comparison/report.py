@@ -11,7 +11,7 @@ from dignified_jax.comparison import curves, figures, files, plan
 from dignified_jax.comparison.plan import Comparison, Run
 from dignified_jax.comparison.results import COMPARED, Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
-from dignified_jax.objectives.recipes import RECIPES
+from dignified_jax.objectives.multi_stage import RECIPES
 from dignified_jax.training import config as training_config
 from dignified_jax.training import rundir
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dignified_jax.comparison.plan import Run
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.objectives import MODPO
-from dignified_jax.objectives.recipes import RewardedSoup
+from dignified_jax.objectives.multi_stage import RewardedSoup
 from dignified_jax.training import recipes, rundir
 from dignified_jax.training.config import TrainConfig
 

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 
 from dignified_jax.objectives import dpo
 from dignified_jax.objectives.checks import per_dimension, positive
-from dignified_jax.objectives.controllers import Ascent, Augmented, Controller, NuPI
-from dignified_jax.objectives.duals import Duals, DualState
-from dignified_jax.objectives.signals import Ema, Signal, Window
-from dignified_jax.objectives.tolerances import Adaptive, Constant, Linear, Tolerance
+from dignified_jax.objectives.duals.ascent import Duals, DualState
+from dignified_jax.objectives.duals.controllers import Ascent, Augmented, Controller, NuPI
+from dignified_jax.objectives.duals.signals import Ema, Signal, Window
+from dignified_jax.objectives.duals.tolerances import Adaptive, Constant, Linear, Tolerance
 
 # Field -> (the choice that it belongs to, the value of that choice, its own default).
 _BELONGS: dict[str, tuple[str, str, float | None]] = {

@@ -18,7 +18,7 @@ from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS
-from dignified_jax.objectives.recipes import RECIPES, SACPO, RewardedSoup
+from dignified_jax.objectives.multi_stage import RECIPES, SACPO, RewardedSoup
 from dignified_jax.training.optimizer import OptimizerConfig
 from dignified_jax.training.sharding import MeshConfig
 from dignified_jax.typed_config import ConfigError

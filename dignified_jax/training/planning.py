@@ -19,7 +19,7 @@ from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import abstract_params
-from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
+from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
 from dignified_jax.training import abstract, devices, flops, memory, setup
 from dignified_jax.training.abstract import BatchShape
 from dignified_jax.training.config import TrainConfig

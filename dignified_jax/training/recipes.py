@@ -16,7 +16,7 @@ from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
 from dignified_jax.objectives.checks import entries
-from dignified_jax.objectives.recipes import SACPO, RewardedSoup, single
+from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
 from dignified_jax.training import compilation_cache, export, loop, rundir
 from dignified_jax.training.config import TrainConfig
 

@@ -7,7 +7,7 @@ import pytest
 
 from dignified_jax.comparison import plan
 from dignified_jax.objectives import METHODS
-from dignified_jax.objectives.recipes import RECIPES
+from dignified_jax.objectives.multi_stage import RECIPES
 from dignified_jax.training.config import ConfigError
 
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.objectives.controllers import Ascent, Augmented, NuPI
-from dignified_jax.objectives.duals import Duals
+from dignified_jax.objectives.duals.ascent import Duals
+from dignified_jax.objectives.duals.controllers import Ascent, Augmented, NuPI
+from dignified_jax.objectives.duals.signals import Ema, Window
+from dignified_jax.objectives.duals.tolerances import Adaptive, Constant, Linear
 from dignified_jax.objectives.lagdpo import LagDPO
-from dignified_jax.objectives.signals import Ema, Window
-from dignified_jax.objectives.tolerances import Adaptive, Constant, Linear
 from tests.oracles import convex
 
 PRESENT = jnp.ones(3, bool)

@@ -15,9 +15,9 @@ from dignified_jax.objectives import (
     SafeRLHF,
     dpo,
 )
-from dignified_jax.objectives.controllers import NuPI
-from dignified_jax.objectives.signals import Window
-from dignified_jax.objectives.tolerances import Adaptive, Constant
+from dignified_jax.objectives.duals.controllers import NuPI
+from dignified_jax.objectives.duals.signals import Window
+from dignified_jax.objectives.duals.tolerances import Adaptive, Constant
 
 RNG = np.random.default_rng(0)
 SCORES = jnp.asarray(RNG.normal(size=(9, 5)), jnp.float32)

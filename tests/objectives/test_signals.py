@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.objectives.signals import Ema, Window
+from dignified_jax.objectives.duals.signals import Ema, Window
 
 SEEN = np.float32([[0.9, 0.6], [0.5, 0.6], [0.1, 0.6], [0.3, 0.2]])
 

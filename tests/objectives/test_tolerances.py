@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.objectives.tolerances import Adaptive, Constant, Linear
+from dignified_jax.objectives.duals.tolerances import Adaptive, Constant, Linear
 
 SIGNAL = jnp.array([0.9, 0.6, 0.3, 0.2])
 ALL = jnp.ones(4, bool)

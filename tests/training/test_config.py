@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from dignified_jax.models import remat
 from dignified_jax.models.attention import dispatch
 from dignified_jax.objectives import METHODS
-from dignified_jax.objectives.recipes import RECIPES
+from dignified_jax.objectives.multi_stage import RECIPES
 from dignified_jax.training import config as training_config
 from dignified_jax.training import presets
 from dignified_jax.training.config import ConfigError

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, Qwen3Config
 from dignified_jax.models.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO, PCGradDPO
-from dignified_jax.objectives.recipes import SACPO, RewardedSoup
+from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup
 from dignified_jax.training import advice, devices, flops, planning, setup
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.sharding import MeshConfig

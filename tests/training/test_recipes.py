@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, MultiNegativeDPO, PCGradDPO, SafeRLHF
-from dignified_jax.objectives.recipes import SACPO, RewardedSoup
+from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup
 from dignified_jax.training import recipes
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, tiny_run

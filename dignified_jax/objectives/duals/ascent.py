@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from dignified_jax.objectives.controllers import Controller
-from dignified_jax.objectives.signals import Signal
-from dignified_jax.objectives.tolerances import Tolerance
+from dignified_jax.objectives.duals.controllers import Controller
+from dignified_jax.objectives.duals.signals import Signal
+from dignified_jax.objectives.duals.tolerances import Tolerance
 
 
 class DualState(struct.PyTreeNode):
