@@ -31,8 +31,8 @@ from benchmarks.conflict_problem import Dials, make_examples
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import logprobs
 from dignified_jax.objectives import LagDPO, Method, MultiNegativeDPO, dpo
-from dignified_jax.training import sharding
-from dignified_jax.training.step import TrainStep, make_train_step
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.train_step import TrainStep, make_train_step
 
 RAISED, SATISFIED = DIMENSIONS.index("A"), DIMENSIONS.index("E")
 PAIR = tuple(float(k in (RAISED, SATISFIED)) for k in range(len(DIMENSIONS)))

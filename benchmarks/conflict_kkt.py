@@ -28,8 +28,8 @@ from dignified_jax.data.batch import Capacity
 from dignified_jax.data.packing import build
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import sharding
-from dignified_jax.training.step import make_train_step
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.train_step import make_train_step
 
 DIALS = Dials(conflict=0.5, noise=(0.2, 0.1, 0.0, 0.1), strength=0.6)
 BETA = 1.0

@@ -17,9 +17,9 @@ from dignified_jax.data import DIMENSIONS, TokenizedExample
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.objectives import Method
-from dignified_jax.training import sharding
-from dignified_jax.training.state import TrainState, state_shardings
-from dignified_jax.training.step import make_score_step, make_train_step
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.state import TrainState, state_shardings
+from dignified_jax.training.step.train_step import make_score_step, make_train_step
 
 MODEL = Decoder(
     DecoderConfig(

@@ -27,11 +27,12 @@ from jax.experimental import topologies
 from dignified_jax.models.config import DecoderConfig, to_hf
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import abstract, devices, planning
+from dignified_jax.training import abstract, planning
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.optimizer import make_optimizer
-from dignified_jax.training.sharding import MeshConfig, make_mesh
-from dignified_jax.training.step import make_train_step
+from dignified_jax.training.run import devices
+from dignified_jax.training.step.optimizer import make_optimizer
+from dignified_jax.training.step.sharding import MeshConfig, make_mesh
+from dignified_jax.training.step.train_step import make_train_step
 
 # Of Qwen/Qwen3-4B-Instruct-2507 and meta-llama/Meta-Llama-3-8B-Instruct.
 MODELS = {

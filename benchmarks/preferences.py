@@ -27,7 +27,9 @@ from dignified_jax.comparison import plan, report, results
 from dignified_jax.comparison import run as comparison
 from dignified_jax.embedded import resolve
 from dignified_jax.training import config as training_config
-from dignified_jax.training import export, recipes, rundir, setup
+from dignified_jax.training import export, stages
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.run import directory as run_directory
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 MODEL = "embedded:tiny-qwen3"
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Goes on where it was stopped."""
     options = _options(arguments)
     say = functools.partial(print, flush=True)
-    tokenizer = setup.load_tokenizer(resolve(MODEL))
+    tokenizer = input_data.load_tokenizer(resolve(MODEL))
     sizes = preferences_data.Sizes(train=options.rows)
     counts = preferences_data.write(options.files, tokenizer, options.out / "data", sizes)
     say(f"rows: {json.dumps(counts)}")
@@ -96,7 +98,7 @@ def _base(out: pathlib.Path) -> pathlib.Path:
     config.model.export_dtype = "float32"
     exported = out / "base" / export.DIRECTORY
     if not exported.is_dir():
-        recipes.run(training_config.parse(config))
+        stages.run(training_config.parse(config))
     return exported
 
 
@@ -122,7 +124,7 @@ def _tune(options: argparse.Namespace, base: pathlib.Path, say: Any) -> dict[str
         chosen[name] = trials[best][1]
         shown = {t: round(scores[t]["worst_accuracy"], 3) for t in own}
         say(f"{name}: worst accuracy on validation rows {shown}")
-    rundir.write_json(options.out / "tuning" / "chosen.json", chosen)
+    run_directory.write_json(options.out / "tuning" / "chosen.json", chosen)
     return chosen
 
 

@@ -24,10 +24,11 @@ from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
 from dignified_jax.models.lora import COLLECTION, LoraConfig
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import setup, sharding
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.state import TrainState, init_state
-from dignified_jax.training.step import make_score_step, make_train_step
+from dignified_jax.training.inputs import model as input_model
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.step.state import TrainState, init_state
+from dignified_jax.training.step.train_step import make_score_step, make_train_step
 
 
 def serve(connection: Connection, job: Job) -> None:
@@ -94,7 +95,7 @@ class Runner:
         else:
             model, base = hf.load(job.checkpoint, "float32", mesh, matrix_dtype=dtype)
             model = model.clone(lora=LoraConfig(job.lora_rank))
-            params = setup.draw(model, COLLECTION, "float32", 0, mesh)
+            params = input_model.draw(model, COLLECTION, "float32", 0, mesh)
         model = model.clone(dtype=jnp.dtype(dtype), remat="full" if job.remat else "none")
         state = init_state(params, self._method, len(DIMENSIONS), self._optimizer, mesh)
         return model, state, base

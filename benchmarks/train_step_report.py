@@ -16,7 +16,7 @@ from benchmarks.train_step_worker import Job
 from dignified_jax.data import TokenizedExample
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training import flops
+from dignified_jax.training.step import flops
 
 _LIBRARIES = ("jax", "flax", "optax", "torch", "transformers", "trl", "peft")
 _COLUMNS = (

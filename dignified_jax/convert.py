@@ -26,7 +26,7 @@ def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
     """Writes OUT/params (Orbax) and OUT/model (config, tokenizer) from a Hugging Face model."""
     from dignified_jax.embedded import resolve
     from dignified_jax.models import hf
-    from dignified_jax.training import checkpoint
+    from dignified_jax.training.run import checkpoint
 
     directory = hf.resolve(resolve(hf_path))
     _, params = hf.load(directory, dtype)
@@ -40,18 +40,18 @@ def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> No
     from dignified_jax.models.config import read_config
     from dignified_jax.models.decoder import Decoder
     from dignified_jax.models.hf import peft
-    from dignified_jax.training import adapter, checkpoint
+    from dignified_jax.training.run import checkpoint, lora_base
 
     source, side = checkpoint.find(path)
-    record = adapter.read(side)
+    record = lora_base.read(side)
     if base is not None and record is None:
         raise checkpoint.CheckpointError(f"--base: {source} holds a whole model, not LoRA")
     print(f"checkpoint: {source}")
-    directory = None if record is None else adapter.find_base(record, base)
+    directory = None if record is None else lora_base.find_base(record, base)
     params = checkpoint.load_params(source)
     if record is None and "norm" not in params:
         raise checkpoint.CheckpointError(
-            f"{source} holds LoRA alone, but {side} has no {adapter.FILE} that names its base"
+            f"{source} holds LoRA alone, but {side} has no {lora_base.FILE} that names its base"
         )
     generation = side / "generation_config.json"
     options = {
@@ -69,13 +69,13 @@ def to_peft(path: str, out: str, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
     from dignified_jax.models.config import read_config
     from dignified_jax.models.hf import peft
-    from dignified_jax.training import adapter, checkpoint
+    from dignified_jax.training.run import checkpoint, lora_base
 
     source, side = checkpoint.find(path)
-    record = adapter.read(side)
+    record = lora_base.read(side)
     if record is None:
         raise checkpoint.CheckpointError(
-            f"{source} holds a whole model, not LoRA ({side} has no {adapter.FILE}); use to-hf"
+            f"{source} holds a whole model, not LoRA ({side} has no {lora_base.FILE}); use to-hf"
         )
     print(f"checkpoint: {source}")
     params = checkpoint.load_params(source)

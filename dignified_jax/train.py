@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     if not _PLAN.value and (_PLAN_DEVICES.value, _PLAN_ROWS.value) != (None, None):
         sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
     # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.training import advice, recipes
+    from dignified_jax.training import advice, stages
     from dignified_jax.training import config as training_config
 
     if config.get("distributed") is True and not _PLAN.value:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         if _PLAN.value:
             print(advice.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
         else:
-            recipes.run(parsed)
+            stages.run(parsed)
 
 
 if __name__ == "__main__":

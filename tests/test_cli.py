@@ -10,7 +10,8 @@ import pytest
 from absl import flags
 
 from dignified_jax import convert, train
-from dignified_jax.training import diagnosis, interrupt, loop
+from dignified_jax.training import diagnosis, loop
+from dignified_jax.training.run import interrupt
 from tests.oracles import tiny_run
 
 ROOT = pathlib.Path(__file__).parents[1]

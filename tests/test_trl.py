@@ -15,9 +15,9 @@ from dignified_jax import data
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, logprobs
 from dignified_jax.objectives import MultiNegativeDPO, dpo
-from dignified_jax.training.sharding import MeshConfig, make_mesh, put_batch
-from dignified_jax.training.state import init_state
-from dignified_jax.training.step import make_train_step
+from dignified_jax.training.step.sharding import MeshConfig, make_mesh, put_batch
+from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.train_step import make_train_step
 
 BETA = 0.1
 # Log-probs are sums over some hundred tokens in float32, about 1e-4 of -600; rewards are a tenth.

@@ -9,8 +9,8 @@ import numpy as np
 
 from dignified_jax.comparison.plan import Run
 from dignified_jax.objectives.multi_stage import RECIPES
-from dignified_jax.training import rundir
 from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.run import directory as run_directory
 
 
 def incomparable(config: TrainConfig, beta: float) -> str | None:
@@ -30,7 +30,7 @@ def incomparable(config: TrainConfig, beta: float) -> str | None:
 def worst_losses(run: Run) -> dict[int, float]:
     """Step -> greatest of the dimensions' losses on the run's validation split."""
     losses = {}
-    for record in rundir.read_metrics(rundir.path(run.config)):
+    for record in run_directory.read_metrics(run_directory.path(run.config)):
         values = [value for name, value in record.items() if name.startswith("eval/loss/")]
         if values and all(map(math.isfinite, values)):
             losses[record["step"]] = max(values)

@@ -15,10 +15,11 @@ from typing import Any
 
 from dignified_jax.comparison.plan import Run
 from dignified_jax.comparison.results import Record, measures
-from dignified_jax.training import fingerprint, rundir
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.display.status_text import duration
 from dignified_jax.training.export import DIRECTORY as EXPORT_DIRECTORY
-from dignified_jax.training.lines import duration
+from dignified_jax.training.run import directory as run_directory
+from dignified_jax.training.run import fingerprint
 
 TRAINED_FILE = "trained.json"
 SCORE_FILE = "score.json"
@@ -43,7 +44,7 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) 
         if run not in waiting:
             say(f"{place}: trained before")
             continue
-        workdir = rundir.path(run.config)
+        workdir = run_directory.path(run.config)
         (workdir / SCORE_FILE).unlink(missing_ok=True)
         started = time.perf_counter()
         try:
@@ -51,7 +52,7 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) 
         except Exception as error:
             error.add_note(f"in {run.label}, {workdir}")
             raise
-        rundir.write_json(workdir / TRAINED_FILE, rundir.as_dict(run.config))
+        run_directory.write_json(workdir / TRAINED_FILE, run_directory.as_dict(run.config))
         say(f"{place}: trained in {duration(time.perf_counter() - started)}")
 
 
@@ -71,11 +72,11 @@ def judge(
     """
     records = []
     for number, run in enumerate(runs, start=1):
-        file = rundir.path(run.config) / SCORE_FILE
+        file = run_directory.path(run.config) / SCORE_FILE
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if found.get("beta") != beta:
             found = score(file.parent / EXPORT_DIRECTORY)
-            rundir.write_json(file, found)
+            run_directory.write_json(file, found)
         records.append(Record(run.name, run.config.seed, found))
         _check_inputs(records[0], records[-1])
         value = measures(found)
@@ -87,11 +88,11 @@ def judge(
 
 
 def _trained(run: Run) -> bool:
-    file = rundir.path(run.config) / TRAINED_FILE
+    file = run_directory.path(run.config) / TRAINED_FILE
     if not file.is_file():
         return False
     before = json.loads(file.read_text(encoding="utf-8"))
-    changes = rundir.differences(before, rundir.as_dict(run.config))
+    changes = run_directory.differences(before, run_directory.as_dict(run.config))
     if changes:
         raise ConfigError(
             f"{file.parent} was trained by another configuration; choose another "

@@ -13,7 +13,7 @@ from dignified_jax.comparison.results import COMPARED, Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
 from dignified_jax.objectives.multi_stage import RECIPES
 from dignified_jax.training import config as training_config
-from dignified_jax.training import rundir
+from dignified_jax.training.run import directory as run_directory
 
 REPORT_DIRECTORY = "report"
 
@@ -36,7 +36,7 @@ def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> path
     (directory / "report.md").write_text(text, encoding="utf-8")
     (directory / "summary.csv").write_text(files.summary_csv(results), encoding="utf-8")
     (directory / "runs.csv").write_text(files.runs_csv(results), encoding="utf-8")
-    rundir.write_json(directory / "results.json", files.as_json(comparison, results))
+    run_directory.write_json(directory / "results.json", files.as_json(comparison, results))
     return directory
 
 

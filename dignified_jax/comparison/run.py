@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from dignified_jax.comparison import execution, plan, report, results, scoring
 from dignified_jax.comparison.sharing import share_policies
-from dignified_jax.training import recipes
+from dignified_jax.training import stages
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
       As `plan.runs`, `execution.train` and `execution.judge`.
     """
     runs = share_policies(plan.runs(comparison))
-    execution.train(runs, recipes.run, say)
+    execution.train(runs, stages.run, say)
 
     @functools.cache
     def judge() -> scoring.Judge:

@@ -19,11 +19,14 @@ from jax.sharding import Mesh
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.models import hf
 from dignified_jax.models.decoder import Decoder
-from dignified_jax.training import metrics, setup, sharding, summary
 from dignified_jax.training.config import ConfigError, TrainConfig
-from dignified_jax.training.evaluate import evaluate
-from dignified_jax.training.state import TrainState
-from dignified_jax.training.step import ScoreStep, make_kl_step, make_score_step
+from dignified_jax.training.display import summary
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.inputs import model as input_model
+from dignified_jax.training.step import metrics, sharding
+from dignified_jax.training.step.held_out import evaluate
+from dignified_jax.training.step.state import TrainState
+from dignified_jax.training.step.train_step import ScoreStep, make_kl_step, make_score_step
 
 _FIGURES = ("pairs", "loss", "accuracy", "margin", "longer")
 
@@ -60,8 +63,8 @@ def judge(config: TrainConfig) -> Judge:
     """
     mesh = sharding.make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * sharding.row_devices(mesh)
-    data = setup.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
-    model = setup.prepare_model(config, mesh)
+    data = input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
+    model = input_model.prepare_model(config, mesh)
     theirs = {name: value for name, value in data.identity.items() if "train" not in name}
     return Judge(
         config=config,
@@ -127,4 +130,4 @@ def _put(judge: Judge, step: int) -> tuple[PackedBatch, PackedBatch, jax.Array]:
     """(batch on the host, on the devices, its non-empty accumulation steps)."""
     host = judge.stream.batch(step)
     device = sharding.put_batch(host, judge.mesh, judge.rows_per_step)
-    return host, device, setup.accumulation_steps(judge.stream, step, judge.rows_per_step)
+    return host, device, input_data.accumulation_steps(judge.stream, step, judge.rows_per_step)

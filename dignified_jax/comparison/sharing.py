@@ -10,8 +10,9 @@ from dignified_jax.comparison.plan import Run
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.objectives import MODPO
 from dignified_jax.objectives.multi_stage import RewardedSoup
-from dignified_jax.training import recipes, rundir
+from dignified_jax.training import stages
 from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.run import directory as run_directory
 
 # What says nothing about how a policy of one dimension is trained. The reference's log-probs are
 # the same whether they are cached or not.
@@ -38,12 +39,12 @@ def share_policies(runs: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def _with_policies_of(run: Run, soup: Run) -> Run:
-    paths = (str(recipes.single_policy(soup.config, dimension)) for dimension in DIMENSIONS)
+    paths = (str(stages.single_policy(soup.config, dimension)) for dimension in DIMENSIONS)
     config = dataclasses.replace(run.config, reward_policies=tuple(paths))
     return dataclasses.replace(run, config=config)
 
 
 def _training(config: TrainConfig) -> str:
     """Equal for runs that would train the same single-dimension policies."""
-    fields = {k: v for k, v in rundir.as_dict(config).items() if k not in _FREE}
+    fields = {k: v for k, v in run_directory.as_dict(config).items() if k not in _FREE}
     return json.dumps([config.method.beta, fields], sort_keys=True)

@@ -20,10 +20,11 @@ from dignified_jax.data.packing import build
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
-from dignified_jax.training import setup, sharding
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.optimizer import make_optimizer
-from dignified_jax.training.state import TrainState, init_state, state_shardings
+from dignified_jax.training.inputs import model as input_model
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.optimizer import make_optimizer
+from dignified_jax.training.step.state import TrainState, init_state, state_shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +123,10 @@ def _params(config: TrainConfig, model: DecoderConfig) -> tuple[Params, Params |
 
 
 def _frozen(config: TrainConfig, params: Params, mesh: Mesh | AbstractMesh) -> Params:
-    """As `setup.freeze` makes it, and `setup.prepare_model` loads LoRA's base."""
-    frozen = jax.eval_shape(lambda tree: setup.freeze(tree, config.model.compute_dtype), params)
+    """As `input_model.freeze` makes it, and `input_model.prepare_model` loads LoRA's base."""
+    frozen = jax.eval_shape(
+        lambda tree: input_model.freeze(tree, config.model.compute_dtype), params
+    )
     return _placed(frozen, partition.param_shardings(frozen, mesh))
 
 

@@ -12,10 +12,11 @@ from jax.sharding import AbstractMesh
 from dignified_jax.data import RESPONSES
 from dignified_jax.models import partition
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training import devices, memory
+from dignified_jax.training import memory
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.planning import Plan, counted, make, parameters
-from dignified_jax.training.sharding import row_devices
+from dignified_jax.training.run import devices
+from dignified_jax.training.step.sharding import row_devices
 
 # Share of the peak that the printed time of a step assumes.
 ASSUMED_MFU = 0.4

@@ -43,7 +43,9 @@ def configuration(
 def exiting() -> Iterator[None]:
     """Turns known failures of a run into a message and an exit status."""
     # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.training import diagnosis, interrupt, rundir
+    from dignified_jax.training import diagnosis
+    from dignified_jax.training.run import directory as run_directory
+    from dignified_jax.training.run import interrupt
 
     try:
         yield
@@ -53,7 +55,7 @@ def exiting() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, diagnosis.NonFiniteError, rundir.BusyError) as error:
+    except (ValueError, OSError, diagnosis.NonFiniteError, run_directory.BusyError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
             traceback.print_exc()
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)

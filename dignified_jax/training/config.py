@@ -19,8 +19,8 @@ from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.multi_stage import RECIPES, SACPO, RewardedSoup
-from dignified_jax.training.optimizer import OptimizerConfig
-from dignified_jax.training.sharding import MeshConfig
+from dignified_jax.training.step.optimizer import OptimizerConfig
+from dignified_jax.training.step.sharding import MeshConfig
 from dignified_jax.typed_config import ConfigError
 
 __all__ = ["ConfigError", "DataConfig", "ModelConfig", "TrainConfig", "config_dict", "parse"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from dignified_jax.training.prepared import Prepared
+from dignified_jax.training.run_context import Prepared
 
 
 class NonFiniteError(RuntimeError):

@@ -12,8 +12,8 @@ import jax
 
 from dignified_jax.models import hf
 from dignified_jax.models.hf import peft
-from dignified_jax.training import adapter
-from dignified_jax.training.prepared import Prepared
+from dignified_jax.training.run import lora_base
+from dignified_jax.training.run_context import Prepared
 
 DIRECTORY = "export"
 ADAPTER_DIRECTORY = "export_adapter"
@@ -40,7 +40,7 @@ def export(prepared: Prepared, params: Any) -> list[pathlib.Path]:
             peft.save_merged(partial, model.directory, config.lora, params, tokenizer, **options)
     if model.base is not None:
         directories.append(prepared.workdir / ADAPTER_DIRECTORY)
-        base = adapter.base_name(config.model.path)
+        base = lora_base.base_name(config.model.path)
         with _whole(directories[1]) as partial:
             peft.save_adapter(partial, model.module.config, config.lora, params, base)
     return directories

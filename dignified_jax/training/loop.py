@@ -18,28 +18,19 @@ from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.data import DIMENSIONS, PackedBatch
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Method
-from dignified_jax.training import (
-    checkpoint,
-    compilation_cache,
-    flops,
-    interrupt,
-    lines,
-    metrics,
-    plots,
-    progress,
-    rundir,
-    summary,
-    trackers,
-)
-from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.diagnosis import NonFiniteError, diagnose
-from dignified_jax.training.evaluate import evaluate
+from dignified_jax.training.display import plots, progress, status_text, summary, trackers
 from dignified_jax.training.export import export
-from dignified_jax.training.optimizer import make_schedule
-from dignified_jax.training.prepared import EVAL_PREFIX, Prepared, prepare
-from dignified_jax.training.state import TrainState, init_state
-from dignified_jax.training.step import make_train_step
+from dignified_jax.training.run import checkpoint, compilation_cache, interrupt
+from dignified_jax.training.run import directory as run_directory
+from dignified_jax.training.run.compiled import Ahead
+from dignified_jax.training.run_context import EVAL_PREFIX, Prepared, prepare
+from dignified_jax.training.step import flops, metrics
+from dignified_jax.training.step.held_out import evaluate
+from dignified_jax.training.step.optimizer import make_schedule
+from dignified_jax.training.step.state import TrainState, init_state
+from dignified_jax.training.step.train_step import make_train_step
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -57,9 +48,9 @@ def run(config: TrainConfig) -> dict[str, Any]:
     """
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
-            stack.enter_context(rundir.locked(config))
+            stack.enter_context(run_directory.locked(config))
         stack.enter_context(compilation_cache.used(config, _say))
-        prepared = prepare(config, rundir.path(config), _say)
+        prepared = prepare(config, run_directory.path(config), _say)
         manager = stack.enter_context(
             checkpoint.opened(
                 prepared.workdir / "checkpoints",
@@ -91,11 +82,13 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
     """
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
-            stack.enter_context(rundir.locked(config))
+            stack.enter_context(run_directory.locked(config))
         stack.enter_context(compilation_cache.used(config, _say))
         # The policy is whole, whatever its stages trained.
         config = dataclasses.replace(config, lora=LoraConfig())
-        prepared = prepare(dataclasses.replace(config, method=judge), rundir.path(config), _say)
+        prepared = prepare(
+            dataclasses.replace(config, method=judge), run_directory.path(config), _say
+        )
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
             params=policy(prepared.model.mesh),
@@ -114,7 +107,7 @@ def _start(prepared: Prepared, manager: Any) -> TrainState:
         state = checkpoint.restore(manager, state)
         _say(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
-        rundir.trim_metrics(prepared.workdir, int(state.step))
+        run_directory.trim_metrics(prepared.workdir, int(state.step))
     return state
 
 
@@ -130,7 +123,7 @@ class _Watch:
     def log(self, record: dict[str, Any]) -> None:
         """To metrics.jsonl and the trackers; `record` holds the step."""
         if jax.process_index() == 0:
-            rundir.log(self.workdir, record)
+            run_directory.log(self.workdir, record)
         self.curves.log(record["step"], record)
 
 
@@ -138,7 +131,7 @@ class _Watch:
 def _watched(prepared: Prepared, start: int) -> Iterator[_Watch]:
     config, workdir = prepared.config, prepared.workdir
     only = {"visible": jax.process_index() == 0}
-    fields = rundir.as_dict(config)
+    fields = run_directory.as_dict(config)
     with (
         trackers.open(workdir, start, fields, config.wandb_project, **only) as curves,
         progress.open(prepared.steps, start, **only) as bar,
@@ -160,7 +153,7 @@ def _train(prepared: Prepared, state: TrainState, manager: Any, watch: _Watch) -
         if _due(step, config.eval_every, steps) and "validation" in prepared.data.streams:
             evaluated = _evaluate(prepared, state, "validation", EVAL_PREFIX)
             watch.log({"step": step, **evaluated})
-            watch.bar.say(lines.evaluation(evaluated, step))
+            watch.bar.say(status_text.evaluation(evaluated, step))
         signal = watch.interrupts.pending(step)
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
@@ -265,8 +258,8 @@ def _finish(prepared: Prepared, state: TrainState, name: str) -> dict[str, Any]:
     result = summary.build(config, state, test, prepared.data.streams["test"]) | {"method": name}
     exported, *adapters = export(prepared, state.params)
     if jax.process_index() == 0:
-        rundir.write_json(workdir / rundir.SUMMARY_FILE, result)
-        if (workdir / rundir.METRICS_FILE).is_file():
+        run_directory.write_json(workdir / run_directory.SUMMARY_FILE, result)
+        if (workdir / run_directory.METRICS_FILE).is_file():
             plots.write(workdir)
     _say(summary.table(result))
     _say(f"run directory: {workdir}\nHugging Face export: {exported}")

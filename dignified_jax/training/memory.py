@@ -25,7 +25,7 @@ from dignified_jax.models import partition
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.training import working_set
 from dignified_jax.training.abstract import BatchShape, StepInputs
-from dignified_jax.training.sharding import row_devices, tensor_parallel
+from dignified_jax.training.step.sharding import row_devices, tensor_parallel
 
 _FLOAT32 = 4
 

@@ -20,11 +20,14 @@ from dignified_jax.models import hf
 from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
-from dignified_jax.training import abstract, devices, flops, memory, setup
+from dignified_jax.training import abstract, memory
 from dignified_jax.training.abstract import BatchShape
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.devices import Device
-from dignified_jax.training.sharding import mesh_sizes, row_devices
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.run import devices
+from dignified_jax.training.run.devices import Device
+from dignified_jax.training.step import flops
+from dignified_jax.training.step.sharding import mesh_sizes, row_devices
 
 # Tokens of a prompt, and of each of its five responses, where there is no data to count.
 ASSUMED_PIECE = 256
@@ -135,7 +138,7 @@ def _stream(
     else:
         try:
             with tempfile.TemporaryDirectory() as scratch:  # for the list of rejected rows
-                found = setup.prepare_data(config, pathlib.Path(scratch), rows_per_step)
+                found = input_data.prepare_data(config, pathlib.Path(scratch), rows_per_step)
             return found.streams["train"], "counted in the training data"
         except OSError as error:  # not there, or not to be reached
             reason = str(error)

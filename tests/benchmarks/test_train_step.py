@@ -24,9 +24,9 @@ from benchmarks.train_step_worker import READY, Job, Worker
 from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import sharding
-from dignified_jax.training.state import init_state
-from dignified_jax.training.step import make_train_step
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.train_step import make_train_step
 from tests.oracles import hf_models, sequences
 
 VOCABULARY = 512  # of the tiny model

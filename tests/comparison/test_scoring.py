@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM
 from dignified_jax import data
 from dignified_jax.comparison import scoring
 from dignified_jax.objectives import MultiNegativeDPO
-from dignified_jax.training import setup, sharding
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.step import sharding
 from tests.oracles import hf_models, sequences, tiny_run
 
 BETA = 0.3
@@ -52,7 +53,7 @@ def judge(root):
 
 @pytest.fixture(scope="module")
 def examples(root):
-    tokenizer = setup.load_tokenizer(root / "model")
+    tokenizer = input_data.load_tokenizer(root / "model")
     return data.encode(data.read_rows(root / "test.jsonl"), tokenizer)[0]
 
 

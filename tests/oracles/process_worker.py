@@ -15,7 +15,7 @@ if int(COUNT) > 1:
     jax.distributed.initialize(f"127.0.0.1:{PORT}", int(COUNT), int(INDEX))
 
 from dignified_jax.training import loop  # noqa: E402
-from dignified_jax.training.sharding import MeshConfig  # noqa: E402
+from dignified_jax.training.step.sharding import MeshConfig  # noqa: E402
 from tests.oracles import tiny_run  # noqa: E402
 
 assert jax.process_count() == int(COUNT) and len(jax.devices()) == int(COUNT) * int(DEVICES)

@@ -6,8 +6,8 @@ import json
 from dignified_jax.data.train_tokenizer import train_tokenizer
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
-from dignified_jax.training.optimizer import OptimizerConfig
-from dignified_jax.training.sharding import MeshConfig
+from dignified_jax.training.step.optimizer import OptimizerConfig
+from dignified_jax.training.step.sharding import MeshConfig
 from tests.oracles import hf_models
 
 # Masks differ, one row has all four dimensions, and C is rare: some batches are without it.

@@ -3,7 +3,8 @@
 import jax
 import pytest
 
-from dignified_jax.training import prepared, sharding
+from dignified_jax.training import run_context
+from dignified_jax.training.step import sharding
 from tests.oracles import tiny_run
 
 
@@ -22,5 +23,7 @@ def few_devices(request):
     with pytest.MonkeyPatch.context() as patch:
         if count is not None:
             make = sharding.make_mesh
-            patch.setattr(prepared, "make_mesh", lambda config: make(config, jax.devices()[:count]))
+            patch.setattr(
+                run_context, "make_mesh", lambda config: make(config, jax.devices()[:count])
+            )
         yield

@@ -6,8 +6,8 @@ from jax.sharding import AbstractMesh
 
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models.config import read_config
-from dignified_jax.training import abstract, planning, prepared
-from dignified_jax.training.state import init_state
+from dignified_jax.training import abstract, planning, run_context
+from dignified_jax.training.step.state import init_state
 from tests.oracles import tiny_run
 
 DEVICES = 4
@@ -27,7 +27,7 @@ def described(tree):
 def test_they_are_what_a_run_puts_on_its_devices(reference, rank, root, tmp_path):
     changes = {"mesh__data": 2, "mesh__fsdp": 2, "model__compute_dtype": "bfloat16"}
     config = tiny_run.config(root, tmp_path, reference=reference, lora__rank=rank, **changes)
-    real = prepared.prepare(config, tmp_path, lambda line: None)
+    real = run_context.prepare(config, tmp_path, lambda line: None)
     _, *inputs = real.inputs("train", 0)
     model = real.model
     state = init_state(model.params, config.method, len(DIMENSIONS), real.optimizer, model.mesh)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.training.ahead import Ahead
+from dignified_jax.training.run.compiled import Ahead
 
 
 @jax.jit

@@ -15,10 +15,10 @@ from dignified_jax import convert
 from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import checkpoint
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.sharding import MeshConfig, make_mesh
-from dignified_jax.training.state import init_state
+from dignified_jax.training.run import checkpoint
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.step.sharding import MeshConfig, make_mesh
+from dignified_jax.training.step.state import init_state
 from tests.oracles import hf_models, tiny_run
 
 METHOD = LagDPO(epsilon_schedule="constant", dual_learning_rate=0.1, dual_signal="ema")

@@ -12,7 +12,8 @@ import zlib
 import jax
 import pytest
 
-from dignified_jax.training import compilation_cache, devices, loop
+from dignified_jax.training import loop
+from dignified_jax.training.run import compilation_cache, devices
 from tests.oracles import command, tiny_run
 
 DEVICES = 1

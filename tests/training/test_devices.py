@@ -5,7 +5,7 @@ import types
 import jax
 import pytest
 
-from dignified_jax.training import devices
+from dignified_jax.training.run import devices
 
 
 def test_names_give_kind_memory_attention_and_number():

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dignified_jax.data import PreferenceRow
-from dignified_jax.training import fingerprint
+from dignified_jax.training.run import fingerprint
 from tests.oracles import sequences
 
 

@@ -12,7 +12,7 @@ from dignified_jax.models import decoder
 from dignified_jax.models.attention.token_tree import visibility
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training import flops
+from dignified_jax.training.step import flops
 
 CONFIG = DecoderConfig(
     architecture="Qwen3ForCausalLM",

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import loop, summary
+from dignified_jax.training import loop
+from dignified_jax.training.display import summary
 from tests.oracles import tiny_run
 
 DEVICES = 2

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from dignified_jax.training import lines
+from dignified_jax.training.display import status_text
 
 FLAT = {
     "step": 12,
@@ -23,7 +23,7 @@ SFT = {"step": 3, "loss": 5.7, "loss/A": 5.7683, "loss/T": 5.5, "loss/E": 5.1, "
 
 def test_status():
     """E is absent from the batch: it keeps its lambda and has no loss."""
-    bar, values = lines.status(FLAT, 12, 27, elapsed=80.4, left=3701.0).split("\n")
+    bar, values = status_text.status(FLAT, 12, 27, elapsed=80.4, left=3701.0).split("\n")
     assert bar == (
         "12/27 [############---------------] 44%  1:20 elapsed  1:01:41 left  6.7k tok/s"
     )
@@ -32,38 +32,41 @@ def test_status():
 
 def test_the_bar_is_as_long_as_the_share_done():
     for step in (0, 1, 10, 19, 20):
-        bar = lines.status(FLAT, step, 20, elapsed=60.0, left=None).split("\n")[0]
+        bar = status_text.status(FLAT, step, 20, elapsed=60.0, left=None).split("\n")[0]
         inside = bar.split("[")[1].split("]")[0]
-        assert len(bar) == lines.WIDTH
+        assert len(bar) == status_text.WIDTH
         assert inside.count("#") == len(inside) * step // 20
         assert inside.strip("#").strip("-") == ""
 
 
 def test_before_the_first_step_the_status_says_that_it_compiles():
-    bar, what = lines.status({}, 0, 27, elapsed=95.0, left=None).split("\n")
+    bar, what = status_text.status({}, 0, 27, elapsed=95.0, left=None).split("\n")
     assert bar.startswith("0/27 [--") and bar.endswith("--] 0%  1:35 elapsed")
-    assert what == lines.COMPILING
+    assert what == status_text.COMPILING
 
 
 def test_table():
-    assert lines.table_header(FLAT) == (
+    assert status_text.table_header(FLAT) == (
         "       step  loss A     T     E     C lambda A    T    E    C   tok/s    left"
     )
-    assert lines.table_line(FLAT, 27, 101.0) == (
+    assert status_text.table_line(FLAT, 27, 101.0) == (
         "      12/27   0.673 12.35     - 0.300     0.00 10.0 0.16 0.05    6.7k    1:41"
     )
 
 
 def test_table_without_multipliers_and_throughput():
-    assert lines.table_header(SFT) == "       step  loss A     T     E     C   tok/s    left"
-    assert lines.table_line(SFT, 9, None) == "        3/9   5.768 5.500 5.100 5.000       -       -"
+    assert status_text.table_header(SFT) == "       step  loss A     T     E     C   tok/s    left"
+    assert (
+        status_text.table_line(SFT, 9, None)
+        == "        3/9   5.768 5.500 5.100 5.000       -       -"
+    )
 
 
 def test_evaluation():
-    assert lines.evaluation(EVALUATED, 50) == (
+    assert status_text.evaluation(EVALUATED, 50) == (
         "eval 50 loss A 0.475 T 0.500 E 0.350 C 0.188 acc A 0.90 T 0.82 E 1.00 C 0.50"
     )
-    assert lines.evaluation({"eval/loss/A": 0.5, "loss/T": 9.0}, 7) == (
+    assert status_text.evaluation({"eval/loss/A": 0.5, "loss/T": 9.0}, 7) == (
         "eval 7 loss A 0.500 T     - E     - C     -"
     )
 
@@ -83,21 +86,21 @@ def test_no_line_is_too_wide_or_of_another_width():
         -float("inf"),
     )
     durations = (0.0, 59.6, 3599.7, 35999.7, 359999.7, 9e6)
-    width = len(lines.table_header(FLAT))
-    assert width <= lines.WIDTH
+    width = len(status_text.table_header(FLAT))
+    assert width <= status_text.WIDTH
     for value, seconds, absent in itertools.product(values, durations, (True, False)):
         flat = {f"{key}/{k}": value for key in ("loss", "lambda") for k in "ATEC"}
         if absent:
             del flat["loss/E"]
         flat |= {"step": 99999, "tokens_per_second": abs(value)}
-        assert len(lines.table_line(flat, 99999, seconds)) == width
-        status = lines.status(flat, 99998, 99999, elapsed=seconds, left=seconds).split("\n")
+        assert len(status_text.table_line(flat, 99999, seconds)) == width
+        status = status_text.status(flat, 99998, 99999, elapsed=seconds, left=seconds).split("\n")
         assert len(status) == 2
-        assert max(map(len, status)) <= lines.WIDTH
+        assert max(map(len, status)) <= status_text.WIDTH
         held_out = {
             f"eval/{key}/{k}": value for key in ("loss", "rewards/accuracies") for k in "ATEC"
         }
-        assert len(lines.evaluation(held_out, 99999)) <= lines.WIDTH
+        assert len(status_text.evaluation(held_out, 99999)) <= status_text.WIDTH
 
 
 @pytest.mark.parametrize(
@@ -114,11 +117,11 @@ def test_no_line_is_too_wide_or_of_another_width():
     ],
 )
 def test_durations(seconds, text):
-    assert lines.duration(seconds) == text
+    assert status_text.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.4, "0"), (312.4, "312"), (6712, "6.7k"), (1.25e6, "1.2M"), (3e9, "3.0G")]
 )
 def test_compact_numbers(value, text):
-    assert lines.compact(value) == text
+    assert status_text.compact(value) == text

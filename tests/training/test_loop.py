@@ -12,8 +12,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dignified_jax import data
 from dignified_jax.models import hf
 from dignified_jax.objectives import SFT
-from dignified_jax.training import checkpoint, loop, prepared, setup, sharding
+from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.run import checkpoint
+from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
 DEVICES = 2  # they make batches of several accumulation steps
@@ -67,9 +70,10 @@ def assert_same_run(left, right):
 
 def test_a_run_takes_several_accumulation_steps(root, tmp_path):
     """Else the tests below would not see an error in how they are counted."""
-    splits = setup.prepare_data(tiny_run.config(root, tmp_path), tmp_path, rows_per_step=2)
+    splits = input_data.prepare_data(tiny_run.config(root, tmp_path), tmp_path, rows_per_step=2)
     used = {
-        int(setup.accumulation_steps(splits.streams["train"], step, 2)) for step in range(STEPS)
+        int(input_data.accumulation_steps(splits.streams["train"], step, 2))
+        for step in range(STEPS)
     }
     assert used == {1, 2}
 
@@ -283,7 +287,7 @@ def test_a_mesh_of_all_axes_and_a_cached_reference_resume_bit_for_bit(root, tmp_
         "reference": "cached",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "make_mesh", sharding.make_mesh)
+        patch.setattr(run_context, "make_mesh", sharding.make_mesh)
         loop.run(tiny_run.config(root, tmp_path / "one", **changes))
         with pytest.MonkeyPatch.context() as inner:
             interrupt_progress(inner, 3)
@@ -317,7 +321,7 @@ def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(finished, ro
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "Ahead", Poisoned)
         error = interrupted(config, loop.NonFiniteError)
-    splits = setup.prepare_data(config, tmp_path, rows_per_step=2)
+    splits = input_data.prepare_data(config, tmp_path, rows_per_step=2)
     assert str(error).startswith("step 4: the loss or its gradient is not finite (")
     assert "grad_norm=nan" in str(error)
     for index in splits.streams["train"].indices(3):

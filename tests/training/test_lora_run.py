@@ -16,9 +16,10 @@ from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives.multi_stage import SACPO
-from dignified_jax.training import checkpoint, loop, recipes
 from dignified_jax.training import config as training_config
+from dignified_jax.training import loop, stages
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.run import checkpoint
 from tests.oracles import command, hf_models, tiny_run
 
 DEVICES = 1
@@ -188,7 +189,7 @@ def test_stages_begin_with_the_merged_export_of_the_one_before(root, tmp_path):
     """Each stage's first loss is log 2, its base the export; the last export is the policy."""
     method = SACPO(groups=("T", "AE"), multipliers=(2.0,))
     config = configuration(root, tmp_path / "run", method=method, max_steps=3)
-    recipes.run(config)
+    stages.run(config)
     first, second = (tmp_path / "run" / "stages" / name for name in ("1_T", "2_AE"))
     record = json.loads((second / "model" / "lora.json").read_text())
     assert record["base"] == str(first / "export")

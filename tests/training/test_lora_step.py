@@ -18,11 +18,12 @@ from dignified_jax.data import BatchStream
 from dignified_jax.models import hf, partition
 from dignified_jax.models.lora import Adapted, LoraConfig, variables
 from dignified_jax.objectives import LagDPO, PCGradDPO
-from dignified_jax.training import setup, sharding
-from dignified_jax.training.evaluate import evaluate
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.state import init_state
-from dignified_jax.training.step import make_score_step, make_train_step
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.held_out import evaluate
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.train_step import make_score_step, make_train_step
 from tests.oracles import hf_models, sequences
 
 BATCH = 16
@@ -70,7 +71,7 @@ class Run:
         self.train_step = make_train_step(models.module, method, optimizer, self.mesh)
         frozen = (self.base, None) if whole else (None, self.base)
         batch = sharding.put_batch(self.stream.batch(0), self.mesh, self.rows)
-        self.batch = (batch, setup.accumulation_steps(self.stream, 0, self.rows))
+        self.batch = (batch, input_data.accumulation_steps(self.stream, 0, self.rows))
         self.inputs = (frozen[0], *self.batch, None, frozen[1])
 
     def put(self, params):

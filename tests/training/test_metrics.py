@@ -6,7 +6,7 @@ import pytest
 
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.objectives import SFT, LagDPO, MultiNegativeDPO
-from dignified_jax.training import metrics
+from dignified_jax.training.step import metrics
 
 NAMES = ("chosen", "rejected", "margins", "accuracies")
 

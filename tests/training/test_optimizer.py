@@ -15,13 +15,9 @@ from dignified_jax.models import partition
 from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import sharding
-from dignified_jax.training.optimizer import (
-    OptimizerConfig,
-    make_optimizer,
-    make_schedule,
-)
-from dignified_jax.training.state import init_state
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from dignified_jax.training.step.state import init_state
 from tests.oracles import hf_models
 
 

@@ -13,9 +13,12 @@ from dignified_jax.models.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup
-from dignified_jax.training import advice, devices, flops, planning, setup
+from dignified_jax.training import advice, planning
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
-from dignified_jax.training.sharding import MeshConfig
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.run import devices
+from dignified_jax.training.step import flops
+from dignified_jax.training.step.sharding import MeshConfig
 from tests.oracles import tiny_run
 
 GB = 1e9
@@ -73,7 +76,7 @@ def test_bytes_for_each_parameter(qwen, llama):
 def test_rows_are_those_of_the_training_data(root, tmp_path):
     config = tiny_run.config(root, tmp_path / "run")
     made = plan(config, "2xcpu")
-    stream = setup.prepare_data(config, tmp_path, rows_per_step=2).streams["train"]
+    stream = input_data.prepare_data(config, tmp_path, rows_per_step=2).streams["train"]
     assert (made.rows, made.shape.rows) == ("counted in the training data", 2)
     assert made.shape.steps * 2 == stream.rows
     assert made.shape.capacity == stream.capacity

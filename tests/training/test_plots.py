@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dignified_jax.training import plots
+from dignified_jax.training.display import plots
 
 LAGDPO = {"name": "lagdpo", "epsilon": [0.5]}
 ALL = ["losses.png", "lambda.png", "margins.png", "accuracies.png"]

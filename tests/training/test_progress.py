@@ -16,7 +16,7 @@ import types
 import pyte
 import pytest
 
-from dignified_jax.training import lines, progress
+from dignified_jax.training.display import progress, status_text
 
 ROOT = pathlib.Path(progress.__file__).parents[2]
 
@@ -95,7 +95,7 @@ def run(steps, clock, seconds=2.0):
             clock.now += seconds
             bar.step(flat(step))
             if step == 2:
-                bar.say(lines.evaluation({"eval/loss/A": 0.5}, step))
+                bar.say(status_text.evaluation({"eval/loss/A": 0.5}, step))
                 print("printed by something else")
 
 
@@ -158,7 +158,7 @@ def test_before_the_first_step_the_clock_moves(terminal):
         clock.now += 95.0
         deadline = time.monotonic() + 20.0
         during = []
-        while during[:2] != ["1:35 elapsed", lines.COMPILING] and time.monotonic() < deadline:
+        while during[:2] != ["1:35 elapsed", status_text.COMPILING] and time.monotonic() < deadline:
             time.sleep(0.05)
             during = [line.rstrip() for line in shown.screen.display[:3]]
             during[0] = during[0].rpartition("  ")[2]

@@ -11,7 +11,7 @@ from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, MultiNegativeDPO, PCGradDPO, SafeRLHF
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup
-from dignified_jax.training import recipes
+from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, tiny_run
 
@@ -35,7 +35,7 @@ def trained(workdir):
 def test_sacpo_compares_each_stage_with_the_one_before(root, tmp_path):
     """Every stage begins at log 2; the final table is against the first model."""
     method = SACPO(groups=("T", "AE"), multipliers=(2.0,))
-    result = recipes.run(configuration(root, tmp_path / "run", method))
+    result = stages.run(configuration(root, tmp_path / "run", method))
     first, second = (tmp_path / "run" / "stages" / name for name in ("1_T", "2_AE"))
     for stage, dimensions in ((first, "T"), (second, "AE")):
         losses = trained(stage)[0]
@@ -62,9 +62,9 @@ def test_sacpo_compares_each_stage_with_the_one_before(root, tmp_path):
 @pytest.mark.slow
 def test_p_sacpo_mixes_the_last_two_policies(root, tmp_path):
     method = SACPO(groups=("T", "AE"), last_share=0.25)
-    recipes.run(configuration(root, tmp_path / "run", method))
-    stages = [tmp_path / "run" / "stages" / name / "export" for name in ("1_T", "2_AE")]
-    one, two, export = map(weights, (*stages, tmp_path / "run" / "export"))
+    stages.run(configuration(root, tmp_path / "run", method))
+    directories = [tmp_path / "run" / "stages" / name / "export" for name in ("1_T", "2_AE")]
+    one, two, export = map(weights, (*directories, tmp_path / "run" / "export"))
     for name, value in export.items():
         np.testing.assert_allclose(value, 0.75 * one[name] + 0.25 * two[name], atol=1e-6)
     assert any(np.abs(one[name] - two[name]).max() > 1e-4 for name in one)
@@ -72,10 +72,12 @@ def test_p_sacpo_mixes_the_last_two_policies(root, tmp_path):
 
 def test_the_soup_is_the_mean_of_single_policies_and_leaves_weight_0_out(root, tmp_path):
     method = RewardedSoup(weights=(1.0, 3.0, 0.0, 0.0))
-    result = recipes.run(configuration(root, tmp_path / "run", method))
-    stages = tmp_path / "run" / "stages"
-    assert sorted(path.name for path in stages.iterdir()) == ["A", "T"]
-    one, two, export = (weights(d / "export") for d in (stages / "A", stages / "T", stages.parent))
+    result = stages.run(configuration(root, tmp_path / "run", method))
+    directories = tmp_path / "run" / "stages"
+    assert sorted(path.name for path in directories.iterdir()) == ["A", "T"]
+    one, two, export = (
+        weights(d / "export") for d in (directories / "A", directories / "T", directories.parent)
+    )
     for name, value in export.items():
         np.testing.assert_allclose(value, 0.25 * one[name] + 0.75 * two[name], atol=1e-6)
     assert result["method"] == "soup"
@@ -89,9 +91,9 @@ def test_modpo_without_rewards_is_dpo_at_beta_over_w(root, tmp_path):
     run = configuration(
         root, tmp_path / "modpo", MODPO(beta=0.1), reference="cached", reward_policies=same
     )
-    recipes.run(run)
+    stages.run(run)
     plain = configuration(root, tmp_path / "dpo", MultiNegativeDPO(beta=0.4), reference="cached")
-    recipes.run(plain)
+    stages.run(plain)
     for left, right in zip(trained(tmp_path / "modpo"), trained(tmp_path / "dpo"), strict=True):
         for dimension in DIMENSIONS:
             if f"loss/{dimension}" in right:
@@ -102,12 +104,12 @@ def test_modpo_without_rewards_is_dpo_at_beta_over_w(root, tmp_path):
 @pytest.mark.slow
 def test_modpo_trains_the_policies_that_it_needs(root, tmp_path):
     run = configuration(root, tmp_path / "run", MODPO(), reference="cached")
-    recipes.run(run)
-    stages = tmp_path / "run" / "stages"
-    assert sorted(path.name for path in stages.iterdir()) == sorted(DIMENSIONS)
+    stages.run(run)
+    directories = tmp_path / "run" / "stages"
+    assert sorted(path.name for path in directories.iterdir()) == sorted(DIMENSIONS)
     assert not np.isclose(trained(tmp_path / "run")[0]["loss/T"], LOG_2, atol=1e-3)
     paths = json.loads((tmp_path / "run" / "config.json").read_text())["reward_policies"]
-    assert paths == [str(stages / dimension / "export") for dimension in DIMENSIONS]
+    assert paths == [str(directories / dimension / "export") for dimension in DIMENSIONS]
 
 
 def test_modpo_trains_no_policy_for_a_dimension_of_weight_0(root, tmp_path, monkeypatch):
@@ -118,11 +120,11 @@ def test_modpo_trains_no_policy_for_a_dimension_of_weight_0(root, tmp_path, monk
         seen.append(config)
         return {}
 
-    monkeypatch.setattr(recipes.loop, "run", run)
+    monkeypatch.setattr(stages.loop, "run", run)
     method = MODPO(weights=(1.0, 0.0, 2.0, 0.0))
-    recipes.run(configuration(root, tmp_path / "run", method, reference="cached"))
-    *stages, last = seen
-    assert [config.method.weights for config in stages] == [(1, 0, 0, 0), (0, 0, 1, 0)]
+    stages.run(configuration(root, tmp_path / "run", method, reference="cached"))
+    *earlier, last = seen
+    assert [config.method.weights for config in earlier] == [(1, 0, 0, 0), (0, 0, 1, 0)]
     trained = {name: str(tmp_path / "run" / "stages" / name / "export") for name in "AE"}
     first = str(root / "model")
     assert last.reward_policies == (trained["A"], first, trained["E"], first)
@@ -133,7 +135,7 @@ def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):
     paths = (str(tmp_path / "other"), *(str(root / "model"),) * 3)
     run = configuration(root, tmp_path / "run", MODPO(), reference="cached", reward_policies=paths)
     with pytest.raises(ConfigError, match=r"reward_policies: .*other is not of the shape of"):
-        recipes.run(run)
+        stages.run(run)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):
     ids=lambda m: m.name,
 )
 def test_single_stage_methods_learn(method, root, tmp_path):
-    result = recipes.run(configuration(root, tmp_path / "run", method))
+    result = stages.run(configuration(root, tmp_path / "run", method))
     assert result["method"] == method.name
     for row in result["dimensions"].values():
         assert row["loss"] < 0.65
@@ -159,4 +161,4 @@ def test_a_dimension_that_no_row_has_is_named(root, tmp_path):
         data__train=str(tmp_path / "train.jsonl"),
     )
     with pytest.raises(ConfigError, match=r"method.weights: no train row has a reject of \('C',\)"):
-        recipes.run(run)
+        stages.run(run)

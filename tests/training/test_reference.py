@@ -8,8 +8,9 @@ from safetensors.numpy import load_file
 
 from dignified_jax import data
 from dignified_jax.models import hf
-from dignified_jax.training import loop, prepared
+from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.inputs import data as input_data
 from tests.oracles import command, sequences, tiny_run
 
 DEVICES = 2
@@ -48,7 +49,7 @@ def test_the_run_equals_one_with_a_resident_reference(root, cached):
 def test_the_file_holds_log_probs_of_separate_sequences(root, cached):
     """Of the test split, 1e-5 relative; 0 where a response is missing."""
     model, params = hf.load(root / "model")
-    tokenizer = prepared.setup.load_tokenizer(root / "model")
+    tokenizer = input_data.load_tokenizer(root / "model")
     examples, _ = data.encode(data.read_rows(root / "test.jsonl"), tokenizer)
     stored = load_file(file(root))
     assert stored.keys() == {"train", "validation", "test"}
@@ -61,7 +62,7 @@ def test_a_second_run_reads_it_and_scores_nothing(root, cached, tmp_path, capsys
     config = tiny_run.config(
         root, tmp_path / "run", reference="cached", reference_cache=str(root / "cache")
     )
-    state = prepared.prepare(config, tmp_path, print)
+    state = run_context.prepare(config, tmp_path, print)
     assert state.model.reference is None  # nothing of it is on a device
     assert "computing" not in capsys.readouterr().out
     assert file(root).stat().st_mtime_ns == before
@@ -78,7 +79,7 @@ def test_a_damaged_file_is_computed_anew(damage, root, cached, tmp_path, capsys)
         root, tmp_path / "run", reference="cached", reference_cache=str(tmp_path / "cache")
     )
     (tmp_path / "run").mkdir()
-    prepared.prepare(config, tmp_path / "run", print)
+    run_context.prepare(config, tmp_path / "run", print)
     output = capsys.readouterr().out
     assert f"{file(tmp_path)}: " in output and "computing log-probs" in output
     for name, value in load_file(file(root)).items():

@@ -8,10 +8,10 @@ import pytest
 
 from dignified_jax.models import hf, partition
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import sharding
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.sharding import MeshConfig, make_mesh
-from dignified_jax.training.state import init_state
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.step.sharding import MeshConfig, make_mesh
+from dignified_jax.training.step.state import init_state
 from tests.oracles import hf_models
 
 

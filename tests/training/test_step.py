@@ -18,10 +18,12 @@ import torch
 from dignified_jax.data import DIMENSIONS, BatchStream
 from dignified_jax.models import hf, partition
 from dignified_jax.objectives import SFT, LagDPO, MultiNegativeDPO
-from dignified_jax.training import metrics, setup, sharding
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.state import init_state
-from dignified_jax.training.step import make_score_step, make_train_step
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.inputs import model as input_model
+from dignified_jax.training.step import metrics, sharding
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.train_step import make_score_step, make_train_step
 from tests.oracles import hf_models, sequences
 
 BATCH = 16
@@ -129,7 +131,7 @@ class Run:
     def batch(self, step):
         """The batch on the mesh, and its number of accumulation steps."""
         put = sharding.put_batch(self.stream.batch(step), self.mesh, self.rows_per_step)
-        return put, setup.accumulation_steps(self.stream, step, self.rows_per_step)
+        return put, input_data.accumulation_steps(self.stream, step, self.rows_per_step)
 
     def gradient(self, step):
         return self.states[step + 1].opt_state[0].trace
@@ -264,7 +266,7 @@ def test_variants_differ_in_accumulation():
     """The rows of a batch are enough for the variants to mean something."""
     rows = {n: BatchStream(EXAMPLES, batch_size=BATCH, row_length=n) for n in (64, 96)}
     assert rows[64].used_rows(0) > rows[96].used_rows(0)
-    steps = {n: setup.accumulation_steps(rows[64], 0, n) for n in (1, 2, 4)}
+    steps = {n: input_data.accumulation_steps(rows[64], 0, n) for n in (1, 2, 4)}
     assert len(set(steps.values())) == 3
 
 
@@ -312,7 +314,7 @@ def test_the_first_loss_of_every_dimension_is_log_2(dtype, mesh, models):
     """The reference is the policy's copy: losses 1e-6, margins exactly 0."""
     model, policy, _ = models
     model = model.clone(dtype=jnp.dtype(dtype))
-    run = Run((model, policy, setup.freeze(policy, model.dtype)), mesh=mesh, steps=1)
+    run = Run((model, policy, input_model.freeze(policy, model.dtype)), mesh=mesh, steps=1)
     np.testing.assert_allclose(run.reports[0]["per_dimension/loss"], np.log(2), rtol=1e-6)
     np.testing.assert_array_equal(run.reports[0]["per_dimension/rewards/margins"], np.zeros(4))
     np.testing.assert_array_equal(run.reports[0]["per_dimension/rewards/accuracies"], 0.5)

@@ -14,10 +14,10 @@ from dignified_jax.data import BatchStream
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, abstract_params
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import sharding
-from dignified_jax.training.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.state import TrainState, state_shardings
-from dignified_jax.training.step import make_train_step
+from dignified_jax.training.step import sharding
+from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
+from dignified_jax.training.step.state import TrainState, state_shardings
+from dignified_jax.training.step.train_step import make_train_step
 from tests.oracles import sequences
 
 CONFIG = DecoderConfig("LlamaForCausalLM", 128, 256, 2048, 48, 2, 1, 128, 1e4)

@@ -9,7 +9,7 @@ import types
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dignified_jax.training import trackers
+from dignified_jax.training.display import trackers
 
 
 def flat(step, value):

@@ -10,8 +10,11 @@ import time
 import jax
 import pytest
 
-from dignified_jax.training import checkpoint, interrupt, loop, rundir, sharding
+from dignified_jax.training import loop
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.run import checkpoint, interrupt
+from dignified_jax.training.run import directory as run_directory
+from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
 DEVICES = 1
@@ -107,14 +110,14 @@ def test_a_second_run_in_the_same_directory_is_refused(root, finished):
     config = configuration(root, finished[0])
     before = (finished[0] / "metrics.jsonl").read_bytes()
     with (
-        rundir.locked(config),
+        run_directory.locked(config),
         pytest.raises(
-            rundir.BusyError, match=f"another run is writing here .process {os.getpid()}"
+            run_directory.BusyError, match=f"another run is writing here .process {os.getpid()}"
         ),
     ):
         loop.run(config)
     assert (finished[0] / "metrics.jsonl").read_bytes() == before
-    with rundir.locked(config):  # free again
+    with run_directory.locked(config):  # free again
         pass
 
 

@@ -22,8 +22,8 @@ from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.lora import Adapted, LoraConfig
 from dignified_jax.models.lora import policy as lora_policy
 from dignified_jax.objectives import Method, dpo
-from dignified_jax.training import metrics, sharding
-from dignified_jax.training.state import TrainState, state_shardings
+from dignified_jax.training.step import metrics, sharding
+from dignified_jax.training.step.state import TrainState, state_shardings
 
 TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 ScoreStep = Callable[[Any, PackedBatch, jax.Array], jax.Array]

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.run import fingerprint
 
 CONFIG_FILE = "config.json"
 INPUTS_FILE = "inputs.json"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dignified_jax.data import DIMENSIONS
-from dignified_jax.training import rundir
+from dignified_jax.training.run import directory as run_directory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +68,8 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
       ValueError: a line of metrics.jsonl, other than the last, is damaged.
     """
     workdir = pathlib.Path(workdir)
-    method = json.loads((workdir / rundir.CONFIG_FILE).read_text(encoding="utf-8"))["method"]
-    records = rundir.read_metrics(workdir)
+    method = json.loads((workdir / run_directory.CONFIG_FILE).read_text(encoding="utf-8"))["method"]
+    records = run_directory.read_metrics(workdir)
     figures = {
         "losses": _panels(records, "loss", "loss", _tolerances(records, method)),
         "lambda": _overlay(records, "lambda", "multiplier λ"),

@@ -12,9 +12,9 @@ import numpy as np
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.models.lora import Adapted
 from dignified_jax.objectives import Method
-from dignified_jax.training import metrics
-from dignified_jax.training.state import TrainState
-from dignified_jax.training.step import ScoreStep
+from dignified_jax.training.step import metrics
+from dignified_jax.training.step.state import TrainState
+from dignified_jax.training.step.train_step import ScoreStep
 
 
 def evaluate(

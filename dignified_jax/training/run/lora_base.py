@@ -9,7 +9,7 @@ import pathlib
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training.checkpoint import CheckpointError
+from dignified_jax.training.run.checkpoint import CheckpointError
 
 FILE = "lora.json"
 

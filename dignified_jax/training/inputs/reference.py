@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dignified_jax.data import RESPONSES, BatchStream, share_shape
-from dignified_jax.training import fingerprint
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.run import fingerprint
 
 FILE = "reference.safetensors"
 Score = Callable[[BatchStream, int], jax.Array]

@@ -8,7 +8,7 @@ import numpy as np
 
 from dignified_jax.data import DIMENSIONS, BatchStream
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.state import TrainState
+from dignified_jax.training.step.state import TrainState
 
 
 def build(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from dignified_jax.console.safe_stream import Unbreakable
-from dignified_jax.training import lines
+from dignified_jax.training.display import status_text
 
 # Runs of at most so many steps print each of them to a pipe.
 STEPS_ALL_SHOWN = 100
@@ -101,8 +101,8 @@ class _Status:
         since = self._clock() - self._last
         return max(pace * (self.total - self.step) - since, 0.0)
 
-    def text(self, width: int = lines.WIDTH) -> str:
-        return lines.status(
+    def text(self, width: int = status_text.WIDTH) -> str:
+        return status_text.status(
             self.flat,
             self.step,
             self.total,
@@ -155,7 +155,7 @@ class _Lines:
         self._shown = 0
         self._next = clock()
         if status.step < status.total:
-            self.say(lines.COMPILING)
+            self.say(status_text.COMPILING)
 
     def say(self, text: str) -> None:
         self._stream.write(text + "\n")
@@ -167,9 +167,9 @@ class _Lines:
             return
         self._next = now + SECONDS_BETWEEN_LINES
         if self._shown % _HEADER_EVERY == 0:
-            self.say(lines.table_header(status.flat))
+            self.say(status_text.table_header(status.flat))
         self._shown += 1
-        self.say(lines.table_line(status.flat, status.total, status.left()))
+        self.say(status_text.table_line(status.flat, status.total, status.left()))
 
     def close(self) -> None:
         pass
@@ -187,7 +187,7 @@ class _Terminal:
         self._console = Console(file=stream, force_terminal=True, force_jupyter=False)
 
         def render() -> Text:
-            text = status.text(min(lines.WIDTH, self._console.width))
+            text = status.text(min(status_text.WIDTH, self._console.width))
             return Text(text, no_wrap=True, overflow="crop")
 
         self._live = Live(console=self._console, get_renderable=render, refresh_per_second=2)

@@ -17,16 +17,19 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
-from dignified_jax.training import adapter, checkpoint, rundir, setup
-from dignified_jax.training.ahead import Ahead
 from dignified_jax.training.config import ConfigError, TrainConfig
-from dignified_jax.training.devices import cpu_cores
-from dignified_jax.training.evaluate import metric_names
-from dignified_jax.training.optimizer import make_optimizer
-from dignified_jax.training.reference import PerExample, read_or_compute
-from dignified_jax.training.reference import rewards as compute_rewards
-from dignified_jax.training.sharding import make_mesh, put_batch, row_devices
-from dignified_jax.training.step import make_score_step
+from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.inputs import model as input_model
+from dignified_jax.training.inputs.reference import PerExample, read_or_compute
+from dignified_jax.training.inputs.reference import rewards as compute_rewards
+from dignified_jax.training.run import checkpoint, lora_base
+from dignified_jax.training.run import directory as run_directory
+from dignified_jax.training.run.compiled import Ahead
+from dignified_jax.training.run.devices import cpu_cores
+from dignified_jax.training.step.held_out import metric_names
+from dignified_jax.training.step.optimizer import make_optimizer
+from dignified_jax.training.step.sharding import make_mesh, put_batch, row_devices
+from dignified_jax.training.step.train_step import make_score_step
 
 EVAL_PREFIX = "eval/"
 Say = Callable[[str], None]
@@ -48,8 +51,8 @@ class Prepared:
     config: TrainConfig
     workdir: pathlib.Path
     rows_per_step: int
-    data: setup.Data
-    model: setup.Model
+    data: input_data.PreparedData
+    model: input_model.PreparedModel
     cached: PerExample | None
     rewards: PerExample | None
     optimizer: optax.GradientTransformation
@@ -77,21 +80,21 @@ class Prepared:
 
 def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
     """Data before weights: a bad row should not cost a download or a load."""
-    rundir.check_config(workdir, config)
+    run_directory.check_config(workdir, config)
     mesh = make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * row_devices(mesh)
-    data = setup.prepare_data(config, workdir, rows_per_step)
+    data = input_data.prepare_data(config, workdir, rows_per_step)
     for note in data.notes:
         say(note)
     _check_best_metric(config, data)
-    model = setup.prepare_model(config, mesh)
+    model = input_model.prepare_model(config, mesh)
     inputs = {**model.identity, **data.identity}
     if jax.process_index() == 0:
-        rundir.check_inputs(workdir, inputs)
-        for note in rundir.check_environment(workdir, environment()):
+        run_directory.check_inputs(workdir, inputs)
+        for note in run_directory.check_environment(workdir, environment()):
             say(note)
         _write_model_files(config, workdir, data, model)
-        rundir.write_config(workdir, config)
+        run_directory.write_config(workdir, config)
     if model.base is not None:
         say(_lora_note(config, model))
     score_step = Ahead("the score step", make_score_step(model.module, mesh))
@@ -102,7 +105,7 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
         cached = read_or_compute(directory, data.streams, inputs, score, say)
     if config.method.needs_rewards:
         rewards = _rewards(config, workdir, data, model, cached, score_step, rows_per_step, say)
-    steps = setup.total_steps(config, data.streams["train"])
+    steps = input_data.total_steps(config, data.streams["train"])
     return Prepared(
         config=config,
         workdir=workdir,
@@ -118,20 +121,25 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
 
 
 def _write_model_files(
-    config: TrainConfig, workdir: pathlib.Path, data: setup.Data, model: setup.Model
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    data: input_data.PreparedData,
+    model: input_model.PreparedModel,
 ) -> None:
     """What checkpoints need beside them, into WORKDIR/model."""
     side = workdir / checkpoint.MODEL_DIRECTORY
     checkpoint.copy_model_files(model.directory, side)
     hf.save_tokenizer(side, data.tokenizer)
     if model.base is None:
-        (side / adapter.FILE).unlink(missing_ok=True)
-    elif not (rundir.begun(workdir) and (side / adapter.FILE).is_file()):  # a digest takes a while
-        base = adapter.base_name(config.model.path)
-        adapter.write(side, adapter.Record(config.lora, base, hf.digest(model.directory)))
+        (side / lora_base.FILE).unlink(missing_ok=True)
+    elif not (
+        run_directory.begun(workdir) and (side / lora_base.FILE).is_file()
+    ):  # a digest takes a while
+        base = lora_base.base_name(config.model.path)
+        lora_base.write(side, lora_base.Record(config.lora, base, hf.digest(model.directory)))
 
 
-def _lora_note(config: TrainConfig, model: setup.Model) -> str:
+def _lora_note(config: TrainConfig, model: input_model.PreparedModel) -> str:
     trained, frozen = (
         sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (model.params, model.base)
     )
@@ -144,8 +152,8 @@ def _lora_note(config: TrainConfig, model: setup.Model) -> str:
 def _rewards(
     config: TrainConfig,
     workdir: pathlib.Path,
-    data: setup.Data,
-    model: setup.Model,
+    data: input_data.PreparedData,
+    model: input_model.PreparedModel,
     reference: PerExample,
     score_step: Ahead,
     rows_per_step: int,
@@ -157,7 +165,7 @@ def _rewards(
         module, params = hf.load(hf.resolve(resolve(path)), config.model.param_dtype, model.mesh)
         if module.config != model.module.config:
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
-        identity = {**data.identity, **setup.identity(module.config, params, config)}
+        identity = {**data.identity, **input_model.identity(module.config, params, config)}
         score = functools.partial(_score, score_step, say, model, params, rows_per_step)
         directory = workdir / "rewards" / dimension
         policies.append(read_or_compute(directory, data.streams, identity, score, say))
@@ -167,7 +175,7 @@ def _rewards(
 def _score(
     score_step: Ahead,
     say: Say,
-    model: setup.Model,
+    model: input_model.PreparedModel,
     params: Any,
     rows_per_step: int,
     stream: BatchStream,
@@ -178,7 +186,7 @@ def _score(
     return score_step(params, *batch)
 
 
-def _check_best_metric(config: TrainConfig, data: setup.Data) -> None:
+def _check_best_metric(config: TrainConfig, data: input_data.PreparedData) -> None:
     """Before the first step, rather than at the first evaluation."""
     if config.best_metric is None:
         return
@@ -205,8 +213,12 @@ def environment() -> dict[str, str]:
 
 
 def _put(
-    model: setup.Model, stream: BatchStream, step: int, rows_per_step: int, host: PackedBatch
+    model: input_model.PreparedModel,
+    stream: BatchStream,
+    step: int,
+    rows_per_step: int,
+    host: PackedBatch,
 ) -> tuple[PackedBatch, np.int32]:
     """(batch on the devices, its non-empty accumulation steps)."""
     batch = put_batch(host, model.mesh, rows_per_step)
-    return batch, setup.accumulation_steps(stream, step, rows_per_step)
+    return batch, input_data.accumulation_steps(stream, step, rows_per_step)

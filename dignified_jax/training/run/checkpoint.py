@@ -18,8 +18,8 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from dignified_jax.training import fingerprint
-from dignified_jax.training.state import TrainState
+from dignified_jax.training.run import fingerprint
+from dignified_jax.training.step.state import TrainState
 
 MODEL_DIRECTORY = "model"
 PARAMS, REST, CHECKSUM = "params", "rest", "checksum"

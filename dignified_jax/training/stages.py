@@ -17,8 +17,10 @@ from dignified_jax.models import hf
 from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
 from dignified_jax.objectives.checks import entries
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
-from dignified_jax.training import compilation_cache, export, loop, rundir
+from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.run import compilation_cache
+from dignified_jax.training.run import directory as run_directory
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _stage(
 
 
 def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:
-    return rundir.path(config) / "stages" / name
+    return run_directory.path(config) / "stages" / name
 
 
 def _assess(

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from dignified_jax.training import devices, rundir
 from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.run import devices
+from dignified_jax.training.run import directory as run_directory
 
 DIRECTORY = "compilation_cache"
 # Entries that were written before this file was touched have been read through.
@@ -31,7 +32,7 @@ def directory(config: TrainConfig) -> str:
     Absolute, since JAX's keys of programs have the directory in them.
     """
     given = config.compilation_cache or jax.config.jax_compilation_cache_dir
-    place = given or str(rundir.path(config) / DIRECTORY)
+    place = given or str(run_directory.path(config) / DIRECTORY)
     return place if "://" in place else str(pathlib.Path(place).absolute())
 
 

@@ -9,7 +9,7 @@ import re
 import jax
 
 from dignified_jax.models.attention.dispatch import Computation
-from dignified_jax.training import flops
+from dignified_jax.training.step import flops
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What a run is fed with: batches, policy and reference."""

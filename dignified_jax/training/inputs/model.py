@@ -1,0 +1,127 @@
+"""Prepares a run's policy and its frozen reference on the mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from dignified_jax.embedded import resolve
+from dignified_jax.models import hf, partition
+from dignified_jax.models.config import DecoderConfig, read_config
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.lora import COLLECTION, policy
+from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.run import fingerprint
+from dignified_jax.training.step.sharding import tensor_parallel
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedModel:
+    """Policy and resident reference, sharded over the mesh.
+
+    Attributes:
+      params: the tree that is trained: the whole model's, or LoRA's.
+      base: with LoRA, the frozen parameters under it, matrices in the compute dtype.
+      reference: None for methods without one, where its log-probs are cached, and with LoRA,
+        whose base it is.
+      identity: what log-probs of the first model depend on, name to fingerprint.
+    """
+
+    directory: pathlib.Path
+    mesh: Mesh
+    module: Decoder
+    params: Any
+    base: Any
+    reference: Any
+    identity: dict[str, str]
+    export_dtype: str
+
+    @property
+    def first(self) -> Any:
+        """Parameters of the model that everything begins with."""
+        return self.params if self.base is None else self.base
+
+    def policy(self, params: Any) -> Any:
+        """What the score step takes for a trained tree."""
+        return policy(params, self.base)
+
+
+def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
+    """Loads or draws the policy on the mesh; the reference is a copy of it, or LoRA's base."""
+    directory = hf.resolve(resolve(config.model.path))
+    dtype = config.model.param_dtype
+    tensor_parallel(mesh).local(read_config(directory))  # refuses what can't be divided
+    base = None
+    if config.model.init == "random":
+        module, params = _random(directory, dtype, config.seed, mesh)
+        stored = dtype
+    elif config.lora.enabled:
+        module, base = hf.load(directory, dtype, mesh, matrix_dtype=config.model.compute_dtype)
+        module = module.clone(lora=config.lora)
+        params = draw(module, COLLECTION, dtype, config.seed, mesh)
+        stored = hf.stored_dtype(directory)
+    else:
+        module, params = hf.load(directory, dtype, mesh)
+        stored = hf.stored_dtype(directory)
+    module = module.clone(
+        dtype=jnp.dtype(config.model.compute_dtype),
+        remat=config.model.remat,
+        attention=config.model.attention,
+    )
+    resident = config.method.needs_reference and config.reference == "resident"
+    copied = resident and base is None
+    return PreparedModel(
+        directory=directory,
+        mesh=mesh,
+        module=module,
+        params=params,
+        base=base,
+        reference=freeze(params, module.dtype) if copied else None,
+        identity=identity(module.config, params if base is None else base, config),
+        export_dtype=config.model.export_dtype or stored,
+    )
+
+
+def identity(model: DecoderConfig, params: Any, config: TrainConfig) -> dict[str, str]:
+    """What a model's log-probs depend on, name to fingerprint."""
+    return {
+        "model config": fingerprint.of_text(str(model)),
+        "model weights": fingerprint.of_arrays(params),
+        "compute dtype": config.model.compute_dtype,
+    }
+
+
+def freeze(params: Any, dtype: Any) -> Any:
+    """A copy of `params` for the frozen reference, matrices in the compute dtype.
+
+    The policy's matrices are cast to that dtype at use, so at step 0 both models have the same
+    numbers and margins are 0 up to rounding (XLA compiles the two passes apart). Norm scales
+    enter in float32 and keep their dtype.
+    """
+
+    def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        return jnp.array(leaf, leaf.dtype if path[-1].key == "scale" else dtype, copy=True)
+
+    return jax.jit(lambda tree: jax.tree.map_with_path(cast, tree))(params)
+
+
+def _random(directory: pathlib.Path, dtype: str, seed: int, mesh: Mesh) -> tuple[Decoder, Any]:
+    module = Decoder(read_config(directory))
+    return module, draw(module, "params", dtype, seed, mesh)
+
+
+def draw(module: Decoder, collection: str, dtype: str, seed: int, mesh: Mesh) -> Any:
+    """First values of one collection of variables, each on its devices."""
+
+    def first(key: jax.Array) -> Any:
+        variables = module.init(key, jnp.zeros((1, 2), jnp.int32))[collection]
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
+
+    key = jax.random.key(seed)
+    shardings = partition.param_shardings(jax.eval_shape(first, key), mesh)
+    return jax.jit(first, out_shardings=shardings)(key)

@@ -1,0 +1,1 @@
+"""A run on disk and on its machine: directory, checkpoints, compilation, interruption."""
