@@ -27,7 +27,8 @@ from jax.experimental import topologies
 from dignified_jax.models.config import DecoderConfig, to_hf
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training import abstract, planning
+from dignified_jax.planning import plan as planning
+from dignified_jax.planning import shapes
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import devices
 from dignified_jax.training.step.optimizer import make_optimizer
@@ -74,8 +75,8 @@ def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
     """
     config = plan.config
     mesh = make_mesh(dataclasses.replace(config.mesh, **dict(plan.mesh.shape)), on)
-    inputs = abstract.step_inputs(config, plan.model, mesh, plan.shape)
-    module = abstract.decoder(config, plan.model, plan.attention)
+    inputs = shapes.step_inputs(config, plan.model, mesh, plan.shape)
+    module = shapes.decoder(config, plan.model, plan.attention)
     optimizer = make_optimizer(config.optimizer, total_steps=1)
     step = make_train_step(module, config.method, optimizer, mesh)
     return step.lower(*inputs.arguments).compile(compiler_options=options).memory_analysis()

@@ -52,8 +52,9 @@ def main(arguments: Sequence[str]) -> None:
     if not _PLAN.value and (_PLAN_DEVICES.value, _PLAN_ROWS.value) != (None, None):
         sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
     # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.training import advice, stages
+    from dignified_jax.planning import report
     from dignified_jax.training import config as training_config
+    from dignified_jax.training import stages
 
     if config.get("distributed") is True and not _PLAN.value:
         import jax
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     with command.exiting():
         parsed = training_config.parse(config)
         if _PLAN.value:
-            print(advice.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
+            print(report.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
         else:
             stages.run(parsed)
 

@@ -59,7 +59,7 @@ def judge(config: TrainConfig) -> Judge:
     """The judge of policies that began with `config.model`, from `plan.judge_config`.
 
     Raises:
-      As `training.setup`.
+      As `training.inputs`.
     """
     mesh = sharding.make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * sharding.row_devices(mesh)

@@ -6,7 +6,8 @@ from jax.sharding import AbstractMesh
 
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models.config import read_config
-from dignified_jax.training import abstract, planning, run_context
+from dignified_jax.planning import plan, shapes
+from dignified_jax.training import run_context
 from dignified_jax.training.step.state import init_state
 from tests.oracles import tiny_run
 
@@ -33,9 +34,9 @@ def test_they_are_what_a_run_puts_on_its_devices(reference, rank, root, tmp_path
     state = init_state(model.params, config.method, len(DIMENSIONS), real.optimizer, model.mesh)
 
     mesh = AbstractMesh((2, 2, 1), ("data", "fsdp", "tensor"))
-    shape = planning.shape_of(real.data.streams["train"], real.rows_per_step)
+    shape = plan.shape_of(real.data.streams["train"], real.rows_per_step)
     geometry = read_config(root / "model")
-    planned = abstract.step_inputs(config, geometry, mesh, shape)
+    planned = shapes.step_inputs(config, geometry, mesh, shape)
     assert described(planned.state) == described(state)
     found, batch, _, rewards = inputs
     assert described(planned.reference) == described(found)
@@ -43,5 +44,5 @@ def test_they_are_what_a_run_puts_on_its_devices(reference, rank, root, tmp_path
     assert described(planned.batch) == described(batch)
     assert planned.batch.segment_block == batch.segment_block
     assert planned.rewards is rewards is None
-    module = abstract.decoder(config, geometry, "blocks")
+    module = shapes.decoder(config, geometry, "blocks")
     assert module == model.module.clone(attention="blocks")

@@ -16,7 +16,7 @@ from dignified_jax.data.batch import Capacity
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training import working_set
+from dignified_jax.planning import activations
 from dignified_jax.training.config import DataConfig
 
 SCHEDULER = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
@@ -85,11 +85,11 @@ def test_xla_takes_as_much_where_one_part_dominates(part, share, length, sizes):
 def test_what_layers_keep_is_their_input_and_what_remat_adds():
     """Of every layer the input with rematerialisation, in the compute dtype."""
     module = Decoder(SMALL, attention="blocks", dtype=jnp.bfloat16)
-    rows = working_set.Rows(2, 384, Capacity(320, 6, 64, 64))
+    rows = activations.Rows(2, 384, Capacity(320, 6, 64, 64))
 
     def kept(layers, **changes):
         config = dataclasses.replace(SMALL, num_layers=layers)
-        return working_set.kept(module.clone(config=config, **changes), "float32", 1, rows)
+        return activations.kept(module.clone(config=config, **changes), "float32", 1, rows)
 
     assert kept(5) - kept(3) == 2 * rows.tokens * SMALL.hidden_size * 2
     # And no less without it than the products' inputs.

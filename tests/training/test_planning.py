@@ -13,7 +13,8 @@ from dignified_jax.models.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup
-from dignified_jax.training import advice, planning
+from dignified_jax.planning import plan as planning
+from dignified_jax.planning import report
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import devices
@@ -120,14 +121,14 @@ def test_flops_by_hand(qwen):
     assert plan(config_of(qwen), "2xv5p", 2).useful_flops == pytest.approx(4 * forward, rel=1e-12)
     cached = plan(config_of(qwen, reference="cached"), "2xv5p", 2)
     assert cached.useful_flops == pytest.approx(3 * forward, rel=1e-12)
-    said = advice.text(cached)
+    said = report.text(cached)
     assert f"{3 * forward:.3g} useful, {4 * forward:.3g} with the layers computed twice" in said
     seconds = 3 * forward / (0.4 * 2 * 459e12)
     assert f"{seconds:.3g} s if 40% of the peak were useful (an assumption)" in said
 
 
 def test_what_fits_is_said_without_advice(qwen):
-    said = advice.text(plan(config_of(qwen), "8xv5p", 8))
+    said = report.text(plan(config_of(qwen), "8xv5p", 8))
     assert said.startswith(
         "Qwen3ForCausalLM, 4.02 billion parameters, on 8 x TPU v5p (data 1 x fsdp 8 x tensor 1), "
         "attention splash\na step: 8 rows of 4096 tokens (given; examples assumed), 1 on a device "
@@ -142,7 +143,7 @@ def test_advice_is_what_a_plan_with_it_saves(llama):
     """On one H200 an 8B model does not fit, and accumulation is what costs most."""
     config = config_of(llama)
     before = plan(config, "h200", 4)
-    said = advice.text(before)
+    said = report.text(before)
     assert "does not fit" in said
     changed = {
         "--config.lora.rank=16": dataclasses.replace(config, lora=LoraConfig(rank=16)),
@@ -159,7 +160,7 @@ def test_advice_is_what_a_plan_with_it_saves(llama):
 
 def test_rows_of_one_device_are_advised_to_shrink(qwen):
     before = plan(config_of(qwen, rows_per_device=64, mesh=MeshConfig(data=2)), "8xv5e", 512)
-    changed = advice.alternatives(before)
+    changed = report.alternatives(before)
     halved = next(plan for flag, plan in changed if flag == "--config.rows_per_device=32")
     assert halved.parts.activations == pytest.approx(before.parts.activations / 2, rel=0.01)
     assert halved.parts.accumulators > before.parts.accumulators == 0
@@ -171,13 +172,13 @@ def test_what_layers_need_not_keep_is_advised(qwen):
     config = config_of(qwen)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat="none"))
     kept = plan(config, "8xv5p", 8)
-    changed = advice.alternatives(kept)
+    changed = report.alternatives(kept)
     full = next(plan for flag, plan in changed if flag == "--config.model.remat=full")
     assert kept.parts.activations > 20 * full.parts.activations
     narrow = next(plan for flag, plan in changed if flag == "--config.optimizer.mu_dtype=bfloat16")
     saved = kept.parts.optimizer - narrow.parts.optimizer
     assert saved == pytest.approx(2 * 4_022_468_096 / 8, rel=1e-3)
-    assert "computed twice" not in advice.text(kept)
+    assert "computed twice" not in report.text(kept)
 
 
 def test_verdicts_leave_room_for_the_formulas_error(qwen):
@@ -186,7 +187,7 @@ def test_verdicts_leave_room_for_the_formulas_error(qwen):
 
     def verdict(size):
         device = dataclasses.replace(made.device, memory=int(size))
-        return advice.verdict(dataclasses.replace(made, device=device))
+        return report.verdict(dataclasses.replace(made, device=device))
 
     assert verdict(1.12 * total) == "fits"
     assert verdict(1.05 * total) == "may fit; this count is good to 10%"
@@ -240,5 +241,5 @@ def test_lora_is_trained_beside_one_frozen_copy(qwen):
     weights = 2 * (4 * 6 * 256 * 36 * 2560 * (128 * 80 + 3 * 9728) + 4 * 5 * 256 * 2560 * 151936)
     expected = 4 * whole.forward_flops - weights + 3 * beside  # no gradients of the weights
     assert made.useful_flops == pytest.approx(expected, rel=1e-12)
-    assert ", 4.02 billion parameters, LoRA of rank 16, on 2 x TPU v5p" in advice.text(made)
-    assert not any("lora" in flag for flag, _ in advice.alternatives(made))
+    assert ", 4.02 billion parameters, LoRA of rank 16, on 2 x TPU v5p" in report.text(made)
+    assert not any("lora" in flag for flag, _ in report.alternatives(made))

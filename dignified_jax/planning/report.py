@@ -12,9 +12,9 @@ from jax.sharding import AbstractMesh
 from dignified_jax.data import RESPONSES
 from dignified_jax.models import partition
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training import memory
+from dignified_jax.planning import memory
+from dignified_jax.planning.plan import Plan, counted, make, parameters
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.planning import Plan, counted, make, parameters
 from dignified_jax.training.run import devices
 from dignified_jax.training.step.sharding import row_devices
 

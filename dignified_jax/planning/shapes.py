@@ -72,7 +72,7 @@ class StepInputs:
 def step_inputs(
     config: TrainConfig, model: DecoderConfig, mesh: Mesh | AbstractMesh, shape: BatchShape
 ) -> StepInputs:
-    """What `setup`, `state.init_state` and `sharding.put_batch` would put on the devices."""
+    """What `inputs.model`, `state.init_state` and `sharding.put_batch` would put on the devices."""
     whole = NamedSharding(mesh, PartitionSpec())
     params, base = _params(config, model)
     optimizer = make_optimizer(config.optimizer, total_steps=1)  # its state's shape is any run's

@@ -23,8 +23,8 @@ from jax.sharding import AbstractMesh, Mesh
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import partition
 from dignified_jax.models.decoder import Decoder
-from dignified_jax.training import working_set
-from dignified_jax.training.abstract import BatchShape, StepInputs
+from dignified_jax.planning import activations
+from dignified_jax.planning.shapes import BatchShape, StepInputs
 from dignified_jax.training.step.sharding import row_devices, tensor_parallel
 
 _FLOAT32 = 4
@@ -100,7 +100,7 @@ def moments(
     local = tensor_parallel(mesh).local(module.config)
     fsdp = mesh.shape[partition.FSDP_AXIS]
     module = module.clone(config=local)
-    rows = working_set.Rows(shape.rows // row_devices(mesh), shape.row_length, shape.capacity)
+    rows = activations.Rows(shape.rows // row_devices(mesh), shape.row_length, shape.capacity)
     dtype = jax.tree.leaves(params)[0].dtype
     compute = jnp.dtype(module.dtype).itemsize
     narrows = dtype != module.dtype
@@ -126,7 +126,7 @@ def moments(
     )
     forward = dataclasses.replace(
         throughout,
-        activations=working_set.kept(module, dtype.name, fsdp, rows),
+        activations=activations.kept(module, dtype.name, fsdp, rows),
         # As much as all layers' weights in the compute dtype, by XLA's account; not one layer's.
         casts=elements(params["layers"]) * compute if narrows else 0,
     )
@@ -136,14 +136,14 @@ def moments(
             # Of the output kernel, summed over chunks in float32.
             gradients=trained_matrix * _FLOAT32,
             casts=forward.casts + (matrix * compute if outer_copies else 0),
-            log_probs=working_set.log_probs(local, rows.slots, compute, inlined),
+            log_probs=activations.log_probs(local, rows.slots, compute, inlined),
         ),
         "layers, backward pass": dataclasses.replace(
             forward,
             # Zeros for the gradients of all layers before the loop; the output kernel's waits to
             # be summed over devices with the embedding's, or until XLA's scheduler gets to it.
             gradients=layers + trained_matrix * _FLOAT32,
-            layer=working_set.layer(module, rows, fused),
+            layer=activations.layer(module, rows, fused),
         ),
         "embedding, backward pass": dataclasses.replace(
             throughout,

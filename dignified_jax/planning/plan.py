@@ -20,8 +20,8 @@ from dignified_jax.models import hf
 from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
-from dignified_jax.training import abstract, memory
-from dignified_jax.training.abstract import BatchShape
+from dignified_jax.planning import memory, shapes
+from dignified_jax.planning.shapes import BatchShape
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import devices
@@ -172,8 +172,8 @@ def shape_of(stream: BatchStream, rows_per_step: int) -> BatchShape:
 
 def counted(plan: Plan) -> Plan:
     """The plan with its bytes."""
-    inputs = abstract.step_inputs(plan.config, plan.model, plan.mesh, plan.shape)
-    module = abstract.decoder(plan.config, plan.model, plan.attention)
+    inputs = shapes.step_inputs(plan.config, plan.model, plan.mesh, plan.shape)
+    module = shapes.decoder(plan.config, plan.model, plan.attention)
     moments = memory.moments(
         module,
         inputs,
