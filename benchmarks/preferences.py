@@ -24,7 +24,7 @@ import ml_collections
 
 from benchmarks import preferences_data
 from dignified_jax.comparison import plan, report, results
-from dignified_jax.comparison import run as comparison
+from dignified_jax.comparison import runs as comparison
 from dignified_jax.embedded import resolve
 from dignified_jax.training import config as training_config
 from dignified_jax.training import export, stages

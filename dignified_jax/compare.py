@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.configuration(_CONFIG, arguments, "configs/compare.py")
     # Imported late: --help and usage errors need neither JAX nor transformers.
     from dignified_jax.comparison import plan, report
-    from dignified_jax.comparison import run as comparison
+    from dignified_jax.comparison import runs as comparison
     from dignified_jax.console import safe_stream
 
     say = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)

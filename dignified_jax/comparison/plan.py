@@ -133,8 +133,8 @@ def runs(comparison: Comparison) -> tuple[Run, ...]:
     return tuple(_run(comparison, name, seed) for seed, name in pairs)
 
 
-def judge_config(comparison: Comparison) -> TrainConfig:
-    """The base as the run of a judge: DPO at `comparison.beta`, with nothing to train.
+def scorer_config(comparison: Comparison) -> TrainConfig:
+    """The base as the run that scores policies: DPO at `comparison.beta`, with nothing to train.
 
     Raises:
       ConfigError: as `runs`.

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from dignified_jax.comparison import curves, figures, files, plan
+from dignified_jax.comparison import curves, export, figures, plan
 from dignified_jax.comparison.plan import Comparison, Run
 from dignified_jax.comparison.results import COMPARED, Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
@@ -34,9 +34,9 @@ def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> path
         figure.savefig(directory / f"{name}.png", format="png", dpi=150)
     text = markdown(comparison, runs, results, tuple(pictures))
     (directory / "report.md").write_text(text, encoding="utf-8")
-    (directory / "summary.csv").write_text(files.summary_csv(results), encoding="utf-8")
-    (directory / "runs.csv").write_text(files.runs_csv(results), encoding="utf-8")
-    run_directory.write_json(directory / "results.json", files.as_json(comparison, results))
+    (directory / "summary.csv").write_text(export.summary_csv(results), encoding="utf-8")
+    (directory / "runs.csv").write_text(export.runs_csv(results), encoding="utf-8")
+    run_directory.write_json(directory / "results.json", export.as_json(comparison, results))
     return directory
 
 
@@ -44,7 +44,7 @@ def markdown(
     comparison: Comparison, runs: Sequence[Run], results: Results, pictures: Sequence[str]
 ) -> str:
     """The report as text, with the figures of those names beside it."""
-    config, dimensions = plan.judge_config(comparison), list(results.longer)
+    config, dimensions = plan.scorer_config(comparison), list(results.longer)
     pairs = ", ".join(f"{k} {results.pairs[k]}" for k in dimensions)
     parts = [
         "# Comparison of methods",

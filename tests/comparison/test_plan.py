@@ -79,7 +79,7 @@ def test_the_judge_trains_on_nothing_and_knows_no_method(get_config):
     config.base.reference = "cached"
     config.base.best_metric = "eval/loss"
     config.base.checkpoint_every = 10
-    found = plan.judge_config(plan.parse(config))
+    found = plan.scorer_config(plan.parse(config))
     assert (found.method.name, found.method.beta) == ("multi_negative", 0.3)
     assert found.data.train == found.data.test == config.base.data.test
     assert (found.reference, found.best_metric) == ("resident", None)

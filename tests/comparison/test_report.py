@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from dignified_jax.comparison import curves, files, plan, report
+from dignified_jax.comparison import curves, export, plan, report
 from dignified_jax.comparison.results import summarise
 from dignified_jax.objectives import LagDPO, MultiNegativeDPO
 
@@ -82,16 +82,16 @@ def test_one_seed_has_no_interval_and_one_method_no_difference(comparison, runs,
 
 
 def test_csv_and_json_hold_all_of_it(comparison, made_up):
-    lagdpo, soup = csv.DictReader(io.StringIO(files.summary_csv(made_up)))
+    lagdpo, soup = csv.DictReader(io.StringIO(export.summary_csv(made_up)))
     assert float(soup["worst_accuracy"]) == pytest.approx(1.6 / 3)
     assert float(soup["lagdpo_minus_this/worst_accuracy"]) == pytest.approx(0.4 / 3)
     assert lagdpo["lagdpo_minus_this/worst_accuracy"] == ""
-    rows = list(csv.DictReader(io.StringIO(files.runs_csv(made_up))))
+    rows = list(csv.DictReader(io.StringIO(export.runs_csv(made_up))))
     assert [(r["method"], r["seed"], r["worst"]) for r in rows[2:4]] == [
         *(("lagdpo", "2", "A"), ("soup", "0", "A"))
     ]
     assert rows[2]["kl"] == "0.3"
-    content = files.as_json(comparison, made_up)
+    content = export.as_json(comparison, made_up)
     assert content["means"]["soup"]["kl"]["mean"] == pytest.approx(0.2)
     assert content["against_minus_method"]["soup"]["kl"]["count"] == 3
     # All differences the same: an interval, and no test.

@@ -1,20 +1,24 @@
-"""Trains and judges what is not done yet; what is done stays.
+"""A whole comparison: trains and scores what is not done yet, and reports; what is done stays.
 
 In a run's directory `trained.json` says that it is trained, and by which configuration;
-`score.json` what it was judged to be worth. A run without the former is (re)started, and goes on
+`score.json` what was found of its policy. A run without the former is (re)started, and goes on
 from its own checkpoints.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dignified_jax.comparison import plan, policy_scores, report, results
 from dignified_jax.comparison.plan import Run
+from dignified_jax.comparison.policy_reuse import share_policies
 from dignified_jax.comparison.results import Record, measures
+from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.display.status_text import duration
 from dignified_jax.training.export import DIRECTORY as EXPORT_DIRECTORY
@@ -24,6 +28,35 @@ from dignified_jax.training.run import fingerprint
 TRAINED_FILE = "trained.json"
 SCORE_FILE = "score.json"
 Say = Callable[[str], None]
+
+
+def run(
+    comparison: plan.Comparison, say: Callable[[str], None]
+) -> tuple[results.Results, pathlib.Path]:
+    """Runs what is not done yet.
+
+    Args:
+      comparison: from `plan.parse`.
+      say: shows a line to a person.
+
+    Returns:
+      The results, and the directory of their report.
+
+    Raises:
+      As `plan.runs`, `train` and `score_runs`.
+    """
+    planned = share_policies(plan.runs(comparison))
+    train(planned, stages.run, say)
+
+    @functools.cache
+    def scorer() -> policy_scores.PolicyScorer:
+        return policy_scores.make_scorer(plan.scorer_config(comparison))
+
+    records = score_runs(
+        planned, comparison.beta, lambda weights: policy_scores.score(scorer(), weights), say
+    )
+    found = results.summarise(records, comparison.against)
+    return found, report.write(comparison, planned, found)
 
 
 def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) -> None:
@@ -56,7 +89,7 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) 
         say(f"{place}: trained in {duration(time.perf_counter() - started)}")
 
 
-def judge(
+def score_runs(
     runs: Sequence[Run], beta: float, score: Callable[[pathlib.Path], dict[str, Any]], say: Say
 ) -> list[Record]:
     """Scores the exports that are not scored yet.
@@ -68,7 +101,7 @@ def judge(
       say: shows a line to a person.
 
     Raises:
-      ConfigError: the runs were judged on different inputs; names the two.
+      ConfigError: the policies were scored on different inputs; names the two.
     """
     records = []
     for number, run in enumerate(runs, start=1):

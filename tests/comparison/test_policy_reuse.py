@@ -3,7 +3,7 @@
 import dataclasses
 
 from dignified_jax.comparison import plan
-from dignified_jax.comparison.sharing import share_policies
+from dignified_jax.comparison.policy_reuse import share_policies
 
 
 def planned(get_config, methods, **changes):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dignified_jax.comparison import execution, plan
+from dignified_jax.comparison import plan
+from dignified_jax.comparison import runs as comparison_runs
 from dignified_jax.training.config import ConfigError
 from tests.comparison.conftest import score
 
@@ -24,7 +25,7 @@ class Trainer:
 def runs(comparison):
     found = plan.runs(comparison)
     for run in found:  # `training` makes them
-        execution.rundir.path(run.config).mkdir(parents=True)
+        runs.rundir.path(run.config).mkdir(parents=True)
     return found
 
 
@@ -33,7 +34,7 @@ ALL = ["lagdpo 3", "soup 3", "lagdpo 5", "soup 5"]
 
 def test_all_are_trained_once(runs):
     trainer, said = Trainer(), []
-    execution.train(runs, trainer, said.append)
+    comparison_runs.train(runs, trainer, said.append)
     assert trainer.seen == ALL
     assert [line.split(": ")[0] for line in said] == [
         "[1/4] lagdpo seed 3",
@@ -42,7 +43,7 @@ def test_all_are_trained_once(runs):
         "[4/4] soup seed 5",
     ]
     again, said = Trainer(), []
-    execution.train(runs, again, said.append)
+    comparison_runs.train(runs, again, said.append)
     assert again.seen == []
     assert said[3] == "[4/4] soup seed 5: trained before"
 
@@ -50,23 +51,23 @@ def test_all_are_trained_once(runs):
 def test_a_stopped_one_goes_on_where_it_was(runs):
     first = Trainer(fails_at="lagdpo 5")
     with pytest.raises(RuntimeError, match="stopped") as caught:
-        execution.train(runs, first, print)
+        comparison_runs.train(runs, first, print)
     assert first.seen == ALL[:3]
     assert caught.value.__notes__ == [f"in lagdpo seed 5, {runs[2].config.workdir}"]
     second = Trainer()
-    execution.train(runs, second, print)
+    comparison_runs.train(runs, second, print)
     assert second.seen == ALL[2:]
 
 
 def test_another_configuration_is_refused_before_anything_starts(runs, comparison, get_config):
-    execution.train(runs[:2], Trainer(), print)
+    comparison_runs.train(runs[:2], Trainer(), print)
     config = get_config()
     config.update(workdir=comparison.workdir, methods=("lagdpo", "soup"), seeds=(5, 3))
     config.entries.soup.method.weights = (1.0, 0.0, 0.0, 0.0)
     trainer = Trainer()
     message = r"soup/seed_3 was trained by another configuration.*\n  method\.weights: \[1\.0\] the"
     with pytest.raises(ConfigError, match=message):
-        execution.train(plan.runs(plan.parse(config)), trainer, print)
+        comparison_runs.train(plan.runs(plan.parse(config)), trainer, print)
     assert trainer.seen == []
 
 
@@ -82,10 +83,10 @@ def scores(*answers):
 
 
 def test_all_are_judged_once_and_again_at_another_beta(runs):
-    execution.train(runs, Trainer(), print)
+    comparison_runs.train(runs, Trainer(), print)
     judge, seen = scores(*(score((0.5, value)) for value in (0.1, 0.2, 0.3, 0.4)))
     said = []
-    records = execution.judge(runs, 0.1, judge, said.append)
+    records = comparison_runs.score_runs(runs, 0.1, judge, said.append)
     assert [directory.name for directory in seen] == ["export"] * 4
     assert [str(directory.parent) for directory in seen] == [run.config.workdir for run in runs]
     assert [(r.name, r.seed, r.worst) for r in records] == [
@@ -94,28 +95,28 @@ def test_all_are_judged_once_and_again_at_another_beta(runs):
     assert said[1] == "[2/4] soup seed 3: worst accuracy 0.2000 (E), KL 0.1 nats a token"
 
     judge, seen = scores()
-    assert execution.judge(runs, 0.1, judge, print) == records
+    assert comparison_runs.score_runs(runs, 0.1, judge, print) == records
     assert seen == []
     judge, seen = scores(*[score((0.5, 0.5), beta=0.2)] * 4)
-    execution.judge(runs, 0.2, judge, print)
+    comparison_runs.score_runs(runs, 0.2, judge, print)
     assert len(seen) == 4
 
 
 def test_what_is_trained_again_is_judged_again(runs):
-    execution.train(runs, Trainer(), print)
-    execution.judge(runs, 0.1, scores(*[score((0.5, 0.5))] * 4)[0], print)
-    (execution.rundir.path(runs[1].config) / execution.TRAINED_FILE).unlink()
-    execution.train(runs, Trainer(), print)
+    comparison_runs.train(runs, Trainer(), print)
+    comparison_runs.score_runs(runs, 0.1, scores(*[score((0.5, 0.5))] * 4)[0], print)
+    (runs.rundir.path(runs[1].config) / runs.TRAINED_FILE).unlink()
+    comparison_runs.train(runs, Trainer(), print)
     judge, seen = scores(score((0.5, 0.6)))
-    records = execution.judge(runs, 0.1, judge, print)
+    records = comparison_runs.score_runs(runs, 0.1, judge, print)
     assert [str(directory.parent) for directory in seen] == [runs[1].config.workdir]
     assert records[1].score["dimensions"]["E"]["accuracy"] == 0.6
 
 
 def test_scores_of_other_test_rows_are_refused(runs):
-    execution.train(runs, Trainer(), print)
+    comparison_runs.train(runs, Trainer(), print)
     other = score((0.5, 0.5)) | {"inputs": {"test rows": "other", "model weights": "w"}}
     judge, _ = scores(score((0.5, 0.5)), other)
     message = r"soup seed 3 was judged on other inputs than lagdpo seed 3.*\n  test rows: r there"
     with pytest.raises(ConfigError, match=message):
-        execution.judge(runs, 0.1, judge, print)
+        comparison_runs.score_runs(runs, 0.1, judge, print)

@@ -32,7 +32,7 @@ _FIGURES = ("pairs", "loss", "accuracy", "margin", "longer")
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
+class PolicyScorer:
     """The first model and the test rows.
 
     Attributes:
@@ -55,8 +55,8 @@ class Judge:
     kl_step: ScoreStep
 
 
-def judge(config: TrainConfig) -> Judge:
-    """The judge of policies that began with `config.model`, from `plan.judge_config`.
+def make_scorer(config: TrainConfig) -> PolicyScorer:
+    """The scorer of policies that began with `config.model`, from `plan.scorer_config`.
 
     Raises:
       As `training.inputs`.
@@ -66,7 +66,7 @@ def judge(config: TrainConfig) -> Judge:
     data = input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
     model = input_model.prepare_model(config, mesh)
     theirs = {name: value for name, value in data.identity.items() if "train" not in name}
-    return Judge(
+    return PolicyScorer(
         config=config,
         module=model.module,
         mesh=mesh,
@@ -79,11 +79,11 @@ def judge(config: TrainConfig) -> Judge:
     )
 
 
-def score(judge: Judge, directory: str | pathlib.Path) -> dict[str, Any]:
+def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]:
     """What a policy is worth.
 
     Args:
-      judge: from `judge`.
+      scorer: from `make_scorer`.
       directory: the policy's weights in Hugging Face format.
 
     Returns:
@@ -93,11 +93,11 @@ def score(judge: Judge, directory: str | pathlib.Path) -> dict[str, Any]:
     Raises:
       ConfigError: the policy is not of the first model's shape.
     """
-    module, params = hf.load(directory, judge.config.model.param_dtype, judge.mesh)
-    if module.config != judge.module.config:
-        raise ConfigError(f"{directory} is not of the shape of {judge.config.model.path}")
-    batches = [_put(judge, step) for step in range(judge.stream.total_steps)]
-    method = judge.config.method
+    module, params = hf.load(directory, scorer.config.model.param_dtype, scorer.mesh)
+    if module.config != scorer.module.config:
+        raise ConfigError(f"{directory} is not of the shape of {scorer.config.model.path}")
+    batches = [_put(scorer, step) for step in range(scorer.stream.total_steps)]
+    method = scorer.config.method
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -105,29 +105,29 @@ def score(judge: Judge, directory: str | pathlib.Path) -> dict[str, Any]:
         method_state=method.init(len(DIMENSIONS)),
     )
     report = evaluate(
-        judge.score_step,
+        scorer.score_step,
         method,
         state,
-        ((host, judge.reference, device, used, None) for host, device, used in batches),
+        ((host, scorer.reference, device, used, None) for host, device, used in batches),
     )
     test = metrics.flatten(report, DIMENSIONS, "test/")
-    rows = summary.build(judge.config, state, test, judge.stream)["dimensions"]
+    rows = summary.build(scorer.config, state, test, scorer.stream)["dimensions"]
     divergence = sum(
-        np.asarray(judge.kl_step((params, judge.reference), device, used), np.float64).sum()
+        np.asarray(scorer.kl_step((params, scorer.reference), device, used), np.float64).sum()
         for _, device, used in batches
     )
     tokens = sum(int(host.response_length.sum()) for host, _, _ in batches)
     return {
         "beta": method.beta,
-        "inputs": judge.inputs,
+        "inputs": scorer.inputs,
         "kl": divergence / tokens,
         "tokens": tokens,
         "dimensions": {k: {name: row[name] for name in _FIGURES} for k, row in rows.items()},
     }
 
 
-def _put(judge: Judge, step: int) -> tuple[PackedBatch, PackedBatch, jax.Array]:
+def _put(scorer: PolicyScorer, step: int) -> tuple[PackedBatch, PackedBatch, jax.Array]:
     """(batch on the host, on the devices, its non-empty accumulation steps)."""
-    host = judge.stream.batch(step)
-    device = sharding.put_batch(host, judge.mesh, judge.rows_per_step)
-    return host, device, input_data.accumulation_steps(judge.stream, step, judge.rows_per_step)
+    host = scorer.stream.batch(step)
+    device = sharding.put_batch(host, scorer.mesh, scorer.rows_per_step)
+    return host, device, input_data.accumulation_steps(scorer.stream, step, scorer.rows_per_step)

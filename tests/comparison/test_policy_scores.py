@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from dignified_jax import data
-from dignified_jax.comparison import scoring
+from dignified_jax.comparison import policy_scores
 from dignified_jax.objectives import MultiNegativeDPO
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs import data as input_data
@@ -34,7 +34,7 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge(root):
+def scorer(root):
     """On four devices that split rows, parameters and vocabulary."""
     config = tiny_run.config(
         root,
@@ -48,7 +48,7 @@ def judge(root):
     make = sharding.make_mesh
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", lambda config: make(config, jax.devices()[:4]))
-        return scoring.judge(config)
+        return policy_scores.make_scorer(config)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def log_softmax(root, name, examples):
     return logits, tokens[:, 1:], mask[:, 1:]
 
 
-def test_a_score_equals_transformers_on_separate_sequences(root, judge, examples):
+def test_a_score_equals_transformers_on_separate_sequences(root, scorer, examples):
     """KL and losses 1e-4 relative (float32 against double), accuracies and baseline exactly."""
-    found = scoring.score(judge, root / "policy")
+    found = policy_scores.score(scorer, root / "policy")
     policy, tokens, mask = log_softmax(root, "policy", examples)
     reference, _, _ = log_softmax(root, "model", examples)
 
@@ -96,15 +96,15 @@ def test_a_score_equals_transformers_on_separate_sequences(root, judge, examples
         assert row["longer"] == pytest.approx((longer + 1).mean() / 2)
 
 
-def test_the_first_model_has_moved_nowhere(root, judge):
-    found = scoring.score(judge, root / "model")
+def test_the_first_model_has_moved_nowhere(root, scorer):
+    found = policy_scores.score(scorer, root / "model")
     assert found["kl"] == pytest.approx(0.0, abs=1e-6)
     for row in found["dimensions"].values():
         assert row["loss"] == pytest.approx(np.log(2.0), abs=1e-5)
 
 
-def test_a_score_says_what_it_was_judged_on(root, judge):
-    found = scoring.score(judge, root / "policy")
+def test_a_score_says_what_it_was_judged_on(root, scorer):
+    found = policy_scores.score(scorer, root / "policy")
     assert sorted(found["inputs"]) == [
         *("chat template", "compute dtype", "model config", "model weights"),
         *("test rows", "test tokens", "tokenizer"),
@@ -112,7 +112,7 @@ def test_a_score_says_what_it_was_judged_on(root, judge):
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_policy_of_another_shape_is_refused(judge, tmp_path):
+def test_a_policy_of_another_shape_is_refused(scorer, tmp_path):
     tiny_run.write_model(tmp_path / "other", intermediate_size=64)
     with pytest.raises(ConfigError, match="other is not of the shape of"):
-        scoring.score(judge, tmp_path / "other")
+        policy_scores.score(scorer, tmp_path / "other")
