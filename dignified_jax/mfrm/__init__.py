@@ -12,23 +12,23 @@
 Needs JAX and NumPy only (pyarrow for Parquet files, matplotlib for `mfrm.plots`).
 """
 
-from dignified_jax.mfrm import plots, tables
-from dignified_jax.mfrm.bootstrap import Bootstrap, bootstrap
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
-from dignified_jax.mfrm.diagnostics import Diagnostics, diagnose
-from dignified_jax.mfrm.fit import fit
-from dignified_jax.mfrm.fit_sparse import SparseRatings, fit_sparse
-from dignified_jax.mfrm.groups import anchor_groups
-from dignified_jax.mfrm.interactions import Interactions, interactions
-from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
-from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors
-from dignified_jax.mfrm.sensitivity import (
+from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap, bootstrap
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, diagnose
+from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
+from dignified_jax.mfrm.diagnostics.interactions import Interactions, interactions
+from dignified_jax.mfrm.diagnostics.sensitivity import (
     JudgeSensitivity,
     gauge_shift,
     leave_one_judge_out,
     propagate,
 )
-from dignified_jax.mfrm.status import Status
+from dignified_jax.mfrm.fit import fit
+from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
+from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
+from dignified_jax.mfrm.report import plots, tables
+from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors, Status
+from dignified_jax.mfrm.sparse.fit import fit_sparse
 
 __all__ = [
     "Bootstrap",

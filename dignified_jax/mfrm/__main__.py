@@ -22,17 +22,17 @@ import numpy as np
 
 from dignified_jax import embedded
 from dignified_jax.console.waiting import waiting
-from dignified_jax.mfrm import options as parsing
-from dignified_jax.mfrm import report as reports
-from dignified_jax.mfrm.bootstrap import bootstrap
 from dignified_jax.mfrm.connectivity import DisconnectedError
-from dignified_jax.mfrm.design import CENTERS
-from dignified_jax.mfrm.diagnostics import diagnose
+from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
+from dignified_jax.mfrm.diagnostics.diagnose import diagnose
+from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
+from dignified_jax.mfrm.diagnostics.sensitivity import leave_one_judge_out
 from dignified_jax.mfrm.fit import METHODS, fit
-from dignified_jax.mfrm.groups import anchor_groups
-from dignified_jax.mfrm.long import OrdinalRatings, Ratings, from_long
+from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
+from dignified_jax.mfrm.report import options as parsing
+from dignified_jax.mfrm.report import report as reports
 from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.sensitivity import leave_one_judge_out
+from dignified_jax.mfrm.solver.gauge import CENTERS
 
 ABSENT = "-"
 PRINTED_ROWS = 30

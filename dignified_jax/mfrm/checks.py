@@ -9,13 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm import ordinal, ratings
-from dignified_jax.mfrm.blocks import totals
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets_of
-from dignified_jax.mfrm.estimate import Model, blocks_of
-from dignified_jax.mfrm.mesh import over_mesh
+from dignified_jax.mfrm.input import anchors as anchoring
+from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import Precision
+from dignified_jax.mfrm.solver import ordinal
+from dignified_jax.mfrm.solver.blocks import totals
+from dignified_jax.mfrm.solver.estimate import Model, blocks_of
+from dignified_jax.mfrm.solver.extremes import extremes
+from dignified_jax.mfrm.solver.mesh import over_mesh
 
 
 def traced(tree) -> bool:
@@ -53,11 +55,11 @@ def refuse_values(
     """Raises ValueError for bad counts, anchors, empty levels or categories, subsets."""
     sums, extreme, unobserved = over_mesh(_summarise, mesh, model=model)(counts)
     if sums.faulty:
-        ratings.refuse_faults(*counts)
+        rating_counts.refuse_faults(*counts)
     anchoring.refuse_anchors(fixed)
-    ratings.refuse_empty(extreme)
+    rating_counts.refuse_empty(extreme)
     if unobserved is not None:
-        ratings.refuse_unobserved(np.asarray(unobserved), model)
+        rating_counts.refuse_unobserved(np.asarray(unobserved), model)
     if not allow_disconnected:
         known = {facet: ~np.isnan(values) for facet, values in fixed.items()}
         found = subsets_of(sums, known)
@@ -70,4 +72,4 @@ def _summarise(counts: tuple[jax.Array, ...], model: Model):
     blocks = blocks_of(counts, model)
     sums = totals(blocks)
     unobserved = ordinal.unobserved(blocks) if blocks.scales else None
-    return sums, ratings.extremes(sums, blocks.judges), unobserved
+    return sums, extremes(sums, blocks.judges), unobserved

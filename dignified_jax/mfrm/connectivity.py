@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm.blocks import Totals, as_blocks, totals
 from dignified_jax.mfrm.result import FACETS
+from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 
 Subsets = dict[str, list[list[int]]]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm import ratings
 from dignified_jax.mfrm.checks import refuse_options, refuse_values, traced
-from dignified_jax.mfrm.design import CENTERS, Center
-from dignified_jax.mfrm.estimate import METHODS, MODELS, Method, Model, estimate
-from dignified_jax.mfrm.mesh import explicit_mesh, over_mesh
+from dignified_jax.mfrm.input import anchors as anchoring
+from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import FACETS, Fit, Precision
+from dignified_jax.mfrm.solver.estimate import METHODS, MODELS, Method, Model, estimate
+from dignified_jax.mfrm.solver.gauge import CENTERS, Center
+from dignified_jax.mfrm.solver.mesh import explicit_mesh, over_mesh
 
 
 def fit(
@@ -81,7 +81,7 @@ def fit(
         raise ValueError(
             "method 'laplace' estimates its precisions: leave precision out, or choose 'ridge'"
         )
-    counts = ratings.as_counts(successes, trials, model)
+    counts = rating_counts.as_counts(successes, trials, model)
     dtype, shape = counts[0].dtype, counts[0].shape[:4]
     fixed = anchoring.as_anchors(anchors, dict(zip(FACETS, shape, strict=True)), dtype)
     if precision is None:

@@ -10,7 +10,7 @@ from dignified_jax import mfrm
 from tests.mfrm.dense import dense_ridge
 
 # `mfrm.bootstrap` is the function of that name.
-module = importlib.import_module("dignified_jax.mfrm.bootstrap")
+module = importlib.import_module("dignified_jax.mfrm.diagnostics.bootstrap")
 
 
 def test_equals_explicit_refits(plan, monkeypatch):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.diagnostics import displacements
-from dignified_jax.mfrm.responses import binomial
+from dignified_jax.mfrm.diagnostics.diagnose import displacements
+from dignified_jax.mfrm.diagnostics.expected_scores import binomial
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.test_fit_statistics import assert_written_out, written_out
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dignified_jax.mfrm.fit_statistics import fit_statistics, sums, wilson_hilferty
-from dignified_jax.mfrm.responses import binomial
+from dignified_jax.mfrm.diagnostics.expected_scores import binomial
+from dignified_jax.mfrm.diagnostics.fit_statistics import fit_statistics, sums, wilson_hilferty
 
 FACETS = ("model", "question", "judge", "rubric")
 

@@ -8,7 +8,7 @@ import scipy.optimize
 import scipy.stats
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.interactions import false_discovery_rate
+from dignified_jax.mfrm.diagnostics.interactions import false_discovery_rate
 from tests.mfrm.test_diagnostics import FACETS, logits_of
 
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm.blocks import as_blocks
-from dignified_jax.mfrm.moments import Parameters, log_likelihood, moments
+from dignified_jax.mfrm.solver.blocks import as_blocks
+from dignified_jax.mfrm.solver.moments import Parameters, log_likelihood, moments
 
 
 def example(plan):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.responses import logits, ordinal
+from dignified_jax.mfrm.diagnostics.expected_scores import logits, ordinal
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.dense_ordinal import simulate
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from dignified_jax.mfrm import plots
+from dignified_jax.mfrm.report import plots
 
 pytest.importorskip("matplotlib")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dignified_jax.mfrm.ranks import kendall, mean_ranks, spearman
+from dignified_jax.mfrm.diagnostics.sensitivity import kendall, mean_ranks, spearman
 
 
 @pytest.mark.parametrize("seed", range(5))

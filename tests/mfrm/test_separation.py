@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from dignified_jax.mfrm.separation import exact_chi_square, independent_chi_square, separation
+from dignified_jax.mfrm.diagnostics.separation import (
+    exact_chi_square,
+    independent_chi_square,
+    separation,
+)
 
 LONGEST = 8
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.tables import Table, _numbers
+from dignified_jax.mfrm.report.tables import Table, _numbers
 
 TABLE = Table(
     "t",

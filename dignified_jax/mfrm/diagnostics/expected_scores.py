@@ -18,7 +18,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import ratings
+from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import Fit
 
 
@@ -57,7 +57,7 @@ def counts_of(
     """
     if fit.step is not None:
         raise ValueError("this is for binary and binomial fits; found a fit of ordered categories")
-    successes, trials = ratings.as_counts(successes, trials)
+    successes, trials = rating_counts.as_counts(successes, trials)
     shape = (*fit.quality.shape, *fit.judge.shape, *fit.rubric.shape)
     if successes.shape != shape:
         raise ValueError(f"the fit is of ratings of shape {shape}, found {successes.shape}")
@@ -74,7 +74,7 @@ def category_counts_of(fit: Fit, counts: jax.typing.ArrayLike) -> jax.Array:
     if jnp.shape(counts) != shape:
         raise ValueError(f"the fit is of ratings of shape {shape}, found {jnp.shape(counts)}")
     # Both ordinal models read them alike.
-    return ratings.as_counts(counts, None, "partial_credit")[0]
+    return rating_counts.as_counts(counts, None, "partial_credit")[0]
 
 
 def logits(fit: Fit, quality: jax.Array | None = None) -> jax.Array:

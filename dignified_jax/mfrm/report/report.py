@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from dignified_jax.mfrm import tables
-from dignified_jax.mfrm.bootstrap import Bootstrap
-from dignified_jax.mfrm.diagnostics import Diagnostics
-from dignified_jax.mfrm.interactions import interactions
-from dignified_jax.mfrm.long import OrdinalRatings, Ratings
+from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics
+from dignified_jax.mfrm.diagnostics.interactions import interactions
+from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
+from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
+from dignified_jax.mfrm.report import tables
+from dignified_jax.mfrm.report.tables import Table
 from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.sensitivity import JudgeSensitivity
-from dignified_jax.mfrm.tables import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ def as_json(found: Report, options: dict[str, Any]) -> dict[str, Any]:
 
 def draw(found: Report, directory: pathlib.Path) -> list[pathlib.Path]:
     """The three figures; their paths."""
-    from dignified_jax.mfrm import plots
+    from dignified_jax.mfrm.report import plots
 
     labels = found.ratings.labels
     paths = [directory / f"{name}.png" for name in ("wright_map", "calibration_shift", "fit_plot")]

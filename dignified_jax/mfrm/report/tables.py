@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.console.table import Table
-from dignified_jax.mfrm.bootstrap import Bootstrap
-from dignified_jax.mfrm.diagnostics import Diagnostics, measures
-from dignified_jax.mfrm.interactions import Interactions
+from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
+from dignified_jax.mfrm.diagnostics.interactions import Interactions
+from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
-from dignified_jax.mfrm.sensitivity import JudgeSensitivity
 
 Labels = Mapping[str, Sequence[Any]]
 EXTREMES = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures", UNRATED: "unrated"}

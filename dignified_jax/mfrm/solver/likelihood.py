@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax
 
-from dignified_jax.mfrm import moments as binary
-from dignified_jax.mfrm import ordinal
-from dignified_jax.mfrm.blocks import Blocks
-from dignified_jax.mfrm.moments import Moments, Parameters
+from dignified_jax.mfrm.solver import moments as binary
+from dignified_jax.mfrm.solver import ordinal
+from dignified_jax.mfrm.solver.blocks import Blocks
+from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 
 def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:

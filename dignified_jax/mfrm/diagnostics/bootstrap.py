@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm import ratings
 from dignified_jax.mfrm.fit import fit
+from dignified_jax.mfrm.input import anchors as anchoring
+from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import FACETS
 
 # Ratings of the replicates that are fitted side by side: more gain nothing and take memory.
@@ -82,7 +82,7 @@ def bootstrap(
         raise ValueError(f"replicates must be at least 2, found {replicates}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
-    successes, trials = ratings.as_counts(successes, trials)
+    successes, trials = rating_counts.as_counts(successes, trials)
     fit(successes, trials, anchors=anchors, **options)  # refuses what can't be fitted, by name
     sizes = dict(zip(FACETS, successes.shape, strict=True))
     fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)

@@ -24,12 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm import anchors as anchoring
+from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.fit import fit as fit_ratings
-from dignified_jax.mfrm.information import information, response
-from dignified_jax.mfrm.ranks import kendall, spearman
-from dignified_jax.mfrm.responses import counts_of
+from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.solver.information import information, response
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,3 +182,43 @@ def _by_question(quality: np.ndarray, refit: Fit | str) -> float:
     other = np.asarray(refit.quality)
     taus = [kendall(quality[:, q], other[:, q]) for q in range(quality.shape[1])]
     return float(np.nanmean(taus)) if np.isfinite(taus).any() else float("nan")
+
+
+def kendall(one: np.ndarray, other: np.ndarray) -> float:
+    """Kendall's tau-b of two rankings: Kendall (1945). NaN where either has ties only.
+
+    Infinite values rank; pairs with a NaN are left out.
+    """
+    one, other = _both(one, other)
+    # Comparisons, not signs of differences: inf - inf has none.
+    signs = [np.subtract(v[:, None] > v, v[:, None] < v, dtype=int) for v in (one, other)]
+    product, first, second = (
+        (a * b).sum() for a, b in ((signs[0], signs[1]), (signs[0],) * 2, (signs[1],) * 2)
+    )
+    return float(product / np.sqrt(first * second)) if first and second else float("nan")
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rho: Pearson's correlation of the ranks, tied values sharing their mean rank."""
+    one, other = (mean_ranks(values) for values in _both(one, other))
+    if one.size == 0:
+        return float("nan")
+    one, other = one - one.mean(), other - other.mean()
+    scale = np.sqrt((one**2).sum() * (other**2).sum())
+    return float((one * other).sum() / scale) if scale else float("nan")
+
+
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, tied values sharing the mean of theirs."""
+    ordered = np.sort(values)
+    first = np.searchsorted(ordered, values, side="left")
+    last = np.searchsorted(ordered, values, side="right")
+    return (first + last + 1) / 2.0
+
+
+def _both(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"rankings must be equally long, found {one.shape} and {other.shape}")
+    present = ~np.isnan(one) & ~np.isnan(other)
+    return one[present], other[present]

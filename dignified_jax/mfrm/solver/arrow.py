@@ -26,11 +26,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.blocks import Blocks, einsum
-from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.likelihood import moments
-from dignified_jax.mfrm.moments import Moments, Parameters
 from dignified_jax.mfrm.result import Precision
+from dignified_jax.mfrm.solver.blocks import Blocks, einsum
+from dignified_jax.mfrm.solver.gauge import Design
+from dignified_jax.mfrm.solver.likelihood import moments
+from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 
 @jax.tree_util.register_dataclass

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dignified_jax.mfrm.diagnostics import Diagnostics, measures
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
+from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.tables import Labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,8 +22,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.blocks import Blocks, einsum, incidence, pair_sums
-from dignified_jax.mfrm.moments import Moments, Parameters
+from dignified_jax.mfrm.solver.blocks import Blocks, einsum, incidence, pair_sums
+from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 
 def as_blocks(counts: jax.Array, common: bool) -> Blocks:

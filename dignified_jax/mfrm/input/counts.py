@@ -1,15 +1,12 @@
-"""Ratings as arrays: what is accepted, what is refused and by which name, what is extreme."""
+"""Ratings as arrays: what is accepted, what is refused, and by which name."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm.blocks import Totals
-from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, MIXED, UNRATED, Extreme
+from dignified_jax.mfrm.result import FACETS, UNRATED, Extreme
 
 
 def as_counts(
@@ -68,25 +65,6 @@ def faults(successes: jax.Array, trials: jax.Array | None = None) -> dict[str, j
     if trials is not None:
         found["successes exceeds trials"] = successes > trials
     return found
-
-
-def extremes(totals: Totals, judges: int) -> Extreme:
-    """Codes of cells and levels."""
-    # Sums of what never occurs are exactly 0, whatever the rounding of the others.
-    failures = totals.most - totals.successes
-
-    def code(pick: Callable[[jax.Array], jax.Array]) -> jax.Array:
-        conditions = [pick(totals.most) == 0, pick(failures) == 0, pick(totals.successes) == 0]
-        codes = [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)]
-        return jnp.select(conditions, codes, jnp.int8(MIXED))
-
-    return Extreme(
-        cell=code(lambda sums: sums[:, :judges].sum(axis=1)),
-        model=code(lambda sums: sums[:, :judges].sum(axis=(1, 2))),
-        question=code(lambda sums: sums[:, :judges].sum(axis=(0, 1))),
-        judge=code(lambda sums: sums[:, :judges].sum(axis=(0, 2))),
-        rubric=code(lambda sums: sums[:, judges:].sum(axis=(0, 2))),
-    )
 
 
 def refuse_faults(successes: jax.Array, trials: jax.Array | None = None) -> None:

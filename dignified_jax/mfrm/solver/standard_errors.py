@@ -19,10 +19,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.arrow import Arrow, solve_questions
-from dignified_jax.mfrm.blocks import einsum
-from dignified_jax.mfrm.design import Design
 from dignified_jax.mfrm.result import StandardErrors
+from dignified_jax.mfrm.solver.arrow import Arrow, solve_questions
+from dignified_jax.mfrm.solver.blocks import einsum
+from dignified_jax.mfrm.solver.gauge import Design
 
 
 def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.Array]:

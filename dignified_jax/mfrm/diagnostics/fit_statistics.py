@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.responses import Responses
+from dignified_jax.mfrm.diagnostics.expected_scores import Responses
 
 
 @jax.tree_util.register_dataclass

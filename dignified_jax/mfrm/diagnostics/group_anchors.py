@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm.information import covariances, information
-from dignified_jax.mfrm.responses import counts_of
+from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
+from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.solver.information import covariances, information
 
 Groups = Mapping[str, tuple[Sequence[int], float]]
 INTERCEPTS = ("model", "grand")

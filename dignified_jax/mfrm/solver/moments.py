@@ -16,7 +16,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.blocks import Blocks, incidence, pair_sums
+from dignified_jax.mfrm.solver.blocks import Blocks, incidence, pair_sums
 
 
 @jax.tree_util.register_dataclass

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm.fit_statistics import FitStatistics, fit_statistics, sums
-from dignified_jax.mfrm.responses import (
+from dignified_jax.mfrm.diagnostics.expected_scores import (
     Responses,
     binomial,
     category_chances,
@@ -19,13 +17,15 @@ from dignified_jax.mfrm.responses import (
     logits,
     ordinal,
 )
-from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.separation import (
+from dignified_jax.mfrm.diagnostics.fit_statistics import FitStatistics, fit_statistics, sums
+from dignified_jax.mfrm.diagnostics.separation import (
     Separation,
     exact_chi_square,
     independent_chi_square,
     separation,
 )
+from dignified_jax.mfrm.input import anchors as anchoring
+from dignified_jax.mfrm.result import FACETS, Fit
 
 
 @jax.tree_util.register_dataclass

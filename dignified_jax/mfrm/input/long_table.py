@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dignified_jax.mfrm.fit_sparse import SparseRatings
+from dignified_jax.mfrm.input.columns import Table, read_columns
+from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import FACETS
-from dignified_jax.mfrm.sources import Table, read_columns
 
 # 2^31 entries of int32 successes and trials are 16 GiB.
 MOST_ENTRIES = 2**31

@@ -9,23 +9,25 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import anchors as anchoring
-from dignified_jax.mfrm import errors, laplace, ordinal, ratings, ridge
-from dignified_jax.mfrm.blocks import Blocks, as_blocks, totals
-from dignified_jax.mfrm.design import Center, Design
-from dignified_jax.mfrm.likelihood import log_likelihood
-from dignified_jax.mfrm.moments import Parameters
+from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import (
     ALL_FAILURES,
     ALL_SUCCESSES,
+    CONVERGED,
     FACETS,
     UNRATED,
     Extreme,
     Fit,
     Precision,
+    Status,
     without_estimate,
 )
-from dignified_jax.mfrm.status import CONVERGED, Status
+from dignified_jax.mfrm.solver import laplace, ordinal, ridge, standard_errors
+from dignified_jax.mfrm.solver.blocks import Blocks, as_blocks, totals
+from dignified_jax.mfrm.solver.extremes import extremes
+from dignified_jax.mfrm.solver.gauge import Center, Design
+from dignified_jax.mfrm.solver.likelihood import log_likelihood
+from dignified_jax.mfrm.solver.moments import Parameters
 
 Method = Literal["ridge", "laplace"]
 METHODS: tuple[Method, ...] = ("ridge", "laplace")
@@ -55,7 +57,7 @@ def estimate(
     """See `fit`; counts as `blocks_of` takes them."""
     blocks = blocks_of(counts, model)
     sums = totals(blocks)
-    extreme = ratings.extremes(sums, blocks.judges)
+    extreme = extremes(sums, blocks.judges)
     # A free intercept with only successes or only failures is infinite. In that limit its ratings
     # weigh nothing, so the rest is fitted without them.
     infinite = (extreme.model == ALL_SUCCESSES) | (extreme.model == ALL_FAILURES)
@@ -84,7 +86,7 @@ def estimate(
         parameters, precision, at_bound = found.parameters, found.precision(), found.at_bound()
         likelihood = laplace.marginal_log_likelihood(blocks, parameters, found.arrow, precision)
         parameters = laplace.posterior_mean(found.arrow, parameters)
-    standard_error, covariance = errors.standard_errors(found.arrow, design)
+    standard_error, covariance = standard_errors.standard_errors(found.arrow, design)
 
     finite = found.finite & jnp.isfinite(likelihood) & jnp.isfinite(covariance).all()
     empty = jnp.any(jnp.stack([(getattr(extreme, f) == UNRATED).any() for f in FACETS]))

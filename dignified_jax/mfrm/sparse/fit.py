@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm import sparse
 from dignified_jax.mfrm.checks import refuse_options
+from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import (
     ALL_FAILURES,
     ALL_SUCCESSES,
@@ -20,33 +17,11 @@ from dignified_jax.mfrm.result import (
     Extreme,
     Fit,
     Precision,
+    Status,
     without_estimate,
 )
-from dignified_jax.mfrm.sparse_errors import ERRORS, Errors, standard_errors
-from dignified_jax.mfrm.status import Status
-
-
-@dataclasses.dataclass(frozen=True)
-class SparseRatings:
-    """N ratings as a list, one entry a (model, question, judge, rubric) or several.
-
-    Attributes:
-      model: (N,) whole numbers from 0; likewise the next three.
-      question: (N,).
-      judge: (N,).
-      rubric: (N,).
-      successes: (N,) numbers of positive judgments.
-      trials: (N,) numbers of judgments, at least 1.
-      labels: facet -> labels of its levels, in the order of the numbers.
-    """
-
-    model: np.ndarray
-    question: np.ndarray
-    judge: np.ndarray
-    rubric: np.ndarray
-    successes: np.ndarray
-    trials: np.ndarray
-    labels: dict[str, tuple[Any, ...]]
+from dignified_jax.mfrm.sparse import system
+from dignified_jax.mfrm.sparse.standard_errors import ERRORS, Errors, standard_errors
 
 
 def fit_sparse(
@@ -93,7 +68,7 @@ def fit_sparse(
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
     place = np.lexsort([ratings.question, ratings.model])  # passes go cell by cell
-    arrays = sparse.Ratings(
+    arrays = system.Ratings(
         index={facet: jnp.asarray(getattr(ratings, facet)[place], jnp.int32) for facet in FACETS},
         successes=jnp.asarray(ratings.successes[place], dtype),
         trials=jnp.asarray(ratings.trials[place], dtype),
@@ -103,10 +78,10 @@ def fit_sparse(
     extreme = _extremes(arrays)
     infinite = (extreme.model == ALL_SUCCESSES) | (extreme.model == ALL_FAILURES)
     active = 1.0 - infinite.astype(dtype)
-    theta, mains, change, iterations = sparse.maximise(
+    theta, mains, change, iterations = system.maximise(
         arrays, active, precision, jnp.asarray(tolerance, dtype), int(max_iterations)
     )
-    at = sparse.system(arrays, active, theta, mains, precision)
+    at = system.system(arrays, active, theta, mains, precision)
     standard_error, covariance = standard_errors(at, errors)
     status = Status.EXTREME_MODEL if infinite.any() else Status.CONVERGED
     if not change <= tolerance:
@@ -143,7 +118,7 @@ def _log_likelihood(ratings, active, theta, mains) -> jax.Array:
     return -(active[ratings.index["model"]] * terms).sum()
 
 
-def _extremes(ratings: sparse.Ratings) -> Extreme:
+def _extremes(ratings: system.Ratings) -> Extreme:
     def code(sums) -> jax.Array:
         trials, failures = sums(ratings.trials), sums(ratings.trials - ratings.successes)
         conditions = [trials == 0, failures == 0, failures == trials]

@@ -19,13 +19,13 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import arrow as arrows
-from dignified_jax.mfrm.arrow import Arrow
-from dignified_jax.mfrm.blocks import Blocks
-from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.likelihood import moments
-from dignified_jax.mfrm.moments import Moments, Parameters
 from dignified_jax.mfrm.result import Precision
+from dignified_jax.mfrm.solver import arrow as arrows
+from dignified_jax.mfrm.solver.arrow import Arrow
+from dignified_jax.mfrm.solver.blocks import Blocks
+from dignified_jax.mfrm.solver.gauge import Design
+from dignified_jax.mfrm.solver.likelihood import moments
+from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 
 @jax.tree_util.register_dataclass

@@ -29,7 +29,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.responses import binomial, counts_of, logits
+from dignified_jax.mfrm.diagnostics.expected_scores import binomial, counts_of, logits
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, MIXED, UNRATED, Fit
 
 MOST_STEPS = 100

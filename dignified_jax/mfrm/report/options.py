@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dignified_jax.mfrm.anchors import ANCHORABLE
-from dignified_jax.mfrm.long import OrdinalRatings, Ratings
+from dignified_jax.mfrm.input.anchors import ANCHORABLE
+from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.result import FACETS, Precision
 
 

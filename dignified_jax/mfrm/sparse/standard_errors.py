@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm.result import StandardErrors
-from dignified_jax.mfrm.sparse import COLUMNS, Mains, System
+from dignified_jax.mfrm.sparse.system import COLUMNS, Mains, System
 
 Errors = Literal["scores", "levels", "all"]
 ERRORS: tuple[Errors, ...] = ("scores", "levels", "all")

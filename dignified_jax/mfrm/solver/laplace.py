@@ -30,16 +30,16 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import anderson
-from dignified_jax.mfrm import arrow as arrows
-from dignified_jax.mfrm.anderson import History
-from dignified_jax.mfrm.arrow import Arrow
-from dignified_jax.mfrm.blocks import Blocks, einsum
-from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.likelihood import log_likelihood, moments
-from dignified_jax.mfrm.moments import Parameters
 from dignified_jax.mfrm.result import Precision
-from dignified_jax.mfrm.ridge import choose, is_last, largest_change
+from dignified_jax.mfrm.solver import anderson
+from dignified_jax.mfrm.solver import arrow as arrows
+from dignified_jax.mfrm.solver.anderson import History
+from dignified_jax.mfrm.solver.arrow import Arrow
+from dignified_jax.mfrm.solver.blocks import Blocks, einsum
+from dignified_jax.mfrm.solver.gauge import Design
+from dignified_jax.mfrm.solver.likelihood import log_likelihood, moments
+from dignified_jax.mfrm.solver.moments import Parameters
+from dignified_jax.mfrm.solver.ridge import choose, is_last, largest_change
 
 # Standard deviations between 1e-4 and 1e4, in logits.
 LOG_PRECISION_BOUND = 18.4

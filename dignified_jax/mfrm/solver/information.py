@@ -13,12 +13,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm import arrow as arrows
-from dignified_jax.mfrm.arrow import Arrow, Gradient, einsum
-from dignified_jax.mfrm.blocks import as_blocks
-from dignified_jax.mfrm.design import Design
-from dignified_jax.mfrm.moments import Parameters, moments
 from dignified_jax.mfrm.result import Fit, Precision
+from dignified_jax.mfrm.solver import arrow as arrows
+from dignified_jax.mfrm.solver.arrow import Arrow, Gradient, einsum
+from dignified_jax.mfrm.solver.blocks import as_blocks
+from dignified_jax.mfrm.solver.gauge import Design
+from dignified_jax.mfrm.solver.moments import Parameters, moments
 
 
 @jax.tree_util.register_dataclass

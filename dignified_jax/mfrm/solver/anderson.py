@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.blocks import einsum
+from dignified_jax.mfrm.solver.blocks import einsum
 
 MEMORY = 5
 

@@ -1,0 +1,1 @@
+"""What a fit is worth: mean squares, separation, bias, resampling."""

@@ -1,0 +1,1 @@
+"""Ratings in: tables and files to counts."""

@@ -1,0 +1,31 @@
+"""Ratings as a list, for designs too thin for a dense array."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseRatings:
+    """N ratings as a list, one entry a (model, question, judge, rubric) or several.
+
+    Attributes:
+      model: (N,) whole numbers from 0; likewise the next three.
+      question: (N,).
+      judge: (N,).
+      rubric: (N,).
+      successes: (N,) numbers of positive judgments.
+      trials: (N,) numbers of judgments, at least 1.
+      labels: facet -> labels of its levels, in the order of the numbers.
+    """
+
+    model: np.ndarray
+    question: np.ndarray
+    judge: np.ndarray
+    rubric: np.ndarray
+    successes: np.ndarray
+    trials: np.ndarray
+    labels: dict[str, tuple[Any, ...]]

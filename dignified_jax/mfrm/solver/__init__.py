@@ -1,0 +1,1 @@
+"""Estimation: from counts to a mode, its curvature and its errors."""

@@ -1,0 +1,1 @@
+"""Millions of ratings in designs too thin for a dense array."""
