@@ -9,7 +9,7 @@ import scipy.stats
 
 from dignified_jax import mfrm
 from dignified_jax.mfrm.diagnostics.interactions import false_discovery_rate
-from tests.mfrm.test_diagnostics import FACETS, logits_of
+from tests.mfrm.diagnostics.test_diagnose import FACETS, logits_of
 
 
 @pytest.fixture(scope="module")

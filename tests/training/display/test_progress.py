@@ -18,7 +18,7 @@ import pytest
 
 from dignified_jax.training.display import progress, status_text
 
-ROOT = pathlib.Path(progress.__file__).parents[2]
+ROOT = pathlib.Path(progress.__file__).parents[3]
 
 
 CHILD = """

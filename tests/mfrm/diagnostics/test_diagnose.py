@@ -11,7 +11,7 @@ from dignified_jax import mfrm
 from dignified_jax.mfrm.diagnostics.diagnose import displacements
 from dignified_jax.mfrm.diagnostics.expected_scores import binomial
 from tests.mfrm.conftest import SHAPE
-from tests.mfrm.test_fit_statistics import assert_written_out, written_out
+from tests.mfrm.diagnostics.test_fit_statistics import assert_written_out, written_out
 
 FACETS = ("model", "question", "judge", "rubric")
 
