@@ -20,9 +20,11 @@ from dignified_jax.embedded import resolve
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Equal programs of different tests are compiled once."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    """Equal programs of different tests are compiled once; of different runs too, where
+    DIGNIFIED_TEST_CACHE names a directory that no other run writes to at the time."""
+    directory = os.environ.get("DIGNIFIED_TEST_CACHE") or tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
