@@ -44,7 +44,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     Raises:
       NonFiniteError: names the step and the examples of the batch.
       interrupt.Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last step was written first.
-      rundir.BusyError: another run is writing to the directory.
+      directory.BusyError: another run is writing to the directory.
     """
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:

@@ -28,7 +28,7 @@ def table(text, title):
 
 
 def log(run, records):
-    directory = report.rundir.path(run.config)
+    directory = report.run_directory.path(run.config)
     directory.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(record) + "\n" for record in records)
     (directory / "metrics.jsonl").write_text(text)

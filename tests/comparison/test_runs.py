@@ -25,7 +25,7 @@ class Trainer:
 def runs(comparison):
     found = plan.runs(comparison)
     for run in found:  # `training` makes them
-        runs.rundir.path(run.config).mkdir(parents=True)
+        comparison_runs.run_directory.path(run.config).mkdir(parents=True)
     return found
 
 
@@ -105,7 +105,7 @@ def test_all_are_judged_once_and_again_at_another_beta(runs):
 def test_what_is_trained_again_is_judged_again(runs):
     comparison_runs.train(runs, Trainer(), print)
     comparison_runs.score_runs(runs, 0.1, scores(*[score((0.5, 0.5))] * 4)[0], print)
-    (runs.rundir.path(runs[1].config) / runs.TRAINED_FILE).unlink()
+    (comparison_runs.run_directory.path(runs[1].config) / comparison_runs.TRAINED_FILE).unlink()
     comparison_runs.train(runs, Trainer(), print)
     judge, seen = scores(score((0.5, 0.6)))
     records = comparison_runs.score_runs(runs, 0.1, judge, print)

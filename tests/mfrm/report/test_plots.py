@@ -140,7 +140,7 @@ def test_a_single_level_each(tmp_path):
 
 
 def test_matplotlib_is_not_imported_with_the_package():
-    code = "import sys, dignified_jax.mfrm.plots; print('matplotlib' in sys.modules)"
+    code = "import sys, dignified_jax.mfrm.report.plots; print('matplotlib' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from dignified_jax.models import hf
 from dignified_jax.models.config import UnsupportedModelError, read_config
+from dignified_jax.models.hf.names import INDEX_FILE
 from tests.oracles import hf_models
 
 
@@ -65,7 +66,7 @@ def test_shards_that_transformers_wrote_are_read(tmp_path):
     original = hf_models.build("llama3.1")
     original.save_pretrained(tmp_path / "sharded", max_shard_size="60KB")
     original.save_pretrained(tmp_path / "single")
-    assert (tmp_path / "sharded" / hf.INDEX_FILE).is_file()
+    assert (tmp_path / "sharded" / INDEX_FILE).is_file()
     _, one = hf.load(tmp_path / "sharded")
     _, two = hf.load(tmp_path / "single")
     for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
@@ -192,7 +193,7 @@ def test_missing_and_damaged_files(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"found neither model\.safetensors nor"):
         hf.load(tmp_path / "cut")
     index = {"weight_map": {"model.norm.weight": "model-00001-of-00001.safetensors"}}
-    (tmp_path / "cut" / hf.INDEX_FILE).write_text(json.dumps(index))
+    (tmp_path / "cut" / INDEX_FILE).write_text(json.dumps(index))
     with pytest.raises(FileNotFoundError, match=r"named in .*index.json, but not found"):
         hf.load(tmp_path / "cut")
 

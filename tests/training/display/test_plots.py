@@ -204,7 +204,7 @@ def test_no_global_state_is_touched(run):
     """No pyplot, no chosen backend; and importing the module does not import matplotlib."""
     code = (
         "import sys\n"
-        "from dignified_jax.training import plots\n"
+        "from dignified_jax.training.display import plots\n"
         "assert 'matplotlib' not in sys.modules\n"
         "plots.write(sys.argv[1])\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

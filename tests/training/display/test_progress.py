@@ -24,7 +24,7 @@ ROOT = pathlib.Path(progress.__file__).parents[3]
 CHILD = """
 import sys
 WIDTH = 1000
-from dignified_jax.training import progress
+from dignified_jax.training.display import progress
 with progress.open(500) as bar:
     for step in range(1, 501):
         bar.say("gr\\u00fcn " + "x" * WIDTH)

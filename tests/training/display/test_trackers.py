@@ -59,7 +59,7 @@ def test_what_was_logged_survives_a_kill(tmp_path):
     """And a record cut off in the middle hides nothing that a later start writes."""
     code = (
         "import os, pathlib, signal, sys\n"
-        "from dignified_jax.training import trackers\n"
+        "from dignified_jax.training.display import trackers\n"
         "log = trackers.open(pathlib.Path(sys.argv[1]), 0, {})\n"
         "for step in range(1, 31):\n"
         "    log.log(step, {'step': step, 'loss': float(step)})\n"
