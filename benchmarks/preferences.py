@@ -25,10 +25,10 @@ import ml_collections
 from benchmarks import preferences_data
 from dignified_jax.comparison import plan, report, results
 from dignified_jax.comparison import runs as comparison
+from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.training import config as training_config
 from dignified_jax.training import export, stages
-from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import directory as run_directory
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Goes on where it was stopped."""
     options = _options(arguments)
     say = functools.partial(print, flush=True)
-    tokenizer = input_data.load_tokenizer(resolve(MODEL))
+    tokenizer = load_tokenizer(resolve(MODEL))
     sizes = preferences_data.Sizes(train=options.rows)
     counts = preferences_data.write(options.files, tokenizer, options.out / "data", sizes)
     say(f"rows: {json.dumps(counts)}")

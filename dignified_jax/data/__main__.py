@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from dignified_jax.data.rows import BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
+from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.data.train_tokenizer import train_tokenizer
 
 
@@ -28,9 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stats(arguments: argparse.Namespace) -> int:
     measure, unit = count_words, "words"
     if arguments.tokenizer:
-        from transformers import AutoTokenizer
-
-        measure = token_counter(AutoTokenizer.from_pretrained(arguments.tokenizer))
+        measure = token_counter(load_tokenizer(arguments.tokenizer))
         unit = f"tokens of {arguments.tokenizer}"
     results: dict[str, Statistics] = {}
     failed = False

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from dignified_jax import data
 from dignified_jax.comparison import policy_scores
+from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.objectives import MultiNegativeDPO
 from dignified_jax.training.config import ConfigError
-from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.step import sharding
 from tests.oracles import hf_models, sequences, tiny_run
 
@@ -53,7 +53,7 @@ def scorer(root):
 
 @pytest.fixture(scope="module")
 def examples(root):
-    tokenizer = input_data.load_tokenizer(root / "model")
+    tokenizer = load_tokenizer(root / "model")
     return data.encode(data.read_rows(root / "test.jsonl"), tokenizer)[0]
 
 

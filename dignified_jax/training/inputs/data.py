@@ -14,6 +14,7 @@ import numpy as np
 
 from dignified_jax import data
 from dignified_jax.data import packing_report
+from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
@@ -173,19 +174,6 @@ def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:
                 f"model.path: the tokenizer gives token id {largest}, but the model's vocabulary "
                 f"has {size} entries; tokenizer and weights are of different models"
             )
-
-
-def load_tokenizer(directory: str | pathlib.Path, chat_template: str | None = None) -> Any:
-    """The directory's tokenizer, its chat template replaced by a Jinja file when given."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(str(directory))
-    if chat_template is not None:
-        file = pathlib.Path(chat_template)
-        if not file.is_file():
-            raise FileNotFoundError(f"data.chat_template: {file} not found")
-        tokenizer.chat_template = file.read_text(encoding="utf-8")
-    return tokenizer
 
 
 def total_steps(config: TrainConfig, stream: data.BatchStream) -> int:

@@ -7,10 +7,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from dignified_jax import data
+from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.models import hf
 from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
-from dignified_jax.training.inputs import data as input_data
 from tests.oracles import command, sequences, tiny_run
 
 DEVICES = 2
@@ -49,7 +49,7 @@ def test_the_run_equals_one_with_a_resident_reference(root, cached):
 def test_the_file_holds_log_probs_of_separate_sequences(root, cached):
     """Of the test split, 1e-5 relative; 0 where a response is missing."""
     model, params = hf.load(root / "model")
-    tokenizer = input_data.load_tokenizer(root / "model")
+    tokenizer = load_tokenizer(root / "model")
     examples, _ = data.encode(data.read_rows(root / "test.jsonl"), tokenizer)
     stored = load_file(file(root))
     assert stored.keys() == {"train", "validation", "test"}
