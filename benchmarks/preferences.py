@@ -52,14 +52,14 @@ ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Goes on where it was stopped."""
     options = _options(arguments)
-    say = functools.partial(print, flush=True)
+    notify = functools.partial(print, flush=True)
     tokenizer = load_tokenizer(resolve(MODEL))
     sizes = preferences_data.Sizes(train=options.rows)
     counts = preferences_data.write(options.files, tokenizer, options.out / "data", sizes)
-    say(f"rows: {json.dumps(counts)}")
+    notify(f"rows: {json.dumps(counts)}")
     base = _base(options.out)
     if len(options.rates) > 1:
-        chosen = _tune(options, base, say)
+        chosen = _tune(options, base, notify)
     else:
         chosen = dict.fromkeys(options.methods, options.rates[0])
     final = _comparison(options, base, "final", "test", options.seeds)
@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         final.entries[name] = _entry(name, rate)
     final.methods = tuple(chosen)
     final.against = "lagdpo" if "lagdpo" in chosen else final.methods[0]
-    found, directory = comparison.run(plan.parse(final), say)
-    say(f"learning rates chosen: {json.dumps(chosen)}")
-    say(f"\n{report.summary(found)}\n\nreport: {directory}")
+    found, directory = comparison.run(plan.parse(final), notify)
+    notify(f"learning rates chosen: {json.dumps(chosen)}")
+    notify(f"\n{report.summary(found)}\n\nreport: {directory}")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -102,7 +102,7 @@ def _base(out: pathlib.Path) -> pathlib.Path:
     return exported
 
 
-def _tune(options: argparse.Namespace, base: pathlib.Path, say: Any) -> dict[str, float]:
+def _tune(options: argparse.Namespace, base: pathlib.Path, notify: Any) -> dict[str, float]:
     """Method -> the learning rate of its best trial on the validation rows."""
     tuning = _comparison(options, base, "tuning", "validation", (TUNING_SEED,))
     trials = {
@@ -114,7 +114,7 @@ def _tune(options: argparse.Namespace, base: pathlib.Path, say: Any) -> dict[str
         tuning.entries[trial] = _entry(name, rate)
     tuning.methods = tuple(trials)
     tuning.against = tuning.methods[0]
-    found, _ = comparison.run(plan.parse(tuning), say)
+    found, _ = comparison.run(plan.parse(tuning), notify)
     scores = {record.name: results.measures(record.score) for record in found.records}
     chosen = {}
     for name in options.methods:
@@ -123,7 +123,7 @@ def _tune(options: argparse.Namespace, base: pathlib.Path, say: Any) -> dict[str
         best = max(own, key=lambda t: (scores[t]["worst_accuracy"], -scores[t]["worst_loss"]))
         chosen[name] = trials[best][1]
         shown = {t: round(scores[t]["worst_accuracy"], 3) for t in own}
-        say(f"{name}: worst accuracy on validation rows {shown}")
+        notify(f"{name}: worst accuracy on validation rows {shown}")
     run_directory.write_json(options.out / "tuning" / "chosen.json", chosen)
     return chosen
 

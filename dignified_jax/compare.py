@@ -39,10 +39,10 @@ def main(arguments: Sequence[str]) -> None:
     from dignified_jax.comparison import runs as comparison
     from dignified_jax.console import safe_stream
 
-    say = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)
+    notify = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)
     with command.exiting():
-        found, directory = comparison.run(plan.parse(config), say)
-        say(f"\n{report.summary(found)}\n\nreport: {directory}")
+        found, directory = comparison.run(plan.parse(config), notify)
+        notify(f"\n{report.summary(found)}\n\nreport: {directory}")
 
 
 if __name__ == "__main__":

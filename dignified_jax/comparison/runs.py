@@ -27,17 +27,17 @@ from dignified_jax.training.run import fingerprint
 
 TRAINED_FILE = "trained.json"
 SCORE_FILE = "score.json"
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def run(
-    comparison: plan.Comparison, say: Callable[[str], None]
+    comparison: plan.Comparison, notify: Callable[[str], None]
 ) -> tuple[results.Results, pathlib.Path]:
     """Runs what is not done yet.
 
     Args:
       comparison: from `plan.parse`.
-      say: shows a line to a person.
+      notify: shows a line to a person.
 
     Returns:
       The results, and the directory of their report.
@@ -46,26 +46,26 @@ def run(
       As `plan.runs`, `train` and `score_runs`.
     """
     planned = share_policies(plan.runs(comparison))
-    train(planned, stages.run, say)
+    train(planned, stages.run, notify)
 
     @functools.cache
     def scorer() -> policy_scores.PolicyScorer:
         return policy_scores.make_scorer(plan.scorer_config(comparison))
 
     records = score_runs(
-        planned, comparison.beta, lambda weights: policy_scores.score(scorer(), weights), say
+        planned, comparison.beta, lambda weights: policy_scores.score(scorer(), weights), notify
     )
     found = results.summarise(records, comparison.against)
     return found, report.write(comparison, planned, found)
 
 
-def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) -> None:
+def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], notify: Notify) -> None:
     """Trains the runs that are not trained yet.
 
     Args:
       runs: all of a comparison.
       run_one: trains one, going on where it was stopped; `training.recipes.run`.
-      say: shows a line to a person.
+      notify: shows a line to a person.
 
     Raises:
       ConfigError: a run was trained by another configuration; before anything is started.
@@ -75,7 +75,7 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) 
     for number, run in enumerate(runs, start=1):
         place = f"[{number}/{len(runs)}] {run.label}"
         if run not in waiting:
-            say(f"{place}: trained before")
+            notify(f"{place}: trained before")
             continue
         workdir = run_directory.path(run.config)
         (workdir / SCORE_FILE).unlink(missing_ok=True)
@@ -86,11 +86,14 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], say: Say) 
             error.add_note(f"in {run.label}, {workdir}")
             raise
         run_directory.write_json(workdir / TRAINED_FILE, run_directory.as_dict(run.config))
-        say(f"{place}: trained in {duration(time.perf_counter() - started)}")
+        notify(f"{place}: trained in {duration(time.perf_counter() - started)}")
 
 
 def score_runs(
-    runs: Sequence[Run], beta: float, score: Callable[[pathlib.Path], dict[str, Any]], say: Say
+    runs: Sequence[Run],
+    beta: float,
+    score: Callable[[pathlib.Path], dict[str, Any]],
+    notify: Notify,
 ) -> list[Record]:
     """Scores the exports that are not scored yet.
 
@@ -98,7 +101,7 @@ def score_runs(
       runs: all of a comparison, trained.
       beta: scores at another one are made anew.
       score: of the weights in a directory.
-      say: shows a line to a person.
+      notify: shows a line to a person.
 
     Raises:
       ConfigError: the policies were scored on different inputs; names the two.
@@ -113,7 +116,7 @@ def score_runs(
         records.append(Record(run.name, run.config.seed, found))
         _check_inputs(records[0], records[-1])
         value = measures(found)
-        say(
+        notify(
             f"[{number}/{len(runs)}] {run.label}: worst accuracy {value['worst_accuracy']:.4f} "
             f"({records[-1].worst}), KL {value['kl']:.4g} nats a token"
         )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.decoder import Decoder, output_kernel
-from dignified_jax.models.lora import Adapted, variables
+from dignified_jax.models.lora import LoraParams, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
 
 
@@ -30,7 +30,7 @@ class Packed(Protocol):
 
 
 def response_log_probs(
-    model: Decoder, params: dict[str, Any] | Adapted, batch: Packed
+    model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
 ) -> jax.Array:
     """Summed log-probability of every response in a packed batch.
 
@@ -48,7 +48,7 @@ def response_log_probs(
 
 
 def response_log_probs_and_entropy(
-    model: Decoder, params: dict[str, Any] | Adapted, batch: Packed
+    model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
 ) -> tuple[jax.Array, jax.Array]:
     """Those of `response_log_probs`, and the predictions' entropies summed over each response.
 
@@ -61,7 +61,7 @@ def response_log_probs_and_entropy(
 
 
 def _score_tokens(
-    score: Callable[..., Any], model: Decoder, params: dict[str, Any] | Adapted, batch: Packed
+    score: Callable[..., Any], model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
 ) -> Any:
     """`score`, a function of `output_head`, of every response token: (row * slot,)."""
     weights = variables(params)

@@ -77,7 +77,7 @@ class LoraConfig:
         return self.numerator / (math.sqrt(self.rank) if self.rslora else self.rank)
 
 
-class Adapted(NamedTuple):
+class LoraParams(NamedTuple):
     """Parameters of a policy that is a frozen model with LoRA.
 
     Attributes:
@@ -91,12 +91,12 @@ class Adapted(NamedTuple):
 
 def policy(params: Any, base: Any) -> Any:
     """The policy whose trained tree is `params`: over a frozen base, or whole without one."""
-    return params if base is None else Adapted(base, params)
+    return params if base is None else LoraParams(base, params)
 
 
-def variables(params: dict[str, Any] | Adapted) -> dict[str, Any]:
+def variables(params: dict[str, Any] | LoraParams) -> dict[str, Any]:
     """The Linen variables of a whole parameter tree, or of one with LoRA."""
-    if isinstance(params, Adapted):
+    if isinstance(params, LoraParams):
         return {"params": params.base, COLLECTION: params.lora}
     return {"params": params}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from dignified_jax.training.run_context import Prepared
+from dignified_jax.training.run_context import RunContext
 
 
 class NonFiniteError(RuntimeError):
@@ -15,7 +15,7 @@ class NonFiniteError(RuntimeError):
 
 
 def diagnose(
-    prepared: Prepared,
+    context: RunContext,
     step: int,
     flat: Mapping[str, float],
     log_probs: jax.Array,
@@ -23,7 +23,7 @@ def diagnose(
 ) -> str:
     """Where the numbers broke, for a person: step, metrics, and the prompts to look at."""
     broken = [f"{name}={value}" for name, value in flat.items() if not np.isfinite(value)]
-    stream, prompts = prepared.data.streams["train"], prepared.data.train_prompts
+    stream, prompts = context.data.streams["train"], context.data.train_prompts
     indices = stream.indices(step - 1)
     bad = ~np.isfinite(np.asarray(log_probs)[: len(indices)]).all(axis=1)
     if bad.any():
@@ -36,7 +36,7 @@ def diagnose(
         where = "All log-probs are finite, so look at the size of margins and multipliers. Prompts"
     kept = "no checkpoint yet"
     if last_checkpoint is not None:
-        kept = f"checkpoint {last_checkpoint} in {prepared.workdir / 'checkpoints'} is whole"
+        kept = f"checkpoint {last_checkpoint} in {context.workdir / 'checkpoints'} is whole"
     return (
         f"step {step}: the loss or its gradient is not finite ({', '.join(broken[:8])}); {kept}.\n"
         f"{where}:\n  " + "\n  ".join(repr(prompts[i][:80]) for i in indices)

@@ -24,8 +24,8 @@ from dignified_jax.training.display import plots, progress, status_text, summary
 from dignified_jax.training.export import export
 from dignified_jax.training.run import checkpoint, compilation_cache, interrupt
 from dignified_jax.training.run import directory as run_directory
-from dignified_jax.training.run.compiled import Ahead
-from dignified_jax.training.run_context import EVAL_PREFIX, Prepared, prepare
+from dignified_jax.training.run.compiled import CompiledFunction
+from dignified_jax.training.run_context import EVAL_PREFIX, RunContext, prepare
 from dignified_jax.training.step import flops, metrics
 from dignified_jax.training.step.held_out import evaluate
 from dignified_jax.training.step.optimizer import make_schedule
@@ -49,24 +49,26 @@ def run(config: TrainConfig) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
             stack.enter_context(run_directory.locked(config))
-        stack.enter_context(compilation_cache.used(config, _say))
-        prepared = prepare(config, run_directory.path(config), _say)
+        stack.enter_context(compilation_cache.used(config, _notify))
+        context = prepare(config, run_directory.path(config), _notify)
         manager = stack.enter_context(
             checkpoint.opened(
-                prepared.workdir / "checkpoints",
+                context.workdir / "checkpoints",
                 config.checkpoints_to_keep,
                 best_metric=config.best_metric,
                 best_mode=config.best_mode or "min",
             )
         )
-        state = _start(prepared, manager)
-        with _watched(prepared, int(state.step)) as watch:
-            state = _train(prepared, state, manager, watch)
+        state = _start(context, manager)
+        with _watched(context, int(state.step)) as watch:
+            state = _train(context, state, manager, watch)
         checkpoint.finish(manager)
         if config.best_metric is not None and manager.best_step() != int(state.step):
-            _say(f"testing and exporting step {manager.best_step()}, best by {config.best_metric}")
+            _notify(
+                f"testing and exporting step {manager.best_step()}, best by {config.best_metric}"
+            )
             state = checkpoint.restore(manager, state, manager.best_step())
-        return _finish(prepared, state, config.method.name)
+        return _finish(context, state, config.method.name)
 
 
 def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) -> dict[str, Any]:
@@ -83,31 +85,31 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
             stack.enter_context(run_directory.locked(config))
-        stack.enter_context(compilation_cache.used(config, _say))
+        stack.enter_context(compilation_cache.used(config, _notify))
         # The policy is whole, whatever its stages trained.
         config = dataclasses.replace(config, lora=LoraConfig())
-        prepared = prepare(
-            dataclasses.replace(config, method=judge), run_directory.path(config), _say
+        context = prepare(
+            dataclasses.replace(config, method=judge), run_directory.path(config), _notify
         )
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
-            params=policy(prepared.model.mesh),
+            params=policy(context.model.mesh),
             opt_state=(),
             method_state=judge.init(len(DIMENSIONS)),
         )
-        _compile_evaluation(prepared, state, _say)
-        return _finish(prepared, state, config.method.name)
+        _compile_evaluation(context, state, _notify)
+        return _finish(context, state, config.method.name)
 
 
-def _start(prepared: Prepared, manager: Any) -> TrainState:
+def _start(context: RunContext, manager: Any) -> TrainState:
     """The first state, or that of the newest checkpoint; the log is cut back to it."""
-    config, model = prepared.config, prepared.model
-    state = init_state(model.params, config.method, len(DIMENSIONS), prepared.optimizer, model.mesh)
+    config, model = context.config, context.model
+    state = init_state(model.params, config.method, len(DIMENSIONS), context.optimizer, model.mesh)
     if manager.latest_step() is not None:
         state = checkpoint.restore(manager, state)
-        _say(f"resuming after step {int(state.step)} from {manager.directory}")
+        _notify(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
-        run_directory.trim_metrics(prepared.workdir, int(state.step))
+        run_directory.trim_metrics(context.workdir, int(state.step))
     return state
 
 
@@ -128,32 +130,32 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def _watched(prepared: Prepared, start: int) -> Iterator[_Watch]:
-    config, workdir = prepared.config, prepared.workdir
+def _watched(context: RunContext, start: int) -> Iterator[_Watch]:
+    config, workdir = context.config, context.workdir
     only = {"visible": jax.process_index() == 0}
     fields = run_directory.as_dict(config)
     with (
         trackers.open(workdir, start, fields, config.wandb_project, **only) as curves,
-        progress.open(prepared.steps, start, **only) as bar,
-        interrupt.watched(bar.say) as interrupts,
+        progress.open(context.steps, start, **only) as bar,
+        interrupt.watched(bar.notify) as interrupts,
     ):
         yield _Watch(workdir, curves, bar, interrupts)
 
 
-def _train(prepared: Prepared, state: TrainState, manager: Any, watch: _Watch) -> TrainState:
+def _train(context: RunContext, state: TrainState, manager: Any, watch: _Watch) -> TrainState:
     """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
-    config, steps = prepared.config, prepared.steps
-    _compile_evaluation(prepared, state, watch.bar.say)
-    step_once = _stepper(prepared, state, manager, watch.bar.say)
+    config, steps = context.config, context.steps
+    _compile_evaluation(context, state, watch.bar.notify)
+    step_once = _stepper(context, state, manager, watch.bar.notify)
     for step in range(int(state.step) + 1, steps + 1):
         state, flat = step_once(state, step)
         watch.log(flat)
         watch.bar.step(flat)
         evaluated = None
-        if _due(step, config.eval_every, steps) and "validation" in prepared.data.streams:
-            evaluated = _evaluate(prepared, state, "validation", EVAL_PREFIX)
+        if _due(step, config.eval_every, steps) and "validation" in context.data.streams:
+            evaluated = _evaluate(context, state, "validation", EVAL_PREFIX)
             watch.log({"step": step, **evaluated})
-            watch.bar.say(status_text.evaluation(evaluated, step))
+            watch.bar.notify(status_text.evaluation(evaluated, step))
         signal = watch.interrupts.pending(step)
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
@@ -179,45 +181,47 @@ def _judged(config: TrainConfig, evaluated: dict[str, float] | None) -> dict[str
     return {config.best_metric: evaluated[config.best_metric]}
 
 
-def _compile_evaluation(prepared: Prepared, state: TrainState, say: Callable[[str], None]) -> None:
+def _compile_evaluation(
+    context: RunContext, state: TrainState, notify: Callable[[str], None]
+) -> None:
     """The score step, for the policy and a resident reference; before anything waits for it."""
-    for split in prepared.data.streams:
+    for split in context.data.streams:
         if split == "train":
             continue
-        _, _, *batch, _ = prepared.inputs(split, 0)
-        prepared.score_step.compile(say, prepared.model.policy(state.params), *batch)
-        reference = prepared.model.reference
-        if reference is None and prepared.config.method.needs_reference and prepared.cached is None:
-            reference = prepared.model.base
+        _, _, *batch, _ = context.inputs(split, 0)
+        context.score_step.compile(notify, context.model.policy(state.params), *batch)
+        reference = context.model.reference
+        if reference is None and context.config.method.needs_reference and context.cached is None:
+            reference = context.model.base
         if reference is not None:
-            prepared.score_step.compile(say, reference, *batch)
+            context.score_step.compile(notify, reference, *batch)
 
 
 def _stepper(
-    prepared: Prepared, state: TrainState, manager: Any, say: Callable[[str], None]
+    context: RunContext, state: TrainState, manager: Any, notify: Callable[[str], None]
 ) -> Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]:
     """`(state, number of the step) -> (state, metrics)`, which stops on what is not finite.
 
     Compiled for `state` and the batch that is next, and so for all.
     """
-    model, method = prepared.model, prepared.config.method
-    jitted = make_train_step(model.module, method, prepared.optimizer, model.mesh)
-    train_step = Ahead("the train step", jitted)
-    if int(state.step) < prepared.steps:
-        _, *inputs = prepared.inputs("train", int(state.step))
-        train_step.compile(say, state, *inputs, model.base)
-    schedule = make_schedule(prepared.config.optimizer, prepared.steps)
-    stream, rates = prepared.data.streams["train"], _rates(prepared)
+    model, method = context.model, context.config.method
+    jitted = make_train_step(model.module, method, context.optimizer, model.mesh)
+    train_step = CompiledFunction("the train step", jitted)
+    if int(state.step) < context.steps:
+        _, *inputs = context.inputs("train", int(state.step))
+        train_step.compile(notify, state, *inputs, model.base)
+    schedule = make_schedule(context.config.optimizer, context.steps)
+    stream, rates = context.data.streams["train"], _rates(context)
 
     def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
         started = time.perf_counter()
-        host, *inputs = prepared.inputs("train", step - 1)
+        host, *inputs = context.inputs("train", step - 1)
         state, report = train_step(state, *inputs, model.base)
         log_probs = report.pop("log_probs")
         flat = metrics.flatten(report, DIMENSIONS)
         if not flat.pop("finite"):
             checkpoint.finish(manager)
-            raise NonFiniteError(diagnose(prepared, step, flat, log_probs, manager.latest_step()))
+            raise NonFiniteError(diagnose(context, step, flat, log_probs, manager.latest_step()))
         flat |= {"step": step, "learning_rate": float(schedule(step - 1))}
         flat |= {"epoch": step / stream.steps_per_epoch}
         return state, flat | rates(host, step, time.perf_counter() - started)
@@ -225,12 +229,12 @@ def _stepper(
     return step_once
 
 
-def _rates(prepared: Prepared) -> Callable[[PackedBatch, int, float], dict[str, float]]:
+def _rates(context: RunContext) -> Callable[[PackedBatch, int, float], dict[str, float]]:
     """`(batch on the host, number of its step, seconds it took) -> metrics of speed`."""
-    config, model, stream = prepared.config, prepared.model, prepared.data.streams["train"]
+    config, model, stream = context.config, context.model, context.data.streams["train"]
     devices = model.mesh.local_devices
     peak = flops.peak_flops(devices[0].device_kind, config.model.compute_dtype)
-    resident = config.method.needs_reference and prepared.cached is None
+    resident = config.method.needs_reference and context.cached is None
 
     def rates(host: PackedBatch, step: int, seconds: float) -> dict[str, float]:
         speed = {"seconds": seconds, "tokens_per_second": stream.useful_tokens(step - 1) / seconds}
@@ -242,33 +246,33 @@ def _rates(prepared: Prepared) -> Callable[[PackedBatch, int, float], dict[str, 
     return rates
 
 
-def _evaluate(prepared: Prepared, state: TrainState, split: str, prefix: str) -> dict[str, float]:
+def _evaluate(context: RunContext, state: TrainState, split: str, prefix: str) -> dict[str, float]:
     """Metrics over all examples of a split."""
-    steps = range(prepared.data.streams[split].total_steps)
-    batches = (prepared.inputs(split, step) for step in steps)
-    state = state.replace(params=prepared.model.policy(state.params))
-    report = evaluate(prepared.score_step, prepared.config.method, state, batches)
+    steps = range(context.data.streams[split].total_steps)
+    batches = (context.inputs(split, step) for step in steps)
+    state = state.replace(params=context.model.policy(state.params))
+    report = evaluate(context.score_step, context.config.method, state, batches)
     return metrics.flatten(report, DIMENSIONS, prefix)
 
 
-def _finish(prepared: Prepared, state: TrainState, name: str) -> dict[str, Any]:
+def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]:
     """Test, summary under the method's name, export to Hugging Face, and the final table."""
-    config, workdir = prepared.config, prepared.workdir
-    test = _evaluate(prepared, state, "test", "test/")
-    result = summary.build(config, state, test, prepared.data.streams["test"]) | {"method": name}
-    exported, *adapters = export(prepared, state.params)
+    config, workdir = context.config, context.workdir
+    test = _evaluate(context, state, "test", "test/")
+    result = summary.build(config, state, test, context.data.streams["test"]) | {"method": name}
+    exported, *adapters = export(context, state.params)
     if jax.process_index() == 0:
         run_directory.write_json(workdir / run_directory.SUMMARY_FILE, result)
         if (workdir / run_directory.METRICS_FILE).is_file():
             plots.write(workdir)
-    _say(summary.table(result))
-    _say(f"run directory: {workdir}\nHugging Face export: {exported}")
+    _notify(summary.table(result))
+    _notify(f"run directory: {workdir}\nHugging Face export: {exported}")
     for directory in adapters:
-        _say(f"PEFT adapter: {directory}")
+        _notify(f"PEFT adapter: {directory}")
     return result
 
 
-def _say(text: str) -> None:
+def _notify(text: str) -> None:
     """A line before or after the live display."""
     if jax.process_index() == 0:
         stream = Unbreakable(sys.stdout)

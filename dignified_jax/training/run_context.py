@@ -24,7 +24,7 @@ from dignified_jax.training.inputs.reference import PerExample, read_or_compute
 from dignified_jax.training.inputs.reference import rewards as compute_rewards
 from dignified_jax.training.run import checkpoint, lora_base
 from dignified_jax.training.run import directory as run_directory
-from dignified_jax.training.run.compiled import Ahead
+from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run.devices import cpu_cores
 from dignified_jax.training.step.held_out import metric_names
 from dignified_jax.training.step.optimizer import make_optimizer
@@ -32,11 +32,11 @@ from dignified_jax.training.step.sharding import make_mesh, put_batch, row_devic
 from dignified_jax.training.step.train_step import make_score_step
 
 EVAL_PREFIX = "eval/"
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
+class RunContext:
     """Data, model and optimiser of a run.
 
     Attributes:
@@ -56,7 +56,7 @@ class Prepared:
     cached: PerExample | None
     rewards: PerExample | None
     optimizer: optax.GradientTransformation
-    score_step: Ahead
+    score_step: CompiledFunction
     steps: int
 
     def inputs(
@@ -78,35 +78,35 @@ class Prepared:
         return host, reference, batch, used, put(self.rewards)
 
 
-def prepare(config: TrainConfig, workdir: pathlib.Path, say: Say) -> Prepared:
+def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunContext:
     """Data before weights: a bad row should not cost a download or a load."""
     run_directory.check_config(workdir, config)
     mesh = make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * row_devices(mesh)
     data = input_data.prepare_data(config, workdir, rows_per_step)
     for note in data.notes:
-        say(note)
+        notify(note)
     _check_best_metric(config, data)
     model = input_model.prepare_model(config, mesh)
     inputs = {**model.identity, **data.identity}
     if jax.process_index() == 0:
         run_directory.check_inputs(workdir, inputs)
         for note in run_directory.check_environment(workdir, environment()):
-            say(note)
+            notify(note)
         _write_model_files(config, workdir, data, model)
         run_directory.write_config(workdir, config)
     if model.base is not None:
-        say(_lora_note(config, model))
-    score_step = Ahead("the score step", make_score_step(model.module, mesh))
+        notify(_lora_note(config, model))
+    score_step = CompiledFunction("the score step", make_score_step(model.module, mesh))
     cached = rewards = None
     if config.reference == "cached":
-        score = functools.partial(_score, score_step, say, model, model.first, rows_per_step)
+        score = functools.partial(_score, score_step, notify, model, model.first, rows_per_step)
         directory = pathlib.Path(config.reference_cache or workdir / "reference")
-        cached = read_or_compute(directory, data.streams, inputs, score, say)
+        cached = read_or_compute(directory, data.streams, inputs, score, notify)
     if config.method.needs_rewards:
-        rewards = _rewards(config, workdir, data, model, cached, score_step, rows_per_step, say)
+        rewards = _rewards(config, workdir, data, model, cached, score_step, rows_per_step, notify)
     steps = input_data.total_steps(config, data.streams["train"])
-    return Prepared(
+    return RunContext(
         config=config,
         workdir=workdir,
         rows_per_step=rows_per_step,
@@ -155,9 +155,9 @@ def _rewards(
     data: input_data.PreparedData,
     model: input_model.PreparedModel,
     reference: PerExample,
-    score_step: Ahead,
+    score_step: CompiledFunction,
     rows_per_step: int,
-    say: Say,
+    notify: Notify,
 ) -> PerExample:
     """Of `config.reward_policies`, which are on the devices one after another."""
     policies = []
@@ -166,15 +166,15 @@ def _rewards(
         if module.config != model.module.config:
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
         identity = {**data.identity, **input_model.identity(module.config, params, config)}
-        score = functools.partial(_score, score_step, say, model, params, rows_per_step)
+        score = functools.partial(_score, score_step, notify, model, params, rows_per_step)
         directory = workdir / "rewards" / dimension
-        policies.append(read_or_compute(directory, data.streams, identity, score, say))
+        policies.append(read_or_compute(directory, data.streams, identity, score, notify))
     return compute_rewards(policies, reference, config.method.beta)
 
 
 def _score(
-    score_step: Ahead,
-    say: Say,
+    score_step: CompiledFunction,
+    notify: Notify,
     model: input_model.PreparedModel,
     params: Any,
     rows_per_step: int,
@@ -182,7 +182,7 @@ def _score(
     step: int,
 ) -> jax.Array:
     batch = _put(model, stream, step, rows_per_step, stream.batch(step))
-    score_step.compile(say, params, *batch)
+    score_step.compile(notify, params, *batch)
     return score_step(params, *batch)
 
 

@@ -16,7 +16,7 @@ from dignified_jax.models import hf
 from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
 from dignified_jax.models.hf import peft
-from dignified_jax.models.lora import TARGETS, Adapted, LoraConfig, variables
+from dignified_jax.models.lora import TARGETS, LoraConfig, LoraParams, variables
 from tests.oracles import hf_models
 
 TOKENS = np.random.default_rng(0).integers(0, 131, (2, 12))
@@ -49,7 +49,7 @@ class Case:
         self.theirs = torch_peft.PeftModel.from_pretrained(base, self.adapter, is_trainable=True)
 
     def logits(self, params, lora):
-        return jax.jit(self.model.apply)(variables(Adapted(params, lora)), TOKENS)
+        return jax.jit(self.model.apply)(variables(LoraParams(params, lora)), TOKENS)
 
 
 SLOW = ("llama3", "qwen3-tied")  # the other two have the same parts
@@ -135,7 +135,7 @@ def test_it_begins_as_the_base_to_the_bit_and_is_drawn_as_peft_does(tiny_directo
     firsts = [np.asarray(p["lora_a"])[i, 0, 0] for p in layers.values() for i in range(2)]
     assert len(set(firsts)) == len(firsts)
     tokens = np.arange(20)[None]
-    got = jax.jit(adapted.apply)(variables(Adapted(params, drawn)), tokens)
+    got = jax.jit(adapted.apply)(variables(LoraParams(params, drawn)), tokens)
     np.testing.assert_array_equal(got, jax.jit(model.apply)({"params": params}, tokens))
 
 

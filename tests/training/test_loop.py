@@ -312,14 +312,14 @@ def test_another_configuration_is_refused_and_the_difference_shown(finished, roo
 def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(finished, root, tmp_path):
     config = tiny_run.config(root, tmp_path / "run")
 
-    class Poisoned(loop.Ahead):
+    class Poisoned(loop.CompiledFunction):
         def __call__(self, state, *rest):
             if int(state.step) == 3:
                 state = state.replace(params=jax.tree.map(lambda leaf: leaf * np.nan, state.params))
             return super().__call__(state, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "Ahead", Poisoned)
+        patch.setattr(loop, "CompiledFunction", Poisoned)
         error = interrupted(config, loop.NonFiniteError)
     splits = input_data.prepare_data(config, tmp_path, rows_per_step=2)
     assert str(error).startswith("step 4: the loss or its gradient is not finite (")

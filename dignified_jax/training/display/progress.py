@@ -1,7 +1,7 @@
 """The live display of a run, or plain lines where nothing can be redrawn.
 
     with progress.open(total_steps, start_step) as bar:
-        bar.say("a notice")
+        bar.notify("a notice")
         bar.step(flat_metrics)
 
 In a terminal two lines are redrawn in place, and everything printed meanwhile appears above them.
@@ -59,9 +59,9 @@ class Progress:
         self._status = status
         self._screen = screen
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Prints a notice, above the live display if there is one."""
-        self._screen.say(text)
+        self._screen.notify(text)
 
     def step(self, flat: Mapping[str, float]) -> None:
         """Shows a step's flat metrics; "step", the steps done, must be among them."""
@@ -115,7 +115,7 @@ class _Status:
 class _Screen(Protocol):
     """Where the display goes."""
 
-    def say(self, text: str) -> None: ...
+    def notify(self, text: str) -> None: ...
 
     def show(self) -> None: ...
 
@@ -136,7 +136,7 @@ def _screen(status: _Status, clock: Callable[[], float]) -> _Screen:
 
 
 class _Nowhere:
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         pass
 
     def show(self) -> None:
@@ -155,9 +155,9 @@ class _Lines:
         self._shown = 0
         self._next = clock()
         if status.step < status.total:
-            self.say(status_text.COMPILING)
+            self.notify(status_text.COMPILING)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
 
@@ -167,9 +167,9 @@ class _Lines:
             return
         self._next = now + SECONDS_BETWEEN_LINES
         if self._shown % _HEADER_EVERY == 0:
-            self.say(status_text.table_header(status.flat))
+            self.notify(status_text.table_header(status.flat))
         self._shown += 1
-        self.say(status_text.table_line(status.flat, status.total, status.left()))
+        self.notify(status_text.table_line(status.flat, status.total, status.left()))
 
     def close(self) -> None:
         pass
@@ -195,7 +195,7 @@ class _Terminal:
         # Rich hides the cursor; a killed run would leave the terminal without one.
         self._console.show_cursor(True)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self._console.out(text, highlight=False)
 
     def show(self) -> None:
@@ -214,7 +214,7 @@ class _Notebook:
         self._status, self._clock, self._next = status, clock, clock()
         self._handle = display(self._bundle(), raw=True, display_id=True)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         print(text, flush=True)
 
     def show(self) -> None:

@@ -59,7 +59,7 @@ def read_or_compute(
     streams: Mapping[str, BatchStream],
     identity: Mapping[str, str],
     score: Score,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> PerExample:
     """The log-probs in `directory`, computed and written first if they are not there.
 
@@ -70,16 +70,16 @@ def read_or_compute(
       streams: the splits.
       identity: what the log-probs depend on, name to fingerprint.
       score: `(stream, step) -> (example, 5)` log-probs of one batch under the policy.
-      say: shows a line to a person.
+      notify: shows a line to a person.
 
     Raises:
       ConfigError: the file is of another model, tokenizer, template or data; says which.
     """
     file = directory / FILE
     shapes = {split: (stream.example_count, len(RESPONSES)) for split, stream in streams.items()}
-    found = _read(file, identity, say) if jax.process_index() == 0 else None
+    found = _read(file, identity, notify) if jax.process_index() == 0 else None
     if not _agreed(found is not None):
-        say(f"computing log-probs into {file}")
+        notify(f"computing log-probs into {file}")
         # In one shape: the policy's scoring is compiled once.
         ordered = share_shape([stream.ordered() for stream in streams.values()])
         found = {
@@ -113,7 +113,7 @@ def _write(
 def _read(
     file: pathlib.Path,
     identity: Mapping[str, str],
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> dict[str, np.ndarray] | None:
     if not file.is_file():
         return None
@@ -123,10 +123,10 @@ def _read(
             splits = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
         whole = content.pop("arrays") == _digest(splits)
     except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
-        say(f"{file}: not readable ({error})")
+        notify(f"{file}: not readable ({error})")
         return None
     if not whole:
-        say(f"{file}: its numbers are not those that were written")
+        notify(f"{file}: its numbers are not those that were written")
         return None
     changes = fingerprint.differences(content, identity)
     if changes:

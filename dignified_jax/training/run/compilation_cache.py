@@ -37,7 +37,7 @@ def directory(config: TrainConfig) -> str:
 
 
 @contextlib.contextmanager
-def used(config: TrainConfig, say: Callable[[str], None]) -> Iterator[None]:
+def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
     """Every program compiled meanwhile, however small, is read from the cache or written to it.
 
     On CPUs it is a folder of the directory for each number of cores.
@@ -47,7 +47,7 @@ def used(config: TrainConfig, say: Callable[[str], None]) -> Iterator[None]:
 
     Args:
       config: the run's.
-      say: shows a line to a person.
+      notify: shows a line to a person.
 
     Raises:
       OSError: the directory can't be made.
@@ -61,7 +61,7 @@ def used(config: TrainConfig, say: Callable[[str], None]) -> Iterator[None]:
         pathlib.Path(place).mkdir(parents=True, exist_ok=True)
         count = remove_damaged(pathlib.Path(place)) if jax.process_index() == 0 else 0
         if count:
-            say(f"{place}: removed {count} damaged entries, whose programs are compiled again")
+            notify(f"{place}: removed {count} damaged entries, whose programs are compiled again")
     settings = {
         "jax_compilation_cache_dir": place,
         "jax_persistent_cache_min_compile_time_secs": 0.0,

@@ -13,7 +13,7 @@ import numpy as np
 _CACHE_HIT = "/jax/compilation_cache/cache_hits"
 
 
-class Ahead:
+class CompiledFunction:
     """A jitted function that compiles when it is told to, and never when it is called.
 
     A call with arguments of a structure, shape or dtype that it was not compiled for is an error,
@@ -30,11 +30,11 @@ class Ahead:
         self._function = function
         self._compiled: dict[Hashable, jax.stages.Compiled] = {}
 
-    def compile(self, say: Callable[[str], None], *arguments: Any) -> None:
+    def compile(self, notify: Callable[[str], None], *arguments: Any) -> None:
         """Compiles for arguments like these, unless it has, and says how long that took.
 
         Args:
-          say: shows a line to a person.
+          notify: shows a line to a person.
           *arguments: pytrees of arrays, on the devices where they will be; none is donated.
         """
         kind = _kind(arguments)
@@ -46,9 +46,9 @@ class Ahead:
             self._compiled[kind] = lowered.compile()
         seconds = time.perf_counter() - started
         if hits:
-            say(f"read {self._name} from the compilation cache in {seconds:.1f} s")
+            notify(f"read {self._name} from the compilation cache in {seconds:.1f} s")
         else:
-            say(f"compiled {self._name} in {seconds:.1f} s")
+            notify(f"compiled {self._name} in {seconds:.1f} s")
 
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns.

@@ -29,8 +29,8 @@ class Interrupted(Exception):
 class Interrupts:
     """Which signal has come, if any."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
         self._signal: signal.Signals | None = None
 
     def pending(self, step: int) -> signal.Signals | None:
@@ -48,19 +48,19 @@ class Interrupts:
         del frame
         name = signal.Signals(number).name
         if self._signal is not None:
-            self._say(f"{name} again: stopped at once; the last whole checkpoint stays")
+            self._notify(f"{name} again: stopped at once; the last whole checkpoint stays")
             os._exit(128 + number)  # an exit that waits for threads would finish a save first
         self._signal = signal.Signals(number)
-        self._say(f"{name}: stopping after this step; once more stops at once")
+        self._notify(f"{name}: stopping after this step; once more stops at once")
 
 
 @contextlib.contextmanager
-def watched(say: Callable[[str], None]) -> Iterator[Interrupts]:
+def watched(notify: Callable[[str], None]) -> Iterator[Interrupts]:
     """Handles the signals inside; the former handlers come back after.
 
     Outside the main thread, where Python has no signals, nothing is handled.
     """
-    interrupts = Interrupts(say)
+    interrupts = Interrupts(notify)
     former = {}
     if jax.process_count() == 1:
         with contextlib.suppress(ValueError):  # not the main thread

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
-from dignified_jax.models.lora import Adapted
+from dignified_jax.models.lora import LoraParams
 from dignified_jax.objectives import Method
 from dignified_jax.training.step import metrics
 from dignified_jax.training.step.state import TrainState
@@ -35,7 +35,7 @@ def evaluate(
         its non-empty accumulation steps, rewards).
     """
     parts = []
-    frozen = state.params.base if isinstance(state.params, Adapted) else None
+    frozen = state.params.base if isinstance(state.params, LoraParams) else None
     for host, reference, device, used, rewards in batches:
         policy = score_step(state.params, device, used)
         if reference is None and method.needs_reference:

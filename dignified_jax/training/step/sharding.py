@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dignified_jax.models.lora import Adapted
+from dignified_jax.models.lora import LoraParams
 from dignified_jax.models.partition import BATCH_AXES, DATA_AXIS, FSDP_AXIS, TENSOR_AXIS, split
 from dignified_jax.models.tensor_parallel import TensorParallel
 
@@ -139,7 +139,7 @@ def gather_outer(params: Any) -> Any:
     They keep their own dtype, so that the head's gradient is summed over chunks in it. LoRA is of
     layers alone.
     """
-    if isinstance(params, Adapted):
+    if isinstance(params, LoraParams):
         return params._replace(base=gather_outer(params.base))
 
     def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import divergence, logprobs, partition
 from dignified_jax.models.decoder import Decoder
-from dignified_jax.models.lora import Adapted, LoraConfig
+from dignified_jax.models.lora import LoraConfig, LoraParams
 from dignified_jax.models.lora import policy as lora_policy
 from dignified_jax.objectives import Method, dpo
 from dignified_jax.training.step import metrics, sharding
@@ -95,7 +95,7 @@ def make_train_step(
 def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
     """Builds the jitted `(params, batch, used) -> (example, 5)` float32 log-probs of responses.
 
-    `params` is a whole parameter tree, or `Adapted`.
+    `params` is a whole parameter tree, or `LoraParams`.
     """
     return _make_sum_step(mesh, lambda params, rows: _log_probs(model, params, rows, mesh))
 
@@ -257,7 +257,7 @@ def _local(model: Decoder, params: Any, mesh: Mesh) -> tuple[Decoder, Any]:
     """The decoder that computes on one device, and its parameters there."""
     tensor = sharding.tensor_parallel(mesh)
     model = model.clone(config=tensor.local(model.config), tensor=tensor)
-    if not isinstance(params, Adapted):
+    if not isinstance(params, LoraParams):
         model = model.clone(lora=LoraConfig())
     if mesh.shape[partition.FSDP_AXIS] > 1:
         gather = functools.partial(sharding.gather_layer, dtype=model.dtype)

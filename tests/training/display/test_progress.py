@@ -27,7 +27,7 @@ WIDTH = 1000
 from dignified_jax.training.display import progress
 with progress.open(500) as bar:
     for step in range(1, 501):
-        bar.say("gr\\u00fcn " + "x" * WIDTH)
+        bar.notify("gr\\u00fcn " + "x" * WIDTH)
         bar.step({"step": step, "loss/A": 0.5})
 print("later output", flush=True)
 print("finished", file=sys.stderr)
@@ -90,12 +90,12 @@ def terminal(monkeypatch):
 def run(steps, clock, seconds=2.0):
     """A run with a notice, an evaluation and a stray print."""
     with progress.open(steps, clock=clock) as bar:
-        bar.say("a notice")
+        bar.notify("a notice")
         for step in range(1, steps + 1):
             clock.now += seconds
             bar.step(flat(step))
             if step == 2:
-                bar.say(status_text.evaluation({"eval/loss/A": 0.5}, step))
+                bar.notify(status_text.evaluation({"eval/loss/A": 0.5}, step))
                 print("printed by something else")
 
 
@@ -121,7 +121,7 @@ def test_the_display_never_wraps(terminal, columns):
     with progress.open(10**5, clock=Clock()) as bar:
         for step in range(1, 6):
             bar.step(flat(step))
-            bar.say(f"said {step}")
+            bar.notify(f"said {step}")
     said = shown.finish()
     assert said[:5] == [f"said {step}" for step in range(1, 6)]
     assert len(said) == 7
@@ -225,7 +225,7 @@ def test_the_time_left_leaves_the_compilation_out(capsys):
 def test_a_run_with_nothing_left_says_what_it_is_told(terminal):
     shown = terminal(80)
     with progress.open(4, 4) as bar:
-        bar.say("all done")
+        bar.notify("all done")
     assert shown.finish() == ["all done"]
 
 
@@ -237,7 +237,7 @@ def test_a_terminal_that_hangs_up_does_not_stop_the_run(monkeypatch):
     with progress.open(3, clock=Clock()) as bar:
         bar.step(flat(1))
         os.close(master)
-        bar.say("nobody reads this")
+        bar.notify("nobody reads this")
         print("nor this")
         bar.step(flat(2))
     assert sys.stdout is stream
@@ -249,7 +249,7 @@ def test_a_terminal_that_hangs_up_does_not_stop_the_run(monkeypatch):
 
 def test_other_processes_show_nothing(capfd):
     with progress.open(2, visible=False) as bar:
-        bar.say("a notice")
+        bar.notify("a notice")
         bar.step(flat(1))
     assert capfd.readouterr() == ("", "")
 

@@ -1,11 +1,11 @@
-"""Functions compiled ahead of time: told once, refusing what they were not compiled for."""
+"""Functions compiled before their first call: told once, refusing other arguments."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.training.run.compiled import Ahead
+from dignified_jax.training.run.compiled import CompiledFunction
 
 
 @jax.jit
@@ -22,13 +22,13 @@ def arguments(shape=(3,), dtype=jnp.float32, number=ONE):
 
 def test_compiles_once_for_each_kind_of_arguments():
     said = []
-    ahead = Ahead("the sum", add)
+    compiled = CompiledFunction("the sum", add)
     for given in (arguments(), arguments(number=np.int32(5)), arguments((4,)), arguments()):
-        ahead.compile(said.append, *given)
+        compiled.compile(said.append, *given)
     assert len(said) == 2
     assert all(line.startswith("compiled the sum in ") for line in said)
-    np.testing.assert_array_equal(ahead(*arguments(number=np.int32(2))), [3.0] * 3)
-    np.testing.assert_array_equal(ahead(*arguments((4,))), [2.0] * 4)
+    np.testing.assert_array_equal(compiled(*arguments(number=np.int32(2))), [3.0] * 3)
+    np.testing.assert_array_equal(compiled(*arguments((4,))), [2.0] * 4)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_compiles_once_for_each_kind_of_arguments():
     ],
 )
 def test_other_arguments_are_refused_by_name(given, message):
-    ahead = Ahead("the sum", add)
+    compiled = CompiledFunction("the sum", add)
     with pytest.raises(TypeError, match=r"the sum was not compiled .* compile comes first"):
-        ahead(*arguments())
-    ahead.compile(lambda line: None, *arguments())
+        compiled(*arguments())
+    compiled.compile(lambda line: None, *arguments())
     with pytest.raises(TypeError, match=rf"^the sum was not compiled for these .*{message}$"):
-        ahead(*given)
+        compiled(*given)

@@ -16,7 +16,7 @@ import pytest
 
 from dignified_jax.data import BatchStream
 from dignified_jax.models import hf, partition
-from dignified_jax.models.lora import Adapted, LoraConfig, variables
+from dignified_jax.models.lora import LoraConfig, LoraParams, variables
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.step import sharding
@@ -118,7 +118,7 @@ def plain(models):
     without = models.module.clone(lora=LoraConfig())
 
     def total(lora, weights):
-        logits = models.module.apply(variables(Adapted(models.base, lora)), tokens)
+        logits = models.module.apply(variables(LoraParams(models.base, lora)), tokens)
         reference = without.apply({"params": models.base}, tokens)
         scores = [sequences.sum_log_probs(x, tokens, mask) for x in (logits, reference)]
         ratios = scores[0] - scores[1]
@@ -183,7 +183,7 @@ def test_cached_log_probs_of_the_base_equal_the_resident_base(models, run, stepp
 
 def test_evaluation_compares_with_the_base(models, run, stepped):
     """The report of a step and that of an evaluation at the same LoRA; 1e-5 relative."""
-    policy = Adapted(run.base, run.put(models.lora))
+    policy = LoraParams(run.base, run.put(models.lora))
     state = Run(models).state.replace(params=policy)
     batches = [(run.stream.batch(0), None, *run.batch, None)]
     report = evaluate(make_score_step(models.module, run.mesh), METHOD, state, batches)
