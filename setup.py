@@ -68,6 +68,12 @@ setup(
             "peft>=0.21,<1",  # LoRA to compare with, and the loader of our adapters
             "pyte",  # a terminal to show the live display in
             "tensorboard",  # reads event files back
+            *("nbclient", "ipykernel"),  # run the notebooks of docs/
+        ],
+        "docs": [
+            "sphinx>=8.2",
+            "myst-nb>=1.3",  # pages in Markdown, notebooks as they ran
+            "sphinx-book-theme>=1.1.4",
         ],
     },
 )
