@@ -234,10 +234,15 @@ def test_the_check_sees_cycles():
     assert set(find_cycle(EDGES | {edge})) >= set(edge)
 
 
+HEAVY = ("transformers", "datasets", "orbax", "flax", "optax", "torch", "matplotlib", "pandas")
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("data", ("transformers", "datasets", "orbax", "flax", "torch")),
+        ("data", ("jax", *HEAVY)),
+        ("data.schema", ("jax", *HEAVY)),
+        ("mfrm", ("scipy", "einops", "ml_collections", "rich", *HEAVY)),
         ("objectives", ("transformers", "datasets", "orbax", "torch")),
         ("training.config", ("transformers", "datasets", "orbax", "torch")),
     ],
@@ -252,3 +257,18 @@ def test_importing_does_not_pull_in(module, absent):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_rows_are_read_without_jax(tmp_path):
+    """What reviews rows needs no JAX, and no tokenizer or table library for JSON lines."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "p", "golden": "g", "mask": ["A"], "reject_A": "r"}\n')
+    code = (
+        "import sys\n"
+        f"from {PACKAGE} import data\n"
+        f"assert data.read_rows({str(rows)!r})[0].mask == ('A',)\n"
+        f"assert not set({('jax', *HEAVY)!r}) & set(sys.modules), sorted(sys.modules)\n"
+        "assert callable(data.pack) and 'jax' in sys.modules\n"
+        "assert set(data.__all__) <= set(dir(data))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, check=True)

@@ -10,14 +10,14 @@ import json
 import sys
 from collections.abc import Sequence
 
-from dignified_jax.data.rows import BadRowsError, PreferenceRow, read_rows
+from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.data.train_tokenizer import train_tokenizer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status, 1 where data or arguments are bad."""
+    """Runs one command; returns the exit status, 1 where data or arguments are bad."""
     arguments = _parser().parse_args(argv)
     try:
         return _stats(arguments) if arguments.command == "stats" else _tokenizer(arguments)
@@ -35,7 +35,8 @@ def _stats(arguments: argparse.Namespace) -> int:
     failed = False
     for file in arguments.files:
         try:
-            results[file] = summarise(read_rows(file), measure, unit)
+            rows = read_rows(file, dimensions=arguments.dimensions)
+            results[file] = summarise(rows, measure, unit)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
             print(error, file=sys.stderr)
             failed = True
@@ -49,7 +50,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
-    rows = read_rows(arguments.file)
+    rows = read_rows(arguments.file, dimensions=arguments.dimensions)
     tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, arguments.out)
     print(f"{arguments.out}: a tokenizer of {len(tokenizer)} tokens from {len(rows)} rows")
     return 0
@@ -60,21 +61,22 @@ def _texts(rows: Sequence[PreferenceRow]) -> list[str]:
 
 
 def format_statistics(file: str, statistics: Statistics) -> str:
-    """Statistics as aligned plain text, several lines."""
+    """Returns statistics as aligned plain text, several lines."""
+    width = max(12, *(len(name) + 2 for name in (*statistics.lengths, *statistics.rows)))
     lines = [f"{file}", f"  {'samples':<20}{statistics.samples:>8}"]
     for count, percent in statistics.cardinality.items():
         label = f"{count} active dimension{'' if count == 1 else 's'}"
         lines.append(f"  {label:<20}{percent:>8.1f} %")
     lines.append(f"\n  length in {statistics.unit}")
-    lines.append(f"  {'':<12}{'mean':>8}{'median':>8}{'p95':>8}{'max':>8}")
+    lines.append(f"  {'':<{width}}{'mean':>8}{'median':>8}{'p95':>8}{'max':>8}")
     for name, length in statistics.lengths.items():
         figures = f"{length.mean:>8.1f}{length.median:>8.1f}{length.p95:>8.1f}{length.max:>8}"
-        lines.append(f"  {name:<12}{figures}")
-    lines.append(f"\n  {'dimension':<12}{'rows':>8}{'the longer answer is golden':>30}")
+        lines.append(f"  {name:<{width}}{figures}")
+    lines.append(f"\n  {'dimension':<{width}}{'rows':>8}{'the longer answer is golden':>30}")
     for dimension, rows in statistics.rows.items():
         baseline = statistics.longer_is_golden.get(dimension)
         accuracy = f"{baseline.accuracy:.3f} of {baseline.pairs} pairs" if baseline else "-"
-        lines.append(f"  {dimension:<12}{rows:>8}{accuracy:>30}")
+        lines.append(f"  {dimension:<{width}}{rows:>8}{accuracy:>30}")
     return "\n".join(lines)
 
 
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     stats.add_argument("files", nargs="+", metavar="FILE", help="a file, directory or hub id")
     stats.add_argument("--tokenizer", metavar="DIR", help="count its tokens instead of words")
+    _add_dimensions(stats)
     stats.add_argument("--json", action="store_true", help="print JSON instead of text")
     tokenizer = _described(
         commands.add_parser("tokenizer", help="learn a byte-level BPE tokenizer"),
@@ -95,9 +98,20 @@ def _parser() -> argparse.ArgumentParser:
         "  python -m dignified_jax.data tokenizer train.jsonl --vocab-size 4096 --out ./tokenizer",
     )
     tokenizer.add_argument("file", metavar="FILE", help="a file, directory or hub id")
+    _add_dimensions(tokenizer)
     tokenizer.add_argument("--vocab-size", type=int, required=True, metavar="N")
     tokenizer.add_argument("--out", required=True, metavar="DIR", help="where to save it")
     return parser
+
+
+def _add_dimensions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dimensions",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        default=DIMENSIONS,
+        metavar="NAME,NAME",
+        help=f"what the columns reject_NAME are of (default: {','.join(DIMENSIONS)})",
+    )
 
 
 def _described(parser: argparse.ArgumentParser, text: str) -> argparse.ArgumentParser:

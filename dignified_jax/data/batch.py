@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from dignified_jax.data.schema import RESPONSES
 from dignified_jax.data.tokenize import TokenizedExample
 
 _BLOCK_UNIT = 8
@@ -21,12 +22,14 @@ class Capacity:
       segments: prompts and responses a row can hold.
       prompt_block: most tokens of a prompt.
       segment_block: most tokens of a prompt or response.
+      responses: places for responses of an example, 1 + K for K dimensions.
     """
 
     slots: int
     segments: int
     prompt_block: int
     segment_block: int
+    responses: int = len(RESPONSES)
 
     @classmethod
     def of(
@@ -37,7 +40,15 @@ class Capacity:
         """The least capacity that holds every row of every plan over `examples`.
 
         The blocks are rounded up to a multiple of 8.
+
+        Raises:
+          ValueError: the examples have different numbers of responses.
         """
+        responses = sorted({len(example.responses) for example in examples})
+        if len(responses) != 1:
+            raise ValueError(
+                f"examples: expected one number of responses (1 + dimensions), found {responses}"
+            )
         slots = [example.length - len(example.prompt) for example in examples]
         segments = [1 + len(example.response_lengths) for example in examples]
         longest = [max(len(e.prompt), *e.response_lengths, 1) for e in examples]
@@ -47,6 +58,7 @@ class Capacity:
             segments=max(sum(segments[i] for i in row) for row in rows),
             prompt_block=_round_up(max(len(example.prompt) for example in examples)),
             segment_block=_round_up(max(longest)),
+            responses=responses[0],
         )
 
     def union(self, other: "Capacity") -> "Capacity":
@@ -85,10 +97,11 @@ class PackedBatch:
         state that predicts it (the last prompt token for the first of every response, else
         the token before); 0 in unused slots.
       target: (row, slot) int32; the token id to predict; 0 in unused slots.
-      response: (row, slot) int32; 5 * example + response number; 5 * example count, one past
-        the end, in unused slots.
-      response_mask: (example, 5) bool; which responses exist, in the order of `RESPONSES`.
-      response_length: (example, 5) int32; their tokens.
+      response: (row, slot) int32; (1 + K) * example + response number, for K dimensions;
+        (1 + K) * example count, one past the end, in unused slots.
+      response_mask: (example, 1 + K) bool; which responses exist: golden, then the reject of each
+        dimension in the order of the rows' `dimensions`.
+      response_length: (example, 1 + K) int32; their tokens.
       prompt_block, segment_block: static; at least the longest prompt, and the longest segment.
 
     The mask and the lengths cover every example of the batch, also where a process holds but

@@ -1,8 +1,8 @@
 """Packing whole examples into rows of fixed length, prompts computed once.
 
 A packed row holds examples one after another, each laid out
-[prompt | golden | reject_A | reject_T | ...], existing responses only. Attention over it is a
-forest: every response continues its prompt and sees no other response.
+[prompt | golden | reject of the first dimension | of the second | ...], existing responses only.
+Attention over it is a forest: every response continues its prompt and sees no other response.
 """
 
 from bisect import bisect_left, insort
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.data.batch import Capacity, PackedBatch
-from dignified_jax.data.schema import RESPONSES, PreferenceRow
+from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.tokenize import TokenizedExample, encode
 
 
 def pack(
     rows: Sequence[PreferenceRow], tokenizer: Any, row_length: int = 2048, **encode_options: Any
 ) -> PackedBatch:
-    """Tokenise rows and pack all of them into as many packed rows as they need.
+    """Tokenises rows and packs all of them into as many packed rows as they need.
 
     Example i is `rows[i]`; if `encode_options` drop it, its `response_mask` is all False.
 
@@ -55,7 +55,9 @@ def pack(
 
 
 def best_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
-    """Best-fit decreasing: the longest example first, each into the fullest row it fits.
+    """Plans rows: the longest example first, each into the fullest row it fits.
+
+    (Best-fit decreasing.)
 
     Args:
       lengths: tokens of each example.
@@ -94,7 +96,7 @@ def build(
     rows: int,
     example_count: int,
 ) -> PackedBatch:
-    """Lay examples out as planned.
+    """Lays examples out as planned.
 
     Args:
       examples: the examples of the whole batch, None for one left out; the position in here is
@@ -107,7 +109,7 @@ def build(
 
     Raises:
       ValueError: the plan does not fit into `rows`, `row_length` or `capacity`, or the examples
-        not into `example_count`.
+        not into `example_count`; or an example has not `capacity.responses` places.
     """
     _check_fits("rows", len(plan), rows)
     _check_fits("example_count", len(examples), example_count)
@@ -117,11 +119,16 @@ def build(
     segments = np.tile(np.array([0, 0, row_length, 0], np.int32), (rows, capacity.segments, 1))
     source = np.zeros((rows, capacity.slots), np.int32)
     target = np.zeros((rows, capacity.slots), np.int32)
-    response = np.full((rows, capacity.slots), example_count * len(RESPONSES), np.int32)
-    lengths = np.zeros((example_count, len(RESPONSES)), np.int32)
-    mask = np.zeros((example_count, len(RESPONSES)), bool)
+    response = np.full((rows, capacity.slots), example_count * capacity.responses, np.int32)
+    lengths = np.zeros((example_count, capacity.responses), np.int32)
+    mask = np.zeros((example_count, capacity.responses), bool)
     for number, example in enumerate(examples):
-        for r, ids in enumerate(example.responses if example else ()):
+        if example is None:
+            continue
+        if len(example.responses) != capacity.responses:
+            found = len(example.responses)
+            raise ValueError(f"responses: expected {capacity.responses} places, found {found}")
+        for r, ids in enumerate(example.responses):
             if ids is not None:
                 mask[number, r], lengths[number, r] = True, len(ids)
     for row, numbers in enumerate(plan):
@@ -150,7 +157,7 @@ def build(
                 source[row, slot : slot + n] = np.arange(at - 1, at + n - 1)
                 source[row, slot] = prompt_end - 1
                 target[row, slot : slot + n] = ids
-                response[row, slot : slot + n] = number * len(RESPONSES) + r
+                response[row, slot : slot + n] = number * capacity.responses + r
                 at, slot = at + n, slot + n
             start = end
     return PackedBatch(

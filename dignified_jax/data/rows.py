@@ -12,9 +12,10 @@ from dignified_jax.data.schema import (
     BadRowsError,
     PreferenceRow,
     RowProblem,
+    check_dimensions,
 )
-from dignified_jax.data.sources import RawRecord, read_records
-from dignified_jax.data.validation import KNOWN_COLUMNS, validate
+from dignified_jax.data.sources import read_records
+from dignified_jax.data.validation import check_columns, validate
 
 __all__ = [
     "DIMENSIONS",
@@ -30,15 +31,18 @@ __all__ = [
 def read_rows(
     source: str | Path,
     *,
+    dimensions: Sequence[str] = DIMENSIONS,
     on_bad_row: str = "error",
     rejected_path: str | Path | None = None,
 ) -> list[PreferenceRow]:
-    """Read and check every row of a data set.
+    """Reads and checks every row of a data set.
 
     Args:
       source: a .jsonl or .json file (one object a line), a .parquet or .csv file, a
         directory that `datasets.load_dataset` reads, or a hub id "owner/name", with the
         split "train", or "owner/name:split".
+      dimensions: names of 1 to 16 dimensions, whose rejects are in the columns "reject_NAME". Each
+        needs its column in some row, unless they are the default ones.
       on_bad_row: "error", or "skip" to set bad rows aside in `rejected_path`.
       rejected_path: JSON lines {"file", "row", "problems", "raw"}; with "skip" only.
 
@@ -46,20 +50,25 @@ def read_rows(
       The rows in the source's order. Texts are kept as they stand, outer spaces included.
 
     Raises:
-      BadRowsError: names every bad row (all of them), a table without a required column, or
-        a source without rows. With "skip": only if no good row is left.
+      BadRowsError: names every bad row (all of them), a table without a required column, a reject
+        with text of no dimension, a dimension without a column, or a source without rows. With
+        "skip": bad rows only if no good one is left.
       FileNotFoundError: no such file or data set.
-      ValueError: an unknown kind of file, or contradictory arguments.
+      ValueError: an unknown kind of file, contradictory arguments, or names that are none
+        (`schema.check_dimensions`).
 
     Warns:
       UserWarning: columns that are not used, and, with "skip", the number of rows set aside.
     """
     policy = BadRowPolicy(on_bad_row, rejected_path)
+    names = check_dimensions(dimensions)
     records = read_records(source)
-    _warn_of_unknown_columns(str(source), records)
+    unused = check_columns(str(source), records, names)
+    if unused:
+        warnings.warn(f"{source}: columns not used: {unused}", stacklevel=2)
     judged = []
     for record in records:
-        row, problems = validate(record)
+        row, problems = validate(record, names)
         judged.append(Judged(record, [] if row is None else [row], problems))
     return policy.apply(source, judged)
 
@@ -102,10 +111,3 @@ def split_validation(
 
 def _rank(prompt: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\0{prompt}".encode()).digest()
-
-
-def _warn_of_unknown_columns(source: str, records: Sequence[RawRecord]) -> None:
-    columns = {column for record in records for column in record.columns or ()}
-    unknown = sorted(columns - KNOWN_COLUMNS, key=str)
-    if unknown:
-        warnings.warn(f"{source}: columns not used: {unknown}", stacklevel=3)

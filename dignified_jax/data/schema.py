@@ -1,17 +1,60 @@
-"""What a preference row is, and how bad rows are reported."""
+"""Preference rows, the dimensions that they are about, and reports of bad rows."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 DIMENSIONS = ("A", "T", "E", "C")
-"""Anti-sycophancy, trustworthiness, empathy, creativity: the order used everywhere."""
+"""The default set: anti-sycophancy, trustworthiness, empathy, creativity."""
 
-RESPONSES = ("golden", *DIMENSIONS)
-"""The five response slots of an example: golden, then the reject of each dimension."""
-
+MOST_DIMENSIONS = 16
+LONGEST_NAME = 64
+_NAME = re.compile(r"\w[\w-]*")
 
 REQUIRED_COLUMNS = ("prompt", "golden", "mask")
 """Columns a record must have; a missing reject column reads as empty."""
+
+
+def check_dimensions(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns a set of dimensions in its order, which is the order used everywhere.
+
+    Names become columns ("reject_NAME"), directories and metrics ("loss/NAME").
+
+    Raises:
+      ValueError: not 1 to 16 names; a name that is empty, longer than 64 characters, "golden", or
+        of other characters than letters, digits, "_" and "-"; or two that differ in case alone,
+        which some file systems take for one.
+    """
+    dimensions = tuple(names) if not isinstance(names, str) else (names,)
+    if not 1 <= len(dimensions) <= MOST_DIMENSIONS:
+        raise ValueError(
+            f"dimensions: expected 1 to {MOST_DIMENSIONS} names, found {len(dimensions)}"
+        )
+    seen: dict[str, str] = {}
+    for name in dimensions:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+            raise ValueError(
+                f"dimensions: expected names of 1 to {LONGEST_NAME} letters, digits, '_' or '-' "
+                f"(not first), found {shorten(name)}"
+            )
+        if name.casefold() == "golden":
+            raise ValueError(f"dimensions: {name!r} is the name of the good response")
+        if name.casefold() in seen:
+            raise ValueError(
+                f"dimensions: expected distinct names, found {seen[name.casefold()]!r} and "
+                f"{name!r} (case does not count: names become directories)"
+            )
+        seen[name.casefold()] = name
+    return dimensions
+
+
+def response_names(dimensions: Sequence[str]) -> tuple[str, ...]:
+    """Returns the response slots of an example: golden, then the reject of each dimension."""
+    return ("golden", *dimensions)
+
+
+RESPONSES = response_names(DIMENSIONS)
+"""The response slots of the default set."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +67,10 @@ class PreferenceRow:
       rejects: dimension -> the response that fails in it; active dimensions only. Empty for a
         supervised example (`read_anchors`), which only fine-tuning on golden can use.
       seed_scene, context, trigger: where the row comes from; never shown to a model.
+      dimensions: the set that the data are about, in its order; the same for all rows.
 
     Raises:
-      ValueError: a key of `rejects` is not one of `DIMENSIONS`.
+      ValueError: a key of `rejects` is not one of `dimensions`.
     """
 
     prompt: str
@@ -35,31 +79,44 @@ class PreferenceRow:
     seed_scene: str = ""
     context: str = ""
     trigger: str = ""
+    dimensions: tuple[str, ...] = DIMENSIONS
 
     def __post_init__(self) -> None:
-        unknown = [key for key in self.rejects if key not in DIMENSIONS]
+        unknown = [key for key in self.rejects if key not in self.dimensions]
         if unknown:
-            raise ValueError(f"rejects: expected keys out of {DIMENSIONS}, found {unknown}")
+            raise ValueError(f"rejects: expected keys out of {self.dimensions}, found {unknown}")
 
     @property
     def mask(self) -> tuple[str, ...]:
-        """The active dimensions, in the order of `DIMENSIONS`."""
-        return tuple(dimension for dimension in DIMENSIONS if dimension in self.rejects)
+        """The active dimensions, in the order of `dimensions`."""
+        return tuple(dimension for dimension in self.dimensions if dimension in self.rejects)
 
     def response(self, name: str) -> str | None:
-        """The text of one of `RESPONSES`, or None where the dimension is inactive."""
+        """Returns golden or the reject of a dimension, None where that is inactive."""
         return self.golden if name == "golden" else self.rejects.get(name)
+
+
+def dimensions_of(rows: Iterable[PreferenceRow]) -> tuple[str, ...]:
+    """Returns the dimensions that all rows are about; of no rows, the default ones.
+
+    Raises:
+      ValueError: the rows are about different sets of dimensions.
+    """
+    found = list(dict.fromkeys(row.dimensions for row in rows))
+    if len(found) > 1:
+        raise ValueError(f"rows: expected one set of dimensions, found {found[0]} and {found[1]}")
+    return found[0] if found else DIMENSIONS
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """One thing wrong with one row.
+    """A thing that is wrong with a row.
 
     Attributes:
       file: the file or data set, as the user named it.
       row: 1-based row (JSONL: line) number; 0 for the file or its header as a whole.
       field: the column, or "row" / "file" for the whole of it.
-      expected, found: what should be there and what is, shortened for one line.
+      expected, found: as they should be and as they are, shortened for one line.
     """
 
     file: str

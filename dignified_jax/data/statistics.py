@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dignified_jax.data.schema import DIMENSIONS, PreferenceRow
+from dignified_jax.data.schema import PreferenceRow, dimensions_of
 
 Measure = Callable[[Sequence[str]], list[int]]
 """Texts to their lengths."""
@@ -42,10 +42,10 @@ class Statistics:
 
     Attributes:
       samples: number of rows.
-      unit: what lengths count, such as "words" or "tokens of DIR".
-      cardinality: number of active dimensions (1 to 4) -> percent of rows.
+      unit: of lengths, such as "words" or "tokens of DIR".
+      cardinality: number of active dimensions (1 to K) -> percent of rows.
       rows: dimension -> rows in which it is active.
-      lengths: "prompt", "golden", "reject_A", ... -> summary; fields that occur only.
+      lengths: "prompt", "golden", "reject_NAME", ... -> summary; fields that occur only.
       longer_is_golden: dimension -> the length baseline; dimensions that occur only.
     """
 
@@ -58,12 +58,12 @@ class Statistics:
 
 
 def count_words(texts: Sequence[str]) -> list[int]:
-    """Words between white space."""
+    """Counts words between white space."""
     return [len(text.split()) for text in texts]
 
 
 def token_counter(tokenizer: Any) -> Measure:
-    """A measure in tokens of a transformers tokenizer, special tokens not counted."""
+    """Returns a measure in tokens of a transformers tokenizer, special tokens not counted."""
 
     def count(texts: Sequence[str]) -> list[int]:
         encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)
@@ -75,23 +75,24 @@ def token_counter(tokenizer: Any) -> Measure:
 def summarise(
     rows: Sequence[PreferenceRow], measure: Measure = count_words, unit: str = "words"
 ) -> Statistics:
-    """The statistics of a list of rows.
+    """Returns the statistics of a list of rows.
 
     Args:
       rows: at least one row.
       measure: texts to lengths.
-      unit: what `measure` counts.
+      unit: of `measure`.
 
     Raises:
-      ValueError: there are no rows.
+      ValueError: there are no rows, or they are about different sets of dimensions.
     """
     if not rows:
         raise ValueError("rows: expected at least one, found none")
+    dimensions = dimensions_of(rows)
     golden = measure([row.golden for row in rows])
     lengths = {"prompt": measure([row.prompt for row in rows]), "golden": golden}
     active: dict[str, int] = {}
     baselines: dict[str, LengthBaseline] = {}
-    for dimension in DIMENSIONS:
+    for dimension in dimensions:
         numbers = [n for n, row in enumerate(rows) if dimension in row.rejects]
         active[dimension] = len(numbers)
         if numbers:
@@ -102,7 +103,7 @@ def summarise(
     return Statistics(
         samples=len(rows),
         unit=unit,
-        cardinality={n: 100 * masks[n] / len(rows) for n in range(1, len(DIMENSIONS) + 1)},
+        cardinality={n: 100 * masks[n] / len(rows) for n in range(1, len(dimensions) + 1)},
         rows=active,
         lengths={name: _summary(of_field) for name, of_field in lengths.items()},
         longer_is_golden=baselines,

@@ -1,4 +1,4 @@
-"""Preference rows to token ids: one prompt and up to five responses an example."""
+"""Preference rows to token ids: a prompt, golden and up to one reject a dimension."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.data.limits import Limits, apply_limits
-from dignified_jax.data.schema import RESPONSES, PreferenceRow
+from dignified_jax.data.schema import PreferenceRow, dimensions_of, response_names
 from dignified_jax.data.special_tokens import encode_literally
 from dignified_jax.data.template import ChatTemplate, load_template
 
@@ -20,13 +20,14 @@ class TokenizedExample:
 
     Attributes:
       prompt: (tokens,) int32, up to where the reply begins.
-      responses: five of (tokens,) int32 or None, in the order of `RESPONSES`; each is the
-        reply's content and the end-of-turn token, nothing after it.
+      responses: 1 + K of (tokens,) int32 or None, golden and the reject of each of K dimensions
+        (`schema.response_names`); each is the reply's content and the end-of-turn token, nothing
+        after it.
       index: position of the row in the list that was encoded.
 
     Raises:
-      ValueError: the prompt is empty (nothing would predict a first token), or there are not
-        five responses.
+      ValueError: the prompt is empty (nothing would predict a first token), or there is no
+        place for golden and a reject.
     """
 
     prompt: np.ndarray
@@ -36,10 +37,10 @@ class TokenizedExample:
     def __post_init__(self) -> None:
         if not len(self.prompt):
             raise ValueError(f"example {self.index}: expected a prompt, found no tokens")
-        if len(self.responses) != len(RESPONSES):
-            found = len(self.responses)
+        if len(self.responses) < 2:
             raise ValueError(
-                f"example {self.index}: expected {len(RESPONSES)} responses, found {found}"
+                f"example {self.index}: expected golden and one reject a dimension (None for an "
+                f"inactive one), found {len(self.responses)} responses"
             )
 
     @property
@@ -84,10 +85,10 @@ def encode(
     max_length: int | None = None,
     row_length: int | None = None,
     on_too_long: str = "error",
-    responses: Sequence[str] = RESPONSES,
+    responses: Sequence[str] | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[list[TokenizedExample], EncodingReport]:
-    """Render rows with the tokenizer's chat template and tokenise them.
+    """Renders rows with the tokenizer's chat template and tokenise them.
 
     Prompt and responses are tokenised apart, so that every response of an example continues
     the very same prompt tokens. Texts that spell a special token stay plain text.
@@ -100,18 +101,21 @@ def encode(
       on_too_long: what to do beyond a limit: "error", "truncate" (cut the user's text from
         the left, keeping what the template puts before it; drop the example when its responses
         alone are too long) or "drop".
-      responses: which of `RESPONSES` to encode where a row has them; the others are None.
+      responses: which of "golden" and the rows' dimensions to encode where a row has them; the
+        others are None. By default all.
       chat_template_kwargs: extra arguments for the chat template.
 
     Returns:
       (examples in the order of `rows`, report of what was cut or dropped).
 
     Raises:
-      ValueError: contradictory arguments; a chat template that can't be used (the message
-        says why); a text that the template or tokenizer can't keep (names row and field);
-        examples beyond a limit (all of them, by position in `rows`).
+      ValueError: contradictory arguments; rows of different sets of dimensions; a chat template
+        that can't be used (the message says why); a text that the template or tokenizer can't
+        keep (names row and field); examples beyond a limit (all of them, by position in `rows`).
     """
-    _check_responses(responses)
+    slots_of_row = response_names(dimensions_of(rows))
+    responses = slots_of_row if responses is None else responses
+    _check_responses(responses, slots_of_row)
     limits = Limits(max_length, row_length, on_too_long)
     template = load_template(tokenizer, chat_template_kwargs)
     texts: list[str] = []
@@ -129,7 +133,7 @@ def encode(
     for (index, slot), ids in zip(slots, encoded, strict=True):
         if slot < 0:
             prompts.append(ids)
-            replies.append([None] * len(RESPONSES))
+            replies.append([None] * len(slots_of_row))
         else:
             replies[index][slot] = np.append(ids, np.int32(template.end_of_turn))
     return _limited(prompts, replies, template, limits)
@@ -143,7 +147,7 @@ def _row_texts(
     try:
         prompt_text = template.prompt_text(row.prompt)
         yield -1, prompt_text, _literal_ids(template, "prompt", row.prompt, prompt_text)
-        for slot, field in enumerate(RESPONSES):
+        for slot, field in enumerate(response_names(row.dimensions)):
             reply = row.response(field) if field in responses else None
             if reply is not None:
                 text = template.reply_text(row.prompt, prompt_text, reply)
@@ -185,9 +189,7 @@ def _limited(
     return examples, EncodingReport(len(examples), truncated, dropped)
 
 
-def _check_responses(responses: Sequence[str]) -> None:
-    known = not isinstance(responses, str) and all(name in RESPONSES for name in responses)
+def _check_responses(responses: Sequence[str], slots: Sequence[str]) -> None:
+    known = not isinstance(responses, str) and all(name in slots for name in responses)
     if not known or not responses or len(set(responses)) < len(responses):
-        raise ValueError(
-            f"responses: expected distinct names out of {RESPONSES}, found {responses!r}"
-        )
+        raise ValueError(f"responses: expected distinct names out of {slots}, found {responses!r}")

@@ -1,13 +1,14 @@
-"""Judging one raw record: a `PreferenceRow`, or everything that is wrong with it."""
+"""Checks of raw records: each gives a `PreferenceRow`, or everything that is wrong with it."""
 
 import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dignified_jax.data.schema import (
     DIMENSIONS,
     REQUIRED_COLUMNS,
+    BadRowsError,
     PreferenceRow,
     RowProblem,
     shorten,
@@ -15,51 +16,105 @@ from dignified_jax.data.schema import (
 from dignified_jax.data.sources import RawRecord
 
 TEXT_COLUMNS = ("prompt", "golden", "seed_scene", "context", "trigger")
-KNOWN_COLUMNS = {*TEXT_COLUMNS, "mask", *(f"reject_{dimension}" for dimension in DIMENSIONS)}
+_REJECT = "reject_"
 
 _Found = tuple[str, str, str]  # field, expected, found
 
 
-def validate(record: RawRecord) -> tuple[PreferenceRow | None, list[RowProblem]]:
-    """The row of a record and no problems, or None and at least one problem."""
+def check_columns(
+    source: str, records: Sequence[RawRecord], dimensions: tuple[str, ...]
+) -> list[str]:
+    """Checks that the records' columns are those of the dimensions.
+
+    A column of the default set may be missing, as public data come without some of them.
+
+    Returns:
+      Columns that are not used, sorted; none of them is a reject with text.
+
+    Raises:
+      BadRowsError: a reject column with text is of no dimension; a dimension has no column.
+    """
+    columns = {str(column) for record in records for column in record.columns or ()}
+    known = {*TEXT_COLUMNS, "mask", *(_REJECT + dimension for dimension in dimensions)}
+    problems = [
+        problem
+        for column in sorted(columns - known)
+        if column.startswith(_REJECT)
+        for problem in _unclaimed(column, records, dimensions)
+    ]
+    if columns and dimensions != DIMENSIONS:
+        problems += [
+            RowProblem(source, 0, name, f"a column for dimension {dimension}", "none in any row")
+            for dimension in dimensions
+            if (name := _REJECT + dimension) not in columns
+        ]
+    if problems:
+        raise BadRowsError(problems)
+    return sorted(columns - known)
+
+
+def _unclaimed(
+    column: str, records: Sequence[RawRecord], dimensions: tuple[str, ...]
+) -> list[RowProblem]:
+    """One problem for a column of no dimension, at its first text; none where it is empty."""
+    filled = [
+        record for record in records if record.columns and _has_content(record.columns.get(column))
+    ]
+    if not filled:
+        return []
+    first = filled[0]
+    more = f" and text in {len(filled) - 1} more rows" if len(filled) > 1 else ""
+    expected = f"the reject of a dimension out of {', '.join(dimensions)}"
+    found = f"{shorten(first.columns[column])}{more}"
+    return [RowProblem(first.file, first.row, column, expected, found)]
+
+
+def _has_content(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else not _is_empty(value)
+
+
+def validate(
+    record: RawRecord, dimensions: tuple[str, ...] = DIMENSIONS
+) -> tuple[PreferenceRow | None, list[RowProblem]]:
+    """Returns the row of a record and no problems, or None and at least one problem."""
     if record.columns is None:
         assert record.problem is not None
         return None, [RowProblem(record.file, record.row, *record.problem)]
-    row, found = _row(record.columns)
+    row, found = _row(record.columns, dimensions)
     return row, [RowProblem(record.file, record.row, *problem) for problem in found]
 
 
-def _row(columns: Mapping[str, Any]) -> tuple[PreferenceRow | None, list[_Found]]:
+def _row(
+    columns: Mapping[str, Any], dimensions: tuple[str, ...]
+) -> tuple[PreferenceRow | None, list[_Found]]:
     problems: list[_Found] = [
         (name, "a column of this name", f"columns {list(columns)}")
         for name in REQUIRED_COLUMNS
         if name not in columns
     ]
     texts = {name: read_text(name, columns.get(name), problems) for name in TEXT_COLUMNS}
-    rejects = {
-        d: read_text(f"reject_{d}", columns.get(f"reject_{d}"), problems) for d in DIMENSIONS
-    }
+    rejects = {d: read_text(_REJECT + d, columns.get(_REJECT + d), problems) for d in dimensions}
     for name in ("prompt", "golden"):
         # None: the wrong type, reported already
         if name in columns and texts[name] is not None and not texts[name].strip():
             problems.append((name, "text", f"an empty cell {shorten(texts[name])}"))
     if "mask" in columns:
-        mask, mask_problems = _mask(columns["mask"])
+        mask, mask_problems = _mask(columns["mask"], dimensions)
         problems += mask_problems
         # With a broken mask it is unknown which rejects should be filled.
         if not mask_problems:
             for dimension, reject in rejects.items():
-                problems += _judge_reject(dimension, reject, texts["golden"], dimension in mask)
+                problems += _check_reject(dimension, reject, texts["golden"], dimension in mask)
     if problems:
         return None, problems
-    active = {dimension: rejects[dimension] for dimension in DIMENSIONS if dimension in mask}
-    return PreferenceRow(rejects=active, **texts), []
+    active = {dimension: rejects[dimension] for dimension in dimensions if dimension in mask}
+    return PreferenceRow(rejects=active, dimensions=dimensions, **texts), []
 
 
-def _judge_reject(
+def _check_reject(
     dimension: str, reject: str | None, golden: str | None, active: bool
 ) -> list[_Found]:
-    field = f"reject_{dimension}"
+    field = _REJECT + dimension
     if reject is None:  # the wrong type, reported already
         return []
     if active and not reject.strip():
@@ -92,16 +147,16 @@ def read_text(name: str, value: Any, problems: list[_Found]) -> str | None:
     return value
 
 
-def _mask(value: Any) -> tuple[list[str], list[_Found]]:
+def _mask(value: Any, dimensions: tuple[str, ...]) -> tuple[list[str], list[_Found]]:
     """The dimensions of a mask: a sequence, its printed form, or "E,A"."""
-    expected = f"a list of dimensions out of {', '.join(DIMENSIONS)}"
+    expected = f"a list of dimensions out of {', '.join(dimensions)}"
     names = [] if _is_empty(value) else _mask_names(value)
     if names is None or not all(isinstance(name, str) for name in names):
         return [], [("mask", expected, f"{shorten(value)} ({type(value).__name__})")]
     if not names:
         return [], [("mask", expected, f"an empty mask {shorten(value)}")]
     problems: list[_Found] = []
-    unknown = [name for name in names if name not in DIMENSIONS]
+    unknown = [name for name in names if name not in dimensions]
     if unknown:
         problems.append(("mask", expected, f"{shorten(value)}: unknown {unknown}"))
     repeated = sorted({name for name in names if names.count(name) > 1})

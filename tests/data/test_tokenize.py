@@ -336,5 +336,5 @@ def test_example_without_prompt_or_of_wrong_shape():
     ids = np.ones(2, np.int32)
     with pytest.raises(ValueError, match="example 3: expected a prompt"):
         TokenizedExample(ids[:0], (ids,) * 5, 3)
-    with pytest.raises(ValueError, match="example 3: expected 5 responses, found 4"):
-        TokenizedExample(ids, (ids,) * 4, 3)
+    with pytest.raises(ValueError, match="example 3: expected golden and one reject"):
+        TokenizedExample(ids, (ids,), 3)

@@ -7,7 +7,7 @@ import numpy as np
 from dignified_jax.data.tokenize import TokenizedExample
 
 
-def random_examples(count, seed, *, vocab=131, prompt=9, response=7, present=0.7):
+def random_examples(count, seed, *, vocab=131, prompt=9, response=7, present=0.7, dimensions=4):
     """Examples of random ids: golden always, each reject with probability `present`."""
     rng = np.random.default_rng(seed)
 
@@ -16,7 +16,7 @@ def random_examples(count, seed, *, vocab=131, prompt=9, response=7, present=0.7
 
     examples = []
     for index in range(count):
-        exists = [True, *(rng.random(4) < present)]
+        exists = [True, *(rng.random(dimensions) < present)]
         responses = tuple(ids(response) if there else None for there in exists)
         examples.append(TokenizedExample(ids(prompt), responses, index))
     return examples
@@ -26,7 +26,7 @@ def separate(examples, length=None):
     """Every response after its prompt in a row of its own, padded with 0 on the right.
 
     Returns:
-      tokens (5 * example, length) and mask of the same shape: True on the response's tokens,
+      tokens ((1 + K) * example, length) and mask of the same shape: True on the response's tokens,
       nowhere in the rows of responses that do not exist.
     """
     rows = [(e.prompt, response) for e in examples for response in e.responses]
@@ -41,19 +41,20 @@ def separate(examples, length=None):
     return tokens, mask
 
 
-def sum_log_probs(logits, tokens, mask):
-    """(example, 5) from plain causal logits (5 * example, length, vocab) of `separate` rows."""
+def sum_log_probs(logits, tokens, mask, responses=5):
+    """(example, responses) from plain causal logits (row, length, vocab) of `separate` rows."""
     predicted = jax.nn.log_softmax(logits[:, :-1], axis=-1)
     chosen = jnp.take_along_axis(predicted, tokens[:, 1:, None], axis=-1)[..., 0]
-    return jnp.where(mask[:, 1:], chosen, 0.0).sum(axis=1).reshape(-1, 5)
+    return jnp.where(mask[:, 1:], chosen, 0.0).sum(axis=1).reshape(-1, responses)
 
 
 def log_probs(model, params, examples):
-    """(example, 5) summed log-probs of the responses from the model's own plain forward pass."""
+    """(example, 1 + K) summed log-probs of responses from the model's own plain forward pass."""
     tokens, mask = separate(examples)
-    return sum_log_probs(model.apply({"params": params}, tokens), tokens, mask)
+    logits = model.apply({"params": params}, tokens)
+    return sum_log_probs(logits, tokens, mask, len(examples[0].responses))
 
 
 def response_mask(examples):
-    """(example, 5) bool."""
+    """(example, 1 + K) bool."""
     return np.array([[r is not None for r in e.responses] for e in examples])
