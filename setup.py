@@ -18,7 +18,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["dignified_jax", "dignified_jax.*"]),
+    packages=[
+        *find_packages(include=["dignified_jax", "dignified_jax.*"]),
+        "dignified_jax.configs",
+    ],
+    package_dir={"dignified_jax.configs": "configs"},  # for --config=NAME
     package_data={
         "dignified_jax.embedded": [
             "README.md",
@@ -40,6 +44,7 @@ setup(
         "ml-dtypes",  # bfloat16 in NumPy, for safetensors
         "einops",
         "ml-collections",
+        "pyyaml",  # configurations in YAML
         "absl-py",
         "chex",
         "rich>=13",  # the live display; it redraws two lines below whatever else is printed

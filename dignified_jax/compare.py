@@ -1,49 +1,87 @@
-r"""Compares methods: `python -m dignified_jax.compare --config=configs/compare.py`.
+r"""Compares methods: `python -m dignified_jax.compare --config=compare`.
 
 Worked example, two methods with two seeds on the embedded model and data:
 
-    python -m dignified_jax.compare --config=configs/compare.py --config.workdir=runs/two \
-        --config.methods="('lagdpo', 'multi_negative')" --config.seeds="(0, 1)"
+    python -m dignified_jax.compare --config=compare --config.workdir=runs/two \
+        --config.methods=lagdpo,multi_negative --config.seeds=0,1
 
 Every run is in WORKDIR/runs; the same command goes on where it was stopped, and writes the report
-into WORKDIR/report. See configs/compare.py for the fields.
+into WORKDIR/report. A YAML file has the fields below; its `preset` is one of configs/compare.py.
+
+An error is told in a line; --verbosity=1 shows where it came from. Exit status: 0; 1 where
+something is refused or fails; 130 for Ctrl-C and 143 for SIGTERM, after a checkpoint.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from absl import app
-from ml_collections import config_flags
-
-from dignified_jax.training import command
-
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Configuration file, such as configs/compare.py:tiny.",
-    lock_config=False,
-    accept_new_attributes=True,
-)
-
-parse_flags = functools.partial(command.parse_flags, _CONFIG)
+from dignified_jax.console import entry
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is not done, judges it, reports; exits with 1 and a message on a known failure."""
-    config = command.configuration(_CONFIG, arguments, "configs/compare.py")
-    # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.comparison import plan, report
-    from dignified_jax.comparison import runs as comparison
-    from dignified_jax.console import safe_stream
+    # Imported late, as all below: Ctrl-C is told in a line even while modules load.
+    from dignified_jax.training import command
 
-    notify = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)
+    parser = command.make_parser("compare")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options, overrides = command.parse_arguments(parser, arguments, _field_names)
     with command.exiting():
-        found, directory = comparison.run(plan.parse(config), notify)
-        notify(f"\n{report.summary(found)}\n\nreport: {directory}")
+        if options.help:
+            print(_help(parser, options, overrides))
+        else:
+            _run(options, overrides)
+    return 0
+
+
+def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    with entry.loading():
+        from dignified_jax.comparison import plan, report
+        from dignified_jax.comparison import runs as comparison
+        from dignified_jax.console import safe_stream
+        from dignified_jax.training import command
+        from dignified_jax.typed_config import yaml_text
+
+    given = command.load(options, overrides, "compare", _preset_name)
+    with command.located(given):
+        parsed = plan.parse(given.values)
+        plan.runs(parsed)
+    if options.print_config:
+        print(yaml_text.dump(plan.as_dict(parsed)), end="")
+        return
+    notify = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)
+    found, directory = comparison.run(parsed, notify)
+    notify(f"\n{report.summary(found)}\n\nreport: {directory}")
+
+
+def _help(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, overrides: Mapping[str, Any]
+) -> str:
+    from dignified_jax.comparison import plan
+    from dignified_jax.training import command
+
+    values = None
+    if options.config is not None:
+        values = command.load(options, overrides, "compare", _preset_name).values
+    return command.help_page(__doc__, parser, plan.help_sections(values, command.width()))
+
+
+def _preset_name(values: Mapping[str, Any]) -> str:
+    """The configuration that a YAML file's preset is of."""
+    del values
+    return "compare"
+
+
+def _field_names() -> list[str]:
+    from dignified_jax.comparison import plan
+
+    return plan.field_names()
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    entry.run(main)

@@ -1,72 +1,118 @@
-r"""Trains a policy: `python -m dignified_jax.train --config=configs/lagdpo.py`.
+r"""Trains a policy: `python -m dignified_jax.train --config=lagdpo`.
 
 Worked example, on the embedded model and data (minutes on 2 CPU cores):
 
-    python -m dignified_jax.train --config=configs/lagdpo.py --config.workdir=runs/first
-    python -m dignified_jax.train --config=configs/lagdpo.py:qwen3-4b \
+    python -m dignified_jax.train --config=lagdpo --config.workdir=runs/first
+    python -m dignified_jax.train --config=lagdpo:qwen3-4b \
         --config.data.train=train.jsonl --config.data.test=test.jsonl
+
+A configuration is one of the package (below), or a file: Python as in configs/lagdpo.py, or YAML
+with a method, a preset and any field:
+
+    python -m dignified_jax.train --config=lagdpo --config.seed=1 --print_config > run.yaml
+    python -m dignified_jax.train --config=run.yaml
 
 Memory on each device and FLOPs of a step, before anything is allocated or loaded; config.json is
 enough, and no such device has to be there:
 
-    python -m dignified_jax.train --config=configs/lagdpo.py:llama3-8b --plan --plan_devices=8xh200
+    python -m dignified_jax.train --config=lagdpo:llama3-8b --plan --plan_devices=8xh200
 
-Every field of the configuration can be overridden by a flag; see dignified_jax/training/config.py.
-An error is told in a line; --verbosity=1 shows where it came from.
+An error is told in a line; --verbosity=1 shows where it came from. Exit status: 0; 1 where
+something is refused or fails; 130 for Ctrl-C and 143 for SIGTERM, after a checkpoint.
 """
 
 from __future__ import annotations
 
-import functools
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from absl import app, flags
-from ml_collections import config_flags
-
-from dignified_jax.training import command
-
-# Unknown fields are let through to `training_config.parse`, which says what is known.
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Configuration file, such as configs/lagdpo.py:tiny.",
-    lock_config=False,
-    accept_new_attributes=True,
-)
-
-_PLAN = flags.DEFINE_bool("plan", False, "Print what the run would take, and do not start it.")
-_PLAN_DEVICES = flags.DEFINE_string(
-    "plan_devices", None, "Devices to plan for, such as 8xv5p or h200; those here by default."
-)
-_PLAN_ROWS = flags.DEFINE_integer(
-    "plan_rows", None, "Packed rows of a step to plan for; those of the data by default.", 1
-)
-
-parse_flags = functools.partial(command.parse_flags, _CONFIG)
+from dignified_jax.console import entry
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the configuration, runs it, and exits with 1 and a message on a known failure."""
-    config = command.configuration(_CONFIG, arguments, "configs/lagdpo.py")
-    if not _PLAN.value and (_PLAN_DEVICES.value, _PLAN_ROWS.value) != (None, None):
-        sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
-    # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.planning import report
-    from dignified_jax.training import config as training_config
-    from dignified_jax.training import stages
+    # Imported late, as all below: Ctrl-C is told in a line even while modules load.
+    from dignified_jax.training import command
 
-    if config.get("distributed") is True and not _PLAN.value:
+    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options, overrides = command.parse_arguments(parser, arguments, _field_names)
+    if not options.plan and (options.plan_devices, options.plan_rows) != (None, None):
+        sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
+    with command.exiting():
+        if options.help:
+            print(_help(parser, options, overrides))
+        else:
+            _run(options, overrides)
+    return 0
+
+
+def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    with entry.loading():
+        from dignified_jax.planning import report
+        from dignified_jax.training import command, stages
+        from dignified_jax.training import config as training_config
+        from dignified_jax.training.run import directory as run_directory
+        from dignified_jax.typed_config import yaml_text
+
+    given = command.load(options, overrides, "lagdpo", _method_name)
+    runs = not options.plan and not options.print_config
+    if runs and command.is_true(given, "distributed"):
         import jax
 
         jax.distributed.initialize()  # before anything touches a device, so before parse
-    with command.exiting():
-        parsed = training_config.parse(config)
-        if _PLAN.value:
-            print(report.report(parsed, _PLAN_DEVICES.value, _PLAN_ROWS.value))
-        else:
-            stages.run(parsed)
+    with command.located(given):
+        parsed = training_config.parse(given.values)
+    if options.print_config:
+        print(yaml_text.dump(run_directory.as_dict(parsed)), end="")
+    elif options.plan:
+        print(report.report(parsed, options.plan_devices, options.plan_rows))
+    else:
+        stages.run(parsed)
+
+
+def _help(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, overrides: Mapping[str, Any]
+) -> str:
+    from dignified_jax.training import command
+    from dignified_jax.training import config as training_config
+
+    values = None
+    if options.config is not None:
+        values = command.load(options, overrides, "lagdpo", _method_name).values
+    sections = training_config.help_sections(values, command.width())
+    return command.help_page(__doc__, parser, sections)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from dignified_jax.training import command
+
+    parser = command.make_parser("train")
+    add = parser.add_argument
+    add("--plan", action="store_true", help="print what the run would take, and do not start it")
+    add("--plan_devices", metavar="DEVICES", help="such as 8xv5p or h200; default: those here")
+    add(
+        "--plan_rows",
+        type=command.positive,
+        metavar="ROWS",
+        help="packed rows of a step; default: those of the data",
+    )
+    return parser
+
+
+def _method_name(values: Mapping[str, Any]) -> str:
+    """The configuration that a YAML file's preset is of."""
+    method = values.get("method")
+    return method.get("name", "") if isinstance(method, Mapping) else str(method)
+
+
+def _field_names() -> list[str]:
+    from dignified_jax.training import config as training_config
+
+    return training_config.field_names()
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    entry.run(main)

@@ -16,6 +16,7 @@ CORE = {"data", "models", "objectives"}
 TRAINING = CORE | GROUND | {"training"}
 # Part of the package -> parts it may import besides itself. Each part must be listed.
 ALLOWED = {
+    "": {"console"},  # the package itself, which begins every command
     **{name: set() for name in GROUND},
     **{name: GROUND for name in CORE},
     "mfrm": GROUND,

@@ -18,6 +18,14 @@ from dignified_jax import typed_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import config as training_config
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.typed_config import (
+    Path,
+    Positive,
+    Seed,
+    check_bounds,
+    help_text,
+    suggestion,
+)
 
 # Of a run alone, so not of the base. Runs of several processes would need one plan for all.
 _OWN_FIELDS = ("method", "workdir", "seed", "distributed")
@@ -55,28 +63,34 @@ class Comparison:
       entries: name -> method and changes.
     """
 
-    workdir: str
     methods: tuple[str, ...]
     against: str
-    seeds: tuple[int, ...]
-    beta: float
     base: Mapping[str, Any]
     entries: Mapping[str, Any]
+    workdir: Path = "runs/compare"
+    seeds: tuple[Seed, ...] = (0, 1, 2)
+    beta: Positive = 0.1
 
     def __post_init__(self) -> None:
+        check_bounds(self, "")
         for field in ("methods", "seeds"):
             values = getattr(self, field)
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"{field} needs at least one entry, none twice, found {values}")
         if not self.workdir:
             raise ConfigError("workdir must not be empty")
-        if not self.beta > 0:
-            raise ConfigError(f"beta must be positive, found {self.beta}")
         if self.against not in self.methods:
-            raise ConfigError(f"against must be one of methods {self.methods}: {self.against!r}")
+            near = suggestion(self.against, self.methods)
+            raise ConfigError(
+                f"against must be one of methods {self.methods}: {self.against!r}{near}", "against"
+            )
         unknown = sorted(set(self.methods) - set(self.entries))
         if unknown:
-            raise ConfigError(f"methods must be of {', '.join(self.entries)}, found {unknown[0]!r}")
+            near = suggestion(unknown[0], self.entries)
+            raise ConfigError(
+                f"methods must be of {', '.join(self.entries)}, found {unknown[0]!r}{near}",
+                "methods",
+            )
 
 
 def config_dict(
@@ -108,18 +122,53 @@ def config_dict(
     return config
 
 
-def parse(config: ml_collections.ConfigDict) -> Comparison:
-    """A checked comparison; `runs` checks the configuration of each run.
+def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Comparison:
+    """Returns a checked comparison; `runs` checks the configuration of each run.
 
     Raises:
       ConfigError: names the field, what was found and what is allowed.
     """
-    fields = config.to_dict()
-    sections = {name: fields.pop(name, None) for name in ("base", "entries")}
+    fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
+    sections = {name: fields.pop(name, {}) for name in ("base", "entries")}
     for name, section in sections.items():
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{name} must be a section of fields, found {section!r}")
+            raise ConfigError(f"{name} must be a section of fields, found {section!r}", name)
+    _refuse_own("base", sections["base"], _OWN_FIELDS)
+    # Text of flags is read here, so that it is told by the name that it was given.
+    sections["base"] = typed_config.convert_fields(
+        TrainConfig, sections["base"], "base.", skip=_OWN_FIELDS, partial=True
+    )
+    sections["entries"] = {n: _entry(n, entry) for n, entry in sections["entries"].items()}
     return typed_config.parse(Comparison, fields, "", **sections)
+
+
+def as_dict(comparison: Comparison) -> dict[str, Any]:
+    """Returns the fields of a comparison, from which `parse` makes it again."""
+    fields = dataclasses.fields(comparison)
+    return {field.name: getattr(comparison, field.name) for field in fields}
+
+
+def field_names() -> list[str]:
+    """Returns the dotted name of every field, without those of entries."""
+    base = [name for name in training_config.field_names() if name not in _OWN_FIELDS]
+    own = [field.name for field in dataclasses.fields(Comparison)]
+    return [*own, *(f"base.{name}" for name in base)]
+
+
+def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
+    """Returns the help of all fields, a text for every section; see `training.config`."""
+    values = values or {}
+    own = help_text.section(Comparison, "", width, values, skip=("base", "entries"))
+    base = values.get("base", {})
+    common = training_config.help_sections(base, width, "base.", skip=_OWN_FIELDS)
+    entries = "\n".join(f"  {name}" for name in values.get("entries", {}))
+    how = "entries: NAME.method and whatever fields of base an entry changes, such as\n"
+    example = "  --config.entries.lagdpo.method.epsilon=0.4"
+    return [
+        f"the comparison: {help_text.summary(Comparison)}\n\n{own}",
+        f"{how}{example}\n\n{entries}".rstrip(),
+        *common,
+    ]
 
 
 def runs(comparison: Comparison) -> tuple[Run, ...]:
@@ -128,7 +177,6 @@ def runs(comparison: Comparison) -> tuple[Run, ...]:
     Raises:
       ConfigError: names the entry and the field, what was found and what is allowed.
     """
-    _refuse_own("base", comparison.base, _OWN_FIELDS)
     pairs = itertools.product(comparison.seeds, comparison.methods)
     return tuple(_run(comparison, name, seed) for seed, name in pairs)
 
@@ -145,7 +193,7 @@ def scorer_config(comparison: Comparison) -> TrainConfig:
         **{"reference": "resident", "reference_cache": None, "reward_policies": ()},
         **{"best_metric": None, "best_mode": None},
     }
-    config = _parse("base", _merge(comparison.base, changes))
+    config = _parse("base", typed_config.merge(comparison.base, changes))
     # The test rows stand in for those to train on, and policies come whole.
     only_test = {"train": config.data.test, "anchors": (), "validation_fraction": 0.0}
     data = dataclasses.replace(config.data, **only_test)
@@ -158,22 +206,35 @@ def _run(comparison: Comparison, name: str, seed: int) -> Run:
             f"entries: expected a name fit for a directory (letters, digits, _ + = -), "
             f"found {name!r}"
         )
-    entry = comparison.entries[name]
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("method"), Mapping):
-        raise ConfigError(
-            f"entries.{name} must be a section with a section method, found {entry!r}"
-        )
-    _refuse_own(f"entries.{name}", entry, _OWN_FIELDS[1:])
-    fields = _merge(comparison.base, entry)
+    fields = typed_config.merge(comparison.base, comparison.entries[name])
     fields |= {"workdir": f"{comparison.workdir}/runs/{name}/seed_{seed}", "seed": seed}
     if fields.get("compilation_cache") is None:  # most programs are the same for all
         fields["compilation_cache"] = f"{comparison.workdir}/compilation_cache"
     return Run(name, _parse(f"entries.{name} on base", fields))
 
 
+def _entry(name: str, entry: Any) -> dict[str, Any]:
+    """A checked entry: its fields in their types, and its method as it was given."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("method"), Mapping | str):
+        raise ConfigError(
+            f"entries.{name} must be a section with a section method, found {entry!r}",
+            f"entries.{name}",
+        )
+    _refuse_own(f"entries.{name}", entry, _OWN_FIELDS[1:])
+    changes = {key: value for key, value in entry.items() if key != "method"}
+    prefix = f"entries.{name}."
+    converted = typed_config.convert_fields(
+        TrainConfig, changes, prefix, skip=_OWN_FIELDS, partial=True
+    )
+    return {
+        **converted,
+        "method": training_config.convert_method(entry["method"], f"{prefix}method"),
+    }
+
+
 def _parse(what: str, fields: dict[str, Any]) -> TrainConfig:
     try:
-        return training_config.parse(ml_collections.ConfigDict(fields))
+        return training_config.parse(fields)
     except ConfigError as error:
         raise ConfigError(f"{what}: {error}") from error
 
@@ -181,15 +242,8 @@ def _parse(what: str, fields: dict[str, Any]) -> TrainConfig:
 def _refuse_own(section: str, fields: Mapping[str, Any], own: tuple[str, ...]) -> None:
     for field in own:
         if field in fields:
-            raise ConfigError(f"{section}.{field} has no place there: each run has its own")
-
-
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+            key = f"{section}.{field}"
+            raise ConfigError(f"{key} has no place there: each run has its own", key)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 from flax import linen as nn
+
+from dignified_jax.typed_config import Bounds, Positive, check_bounds
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Linen collection of the second tree, and the names of its leaves.
@@ -34,25 +36,22 @@ class LoraConfig:
       rslora: the scale is alpha / sqrt(rank) rather than alpha / rank.
     """
 
-    rank: int | None = None
-    alpha: float | None = None
+    rank: Annotated[int, Bounds("[1, 65536]")] | None = None
+    alpha: Positive | None = None
     targets: tuple[str, ...] = ()
     rslora: bool = False
 
     def __post_init__(self) -> None:
+        check_bounds(self, "lora.")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown:
             raise ValueError(f"lora.targets must be of {', '.join(TARGETS)}, found {unknown[0]!r}")
         if len(set(self.targets)) < len(self.targets):
             raise ValueError(f"lora.targets must name each once, found {self.targets}")
-        if self.alpha is not None and not 0 < self.alpha < math.inf:
-            raise ValueError(f"lora.alpha must be positive, found {self.alpha}")
         if self.rank is None:
             for name in ("alpha", "targets", "rslora"):
                 if getattr(self, name) not in (None, (), False):
                     raise ValueError(f"lora.{name} has no meaning without lora.rank")
-        elif self.rank < 1:
-            raise ValueError(f"lora.rank must be at least 1, found {self.rank}")
 
     @property
     def enabled(self) -> bool:

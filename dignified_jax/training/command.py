@@ -1,62 +1,174 @@
-"""What the command lines that train have in common: their configuration file, and how they fail."""
+"""What the command lines that train have in common: their configuration, help, and how they fail.
+
+Exit status: 0; 1 where something is refused or fails, told in a line; 128 + N where signal N ended
+it, 130 for Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import ml_collections
-from absl import flags, logging
+from absl import logging
+
+from dignified_jax.training import config_file
+from dignified_jax.training.config_file import Given
+from dignified_jax.typed_config import ConfigError, merge, suggestion
+from dignified_jax.typed_config.flag_text import from_text, take_overrides
 
 
-def parse_flags(holder: flags.FlagHolder[Any], arguments: Sequence[str]) -> list[str]:
-    """Parses flags and reads the configuration file; exits with 1 and one line if it cannot."""
+def make_parser(name: str) -> argparse.ArgumentParser:
+    """Returns a parser of the flags that `train` and `compare` share."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m dignified_jax.{name}",
+        usage=argparse.SUPPRESS,
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+        formatter_class=_wide,
+    )
+    add = parser.add_argument
+    add("--help", "-h", action="store_true", help="this page; with --config, of that one's fields")
+    add("--config", metavar="CONFIG", help="NAME[:PRESET], FILE.py[:PRESET] or FILE.yaml")
+    add("--config.FIELD", metavar="VALUE", help="set one field, such as --config.seed=1")
+    add("--print_config", action="store_true", help="print the configuration as YAML, and stop")
+    add(
+        "--verbosity",
+        type=int,
+        choices=(-3, -2, -1, 0, 1),
+        default=-1,
+        help="1 shows where errors come from; default %(default)s",
+    )
+    return parser
+
+
+def parse_arguments(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], fields: Callable[[], Iterable[str]]
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Returns the command's own options, and the fields that flags set; exits with 1 and one line.
+
+    Args:
+      parser: from `make_parser`.
+      arguments: without the program's name.
+      fields: gives the names of the configuration's fields, to suggest some.
+    """
     try:
-        rest = flags.FLAGS(list(arguments))
-        if holder.value is not None:
-            holder.value.get("workdir")  # a missing file shows at the first access only
-    except SystemExit:
-        sys.exit(0)  # absl's --help ends as if it had failed
-    except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:
-        # Of the traceback that ml_collections puts into some messages, the last line.
-        sys.exit(f"error: {str(error).strip().splitlines()[-1].strip()}")
-    return rest
+        overrides, own = take_overrides(arguments)
+        options, unknown = parser.parse_known_args(own)
+    except (argparse.ArgumentError, ConfigError) as error:
+        sys.exit(f"error: {error}")
+    if unknown:
+        flags = [argument for argument in unknown if argument.startswith("-")]
+        if not flags:
+            sys.exit(f"error: unexpected arguments: {' '.join(unknown)}")
+        flag = flags[0].partition("=")[0]
+        actions = [name for action in parser._actions for name in action.option_strings]
+        near = suggestion(flag, actions) or suggestion(flag.lstrip("-"), fields())
+        near = near.replace("did you mean ", "did you mean --config.") if "--" not in near else near
+        sys.exit(f"error: unknown flag {flag}{near or '; see --help'}")
+    logging.use_absl_handler()
+    logging.set_verbosity(options.verbosity)  # Orbax narrates every file at INFO
+    return options, overrides
 
 
-def configuration(
-    holder: flags.FlagHolder[Any], arguments: Sequence[str], example: str
-) -> ml_collections.ConfigDict:
-    """The configuration that was given; exits with 1 and one line without one."""
-    if len(arguments) > 1:
-        sys.exit(f"error: unexpected arguments: {' '.join(arguments[1:])}")
-    if holder.value is None:
-        sys.exit(f"error: --config is required, such as --config={example}; see --help")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # Orbax narrates every file at INFO
-    return holder.value
+def load(
+    options: argparse.Namespace,
+    overrides: Mapping[str, Any],
+    example: str,
+    preset_name: Callable[[Mapping[str, Any]], str],
+) -> Given:
+    """Returns the configuration that --config names, with the fields that flags set.
+
+    Raises:
+      ConfigError, OSError: as `config_file.load`; or there is no --config.
+    """
+    if options.config is None:
+        raise ConfigError(f"--config is required, such as --config={example}; see --help")
+    given = config_file.load(options.config, preset_name)
+    # A field that a flag sets too is not wrong in the file.
+    lines = {key: line for key, line in given.lines.items() if not _has(overrides, key)}
+    return Given(merge(given.values, overrides), given.file, lines)
+
+
+@contextlib.contextmanager
+def located(given: Given) -> Iterator[None]:
+    """Adds file and line to an error of a field that a YAML file sets."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.key not in given.lines:
+            raise
+        place = f"{given.file}:{given.lines[error.key]}"
+        raise ConfigError(f"{place}: {error}", error.key) from error
+
+
+def is_true(given: Given, field: str) -> bool:
+    """Says whether a field is true, before the configuration is parsed."""
+    return from_text(bool, str(given.values.get(field))) is True
+
+
+def help_page(description: str, parser: argparse.ArgumentParser, sections: Iterable[str]) -> str:
+    """Returns the text of --help: what the command does, its flags, and the fields."""
+    names = config_file.shipped()
+    listed = "\n".join(f"  {name:<16}{text}" for name, text in names.items() if text)
+    parts = [description.strip(), parser.format_help().strip(), f"configurations:\n{listed}"]
+    return "\n\n".join([*parts, *sections])
+
+
+def positive(text: str) -> int:
+    """Reads a whole number of at least 1, as argparse has its types."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
+    return number
+
+
+def width() -> int:
+    """Returns the columns of the terminal, within what reads well."""
+    return max(60, min(shutil.get_terminal_size().columns, 100))
 
 
 @contextlib.contextmanager
 def exiting() -> Iterator[None]:
     """Turns known failures of a run into a message and an exit status."""
-    # Imported late: --help and usage errors need neither JAX nor transformers.
-    from dignified_jax.training import diagnosis
-    from dignified_jax.training.run import directory as run_directory
-    from dignified_jax.training.run import interrupt
-
     try:
         yield
-    except interrupt.Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
-        sys.exit(interrupted.exit_status)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, diagnosis.NonFiniteError, run_directory.BusyError) as error:
+    except Exception as error:
+        # Imported late: --help and wrong flags need no transformers.
+        from dignified_jax.training import diagnosis
+        from dignified_jax.training.run import directory as run_directory
+        from dignified_jax.training.run import interrupt
+
+        if isinstance(error, interrupt.Interrupted):
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_status)
+        known = (ValueError, OSError, diagnosis.NonFiniteError, run_directory.BusyError)
+        if not isinstance(error, known):
+            raise
         if logging.get_verbosity() >= logging.DEBUG:
             traceback.print_exc()
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(1)
+
+
+def _has(values: Mapping[str, Any], key: str) -> bool:
+    for name in key.split("."):
+        if not isinstance(values, Mapping) or name not in values:
+            return False
+        values = values[name]
+    return True
+
+
+def _wide(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=width())

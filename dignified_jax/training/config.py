@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-from typing import Any, Literal
+import typing
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
 
 import ml_collections
 
@@ -21,7 +23,17 @@ from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.multi_stage import RECIPES, SACPO, RewardedSoup
 from dignified_jax.training.step.optimizer import OptimizerConfig
 from dignified_jax.training.step.sharding import MeshConfig
-from dignified_jax.typed_config import ConfigError
+from dignified_jax.typed_config import (
+    Bounds,
+    ConfigError,
+    Count,
+    Path,
+    Seed,
+    SourcePath,
+    check_bounds,
+    help_text,
+    sections,
+)
 
 __all__ = ["ConfigError", "DataConfig", "ModelConfig", "TrainConfig", "config_dict", "parse"]
 
@@ -49,22 +61,19 @@ class DataConfig:
         '{"enable_thinking": false}'.
     """
 
-    train: str = "embedded:personaknob_mini/train.jsonl"
-    test: str = "embedded:personaknob_mini/test.jsonl"
-    anchors: tuple[str, ...] = ()
-    validation_fraction: float = 0.1
+    train: Path = "embedded:personaknob_mini/train.jsonl"
+    test: Path = "embedded:personaknob_mini/test.jsonl"
+    anchors: tuple[SourcePath, ...] = ()
+    validation_fraction: Annotated[float, Bounds("[0, 1)")] = 0.1
     on_bad_row: Literal["error", "skip"] = "error"
-    row_length: int = 4096
-    max_length: int | None = None
+    row_length: Annotated[int, Bounds("[2, 1048576]")] = 4096
+    max_length: Annotated[int, Bounds("[2, 1048576]")] | None = None
     on_too_long: Literal["error", "truncate", "drop"] = "error"
-    chat_template: str | None = None
+    chat_template: Path | None = None
     chat_template_kwargs: str = "{}"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.validation_fraction < 1:
-            raise ConfigError(
-                f"data.validation_fraction must be in [0, 1), found {self.validation_fraction}"
-            )
+        check_bounds(self, "data.")
         for anchor in self.anchors:
             kind, _, path = anchor.partition(":")
             if kind not in ANCHOR_KINDS or not path:
@@ -74,16 +83,15 @@ class DataConfig:
                 )
         if not self.train and not self.anchors:
             raise ConfigError("data.train is empty, and so is data.anchors; give one of them")
-        if self.row_length < 2:
-            raise ConfigError(f"data.row_length must be at least 2, found {self.row_length}")
-        if self.max_length is not None and not 2 <= self.max_length <= self.row_length:
+        if self.max_length is not None and self.max_length > self.row_length:
             raise ConfigError(
-                f"data.max_length must be from 2 to data.row_length ({self.row_length}), "
-                f"found {self.max_length}"
+                f"data.max_length must be at most data.row_length ({self.row_length}), "
+                f"found {self.max_length}",
+                "data.max_length",
             )
         try:
             ok = isinstance(json.loads(self.chat_template_kwargs), dict)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             ok = False
         if not ok:
             raise ConfigError(
@@ -111,7 +119,7 @@ class ModelConfig:
       export_dtype: of the exported weights; None keeps the dtype of the files loaded.
     """
 
-    path: str = "embedded:tiny-qwen3"
+    path: Path = "embedded:tiny-qwen3"
     init: Literal["pretrained", "random"] = "pretrained"
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -154,21 +162,21 @@ class TrainConfig:
     """
 
     method: Any
-    workdir: str = "runs/train"
-    seed: int = 0
-    epochs: int = 3
-    max_steps: int | None = None
-    batch_size: int = 16
-    rows_per_device: int = 1
-    eval_every: int = 50
-    checkpoint_every: int = 200
-    checkpoints_to_keep: int = 2
+    workdir: Path = "runs/train"
+    seed: Seed = 0
+    epochs: Count = 3
+    max_steps: Count | None = None
+    batch_size: Annotated[int, Bounds("[1, 1048576]")] = 16
+    rows_per_device: Annotated[int, Bounds("[1, 65536]")] = 1
+    eval_every: Count = 50
+    checkpoint_every: Count = 200
+    checkpoints_to_keep: Count = 2
     best_metric: str | None = None
     best_mode: Literal["min", "max"] | None = None
     reference: Literal["resident", "cached"] = "resident"
-    reference_cache: str | None = None
-    reward_policies: tuple[str, ...] = ()
-    compilation_cache: str | None = None
+    reference_cache: Path | None = None
+    reward_policies: tuple[Path, ...] = ()
+    compilation_cache: Path | None = None
     wandb_project: str | None = None
     distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -178,17 +186,10 @@ class TrainConfig:
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
     def __post_init__(self) -> None:
-        for name in (
-            *("epochs", "batch_size", "rows_per_device", "eval_every"),
-            *("checkpoint_every", "checkpoints_to_keep"),
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ConfigError(f"max_steps must be at least 1, found {self.max_steps}")
-        for name in ("workdir", "compilation_cache", "wandb_project"):
+        check_bounds(self, "")
+        for name in ("workdir", "compilation_cache", "reference_cache", "wandb_project"):
             if getattr(self, name) == "":
-                raise ConfigError(f"{name} must not be empty")
+                raise ConfigError(f"{name} must not be empty", name)
         if self.wandb_project is not None and not _installed("wandb"):
             raise ConfigError(
                 f"wandb_project={self.wandb_project!r} needs the package wandb, which is not "
@@ -261,30 +262,82 @@ _ALL_METHODS = METHODS | RECIPES
 
 
 def config_dict(method: str) -> ml_collections.ConfigDict:
-    """All fields at their defaults, for `method`; optional ones as typed placeholders."""
+    """Returns all fields at their defaults, for `method`; optional ones as typed placeholders."""
     config = typed_config.defaults(TrainConfig, skip="method")
     config.method = typed_config.defaults(_ALL_METHODS[method])
     config.method.name = method
     return config
 
 
-def parse(config: ml_collections.ConfigDict) -> TrainConfig:
-    """A checked `TrainConfig`.
+def field_names(method: str | None = None) -> list[str]:
+    """Returns the dotted name of every field, those of a method's section included."""
+    names = sections.field_names(TrainConfig)
+    if method not in _ALL_METHODS:
+        return names
+    return [*names, "method.name", *sections.field_names(_ALL_METHODS[method], "method.")]
+
+
+def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
+    """Returns a checked `TrainConfig`.
 
     Raises:
       ConfigError: names the field, what was found and what is allowed.
     """
-    fields = config.to_dict()
-    section = dict(fields.pop("method", {}))
-    name = section.pop("name", None)
-    if name not in _ALL_METHODS:
-        raise ConfigError(f"method.name must be one of {', '.join(_ALL_METHODS)}, found {name!r}")
-    method = typed_config.parse(_ALL_METHODS[name], section, "method.")
+    fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
+    cls, section = sections.choose(_ALL_METHODS, fields.pop("method", {}), "method")
+    known = field_names(cls.name)
+    method = typed_config.parse(cls, section, "method.", known)
     try:
         _check_entries(method)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return typed_config.parse(TrainConfig, fields, "", method=method)
+    return typed_config.parse(TrainConfig, fields, "", known, method=method)
+
+
+def convert_method(section: Any, key: str) -> dict[str, Any]:
+    """Returns the fields of a method's section in their types; it may lack some.
+
+    Raises:
+      ConfigError: as `parse`; `key` is the section's name in messages.
+    """
+    cls, fields = sections.choose(_ALL_METHODS, section, key)
+    converted = typed_config.convert_fields(cls, fields, f"{key}.", partial=True)
+    return {"name": cls.name, **converted}
+
+
+def help_sections(
+    values: Mapping[str, Any] | None, width: int, prefix: str = "", skip: Collection[str] = ()
+) -> list[str]:
+    """Returns the help of all fields, a text for every section.
+
+    Args:
+      values: a configuration, whose method's fields are described and whose values are told.
+      width: columns to fill.
+      prefix: of the fields' names.
+      skip: fields to leave out; without a method, no method is described.
+    """
+    values = values or {}
+    hints = typing.get_type_hints(TrainConfig)
+    parts = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    chosen = values.get("method") or {}
+    name = chosen if isinstance(chosen, str) else chosen.get("name")
+    page = [("the run", TrainConfig, prefix, values)]
+    if name in _ALL_METHODS:
+        inner = {} if isinstance(chosen, str) else chosen
+        page.append((f"method {name}", _ALL_METHODS[name], f"{prefix}method.", inner))
+    page += [(n, cls, f"{prefix}{n}.", values.get(n)) for n, cls in parts.items()]
+    texts = [
+        f"{title}: {help_text.summary(cls)}\n\n"
+        f"{help_text.section(cls, start, width, inner, skip=('method', *skip))}"
+        for title, cls, start, inner in page
+    ]
+    if name not in _ALL_METHODS and "method" not in skip:
+        listed = "\n".join(
+            f"  {key:<16}{help_text.summary(cls)}" for key, cls in _ALL_METHODS.items()
+        )
+        note = "Fields of one are shown with its configuration: --config=lagdpo --help."
+        texts.insert(1, f"method: {prefix}method.name is one of\n\n{listed}\n\n  {note}")
+    return texts
 
 
 def _check_entries(method: Any) -> None:

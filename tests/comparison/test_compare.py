@@ -50,7 +50,8 @@ def start(workdir, *flags, root=None):
 def test_a_wrong_field_is_one_line_and_nothing_is_written(tmp_path):
     status, said = command.finish(start(tmp_path / "w", "--config.base.optimizer.rate=1"))
     assert status == 1
-    assert said.startswith("error: entries.lagdpo on base: unknown config key optimizer.rate;")
+    assert said.startswith("error: unknown config key base.optimizer.rate; known: ")
+    assert said.endswith("did you mean base.optimizer.learning_rate?\n")
     assert said.count("\n") == 1
     assert not (tmp_path / "w").exists()
 

@@ -165,7 +165,7 @@ def test_the_base_is_not_overwritten(case):
     [
         ({"rank": 0}, "lora.rank must be at least 1, found 0"),
         ({"rank": 4, "alpha": 0.0}, "lora.alpha must be positive, found 0.0"),
-        ({"rank": 4, "alpha": float("nan")}, "lora.alpha must be positive, found nan"),
+        ({"rank": 4, "alpha": float("nan")}, "lora.alpha must be a number, found nan"),
         ({"rank": 4, "targets": ("q_proj", "lm_head")}, "lora.targets must be of q_proj, .*'lm_he"),
         ({"rank": 4, "targets": ("q_proj", "q_proj")}, "lora.targets must name each once"),
         ({"alpha": 16.0}, "lora.alpha has no meaning without lora.rank"),

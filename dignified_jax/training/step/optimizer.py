@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from dignified_jax.typed_config import Bounds, NonNegative, check_bounds
+
+# A decay nearer to 1 is 1 in float32, where the bias correction 1 - b**t divides by 0.
+_Decay = Annotated[float, Bounds("[0, 0.9999999]")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,35 +24,25 @@ class OptimizerConfig:
       schedule: after warm-up, "cosine" or "linear" decay that would reach 0 one step after the
         last, or "constant".
       warmup_fraction: share of all steps over which the rate rises linearly from 0.
-      b1, b2, eps: Adam's moments and denominator.
+      b1, b2: decay of Adam's moments.
+      eps: added to its denominator.
       mu_dtype: of the first moment at rest; the second has the parameters' dtype.
       weight_decay: decoupled decay, of matrices only; norm scales have none.
       clip_norm: global gradient norm to clip at; None, or inf on a command line, turns it off.
     """
 
-    learning_rate: float = 5e-7
+    learning_rate: NonNegative = 5e-7
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_fraction: float = 0.1
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
+    warmup_fraction: Annotated[float, Bounds("[0, 1]")] = 0.1
+    b1: _Decay = 0.9
+    b2: _Decay = 0.999
+    eps: Annotated[float, Bounds("[1e-37, inf)")] = 1e-8
     mu_dtype: Literal["float32", "bfloat16"] = "float32"
-    weight_decay: float = 0.0
-    clip_norm: float | None = 1.0
+    weight_decay: NonNegative = 0.0
+    clip_norm: Annotated[float, Bounds("(0, inf]")] | None = 1.0
 
     def __post_init__(self) -> None:
-        if not self.learning_rate >= 0:
-            raise ValueError(
-                f"optimizer.learning_rate must be at least 0, found {self.learning_rate}"
-            )
-        if not 0 <= self.warmup_fraction <= 1:
-            raise ValueError(
-                f"optimizer.warmup_fraction must be in [0, 1], found {self.warmup_fraction}"
-            )
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(
-                f"optimizer.clip_norm must be positive or None, found {self.clip_norm}"
-            )
+        check_bounds(self, "optimizer.")
 
 
 def make_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:

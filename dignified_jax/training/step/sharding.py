@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dignified_jax.models.lora import LoraParams
 from dignified_jax.models.partition import BATCH_AXES, DATA_AXIS, FSDP_AXIS, TENSOR_AXIS, split
 from dignified_jax.models.tensor_parallel import TensorParallel
+from dignified_jax.typed_config import Bounds, check_bounds
 
 # Row fields are (accumulation step, row, ...), split over the batch axes; example fields are whole.
 _ROW_SPEC = PartitionSpec(None, BATCH_AXES)
 _ROW_FIELDS = ("tokens", "positions", "visible_until", "segments", "source", "target", "response")
+_Size = Annotated[int, Bounds("[1, 1048576]")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +41,12 @@ class MeshConfig:
         parameters are split over them as well. They belong to one process.
     """
 
-    data: int = 1
-    fsdp: int | None = None
-    tensor: int = 1
+    data: _Size = 1
+    fsdp: _Size | None = None
+    tensor: _Size = 1
 
     def __post_init__(self) -> None:
-        for name in ("data", "fsdp", "tensor"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"mesh.{name} must be at least 1, found {value}")
+        check_bounds(self, "mesh.")
 
 
 def mesh_sizes(config: MeshConfig, count: int) -> dict[str, int]:

@@ -1,0 +1,36 @@
+"""Configurations as frozen dataclasses: read from ConfigDicts, YAML and flags, refused strictly.
+
+A dataclass is the one place where fields, types, bounds, defaults and their meaning are written;
+parsing, the command line and `--help` follow from it.
+"""
+
+from dignified_jax.typed_config.bounds import (
+    Bounds,
+    Count,
+    NonNegative,
+    Positive,
+    Seed,
+    check_bounds,
+)
+from dignified_jax.typed_config.errors import ConfigError, suggestion
+from dignified_jax.typed_config.paths import Path, SourcePath, expand_home, same_path
+from dignified_jax.typed_config.sections import convert_fields, defaults, merge, parse
+
+__all__ = [
+    "Bounds",
+    "ConfigError",
+    "Count",
+    "NonNegative",
+    "Path",
+    "Positive",
+    "Seed",
+    "SourcePath",
+    "check_bounds",
+    "convert_fields",
+    "defaults",
+    "expand_home",
+    "merge",
+    "parse",
+    "same_path",
+    "suggestion",
+]

@@ -1,0 +1,115 @@
+"""Help of every field of a dataclass: name, type, default, allowed values, and its docstring."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from dignified_jax.typed_config import paths
+from dignified_jax.typed_config.bounds import find_bounds
+
+_NUMBERS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+
+
+def section(
+    cls: type,
+    prefix: str,
+    width: int,
+    values: Mapping[str, Any] | None = None,
+    skip: Iterable[str] = (),
+) -> str:
+    """Returns the help of a dataclass's fields, without those that are sections themselves.
+
+    Args:
+      cls: the dataclass; its docstring has a paragraph "Attributes:".
+      prefix: of the fields' names, such as "data.".
+      width: columns to fill.
+      values: field -> value of a configuration, told where it is not the default.
+      skip: fields to leave out.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    shown = [
+        field
+        for field in dataclasses.fields(cls)
+        if field.name not in skip and not dataclasses.is_dataclass(hints[field.name])
+    ]
+    texts = descriptions(cls)
+    lines = []
+    for field, following in zip(shown, [*shown[1:], None], strict=True):
+        facts = [describe_type(hints[field.name]), f"default {_plain(_default(field))}"]
+        given = (values or {}).get(field.name, _default(field))
+        if _plain(given) != _plain(_default(field)):
+            facts.append(f"here {_plain(given)}")
+        lines.append(f"  {prefix}{field.name}")
+        lines += _filled(";  ".join(facts), 6, width)
+        # Fields that are described together stand together.
+        text = texts.get(field.name, "")
+        if following is None or texts.get(following.name) is not text:
+            lines += _filled(text, 6, width)
+            lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def summary(cls: type) -> str:
+    """Returns the first line of a dataclass's docstring."""
+    return inspect.getdoc(cls).split("\n", 1)[0]
+
+
+def descriptions(cls: type) -> dict[str, str]:
+    """Returns field -> text of the docstring's paragraph "Attributes:"; entries of several names,
+    such as "b1, b2: ...", give them the same text."""
+    _, found, rest = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    if not found:
+        return {}
+    body = textwrap.dedent(rest.split("\n\n", 1)[0])
+    entries = re.findall(r"^(\w+(?:, \w+)*): (.*(?:\n[ ]+.*)*)", body, re.MULTILINE)
+    described = {}
+    for names, text in entries:
+        joined = " ".join(text.split())
+        described |= dict.fromkeys(names.split(", "), joined)
+    return described
+
+
+def describe_type(hint: Any) -> str:
+    """Returns a type for a reader: "whole number, at least 1", "'min' or 'max', or none"."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        if args[1] is paths.PATH:
+            return "path"
+        bounds = find_bounds(hint)
+        return f"{describe_type(args[0])}{f', {bounds}' if bounds else ''}"
+    if origin in (typing.Union, types.UnionType):
+        inner = next(arg for arg in args if arg is not types.NoneType)
+        return f"{describe_type(inner)}, or None"
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin is tuple:
+        return f"list, each a {describe_type(args[0])}"
+    return _NUMBERS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    factory = field.default_factory
+    return "(to be given)" if factory is dataclasses.MISSING else factory()
+
+
+def _plain(value: Any) -> str:
+    """A value as it is written in a flag."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(_plain, value)) or "()"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "(empty)"
+
+
+def _filled(text: str, indent: int, width: int) -> list[str]:
+    space = " " * indent
+    return textwrap.wrap(
+        text, width, initial_indent=space, subsequent_indent=space, break_on_hyphens=False
+    )
