@@ -44,27 +44,44 @@ class Capacity:
         Raises:
           ValueError: the examples have different numbers of responses.
         """
-        responses = sorted({len(example.responses) for example in examples})
-        if len(responses) != 1:
-            raise ValueError(
-                f"examples: expected one number of responses (1 + dimensions), found {responses}"
-            )
         slots = [example.length - len(example.prompt) for example in examples]
         segments = [1 + len(example.response_lengths) for example in examples]
         longest = [max(len(e.prompt), *e.response_lengths, 1) for e in examples]
         rows = [row for plan in plans for row in plan]
-        return cls(
-            slots=_round_up(max(sum(slots[i] for i in row) for row in rows)),
+        return cls.rounded(
+            slots=max(sum(slots[i] for i in row) for row in rows),
             segments=max(sum(segments[i] for i in row) for row in rows),
-            prompt_block=_round_up(max(len(example.prompt) for example in examples)),
-            segment_block=_round_up(max(longest)),
-            responses=responses[0],
+            prompt_block=max(len(example.prompt) for example in examples),
+            segment_block=max(longest),
+            responses=response_count(examples),
         )
+
+    @classmethod
+    def rounded(
+        cls, slots: int, segments: int, prompt_block: int, segment_block: int, responses: int
+    ) -> "Capacity":
+        """Returns the least capacity of at least these sizes; tokens are multiples of 8."""
+        rounded = [_round_up(size) for size in (slots, prompt_block, segment_block)]
+        return cls(rounded[0], segments, *rounded[1:], responses)
 
     def union(self, other: "Capacity") -> "Capacity":
         """The least capacity that holds whatever either holds."""
         both = zip(astuple(self), astuple(other), strict=True)
         return Capacity(*(max(pair) for pair in both))
+
+
+def response_count(examples: Sequence[TokenizedExample]) -> int:
+    """Returns the places for responses of an example, 1 + K.
+
+    Raises:
+      ValueError: the examples have different numbers of them.
+    """
+    found = sorted({len(example.responses) for example in examples})
+    if len(found) != 1:
+        raise ValueError(
+            f"examples: expected one number of responses (1 + dimensions), found {found}"
+        )
+    return found[0]
 
 
 def _round_up(number: int) -> int:

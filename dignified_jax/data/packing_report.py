@@ -7,20 +7,20 @@ from dignified_jax.data.stream import BatchStream
 
 
 def describe(stream: BatchStream) -> str:
-    """A line on rows, padding and accumulation over all steps of a stream.
+    """A line on rows, padding and accumulation over the planned steps of a stream.
 
     Rows that fill up a microbatch are computed, and so count as padding; whole microbatches of
     empty rows are skipped, and don't.
     """
-    used = [stream.used_rows(step) for step in range(stream.total_steps)]
-    group = stream.rows_multiple
-    least, most = (-(-rows // group) for rows in (min(used), max(used)))
+    shape, group = stream.shape, stream.rows_multiple
+    used = (shape.least_used, shape.most_used)
+    least, most = (-(-rows // group) for rows in used)
     line = (
         f"rows of {stream.row_length} tokens, {stream.useful_share:.1%} useful, "
-        f"{1 - stream.useful_share:.1%} padding; {_span(min(used), max(used), 'row')} a batch in "
+        f"{1 - stream.useful_share:.1%} padding; {_span(*used, 'row')} a batch in "
         f"{_span(least, most, 'accumulation step')} of {_span(group, group, 'row')}"
     )
-    if empty := stream.rows - min(used):
+    if empty := stream.rows - shape.least_used:
         line += (
             f"; the smallest batch leaves {empty} of {stream.rows} rows empty, "
             f"{stream.rows - least * group} of them skipped"

@@ -8,6 +8,7 @@ import numpy as np
 
 from dignified_jax.data.batch import Capacity, PackedBatch
 from dignified_jax.data.packing import best_fit, build
+from dignified_jax.data.stream_shape import ExampleSizes, plan_shape, planned_epochs
 from dignified_jax.data.tokenize import TokenizedExample
 
 
@@ -32,7 +33,9 @@ class BatchStream:
         any step needs.
       capacity: static sizes of its packed rows.
       steps_per_epoch, total_steps: numbers of steps.
-      useful_share: tokens of examples / tokens of the microbatches that hold one, over all steps.
+      shape: what was found by packing the steps ahead: all of them, or those of the first
+        epochs where together they visit millions of examples.
+      useful_share: tokens of examples / tokens of the microbatches that hold one, over those.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class BatchStream:
         process_index: int = 0,
         process_count: int = 1,
     ) -> None:
-        """Plan every step of every epoch.
+        """Checks the arguments and plans the shape of the batches.
 
         Args:
           examples: at least one tokenised example.
@@ -84,8 +87,8 @@ class BatchStream:
                 f"found {rows_multiple}"
             )
         self._examples = list(examples)
-        self._lengths = [example.length for example in self._examples]
-        _check_lengths(self._lengths, row_length)
+        _check_lengths([example.length for example in self._examples], row_length)
+        self._sizes = ExampleSizes.of(self._examples)
         self.example_count = len(self._examples)
         self.batch_size = batch_size
         self.row_length = row_length
@@ -95,15 +98,20 @@ class BatchStream:
         self._seed = seed
         self._shuffle = shuffle
         self._process = (process_index, process_count)
+        self._drawn: tuple[int, np.ndarray] | None = None
         # Unshuffled epochs are all alike: one is enough to plan.
-        planned = self.total_steps if shuffle else self.steps_per_epoch
-        plans = [self._plan(step) for step in range(planned)]
-        self._used_rows = [len(plan) for plan in plans]
-        computed = [-(-used // rows_multiple) * rows_multiple for used in self._used_rows]
-        self.rows = max(computed)
-        self.capacity = Capacity.of(self._examples, plans)
-        passes = planned // self.steps_per_epoch
-        self.useful_share = passes * sum(self._lengths) / (sum(computed) * row_length)
+        different = epochs if shuffle else 1
+        planned = planned_epochs(different, len(self._examples))
+        self.shape = plan_shape(
+            self._sizes,
+            (self._order(epoch) for epoch in range(planned)),
+            batch_size=batch_size,
+            row_length=row_length,
+            rows_multiple=rows_multiple,
+            more_follow=planned < different,
+        )
+        self.rows, self.capacity = self.shape.rows, self.shape.capacity
+        self.useful_share = self.shape.useful_share
 
     def ordered(self) -> "BatchStream":
         """One pass over the same examples in the order given."""
@@ -132,8 +140,7 @@ class BatchStream:
         Raises:
           IndexError: `step` is not in [0, total_steps).
         """
-        self._locate(step)
-        return self._used_rows[step % len(self._used_rows)]
+        return len(self._fitted(self.indices(step)))
 
     def useful_tokens(self, step: int) -> int:
         """Tokens of a step's examples, over all processes.
@@ -141,7 +148,7 @@ class BatchStream:
         Raises:
           IndexError: `step` is not in [0, total_steps).
         """
-        return sum(self._lengths[i] for i in self.indices(step))
+        return int(self._sizes.tokens[self.indices(step)].sum())
 
     def batch(self, step: int) -> PackedBatch:
         """The packed rows of a step that belong to this process, group by group.
@@ -153,7 +160,7 @@ class BatchStream:
           IndexError: `step` is not in [0, total_steps).
         """
         indices = self.indices(step)
-        plan = best_fit([self._lengths[i] for i in indices], self.row_length)
+        plan = self._fitted(indices)
         plan += [[] for _ in range(self.rows - len(plan))]
         index, count = self._process
         width = self.rows_multiple // count
@@ -171,16 +178,19 @@ class BatchStream:
             example_count=self.batch_size,
         )
 
-    def _plan(self, step: int) -> list[list[int]]:
-        """The positions in `examples` of each packed row of a step."""
-        indices = self.indices(step)
-        fitted = best_fit([self._lengths[i] for i in indices], self.row_length)
-        return [[int(indices[i]) for i in row] for row in fitted]
+    def _fitted(self, indices: np.ndarray) -> list[list[int]]:
+        """The positions in `indices` of the examples of each packed row."""
+        return best_fit(self._sizes.tokens[indices].tolist(), self.row_length)
 
     def _order(self, epoch: int) -> np.ndarray:
-        if not self._shuffle:
-            return np.arange(len(self._examples))
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
+        """(examples,) positions in the order of an epoch; the last one asked for is kept."""
+        drawn = self._drawn
+        if drawn is None or (drawn[0] != epoch and self._shuffle):
+            count = len(self._examples)
+            generator = np.random.default_rng([self._seed, epoch]) if self._shuffle else None
+            order = np.arange(count) if generator is None else generator.permutation(count)
+            self._drawn = drawn = (epoch, order)
+        return drawn[1]
 
     def _locate(self, step: int) -> tuple[int, int]:
         """(epoch, where in its order the step begins)."""

@@ -6,8 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from dignified_jax.data import BatchStream, share_shape
-from dignified_jax.data.packing import PackedBatch
+from dignified_jax.data import BatchStream, share_shape, stream_shape
+from dignified_jax.data.batch import Capacity, PackedBatch
+from dignified_jax.data.packing import best_fit
 from dignified_jax.data.tokenize import TokenizedExample
 
 
@@ -179,6 +180,50 @@ def test_planning_is_fast():
     s = BatchStream(examples, batch_size=64, row_length=1024, epochs=3)
     assert time.perf_counter() - started < 2
     assert s.total_steps == 471
+
+
+def test_an_epochs_order_is_drawn_once(monkeypatch):
+    """Not for every step: planning a million rows took 38 minutes."""
+    drawn = []
+    draw = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: drawn.append(seed) or draw(seed))
+    s = stream(epochs=4)
+    assert drawn == [[5, 0], [5, 1], [5, 2], [5, 3]]
+    for step in range(3 * 7, s.total_steps):
+        s.batch(step), s.useful_tokens(step), s.used_rows(step)
+    assert len(drawn) == 4
+    tokens = sum(s.useful_tokens(step) for step in range(7))
+    assert tokens == sum(example.length for example in EXAMPLES) and len(drawn) == 5
+
+
+def test_shape_is_the_least_that_holds_every_step():
+    s = stream()
+    plans = []
+    for step in range(s.total_steps):
+        indices = s.indices(step)
+        fitted = best_fit([EXAMPLES[i].length for i in indices], 128)
+        plans.append([[indices[i] for i in row] for row in fitted])
+    assert s.capacity == Capacity.of(EXAMPLES, plans)
+    assert s.rows == -(-max(map(len, plans)) // 2) * 2
+
+
+def test_epochs_that_are_not_planned_ahead_fit_all_the_same(monkeypatch):
+    monkeypatch.setattr(stream_shape, "MOST_PLANNED", 1)
+    bounded, planned = stream(epochs=40), stream(epochs=1)
+    most = np.max([dataclasses.astuple(planned.capacity)], axis=0)
+    assert (dataclasses.astuple(bounded.capacity) >= most).all() and bounded.rows >= planned.rows
+    for step in range(bounded.total_steps):
+        batch = bounded.batch(step)
+        assert sorted(bounded.indices(step)) == held(batch).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_endless_epochs_start_at_once(count):
+    started = time.process_time()
+    s = stream(EXAMPLES[:count], epochs=10**9)
+    assert time.process_time() - started < 10
+    last = s.total_steps - 1
+    assert s.total_steps == s.steps_per_epoch * 10**9 and held(s.batch(last)).size
 
 
 @pytest.mark.parametrize(
