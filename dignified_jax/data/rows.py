@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from dignified_jax.data.bad_rows import BadRowPolicy, Judged
+from dignified_jax.data.rejected import BadRowPolicy, Judged
 from dignified_jax.data.schema import (
     DIMENSIONS,
     RESPONSES,

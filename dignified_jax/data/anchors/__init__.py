@@ -18,7 +18,7 @@ from dignified_jax.data.anchors import (
     truthfulqa,
     writing_prompts,
 )
-from dignified_jax.data.bad_rows import BadRowPolicy
+from dignified_jax.data.rejected import BadRowPolicy
 from dignified_jax.data.schema import DIMENSIONS, PreferenceRow, check_dimensions
 
 READERS = {

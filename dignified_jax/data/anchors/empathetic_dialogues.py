@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dignified_jax.data.anchors.fields import Found, filled
-from dignified_jax.data.bad_rows import Judged
+from dignified_jax.data.rejected import Judged
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem, shorten
 from dignified_jax.data.sources import RawRecord
 

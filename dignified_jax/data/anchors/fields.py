@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dignified_jax.data.bad_rows import Judged
+from dignified_jax.data.rejected import Judged
 from dignified_jax.data.schema import PreferenceRow, RowProblem, shorten
 from dignified_jax.data.sources import RawRecord
 from dignified_jax.data.validation import read_text

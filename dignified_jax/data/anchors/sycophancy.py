@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dignified_jax.data.anchors.fields import Found, filled, judge, unreadable
-from dignified_jax.data.bad_rows import Judged
+from dignified_jax.data.rejected import Judged
 from dignified_jax.data.schema import shorten
 from dignified_jax.data.sources import RawRecord, read_records
 

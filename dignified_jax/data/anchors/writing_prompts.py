@@ -8,7 +8,7 @@ al., "Hierarchical Neural Story Generation" (2018).
 from pathlib import Path
 
 from dignified_jax.data.anchors.fields import filled
-from dignified_jax.data.bad_rows import Judged
+from dignified_jax.data.rejected import Judged
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem
 from dignified_jax.data.sources import RawRecord
 
