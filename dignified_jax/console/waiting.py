@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from dignified_jax.console.safe_stream import Unbreakable
+
 QUIET_SECONDS = 2.0
 # Where the line can't be overwritten, as in a log.
 LOG_SECONDS = 30.0
@@ -19,7 +21,8 @@ def waiting(what: str) -> Iterator[Callable[[int, int], None]]:
 
     Yields a function to be told how many parts are done and how many there are.
     """
-    terminal = sys.stderr.isatty()
+    stream = Unbreakable(sys.stderr)
+    terminal = stream.isatty()
     started, finished, parts = time.monotonic(), threading.Event(), ""
 
     def count(done: int, total: int) -> None:
@@ -31,8 +34,8 @@ def waiting(what: str) -> Iterator[Callable[[int, int], None]]:
         while not finished.wait(pause):
             pause = 0.5 if terminal else LOG_SECONDS
             line = f"{what}{parts}: {time.monotonic() - started:.0f} s"
-            print(f"\r{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr)
-            sys.stderr.flush()
+            print(f"\r{line}" if terminal else line, end="" if terminal else "\n", file=stream)
+            stream.flush()
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -42,4 +45,4 @@ def waiting(what: str) -> Iterator[Callable[[int, int], None]]:
         finished.set()
         thread.join()
         if terminal and time.monotonic() - started > QUIET_SECONDS:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            print("\r\033[K", end="", file=stream, flush=True)

@@ -1,8 +1,9 @@
 """Calibrate ratings: scores of models freed of judges', items' and questions' severity.
 
-RATINGS is a CSV (.csv, .tsv, also .gz) or Parquet file with a judgment a row: columns model,
-question, judge, rubric and score. Prints a table for each facet, their separation and the judges'
-bias towards models; with --out also writes them as CSV and JSON, and figures as PNG.
+RATINGS is a CSV (.csv, .tsv), JSON Lines or JSON (also .gz) or Parquet file with a judgment a row:
+columns model, question, judge, rubric and score. Prints a table for each facet, their separation
+and the judges' bias towards models; with --out also writes them as CSV and JSON, and figures as
+PNG.
 
 example, on ratings that ship with the package (amber-judge favours amber-small, of its family):
   python -m dignified_jax.mfrm embedded:ratings.csv --out calibrated --bootstrap 1000
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import pathlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,20 +22,22 @@ import jax
 import numpy as np
 
 from dignified_jax import embedded
+from dignified_jax.console.labels import printable
+from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.console.waiting import waiting
 from dignified_jax.mfrm.connectivity import DisconnectedError
 from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
 from dignified_jax.mfrm.diagnostics.diagnose import diagnose
 from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
 from dignified_jax.mfrm.diagnostics.sensitivity import leave_one_judge_out
-from dignified_jax.mfrm.fit import METHODS, fit
+from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
+from dignified_jax.mfrm.report import arguments as options_of
 from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
+from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.solver.gauge import CENTERS
 
-ABSENT = "-"
 PRINTED_ROWS = 30
 
 
@@ -43,11 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     precise = jax.enable_x64(True) if arguments.float64 else contextlib.nullcontext()
     try:
-        with precise:
-            return _run(arguments)
+        # A reader that has gone away, as of `| head`, is no failure of the work.
+        with precise, contextlib.redirect_stdout(Unbreakable(sys.stdout)):
+            status = _run(arguments)
+            sys.stdout.flush()
+            return status
+    except MemoryError as error:
+        text = f"not enough memory: {error}" if str(error) else "not enough memory"
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        text = str(error)
+    lines = [printable(line) for line in text.split("\n")]
+    print("error: " + "\n".join(lines), file=Unbreakable(sys.stderr))
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    return options_of.parser(__doc__)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -91,17 +105,19 @@ def _run(arguments: argparse.Namespace) -> int:
         report = reports.report(
             found, about, ratings, pairs=pairs, bootstrap=samples, sensitivity=left_out
         )
-    print("\n".join(reports.summary(report)))
-    for table in report.tables:
-        if table.name in FACETS:
-            table = table.sorted_by("measure", descending=True)
-        print(f"\n{table.text(PRINTED_ROWS)}")
-    if arguments.out is not None:
+    written = []
+    if arguments.out is not None:  # before printing, which may be cut short
         written = reports.write(report, arguments.out, _plain_options(arguments))
         if not arguments.no_plots:
             with waiting("figures"):
                 written += reports.draw(report, arguments.out)
-        print(f"\n{arguments.out}: {', '.join(path.name for path in written)}")
+    print("\n".join(map(printable, reports.summary(report))))
+    for table in report.tables:
+        if table.name in FACETS:
+            table = table.sorted_by("measure", descending=True)
+        print(f"\n{table.text(PRINTED_ROWS)}")
+    if written:
+        print(f"\n{printable(str(arguments.out))}: {', '.join(path.name for path in written)}")
     return 0
 
 
@@ -112,14 +128,18 @@ def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings:
     for facet in ("judge", "rubric"):
         if columns[facet] == ABSENT:
             columns[facet] = None
-    return from_long(
-        embedded.resolve(arguments.ratings),
-        **columns,
-        score=arguments.score,
-        trials=arguments.trials,
-        threshold=arguments.threshold,
-        categories=None if arguments.categories is None else tuple(arguments.categories),
-    )
+    with warnings.catch_warnings():  # the summary tells them
+        warnings.simplefilter("ignore")
+        return from_long(
+            embedded.resolve(arguments.ratings),
+            **columns,
+            score=arguments.score,
+            trials=arguments.trials,
+            threshold=arguments.threshold,
+            categories=None if arguments.categories is None else tuple(arguments.categories),
+            score_range=None if arguments.range is None else tuple(arguments.range),
+            missing=arguments.missing,
+        )
 
 
 def _fit(
@@ -150,76 +170,6 @@ def _fit(
 def _plain_options(arguments: argparse.Namespace) -> dict[str, Any]:
     plain = (str, int, float, bool, list, type(None))
     return {k: v if isinstance(v, plain) else str(v) for k, v in vars(arguments).items()}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m dignified_jax.mfrm",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("ratings", metavar="RATINGS", help="a file, or embedded:ratings.csv")
-    add("--out", type=pathlib.Path, metavar="DIR", help="write CSV, JSON and PNG files here")
-    columns = parser.add_argument_group("columns of the file")
-    for name in (*FACETS, "score"):
-        absent = f"; {ABSENT} for none" if name in ("judge", "rubric") else ""
-        help_text = f"default {name}{absent}"
-        columns.add_argument(f"--{name}", default=name, metavar="COLUMN", help=help_text)
-    columns.add_argument(
-        "--trials", metavar="COLUMN", help="number of judgments of a row; score counts successes"
-    )
-    columns.add_argument(
-        "--threshold", type=float, help="scores of at least this are successes (ordinal scores)"
-    )
-    columns.add_argument(
-        "--categories",
-        nargs=2,
-        type=int,
-        metavar=("LOWEST", "HIGHEST"),
-        help="keep ordinal scores as they are, such as 1 5",
-    )
-    model = parser.add_argument_group("the model (see mfrm.fit)")
-    model.add_argument(
-        "--method", choices=METHODS, help="default: ridge with --precision, else laplace"
-    )
-    model.add_argument(
-        "--ordinal",
-        choices=("rating_scale", "partial_credit"),
-        help="steps between categories: common to all rubric items (default), or each item's own",
-    )
-    model.add_argument("--center", choices=CENTERS, default="model", help="default %(default)s")
-    model.add_argument(
-        "--precision", nargs="+", metavar="NAME=NUMBER", help="of the priors, such as judge=0.5"
-    )
-    model.add_argument(
-        "--anchors", type=pathlib.Path, metavar="FILE", help="CSV with columns facet, level, value"
-    )
-    model.add_argument(
-        "--group",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("FACET", "MEAN LEVEL"),
-        help="group anchor: these levels of a facet have this mean",
-    )
-    model.add_argument("--allow-disconnected", action="store_true", help="fit subsets together")
-    model.add_argument("--max-iterations", type=int, default=100, metavar="N")
-    model.add_argument("--float64", action="store_true", help="compute in double precision")
-    more = parser.add_argument_group("what else to compute")
-    more.add_argument(
-        "--pairs",
-        nargs="*",
-        metavar="A:B",
-        help="bias tables of these pairs of facets; default judge:model, none with --categories",
-    )
-    more.add_argument(
-        "--bootstrap", type=int, default=0, metavar="N", help="samples of the questions"
-    )
-    more.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    more.add_argument("--leave-one-out", action="store_true", help="refit without each judge")
-    more.add_argument("--no-plots", action="store_true", help="write no PNG files")
-    return parser
 
 
 if __name__ == "__main__":

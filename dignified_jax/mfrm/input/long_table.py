@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
-from dignified_jax.mfrm.input.columns import Table, read_columns
+from dignified_jax.mfrm.input import levels as labelling
+from dignified_jax.mfrm.input import scores as scoring
+from dignified_jax.mfrm.input.columns import TableLike, read_columns
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import FACETS
 
 # 2^31 entries of int32 successes and trials are 16 GiB.
 MOST_ENTRIES = 2**31
-SHOWN_ROWS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Ratings:
       successes: (model, question, judge, rubric) int32.
       trials: as successes; 0 where the table has no row, above 1 where it has several.
       labels: facet -> labels of its levels, in the order of the arrays: sorted.
+      notes: sentences on what was left out, stands twice or looks odd.
     """
 
     successes: np.ndarray
     trials: np.ndarray
-    labels: dict[str, tuple[Any, ...]]
+    labels: dict[str, tuple[object, ...]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +44,13 @@ class OrdinalRatings:
       counts: (model, question, judge, rubric, category) int32 numbers of ratings.
       labels: facet -> labels of its levels, in the order of the arrays: sorted.
       categories: the scores of the categories, ascending.
+      notes: sentences on what was left out, stands twice or looks odd.
     """
 
     counts: np.ndarray
-    labels: dict[str, tuple[Any, ...]]
+    labels: dict[str, tuple[object, ...]]
     categories: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def trials(self) -> np.ndarray:
@@ -54,7 +59,7 @@ class OrdinalRatings:
 
 
 def from_long(
-    table: Table,
+    table: TableLike,
     *,
     model: str = "model",
     question: str = "question",
@@ -64,22 +69,34 @@ def from_long(
     trials: str | None = None,
     threshold: float | None = None,
     categories: tuple[int, int] | None = None,
+    score_range: tuple[float, float] | None = None,
+    missing: Sequence[object] | None = None,
     sparse: bool = False,
 ) -> Ratings | OrdinalRatings | SparseRatings:
     """Reads judgments in long form. Rows of the same model, question, judge and item are summed.
 
+    What looks odd (labels that look alike, rows that stand twice, scores that look like codes for
+    missing ones) is told in the result's `notes`, and as a warning.
+
     Args:
-      table: a mapping of columns, a pandas or Arrow table, or the path of a CSV (.csv, .tsv, also
-        .gz) or Parquet file.
+      table: a mapping of columns, a list of mappings, a pandas, polars, Arrow or Hugging Face
+        table, or the path of a CSV (.csv, .tsv), JSON Lines or JSON file (all also .gz), or of a
+        Parquet file.
       model: column of the model's label.
       question: column of the question's label.
       judge: column of the judge's label; None for a single, nameless judge.
       rubric: column of the rubric item's label; None for a single, nameless item.
-      score: column of the score: 0 or 1, or anything ordered with a threshold.
+      score: column of the score: 0 or 1 (true, false, yes, no), or anything ordered with a
+        threshold.
       trials: column of the number of judgments a row stands for; score counts its successes then.
       threshold: scores of at least this are successes.
       categories: lowest and highest score of an ordinal scale, whose whole numbers are kept for an
-        ordinal model: (1, 5).
+        ordinal model: (1, 5). If all scores lie on a coarser grid, such as 0, 5, ..., 100, its
+        places are the categories.
+      score_range: lowest and highest score there is, others are refused; for use with threshold.
+      missing: codes that stand for no score, such as (-1, 99, "NA"). Rows with one of them, or with
+        nothing, as their score (trials), or with nothing or a code that is no number as a label,
+        are left out. None refuses them.
       sparse: whether to keep a list, for `fit_sparse`; not with categories.
 
     Returns:
@@ -94,50 +111,75 @@ def from_long(
     if categories is not None:
         if trials is not None or threshold is not None or sparse:
             raise ValueError("categories can't be used with a threshold, trials column or sparse")
-        lowest, highest = _range(categories)
+        limits = _whole_range(categories)
     names = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
-    wanted = [name for name in (*names.values(), score, trials) if name is not None]
+    wanted = list(
+        dict.fromkeys(name for name in (*names.values(), score, trials) if name is not None)
+    )
     columns = read_columns(table, wanted)
+    notes: list[str] = []
+    if missing is not None:
+        columns = _without_missing(columns, [score, trials], list(names.values()), missing, notes)
     rows = len(columns[score])
     if rows == 0:
-        raise ValueError("the table has no rows")
+        raise ValueError("the table has no rows" + "".join(f" ({note})" for note in notes))
     problems: list[str] = []
-    scores = _numbers(score, columns[score], problems)
-    counts = np.ones(rows) if trials is None else _numbers(trials, columns[trials], problems)
-    if threshold is not None:
-        scores = np.where(np.isnan(scores), np.nan, scores >= threshold)
-    elif categories is not None:
-        inside = (scores == np.round(scores)) & (scores >= lowest) & (scores <= highest)
-        wrong = f"{score} must be a whole number from {lowest} to {highest}"
-        _report(problems, wrong, ~inside & ~np.isnan(scores), lambda row: columns[score][row])
-    elif trials is None:
-        odd = ~np.isnan(scores) & (scores != 0) & (scores != 1)
-        wrong = f"{score} must be 0 or 1 (give threshold= or categories= for ordinal scores)"
-        _report(problems, wrong, odd, lambda row: columns[score][row])
-    else:
+    words = threshold is None and categories is None and trials is None
+    scores = scoring.numbers(score, columns[score], problems, words=words)
+    counts = np.ones(rows) if trials is None else scoring.numbers(trials, columns[trials], problems)
+    known, places = ~np.isnan(scores), (0.0, 1.0)
+    if score_range is not None:
+        outside = (scores < score_range[0]) | (scores > score_range[1])
+        wrong = f"{score} must be from {score_range[0]:g} to {score_range[1]:g}"
+        scoring.report(problems, wrong, outside & known, lambda row: columns[score][row])
+    elif threshold is not None and (odd := scoring.suspects(scores)):
+        listed = ", ".join(f"{value:g} ({int((scores == value).sum())} rows)" for value in odd)
+        notes.append(
+            f"{score} {listed} may stand for a missing score, and counts as one: name it as "
+            "missing, or give the range of the scores"
+        )
+    if categories is not None:
+        inside = (scores == np.round(scores)) & (scores >= limits[0]) & (scores <= limits[1])
+        wrong = f"{score} must be a whole number from {limits[0]} to {limits[1]}"
+        scoring.report(problems, wrong, ~inside & known, lambda row: columns[score][row])
+        places = _places(scores[inside], *limits)
+    elif trials is not None:
         whole = (scores == np.round(scores)) & (counts == np.round(counts))
         odd = ~(whole & (scores >= 0) & (scores <= counts)) & ~np.isnan(scores + counts)
         wrong = f"{score} and {trials} must be whole with 0 <= {score} <= {trials}"
-        _report(problems, wrong, odd, lambda row: f"{scores[row]:g} of {counts[row]:g}")
+        pairs = (
+            [f"{s:g} of {n:g}" for s, n in zip(scores, counts, strict=True)] if odd.any() else []
+        )
+        scoring.report(problems, wrong, odd, lambda row: pairs[row])
+    elif threshold is None:
+        odd = known & (scores != 0) & (scores != 1)
+        wrong = f"{score} must be 0 or 1 (give threshold= or categories= for ordinal scores)"
+        scoring.report(problems, wrong, odd, lambda row: columns[score][row])
     levels, codes = {}, []
     for facet, name in names.items():
         if name is None:
             levels[facet], code = (None,), np.zeros(rows, np.int64)
         else:
-            missing = np.fromiter(map(_is_missing, columns[name]), bool, rows)
-            _report(problems, f"{name} is missing", missing)
-            levels[facet], code = _levels(columns[name], missing)
+            labelling.refuse_lists(name, columns[name])
+            gone = np.fromiter(map(scoring.is_missing, columns[name]), bool, rows)
+            scoring.report(problems, f"{name} is missing", gone)
+            levels[facet], code = labelling.as_levels(columns[name], gone)
+            notes += labelling.doubts(facet, levels[facet])
         codes.append(code)
     if problems:
         raise ValueError("\n".join(problems))
+    notes += _repeats(codes, scores, counts)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    if threshold is not None:
+        scores = scores >= threshold
     if sparse:
-        return SparseRatings(
-            *codes, scores.astype(np.int64), counts.astype(np.int64), labels=levels
-        )
+        scores, counts = scores.astype(np.int64), counts.astype(np.int64)
+        return SparseRatings(*codes, scores, counts, labels=levels, notes=tuple(notes))
     shape = tuple(len(levels[facet]) for facet in FACETS)
     if categories is not None:
-        shape = (*shape, highest - lowest + 1)
-        codes.append((scores - lowest).astype(np.int64))
+        shape = (*shape, len(places))
+        codes.append(np.searchsorted(places, scores))
     if math.prod(shape) > MOST_ENTRIES:
         raise ValueError(
             f"{rows} rows would fill a dense array of shape {shape}, {math.prod(shape):.1e} "
@@ -151,16 +193,64 @@ def from_long(
         return sums.astype(np.int32).reshape(shape)
 
     if categories is not None:
-        return OrdinalRatings(dense(counts), levels, tuple(range(lowest, highest + 1)))
-    return Ratings(successes=dense(scores), trials=dense(counts), labels=levels)
+        return OrdinalRatings(dense(counts), levels, tuple(places), tuple(notes))
+    return Ratings(dense(scores), dense(counts), levels, tuple(notes))
 
 
-def _range(categories: tuple[int, int]) -> tuple[int, int]:
+def _without_missing(
+    columns: dict[str, list[object]],
+    numbers: Sequence[str | None],
+    labels: Sequence[str | None],
+    codes: Sequence[object],
+    notes: list[str],
+) -> dict[str, list[object]]:
+    """The rows without a missing value, which are counted in a note."""
+    if isinstance(codes, (str, int, float)):
+        codes = (codes,)
+    rules = [(name, scoring.is_code(codes)) for name in dict.fromkeys(numbers) if name]
+    texts = scoring.is_code([code for code in codes if math.isnan(scoring.as_number(code))])
+    rules += [(name, texts) for name in dict.fromkeys(labels) if name]
+    rows = len(columns[rules[0][0]])
+    kept = np.ones(rows, bool)
+    for name, match in rules:
+        gone = np.array([scoring.is_missing(v) or match(v) for v in columns[name]], bool) & kept
+        if gone.any():
+            found = scoring.count_dropped([columns[name][row] for row in np.flatnonzero(gone)])
+            notes.append(f"{int(gone.sum())} of {rows} rows left out, {name} missing: {found}")
+        kept &= ~gone
+    if kept.all():
+        return columns
+    return {
+        name: [value for value, keep in zip(values, kept.tolist(), strict=True) if keep]
+        for name, values in columns.items()
+    }
+
+
+def _repeats(codes: Sequence[np.ndarray], scores: np.ndarray, counts: np.ndarray) -> list[str]:
+    """A note on rows that say exactly what an earlier one says."""
+    rows = np.stack([*codes, *(np.unique(v, return_inverse=True)[1] for v in (scores, counts))])
+    rows = rows[:, np.lexsort(rows)]
+    again = int((np.diff(rows, axis=1) == 0).all(axis=0).sum())
+    if not again:
+        return []
+    return [
+        f"{again:,} of {scores.size:,} rows repeat another one's labels and score: counted as "
+        "further judgments. If they are copies, leave them out: they make errors too small"
+    ]
+
+
+def _places(scores: np.ndarray, lowest: int, highest: int) -> tuple[int, ...]:
+    """The categories: whole numbers of the range, or of the grid that the scores lie on."""
+    step = math.gcd(highest - lowest, *np.unique(scores - lowest).astype(int).tolist())
+    return tuple(range(lowest, highest + 1, step))
+
+
+def _whole_range(categories: tuple[int, int]) -> tuple[int, int]:
     """Lowest and highest category, or an error that says what is wrong with them."""
     try:
         lowest, highest = categories
         whole = lowest == int(lowest) and highest == int(highest)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         whole = False
     if not whole or lowest >= highest:
         raise ValueError(
@@ -168,56 +258,3 @@ def _range(categories: tuple[int, int]) -> tuple[int, int]:
             f"{categories!r}"
         )
     return int(lowest), int(highest)
-
-
-def _numbers(name: str, values: Sequence[Any], problems: list[str]) -> np.ndarray:
-    """float64, NaN where there is none; reports what is missing or not a number."""
-
-    def number(value: Any) -> float:
-        if _is_missing(value):
-            return math.nan
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return math.inf
-
-    numbers = np.fromiter(map(number, values), float, len(values))
-    _report(problems, f"{name} is missing", np.isnan(numbers))
-    wrong = np.isinf(numbers)
-    _report(problems, f"{name} is not a finite number", wrong, lambda row: values[row])
-    return np.where(wrong, math.nan, numbers)
-
-
-def _levels(values: Sequence[Any], missing: np.ndarray) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Distinct labels, sorted, and each row's position among them."""
-    present = {value for value, gone in zip(values, missing.tolist(), strict=True) if not gone}
-    try:
-        ordered = sorted(present)
-    except TypeError:  # labels of several types
-        ordered = sorted(present, key=lambda value: (type(value).__name__, str(value)))
-    position = {label: index for index, label in enumerate(ordered)}
-    codes = np.fromiter((position.get(value, 0) for value in values), np.int64, len(values))
-    return tuple(ordered), codes
-
-
-def _is_missing(value: Any) -> bool:
-    # NaN and pandas.NaT differ from themselves; pandas.NA can't be compared.
-    if value is None or type(value).__name__ == "NAType":
-        return True
-    return bool(value != value) or (isinstance(value, str) and not value.strip())
-
-
-def _report(
-    problems: list[str],
-    what: str,
-    where: np.ndarray,
-    found: Callable[[int], Any] | None = None,
-) -> None:
-    rows = np.flatnonzero(where).tolist()
-    if rows:
-        shown = ", ".join(
-            f"{row + 1}" + (f" (found {found(row)!r})" if found else "")
-            for row in rows[:SHOWN_ROWS]
-        )
-        more = f", and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
-        problems.append(f"{what}: row {shown}{more}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ class SparseRatings:
       successes: (N,) numbers of positive judgments.
       trials: (N,) numbers of judgments, at least 1.
       labels: facet -> labels of its levels, in the order of the numbers.
+      notes: sentences on what was left out, stands twice or looks odd.
     """
 
     model: np.ndarray
@@ -28,4 +28,5 @@ class SparseRatings:
     rubric: np.ndarray
     successes: np.ndarray
     trials: np.ndarray
-    labels: dict[str, tuple[Any, ...]]
+    labels: dict[str, tuple[object, ...]]
+    notes: tuple[str, ...] = ()

@@ -92,6 +92,7 @@ def summary(found: Report) -> list[str]:
     kinds = "successes or only failures" if fit.step is None else "the highest or the lowest score"
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
+        *(f"note: {note}" for note in found.ratings.notes),
         fit.message,
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
@@ -118,7 +119,7 @@ def write(found: Report, directory: pathlib.Path, options: dict[str, Any]) -> li
     written = []
     for table in (*found.tables, found.cells):
         path = directory / f"{table.name}.csv"
-        path.write_text(table.csv(), encoding="utf-8")
+        path.write_text(table.csv(), encoding="utf-8", errors="backslashreplace")
         written.append(path)
     path = directory / "fit.json"
     path.write_text(json.dumps(as_json(found, options), indent=1, allow_nan=False) + "\n", "utf-8")

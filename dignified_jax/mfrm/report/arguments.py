@@ -1,0 +1,97 @@
+"""The options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+from dignified_jax.mfrm.fit import METHODS
+from dignified_jax.mfrm.result import FACETS
+from dignified_jax.mfrm.solver.gauge import CENTERS
+
+ABSENT = "-"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """All options; `description` stands above them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dignified_jax.mfrm",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("ratings", metavar="RATINGS", help="a file, or embedded:ratings.csv")
+    add("--out", type=pathlib.Path, metavar="DIR", help="write CSV, JSON and PNG files here")
+    columns = parser.add_argument_group("columns of the file")
+    for name in (*FACETS, "score"):
+        absent = f"; {ABSENT} for none" if name in ("judge", "rubric") else ""
+        help_text = f"default {name}{absent}"
+        columns.add_argument(f"--{name}", default=name, metavar="COLUMN", help=help_text)
+    columns.add_argument(
+        "--trials", metavar="COLUMN", help="number of judgments of a row; score counts successes"
+    )
+    columns.add_argument(
+        "--threshold", type=float, help="scores of at least this are successes (ordinal scores)"
+    )
+    columns.add_argument(
+        "--missing",
+        nargs="*",
+        metavar="CODE",
+        help="leave out rows whose score or label is blank, or one of these, such as -1 99 NA "
+        "(of labels only codes that are no numbers)",
+    )
+    columns.add_argument(
+        "--range",
+        nargs=2,
+        type=float,
+        metavar=("LOWEST", "HIGHEST"),
+        help="scores outside are refused; for use with --threshold",
+    )
+    columns.add_argument(
+        "--categories",
+        nargs=2,
+        type=int,
+        metavar=("LOWEST", "HIGHEST"),
+        help="keep ordinal scores as they are, such as 1 5",
+    )
+    model = parser.add_argument_group("the model (see mfrm.fit)")
+    model.add_argument(
+        "--method", choices=METHODS, help="default: ridge with --precision, else laplace"
+    )
+    model.add_argument(
+        "--ordinal",
+        choices=("rating_scale", "partial_credit"),
+        help="steps between categories: common to all rubric items (default), or each item's own",
+    )
+    model.add_argument("--center", choices=CENTERS, default="model", help="default %(default)s")
+    model.add_argument(
+        "--precision", nargs="+", metavar="NAME=NUMBER", help="of the priors, such as judge=0.5"
+    )
+    model.add_argument(
+        "--anchors", type=pathlib.Path, metavar="FILE", help="CSV with columns facet, level, value"
+    )
+    model.add_argument(
+        "--group",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("FACET", "MEAN LEVEL"),
+        help="group anchor: these levels of a facet have this mean",
+    )
+    model.add_argument("--allow-disconnected", action="store_true", help="fit subsets together")
+    model.add_argument("--max-iterations", type=int, default=100, metavar="N")
+    model.add_argument("--float64", action="store_true", help="compute in double precision")
+    more = parser.add_argument_group("what else to compute")
+    more.add_argument(
+        "--pairs",
+        nargs="*",
+        metavar="A:B",
+        help="bias tables of these pairs of facets; default judge:model, none with --categories",
+    )
+    more.add_argument(
+        "--bootstrap", type=int, default=0, metavar="N", help="samples of the questions"
+    )
+    more.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    more.add_argument("--leave-one-out", action="store_true", help="refit without each judge")
+    more.add_argument("--no-plots", action="store_true", help="write no PNG files")
+    return parser

@@ -1,0 +1,133 @@
+"""Missing codes, words for numbers, labels that look alike, rows that stand twice."""
+
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from dignified_jax.mfrm.input.levels import doubts
+from dignified_jax.mfrm.input.scores import as_number, suspects
+
+
+def table(scores, **columns):
+    size = len(scores)
+    found = {"model": ["a", "b"] * (size // 2), "question": list(np.arange(size) // 2)}
+    return found | {"judge": ["x"] * size, "rubric": ["r"] * size, "score": scores} | columns
+
+
+@pytest.mark.parametrize("blank", ["", None, float("nan"), "  "])
+def test_blank_scores_are_left_out_on_request(blank):
+    with pytest.raises(ValueError, match="score is missing: row 2"):
+        mfrm.from_long(table([1, blank, 0, 1]))
+    with pytest.warns(UserWarning, match="1 of 4 rows left out"):
+        found = mfrm.from_long(table([1, blank, 0, 1]), missing=())
+    assert found.trials.sum() == 3 and "score missing: blank (1)" in found.notes[0]
+
+
+def test_codes_are_left_out_and_counted():
+    scores = ["5", "-1", "99", "4", "NA", "99.0"]
+    with pytest.warns(UserWarning):
+        found = mfrm.from_long(table(scores), threshold=3, missing=(-1, "99", "NA"))
+    assert found.trials.sum() == 2 and found.successes.sum() == 2
+    assert found.notes[0].startswith("4 of 6 rows left out, score missing: ")
+
+
+def test_number_codes_are_of_scores_and_text_codes_of_labels_too():
+    columns = {"question": [99, 99, 1, 1], "judge": ["x", "NA", "x", "x"]}
+    with pytest.warns(UserWarning):
+        found = mfrm.from_long(table([1, 0, 99, 1], **columns), missing=(99, "NA"))
+    assert found.labels["question"] == (1, 99) and found.labels["judge"] == ("x",)
+    assert found.trials.sum() == 2
+
+
+def test_all_missing_is_an_error_that_tells_why():
+    with pytest.raises(ValueError, match=r"no rows .2 of 2 rows left out"):
+        mfrm.from_long(table(["", ""]), missing=())
+
+
+def test_undeclared_codes_are_flagged_and_refused_by_a_range():
+    scores = [1, 2, 3, 4, 5, -1, 99, 3]
+    with pytest.warns(UserWarning, match=r"-1 \(1 rows\), 99 \(1 rows\) may stand for a missing"):
+        mfrm.from_long(table(scores), threshold=3)
+    with pytest.raises(ValueError, match=r"from 1 to 5: row 6 \(found -1\), 7 \(found 99\)"):
+        mfrm.from_long(table(scores), threshold=3, score_range=(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ([1, 2, 3, 4, 5, 9], [9]),
+        ([1, 2, 3, 4, 5, 999], [999]),
+        ([0, 1, 2, 3, 4, -1], [-1]),
+        ([-2, -1, 0, 1, 2], []),
+        (list(range(101)), []),
+        (list(range(1, 11)), []),
+        ([0.5, 2.25, 3.0, 7.0], []),
+        ([0, 1, -9], [-9]),
+    ],
+)
+def test_codes_stand_apart(scores, found):
+    assert suspects(np.repeat(np.array(scores, float), 3)) == found
+
+
+def test_words_are_yes_and_no():
+    found = mfrm.from_long(table(["True", "no", "YES", "false"]))
+    assert found.successes.sum() == 2
+    with pytest.raises(ValueError, match="not a finite number"):
+        mfrm.from_long(table(["True", "no"]), threshold=1)
+
+
+@pytest.mark.parametrize("text", ["0_1", "\u0661", "0x1", "1e400", "inf", "1,5"])
+def test_what_only_python_reads_as_a_number_is_refused(text):
+    assert not np.isfinite(as_number(text))
+    with pytest.raises(ValueError, match="not a finite number: row 2"):
+        mfrm.from_long(table([1, text]))
+
+
+def test_codes_in_a_score_name_their_cure():
+    with pytest.raises(ValueError, match=r"missing=.*--missing.*row 2 \(found 'NA'\)"):
+        mfrm.from_long(table([1, "NA"]))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [("j0", "j0 "), ("j1", "J1"), ("01", "1"), (1, "1"), ("a b", "a\u00a0b"), ("\uff2a1", "j1")],
+)
+def test_labels_that_look_alike_are_told(labels):
+    assert "look alike" in doubts("judge", labels)[0]
+    with pytest.warns(UserWarning, match="judge labels that look alike"):
+        found = mfrm.from_long(table([1, 0], judge=list(labels)))
+    assert len(found.labels["judge"]) == 2
+
+
+def test_different_labels_are_not():
+    assert doubts("judge", ("j1", "j10", "j100", "1.10", "1.1")) == []
+    assert "level of its own" in doubts("judge", ("a", "NA"))[0]
+
+
+def test_whole_floats_are_integers():
+    assert mfrm.from_long(table([1, 0], judge=[1.0, 2.0])).labels["judge"] == (1, 2)
+
+
+def test_lists_are_no_labels():
+    with pytest.raises(ValueError, match=r"model must hold labels: row 1 is a list, \['a'\]"):
+        mfrm.from_long(table([1, 0], model=[["a"], ["b"]]))
+
+
+def test_rows_that_stand_twice_are_counted():
+    once = table([1, 0, 0, 1])
+    assert mfrm.from_long(once).notes == ()
+    with pytest.warns(UserWarning, match="12 of 16 rows repeat another one's labels and score"):
+        found = mfrm.from_long({name: list(values) * 4 for name, values in once.items()})
+    assert found.trials.max() == 4
+
+
+def test_a_long_value_does_not_fill_the_message():
+    with pytest.raises(ValueError, match="not a finite number") as error:
+        mfrm.from_long(table([1, "x" * 10**6]))
+    assert len(str(error.value)) < 200
+
+
+def test_a_coarser_grid_is_the_scale():
+    found = mfrm.from_long(table([0, 5, 50, 100]), categories=(0, 100))
+    assert found.categories == tuple(range(0, 101, 5)) and found.counts.shape[-1] == 21
+    assert mfrm.from_long(table([1, 2, 2, 5]), categories=(1, 5)).categories == (1, 2, 3, 4, 5)
