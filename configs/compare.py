@@ -44,7 +44,7 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     config.workdir = f"runs/compare-{preset}"
     config.methods = tuple(name for name in entries if name not in NEED_FILES)
     config.against = _grid_name(0.5, 0.1) if ablation else "lagdpo"
-    # Policies are judged by what is exported, which should be what was trained.
+    # Policies are scored by what is exported, which should be what was trained.
     config.base.model.export_dtype = config.base.model.param_dtype
     config.base.checkpoints_to_keep = 1
     return config

@@ -1,1 +1,1 @@
-"""Several methods from one checkpoint, on the same data, judged in the same way."""
+"""Several methods from one checkpoint, on the same data, scored in the same way."""

@@ -58,7 +58,7 @@ class Comparison:
       methods: names of the entries that take part, in the order of the tables.
       against: the one that each of the others is compared with, seed by seed.
       seeds: of the runs of each method.
-      beta: of the DPO losses and margins by which every policy is judged.
+      beta: of the DPO losses and margins by which every policy is scored.
       base: fields that all runs start from.
       entries: name -> method and changes.
     """

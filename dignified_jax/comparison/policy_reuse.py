@@ -7,29 +7,28 @@ import json
 from collections.abc import Sequence
 
 from dignified_jax.comparison.plan import Run
-from dignified_jax.data import DIMENSIONS
 from dignified_jax.objectives import MODPO
 from dignified_jax.objectives.multi_stage import RewardedSoup
 from dignified_jax.training import stages
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import directory as run_directory
 
-# What says nothing about how a policy of one dimension is trained. The reference's log-probs are
-# the same whether they are cached or not.
+# Fields that say nothing about how a policy of one dimension is trained. The reference's log-probs
+# are the same whether they are cached or not.
 _FREE = ("method", "workdir", "reference", "reference_cache", "reward_policies")
 
 
 def share_policies(runs: Sequence[Run]) -> tuple[Run, ...]:
-    """The runs, MODPO with the single-dimension policies of an earlier soup of its kind.
+    """Returns the runs, MODPO with the single-dimension policies of an earlier soup of its kind.
 
-    Of its kind is a soup of all dimensions that has the same beta, seed and fields of training. A
-    MODPO run without one before it, or with policies of its own, stays as it is.
+    A soup is of its kind if it is of all dimensions and has its beta, seed and fields of training.
+    A MODPO run without one before it, or with policies of its own, stays as it is.
     """
     soups: dict[str, Run] = {}
     shared = []
     for run in runs:
-        method = run.config.method
-        if isinstance(method, RewardedSoup) and min(method.coefficients(len(DIMENSIONS))) > 0:
+        method, dimensions = run.config.method, run.config.data.dimensions
+        if isinstance(method, RewardedSoup) and min(method.coefficients(len(dimensions))) > 0:
             soups[_training(run.config)] = run
         elif isinstance(method, MODPO) and not run.config.reward_policies:
             soup = soups.get(_training(run.config))
@@ -39,7 +38,8 @@ def share_policies(runs: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def _with_policies_of(run: Run, soup: Run) -> Run:
-    paths = (str(stages.single_policy(soup.config, dimension)) for dimension in DIMENSIONS)
+    dimensions = run.config.data.dimensions
+    paths = (str(stages.single_policy(soup.config, dimension)) for dimension in dimensions)
     config = dataclasses.replace(run.config, reward_policies=tuple(paths))
     return dataclasses.replace(run, config=config)
 

@@ -1,4 +1,4 @@
-"""The same judgement of every policy, whatever it was trained with.
+"""The same scores of every policy, whatever it was trained with.
 
 On the test rows: DPO losses, margins and accuracies against the first model, at one beta; the
 "longer answer" baseline; and the token-level KL(policy || first model) over the tokens of all test
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
+from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.models import hf
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -56,7 +56,7 @@ class PolicyScorer:
 
 
 def make_scorer(config: TrainConfig) -> PolicyScorer:
-    """The scorer of policies that began with `config.model`, from `plan.scorer_config`.
+    """Makes the scorer of policies that began with `config.model`, from `plan.scorer_config`.
 
     Raises:
       As `training.inputs`.
@@ -80,7 +80,7 @@ def make_scorer(config: TrainConfig) -> PolicyScorer:
 
 
 def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]:
-    """What a policy is worth.
+    """Scores a policy.
 
     Args:
       scorer: from `make_scorer`.
@@ -88,7 +88,7 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
 
     Returns:
       beta; inputs; kl, in nats per token, the mean over the tokens of all test responses; tokens;
-      dimensions: letter -> pairs, loss, accuracy, margin, longer.
+      dimensions: name -> pairs, loss, accuracy, margin, longer.
 
     Raises:
       ConfigError: the policy is not of the first model's shape.
@@ -97,12 +97,12 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
     if module.config != scorer.module.config:
         raise ConfigError(f"{directory} is not of the shape of {scorer.config.model.path}")
     batches = [_put(scorer, step) for step in range(scorer.stream.total_steps)]
-    method = scorer.config.method
+    method, dimensions = scorer.config.method, scorer.config.data.dimensions
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=(),
-        method_state=method.init(len(DIMENSIONS)),
+        method_state=method.init(len(dimensions)),
     )
     report = evaluate(
         scorer.score_step,
@@ -110,7 +110,7 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
         state,
         ((host, scorer.reference, device, used, None) for host, device, used in batches),
     )
-    test = metrics.flatten(report, DIMENSIONS, "test/")
+    test = metrics.flatten(report, dimensions, "test/")
     rows = summary.build(scorer.config, state, test, scorer.stream)["dimensions"]
     divergence = sum(
         np.asarray(scorer.kl_step((params, scorer.reference), device, used), np.float64).sum()

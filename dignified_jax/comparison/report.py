@@ -48,7 +48,7 @@ def markdown(
     pairs = ", ".join(f"{k} {results.pairs[k]}" for k in dimensions)
     parts = [
         "# Comparison of methods",
-        f"From `{config.model.path}`, trained on `{runs[0].config.data.train}`, judged on "
+        f"From `{config.model.path}`, trained on `{runs[0].config.data.train}`, scored on "
         f"`{config.data.test}` (pairs: {pairs}) by DPO losses and margins at beta "
         f"{comparison.beta:g} against the first model, the same for all. Mean ± half of the "
         f"{CONFIDENCE:.0%} t interval over seeds {', '.join(map(str, results.seeds))}. Seeds "

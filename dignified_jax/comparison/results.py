@@ -19,7 +19,7 @@ COMPARED = {
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """The score of one run, as `scoring.score` gives it."""
+    """The score of one run, as `policy_scores.score` gives it."""
 
     name: str
     seed: int
@@ -27,7 +27,7 @@ class Record:
 
     @property
     def label(self) -> str:
-        """For a person."""
+        """The run's name for a person."""
         return f"{self.name} seed {self.seed}"
 
     @property
@@ -55,14 +55,14 @@ class Results:
     against: str
     means: dict[str, dict[str, Interval]]
     paired: dict[str, dict[str, Paired]]
-    worst: dict[str, str]
+    worst: dict[str, tuple[str, ...]]
     seeds: tuple[int, ...]
     longer: dict[str, float]
     pairs: dict[str, int]
 
 
 def measures(score: Mapping[str, Any]) -> dict[str, float]:
-    """One run's figures by name.
+    """Returns one run's figures by name.
 
     worst_accuracy (the least over dimensions), worst_loss (the greatest), mean_accuracy, kl, and
     accuracy/K, loss/K, margin/K of each dimension K.
@@ -79,7 +79,7 @@ def measures(score: Mapping[str, Any]) -> dict[str, float]:
 
 
 def summarise(records: Sequence[Record], against: str) -> Results:
-    """Means, intervals and paired differences.
+    """Returns means, intervals and paired differences.
 
     Args:
       records: of the same seeds for every method, and of the same test rows.
@@ -107,7 +107,7 @@ def summarise(records: Sequence[Record], against: str) -> Results:
             for name in runs
             if name != against
         },
-        worst={name: "".join(by_seed[s].worst for s in seeds) for name, by_seed in runs.items()},
+        worst={name: tuple(by_seed[s].worst for s in seeds) for name, by_seed in runs.items()},
         seeds=seeds,
         longer={k: row["longer"] for k, row in dimensions.items()},
         pairs={k: row["pairs"] for k, row in dimensions.items()},

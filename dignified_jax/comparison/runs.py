@@ -64,7 +64,7 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], notify: No
 
     Args:
       runs: all of a comparison.
-      run_one: trains one, going on where it was stopped; `training.recipes.run`.
+      run_one: trains one, going on where it was stopped; `training.stages.run`.
       notify: shows a line to a person.
 
     Raises:
@@ -127,7 +127,7 @@ def _trained(run: Run) -> bool:
     file = run_directory.path(run.config) / TRAINED_FILE
     if not file.is_file():
         return False
-    before = json.loads(file.read_text(encoding="utf-8"))
+    before = run_directory.read_config(file)
     changes = run_directory.differences(before, run_directory.as_dict(run.config))
     if changes:
         raise ConfigError(
@@ -141,6 +141,6 @@ def _check_inputs(first: Record, other: Record) -> None:
     changes = fingerprint.differences(first.score["inputs"], other.score["inputs"])
     if changes:
         raise ConfigError(
-            f"{other.label} was judged on other inputs than {first.label}; delete {SCORE_FILE} of "
+            f"{other.label} was scored on other inputs than {first.label}; delete {SCORE_FILE} of "
             "one of them:\n  " + "\n  ".join(changes)
         )

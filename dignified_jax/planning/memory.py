@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
 
-from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import partition
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.planning import activations
@@ -112,7 +111,7 @@ def moments(
     layers = held(params["layers"])
 
     # Every dimension's gradient is whole before the next one's begins.
-    trees = len(DIMENSIONS) if combines_gradients else 1
+    trees = shape.capacity.responses - 1 if combines_gradients else 1
     # The loop over accumulation steps carries float32 sums beside a step's own gradients.
     sums = elements(params) * _FLOAT32 * trees if shape.steps > 1 else 0
     others = held(params) * (trees - 1)

@@ -14,7 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh
 
-from dignified_jax.data import DIMENSIONS, RESPONSES, BatchStream, TokenizedExample
+from dignified_jax.data import BatchStream, TokenizedExample
+from dignified_jax.data.schema import response_names
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.config import DecoderConfig, read_config
@@ -29,7 +30,7 @@ from dignified_jax.training.run.devices import Device
 from dignified_jax.training.step import flops
 from dignified_jax.training.step.sharding import mesh_sizes, row_devices
 
-# Tokens of a prompt, and of each of its five responses, where there is no data to count.
+# Tokens of a prompt, and of each of its responses, where there is no data to count.
 ASSUMED_PIECE = 256
 
 
@@ -91,7 +92,7 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
     """
     directory = hf.resolve(resolve(config.model.path), weights=False)
     model = read_config(directory)
-    config = dataclasses.replace(config, method=_first_stage(config.method))
+    config = dataclasses.replace(config, method=_first_stage(config.method, config.data.dimensions))
     sizes = mesh_sizes(config.mesh, count)
     mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
     stream, where = _stream(config, directory, config.rows_per_device * row_devices(mesh), rows)
@@ -117,12 +118,12 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
     return counted(plan)
 
 
-def _first_stage(method: Any) -> Any:
+def _first_stage(method: Any, dimensions: tuple[str, ...]) -> Any:
     """The objective of the first training of a method of several; the others are of its size."""
     if isinstance(method, SACPO):
-        return method.stages(DIMENSIONS)[0].method
+        return method.stages(dimensions)[0].method
     if isinstance(method, RewardedSoup):
-        return single(method.beta, 0, len(DIMENSIONS))
+        return single(method.beta, 0, len(dimensions))
     return method
 
 
@@ -148,12 +149,13 @@ def _stream(
 def _assumed(config: TrainConfig, rows_per_step: int, rows: int | None) -> BatchStream:
     """One batch of equal examples, `config.batch_size` of them or as many as fill `rows`."""
     length = config.data.row_length
-    piece = max(min(ASSUMED_PIECE, length // (1 + len(RESPONSES))), 1)
+    responses = len(response_names(config.data.dimensions))
+    piece = max(min(ASSUMED_PIECE, length // (1 + responses)), 1)
     count = config.batch_size
     if rows is not None:
-        count = rows * max(length // (piece * (1 + len(RESPONSES))), 1)
+        count = rows * max(length // (piece * (1 + responses)), 1)
     ids = np.zeros(piece, np.int32)
-    examples = [TokenizedExample(ids, (ids,) * len(RESPONSES), index) for index in range(count)]
+    examples = [TokenizedExample(ids, (ids,) * responses, index) for index in range(count)]
     return BatchStream(
         examples, batch_size=count, row_length=length, rows_multiple=rows_per_step, shuffle=False
     )

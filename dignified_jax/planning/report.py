@@ -9,7 +9,6 @@ from typing import Any
 
 from jax.sharding import AbstractMesh
 
-from dignified_jax.data import RESPONSES
 from dignified_jax.models import partition
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.planning import memory
@@ -88,7 +87,7 @@ def alternatives(plan: Plan) -> Iterator[tuple[str, Plan]]:
 def _longest(plan: Plan) -> int:
     """At most the tokens of one example."""
     capacity = plan.shape.capacity
-    return capacity.prompt_block + len(RESPONSES) * capacity.segment_block
+    return capacity.prompt_block + capacity.responses * capacity.segment_block
 
 
 def _halved_rows(plan: Plan) -> Plan:

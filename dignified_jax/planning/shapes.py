@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from dignified_jax.data import DIMENSIONS, RESPONSES, PackedBatch
+from dignified_jax.data import PackedBatch
 from dignified_jax.data.batch import Capacity
 from dignified_jax.data.packing import build
 from dignified_jax.models import partition
@@ -51,8 +51,9 @@ class StepInputs:
     """Arguments of `step.make_train_step`'s step, `jax.ShapeDtypeStruct`s with shardings.
 
     Attributes:
-      reference: the frozen parameters, the (example, 5) log-probs where they are cached, or None.
-      rewards: (example, 5, K) for methods that need them, or None.
+      reference: the frozen parameters, the (example, 1 + K) log-probs where they are cached, or
+        None. K is the number of dimensions.
+      rewards: (example, 1 + K, K) for methods that need them, or None.
       base: the frozen parameters under LoRA, where the state's are LoRA's, or None.
     """
 
@@ -76,18 +77,19 @@ def step_inputs(
     whole = NamedSharding(mesh, PartitionSpec())
     params, base = _params(config, model)
     optimizer = make_optimizer(config.optimizer, total_steps=1)  # its state's shape is any run's
+    dimensions = shape.capacity.responses - 1
     state = jax.eval_shape(
-        lambda tree: init_state(tree, config.method, len(DIMENSIONS), optimizer, _one_device()),
+        lambda tree: init_state(tree, config.method, dimensions, optimizer, _one_device()),
         params,
     )
-    per_example = (shape.examples, len(RESPONSES))
+    per_example = (shape.examples, shape.capacity.responses)
     reference = rewards = None
     if config.method.needs_reference and config.reference == "cached":
         reference = _struct(per_example, jnp.float32, whole)
     elif config.method.needs_reference and base is None:
         reference = _frozen(config, params, mesh)
     if config.method.needs_rewards:
-        rewards = _struct((*per_example, len(DIMENSIONS)), jnp.float32, whole)
+        rewards = _struct((*per_example, dimensions), jnp.float32, whole)
     return StepInputs(
         state=_placed(state, state_shardings(state, optimizer, mesh)),
         reference=reference,

@@ -18,6 +18,7 @@ import ml_collections
 
 from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
+from dignified_jax.data.schema import check_dimensions
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS
 from dignified_jax.objectives.multi_stage import RECIPES, SACPO, RewardedSoup
@@ -48,6 +49,8 @@ class DataConfig:
       anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,
         truthfulqa, empathetic_dialogues and writing_prompts (`data.anchors`). Their rows have no
         reject, so they are for methods without a reference.
+      dimensions: names of the 1 to 16 dimensions that the rows are about, in the order of all
+        per-dimension fields; each has a column reject_NAME.
       validation_fraction: share of the training prompts held out for evaluation while training.
       on_bad_row: "error" stops, listing every bad row; "skip" writes them to
         WORKDIR/rejected_*.jsonl and goes on without them.
@@ -64,6 +67,7 @@ class DataConfig:
     train: Path = "embedded:personaknob_mini/train.jsonl"
     test: Path = "embedded:personaknob_mini/test.jsonl"
     anchors: tuple[SourcePath, ...] = ()
+    dimensions: tuple[str, ...] = DIMENSIONS
     validation_fraction: Annotated[float, Bounds("[0, 1)")] = 0.1
     on_bad_row: Literal["error", "skip"] = "error"
     row_length: Annotated[int, Bounds("[2, 1048576]")] = 4096
@@ -74,6 +78,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "data.")
+        try:
+            check_dimensions(self.dimensions)
+        except ValueError as error:
+            raise ConfigError(f"data.{error}", "data.dimensions") from error
         for anchor in self.anchors:
             kind, _, path = anchor.partition(":")
             if kind not in ANCHOR_KINDS or not path:

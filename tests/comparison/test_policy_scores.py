@@ -103,7 +103,7 @@ def test_the_first_model_has_moved_nowhere(root, scorer):
         assert row["loss"] == pytest.approx(np.log(2.0), abs=1e-5)
 
 
-def test_a_score_says_what_it_was_judged_on(root, scorer):
+def test_a_score_says_what_it_was_scored_on(root, scorer):
     found = policy_scores.score(scorer, root / "policy")
     assert sorted(found["inputs"]) == [
         *("chat template", "compute dtype", "model config", "model weights"),

@@ -30,7 +30,7 @@ def test_the_worst_is_taken_in_each_run_not_of_the_means(made_up):
     assert found.mean == pytest.approx(2.0 / 3)
     assert found.half == pytest.approx(T2 * math.sqrt(0.02 / 3 / 2 / 3), rel=1e-9)
     assert made_up.means["lagdpo"]["accuracy/A"].mean == pytest.approx(0.7)
-    assert made_up.worst == {"lagdpo": "EAA", "soup": "AAA"}
+    assert made_up.worst == {"lagdpo": ("E", "A", "A"), "soup": ("A", "A", "A")}
 
 
 def test_differences_are_paired_by_seed(made_up):

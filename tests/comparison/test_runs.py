@@ -1,4 +1,4 @@
-"""Which runs are trained and judged, with a stand-in for both: stopped ones go on, others stay."""
+"""Which runs are trained and scored, with a stand-in for both: stopped ones go on, others stay."""
 
 import pytest
 
@@ -82,7 +82,7 @@ def scores(*answers):
     return judge, seen
 
 
-def test_all_are_judged_once_and_again_at_another_beta(runs):
+def test_all_are_scored_once_and_again_at_another_beta(runs):
     comparison_runs.train(runs, Trainer(), print)
     judge, seen = scores(*(score((0.5, value)) for value in (0.1, 0.2, 0.3, 0.4)))
     said = []
@@ -102,7 +102,7 @@ def test_all_are_judged_once_and_again_at_another_beta(runs):
     assert len(seen) == 4
 
 
-def test_what_is_trained_again_is_judged_again(runs):
+def test_what_is_trained_again_is_scored_again(runs):
     comparison_runs.train(runs, Trainer(), print)
     comparison_runs.score_runs(runs, 0.1, scores(*[score((0.5, 0.5))] * 4)[0], print)
     (comparison_runs.run_directory.path(runs[1].config) / comparison_runs.TRAINED_FILE).unlink()
@@ -117,6 +117,6 @@ def test_scores_of_other_test_rows_are_refused(runs):
     comparison_runs.train(runs, Trainer(), print)
     other = score((0.5, 0.5)) | {"inputs": {"test rows": "other", "model weights": "w"}}
     judge, _ = scores(score((0.5, 0.5)), other)
-    message = r"soup seed 3 was judged on other inputs than lagdpo seed 3.*\n  test rows: r there"
+    message = r"soup seed 3 was scored on other inputs than lagdpo seed 3.*\n  test rows: r there"
     with pytest.raises(ConfigError, match=message):
         comparison_runs.score_runs(runs, 0.1, judge, print)

@@ -16,10 +16,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dignified_jax.console.safe_stream import Unbreakable
+from dignified_jax.data import DIMENSIONS
 from dignified_jax.training.display import status_text
 
 # Runs of at most so many steps print each of them to a pipe.
@@ -34,6 +35,7 @@ def open(
     total_steps: int,
     start_step: int = 0,
     *,
+    dimensions: Sequence[str] = DIMENSIONS,
     visible: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
@@ -41,10 +43,11 @@ def open(
 
     Args:
       total_steps, start_step: see above.
+      dimensions: of the run.
       visible: False shows nothing; for all processes but one.
       clock: seconds.
     """
-    status = _Status(total_steps, start_step, clock)
+    status = _Status(total_steps, start_step, clock, dimensions)
     screen = _screen(status, clock) if visible else _Nowhere()
     try:
         yield Progress(status, screen)
@@ -72,8 +75,10 @@ class Progress:
 class _Status:
     """How far the run is, and its last metrics."""
 
-    def __init__(self, total: int, start: int, clock: Callable[[], float]) -> None:
-        self.total, self.step = total, start
+    def __init__(
+        self, total: int, start: int, clock: Callable[[], float], dimensions: Sequence[str]
+    ) -> None:
+        self.total, self.step, self.dimensions = total, start, dimensions
         self.flat: Mapping[str, float] = {}
         self._clock = clock
         self._opened = self._last = clock()
@@ -109,6 +114,7 @@ class _Status:
             elapsed=self.elapsed(),
             left=self.left(),
             width=width,
+            dimensions=self.dimensions,
         )
 
 
@@ -167,9 +173,10 @@ class _Lines:
             return
         self._next = now + SECONDS_BETWEEN_LINES
         if self._shown % _HEADER_EVERY == 0:
-            self.notify(status_text.table_header(status.flat))
+            self.notify(status_text.table_header(status.flat, status.dimensions))
         self._shown += 1
-        self.notify(status_text.table_line(status.flat, status.total, status.left()))
+        left, names = status.left(), status.dimensions
+        self.notify(status_text.table_line(status.flat, status.total, left, names))
 
     def close(self) -> None:
         pass

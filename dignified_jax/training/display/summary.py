@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dignified_jax.data import DIMENSIONS, BatchStream
+from dignified_jax.data import BatchStream
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.step.state import TrainState
 
@@ -14,7 +14,7 @@ from dignified_jax.training.step.state import TrainState
 def build(
     config: TrainConfig, state: TrainState, test: dict[str, float], stream: BatchStream
 ) -> dict[str, Any]:
-    """The final figures: per dimension the held-out pairs, loss, accuracy, margin and lambda.
+    """Returns the final figures: held-out pairs, loss, accuracy, margin and lambda by dimension.
 
     `longer` is the accuracy of preferring the longer response (in tokens; a tie counts 1/2), the
     baseline that any accuracy should be read against.
@@ -22,7 +22,7 @@ def build(
     longer = _longer_accuracy(stream)
     multipliers = config.method.metrics(state.method_state).get("lambda")
     rows = {}
-    for index, dimension in enumerate(DIMENSIONS):
+    for index, dimension in enumerate(config.data.dimensions):
         if not test.get(f"test/pairs/{dimension}"):
             continue
         rows[dimension] = {
@@ -47,15 +47,16 @@ def build(
 
 
 def table(result: dict[str, Any]) -> str:
-    """The summary as aligned text, the worst dimension named below it."""
+    """Returns the summary as aligned text, the worst dimension named below it."""
+    width = max(map(len, ["dimension", *result["dimensions"]]))
     names = ("pairs", "loss", "accuracy", "margin", "longer", "lambda")
     lines = [
         f"held-out test split after {result['step']} steps of {result['method']}",
-        "  ".join(["dimension", *(f"{name:>8}" for name in names)]),
+        "  ".join([f"{'dimension':<{width}}", *(f"{name:>8}" for name in names)]),
     ]
     for dimension, row in result["dimensions"].items():
         cells = ["-" if row[name] is None else f"{row[name]:.4g}" for name in names]
-        lines.append("  ".join([f"{dimension:<9}", *(f"{cell:>8}" for cell in cells)]))
+        lines.append("  ".join([f"{dimension:<{width}}", *(f"{cell:>8}" for cell in cells)]))
     if result["worst"]:
         worst = result["dimensions"][result["worst"]]
         lines.append(f"worst dimension: {result['worst']} (held-out loss {worst['loss']:.4f})")

@@ -14,6 +14,7 @@ import numpy as np
 
 from dignified_jax import data
 from dignified_jax.data import packing_report
+from dignified_jax.data.schema import response_names
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
@@ -66,16 +67,22 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
     # Every process reads all rows; the first one's file is the one to look at.
     suffix = f".{jax.process_index()}" if jax.process_index() else ""
 
+    dimensions = config.data.dimensions
+
     def policy(name: str) -> dict[str, Any]:
         rejected = workdir / f"rejected_{name}.jsonl{suffix}" if skips else None
         return {"on_bad_row": config.data.on_bad_row, "rejected_path": rejected}
 
     def rows(split: str) -> list[data.PreferenceRow]:
-        return data.read_rows(resolve(getattr(config.data, split)), **policy(split))
+        source = resolve(getattr(config.data, split))
+        return data.read_rows(source, dimensions=dimensions, **policy(split))
 
     def anchors() -> list[data.PreferenceRow]:
         sets = (anchor.split(":", 1) for anchor in config.data.anchors)
-        read = (data.read_anchors(kind, path, **policy(kind)) for kind, path in sets)
+        read = (
+            data.read_anchors(kind, path, dimensions=dimensions, **policy(kind))
+            for kind, path in sets
+        )
         return list(itertools.chain.from_iterable(read))
 
     train_rows, validation_rows = data.split_validation(
@@ -95,8 +102,9 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
 
     def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
         trains = name == "train"
-        responses = _trained_responses(config.method) if trains else data.RESPONSES
-        if set(responses) - {"golden"} and len(responses) < len(data.RESPONSES):
+        every = response_names(dimensions)
+        responses = _trained_responses(config.method, dimensions) if trains else every
+        if set(responses) - {"golden"} and len(responses) < len(every):
             split = [row for row in split if row.rejects.keys() & set(responses)]
             if not split:
                 raise ConfigError(f"method.weights: no {name} row has a reject of {responses[1:]}")
@@ -155,13 +163,13 @@ def _evaluated(streams: dict[str, data.BatchStream], cached: bool) -> dict[str, 
     return dict(zip(names, shared, strict=False))
 
 
-def _trained_responses(method: Method) -> tuple[str, ...]:
+def _trained_responses(method: Method, dimensions: tuple[str, ...]) -> tuple[str, ...]:
     """Those that the objective looks at; the others are not worth computing."""
     if getattr(method, "responses", "all") == "golden":
-        return data.RESPONSES[:1]
+        return ("golden",)
     weights = getattr(method, "weights", (1.0,))
-    weighted = zip(data.DIMENSIONS, itertools.cycle(weights), strict=False)
-    return (data.RESPONSES[0], *(name for name, weight in weighted if weight > 0))
+    weighted = zip(dimensions, itertools.cycle(weights), strict=False)
+    return ("golden", *(name for name, weight in weighted if weight > 0))
 
 
 def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:

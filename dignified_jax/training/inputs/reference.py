@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from dignified_jax.data import RESPONSES, BatchStream, share_shape
+from dignified_jax.data import BatchStream, share_shape
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import fingerprint
 
@@ -31,8 +31,8 @@ class PerExample:
     """Float32 numbers of every example, in the streams' numbering.
 
     Attributes:
-      splits: split -> (example, 5) log-probs, summed over a response and 0 where there is none;
-        or (example, 5, K) rewards.
+      splits: split -> (example, 1 + K) log-probs, summed over a response and 0 where there is
+        none; or (example, 1 + K, K) rewards. K is the number of dimensions.
     """
 
     splits: Mapping[str, np.ndarray]
@@ -45,7 +45,7 @@ class PerExample:
 
 
 def rewards(policies: Sequence[PerExample], reference: PerExample, beta: float) -> PerExample:
-    """beta (log pi_j - log pi_ref) of K policies, from their log-probs: (example, 5, K)."""
+    """beta (log pi_j - log pi_ref) of K policies, from their log-probs: (example, 1 + K, K)."""
     return PerExample(
         {
             split: np.stack([beta * (p.splits[split] - base) for p in policies], axis=-1)
@@ -69,14 +69,17 @@ def read_or_compute(
       directory: holds or will hold one file; only the first process touches it.
       streams: the splits.
       identity: what the log-probs depend on, name to fingerprint.
-      score: `(stream, step) -> (example, 5)` log-probs of one batch under the policy.
+      score: `(stream, step) -> (example, 1 + K)` log-probs of one batch under the policy.
       notify: shows a line to a person.
 
     Raises:
       ConfigError: the file is of another model, tokenizer, template or data; says which.
     """
     file = directory / FILE
-    shapes = {split: (stream.example_count, len(RESPONSES)) for split, stream in streams.items()}
+    shapes = {
+        split: (stream.example_count, stream.capacity.responses)
+        for split, stream in streams.items()
+    }
     found = _read(file, identity, notify) if jax.process_index() == 0 else None
     if not _agreed(found is not None):
         notify(f"computing log-probs into {file}")

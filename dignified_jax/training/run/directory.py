@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dignified_jax.data import DIMENSIONS
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.run import fingerprint
 
@@ -69,7 +70,7 @@ def check_config(workdir: pathlib.Path, config: TrainConfig) -> None:
     """
     if not begun(workdir):
         return
-    before = json.loads((workdir / CONFIG_FILE).read_text(encoding="utf-8"))
+    before = read_config(workdir / CONFIG_FILE)
     _refuse(workdir, "another configuration", differences(before, as_dict(config)))
 
 
@@ -107,6 +108,16 @@ def begun(workdir: pathlib.Path) -> bool:
 def write_config(workdir: pathlib.Path, config: TrainConfig) -> None:
     """Writes config.json."""
     write_json(workdir / CONFIG_FILE, as_dict(config))
+
+
+def read_config(file: pathlib.Path) -> dict[str, Any]:
+    """Returns a configuration written by `write_config`, of this or an earlier version.
+
+    Earlier ones had no `data.dimensions`: the default set was the only one.
+    """
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    fields["data"] = {"dimensions": list(DIMENSIONS), **fields.get("data", {})}
+    return fields
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:

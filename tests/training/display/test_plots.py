@@ -197,7 +197,7 @@ def test_lines_differ_without_colour(run, drawn):
     plots.write(run([record(1), record(2)]))
     lines = drawn["lambda.png"].axes[0].get_lines()
     assert len({line.get_marker() for line in lines}) == 4
-    assert len({str(style["linestyle"]) for style in plots._STYLES.values()}) == 4
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 4
 
 
 def test_no_global_state_is_touched(run):
