@@ -1,9 +1,9 @@
 r"""All methods from one checkpoint, on the same data, with the same batches and epochs.
 
-    python -m dignified_jax.compare --config=configs/compare.py                 # tiny
-    python -m dignified_jax.compare --config=configs/compare.py:qwen3-4b
-    python -m dignified_jax.compare --config=configs/compare.py:ablation        # tiny, Lag-DPO
-    python -m dignified_jax.compare --config=configs/compare.py:ablation-qwen3-4b
+    python -m dignified_jax.compare --config=compare                 # tiny
+    python -m dignified_jax.compare --config=compare:qwen3-4b
+    python -m dignified_jax.compare --config=compare:ablation        # tiny, Lag-DPO
+    python -m dignified_jax.compare --config=compare:ablation-qwen3-4b
 
     --config.methods="('lagdpo', 'multi_negative')" --config.seeds="(0, 1, 2, 3, 4)"
     --config.base.data.train=train.jsonl            # of all runs

@@ -1,8 +1,8 @@
 """Lag-DPO: DPO with one Lagrange multiplier per persona dimension.
 
-    python -m dignified_jax.train --config=configs/lagdpo.py              # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/lagdpo.py:qwen3-4b
-    python -m dignified_jax.train --config=configs/lagdpo.py:llama3-8b
+    python -m dignified_jax.train --config=lagdpo              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=lagdpo:qwen3-4b
+    python -m dignified_jax.train --config=lagdpo:llama3-8b
 
 tiny: 27 steps, 5 minutes on 2 virtual CPU cores, one of them busy (jax 0.10.2); held-out accuracy
 A 0.71, T 0.92, E 0.62, C 0.89, lambda up to 0.57. The other presets are the paper's models with

@@ -1,7 +1,7 @@
 """MODPO: DPO on every dimension, with the other dimensions' rewards as margins.
 
-    python -m dignified_jax.train --config=configs/modpo.py              # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/modpo.py:qwen3-4b
+    python -m dignified_jax.train --config=modpo              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=modpo:qwen3-4b
 
 Without config.reward_policies the four policies whose rewards it needs are trained first, each on
 one dimension, under WORKDIR/stages.

@@ -1,6 +1,6 @@
 """Multi-negative DPO, the average of the per-dimension losses: Lag-DPO with every lambda at 0.
 
-python -m dignified_jax.train --config=configs/multi_negative.py      # tiny, on 2 CPU cores
+python -m dignified_jax.train --config=multi_negative      # tiny, on 2 CPU cores
 
 DPO on a single dimension, here T: --config.method.weights="(0, 1, 0, 0)" (A, T, E, C).
 """

@@ -1,7 +1,7 @@
 """PCGrad-DPO: the gradients of the dimensions' losses, each projected off those it conflicts with.
 
-    python -m dignified_jax.train --config=configs/pcgrad.py              # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/pcgrad.py:qwen3-4b
+    python -m dignified_jax.train --config=pcgrad              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=pcgrad:qwen3-4b
 
 Learning rate, epochs and batch are those of configs/lagdpo.py, so that methods can be compared.
 """

@@ -1,7 +1,7 @@
 """SACPO: DPO on one group of dimensions after another, each from the policy before.
 
-    python -m dignified_jax.train --config=configs/sacpo.py              # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/sacpo.py:qwen3-4b
+    python -m dignified_jax.train --config=sacpo              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=sacpo:qwen3-4b
 
 The stages are runs of their own under WORKDIR/stages; the export and the final table lie in
 WORKDIR. --config.method.last_share=0.5 averages the last two policies (P-SACPO).

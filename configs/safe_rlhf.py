@@ -1,8 +1,8 @@
 """SafeRLHF in DPO form: Peer (E, C) is the objective, Dignity (A, T) is constrained by one
 multiplier.
 
-    python -m dignified_jax.train --config=configs/safe_rlhf.py              # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/safe_rlhf.py:qwen3-4b
+    python -m dignified_jax.train --config=safe_rlhf              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=safe_rlhf:qwen3-4b
 
 Learning rate, epochs and batch are those of configs/lagdpo.py, so that methods can be compared.
 """

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on the golden responses.
 
-    python -m dignified_jax.train --config=configs/sft.py                 # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/sft.py:scratch         # made the embedded model
+    python -m dignified_jax.train --config=sft                 # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=sft:scratch         # made the embedded model
 
 `scratch` draws random weights and trains them on every reply of the embedded sample's training
 rows, golden or not, so that the model has no preference yet; dignified_jax/embedded/README.md has

@@ -1,6 +1,6 @@
 r"""SFT-Anchor: supervised fine-tuning on public sets of single dimensions, no preference row.
 
-    python -m dignified_jax.train --config=configs/sft_anchor.py \
+    python -m dignified_jax.train --config=sft_anchor \
         --config.data.anchors="('sycophancy:evals.jsonl', 'truthfulqa:TruthfulQA.csv', \
         'empathetic_dialogues:train.csv', 'writing_prompts:train.wp_source')"
 

@@ -1,6 +1,6 @@
 r"""SFT-Combined: supervised fine-tuning on the anchor sets and on the golden replies.
 
-    python -m dignified_jax.train --config=configs/sft_combined.py \
+    python -m dignified_jax.train --config=sft_combined \
         --config.data.anchors="('sycophancy:evals.jsonl', 'truthfulqa:TruthfulQA.csv', \
         'empathetic_dialogues:train.csv', 'writing_prompts:train.wp_source')"
 

@@ -1,7 +1,7 @@
 """Rewarded soup: the mean of the parameters of four policies, one trained on each dimension.
 
-    python -m dignified_jax.train --config=configs/soup.py              # tiny, on 2 CPU cores
-    python -m dignified_jax.train --config=configs/soup.py:qwen3-4b
+    python -m dignified_jax.train --config=soup              # tiny, on 2 CPU cores
+    python -m dignified_jax.train --config=soup:qwen3-4b
 
 The four policies are runs of their own under WORKDIR/stages; the export and the final table lie
 in WORKDIR.

@@ -31,6 +31,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are stored as they ran; a slow test runs them anew
 
 default_role = "py:obj"
+smartquotes = False  # they would make one dash of an option's two
 # A short name in a docstring may stand for two classes of different rooms.
 suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
@@ -39,6 +40,7 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 add_module_names = False
@@ -51,7 +53,6 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
+    "navbar_persistent": [],
 }
 html_show_copyright = False
-html_static_path = ["_static"]
-html_css_files = ["pages.css"]

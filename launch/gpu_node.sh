@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One machine with several NVIDIA GPUs: one process drives them all.
 #
-#     launch/gpu_node.sh --config=configs/lagdpo.py:qwen3-4b --config.workdir=/data/runs/first
+#     launch/gpu_node.sh --config=lagdpo:qwen3-4b --config.workdir=/data/runs/first
 #
 # By default all GPUs split the parameters (mesh.fsdp); add --config.mesh.data=2 for two replicas.
 set -euo pipefail

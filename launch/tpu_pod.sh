@@ -2,7 +2,7 @@
 # All hosts of a Cloud TPU slice: copies this checkout to each, installs it, starts one process a host.
 #
 #     TPU=my-pod ZONE=us-central2-b launch/tpu_pod.sh \
-#         --config=configs/lagdpo.py:llama3-8b --config.workdir=gs-mounted/runs/first
+#         --config=lagdpo:llama3-8b --config.workdir=gs-mounted/runs/first
 #
 # The run directory and the model must be visible to every host at the same path (a mounted
 # bucket or a network disk). Needs gcloud on this machine.

@@ -13,8 +13,6 @@ PACKAGE = pathlib.Path(dignified_jax.__file__).parent
 # Rooms of which everything is for the package's own use.
 HIDDEN = ("embedded",)
 TABLE = (".. list-table::", "   :widths: 35 65", "")
-# A name is described where it is defined, not where it is passed on.
-OPTIONS = ("   :ignore-module-all:", "   :show-inheritance:")
 
 
 def pages() -> dict[str, str]:
@@ -49,15 +47,16 @@ def _commands() -> str:
 
 
 def _page(folder: pathlib.Path, name: str) -> str:
-    lines = [*_heading(_short(name), "="), f".. automodule:: {name}", ""]
+    lines = [".. highlight:: none", "", *_heading(_short(name), "="), f".. automodule:: {name}", ""]
     if exported := _exported(folder / "__init__.py"):
         names = ", ".join(f":py:obj:`{path.rpartition('.')[2]} <{path}>`" for path in exported)
         lines += [f"Names that the package itself gives: {names}.", ""]
     for file in sorted(folder.glob("*.py")):
-        if file.name != "__init__.py":
+        if file.stem not in ("__init__", "__main__"):
             module = f"{name}.{file.stem}"
             lines += _heading(_short(module), "-")
-            lines += [f".. automodule:: {module}", "   :members:", *OPTIONS, ""]
+            # A name is described where it is defined, not where it is passed on.
+            lines += [f".. automodule:: {module}", "   :members:", "   :ignore-module-all:", ""]
     return "\n".join(lines)
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import inspect
-import re
 import typing
 from typing import Any, ClassVar
 
@@ -22,7 +20,8 @@ from plain_docstrings import escape
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-_ENTRY = re.compile(r"^  (\w+(?:, \w+)*): (.*)")
+from dignified_jax.typed_config import help_text
+from dignified_jax.typed_config.sections import named_classes
 
 
 class ConfigFields(SphinxDirective):
@@ -42,45 +41,26 @@ class ConfigFields(SphinxDirective):
 
 
 def table(cls: type, prefix: str) -> list[tuple[str, str, str]]:
-    """(field, type and default, meaning) in reStructuredText; sections are left out."""
-    hints, meanings = typing.get_type_hints(cls), descriptions(cls)
+    """(field, type and default, meaning) in reStructuredText; plain sections are left out.
+
+    Of a section that is one of several classes, the fields of each stand below its name.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    meanings = help_text.descriptions(cls)
     rows = []
     for field in dataclasses.fields(cls):
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint) or hint is Any:
-            continue
-        default = "" if field.default is dataclasses.MISSING else f"; ``{field.default!r}``"
-        meaning = escape(meanings[field.name])
-        rows.append((f"``{prefix}{field.name}``", f"{type_text(hint)}{default}", meaning))
+        hint, name = hints[field.name], prefix + field.name
+        meaning = escape(meanings.get(field.name, ""))
+        if classes := named_classes(hint):
+            names = ", ".join(f"``{name}``" for name in classes)
+            rows.append((f"``{name}.name``", f"{names}; ``{field.default.name}``", meaning))
+            for key, section in classes.items():
+                rows += [(f"{f} of {key}", t, m) for f, t, m in table(section, f"{name}.")]
+        elif not dataclasses.is_dataclass(hint) and hint is not Any:
+            default = field.default
+            shown = "" if default is dataclasses.MISSING else f"; ``{default!r}``"
+            rows.append((f"``{name}``", f"{escape(help_text.describe_type(hint))}{shown}", meaning))
     return rows
-
-
-def descriptions(cls: type) -> dict[str, str]:
-    """Field -> its entry under "Attributes:" of the docstring, on one line."""
-    _, _, section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in section.splitlines():
-        if entry := _ENTRY.match(line):
-            names = entry[1].split(", ")
-            found |= dict.fromkeys(names, entry[2])
-        elif not line.startswith("    "):
-            break
-        else:
-            found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found
-
-
-def type_text(hint: Any) -> str:
-    """A type as people say it: the choices of a Literal, "or None" for an optional one."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        return ", ".join(f"``{choice}``" for choice in arguments)
-    if type(None) in arguments:
-        return " or ".join(type_text(a) for a in arguments if a is not type(None)) + " or none"
-    if typing.get_origin(hint) is tuple:
-        return f"tuple of {type_text(arguments[0])}"
-    return hint.__name__
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

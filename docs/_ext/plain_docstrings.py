@@ -28,7 +28,7 @@ def to_rest(lines: list[str]) -> list[str]:
     """reStructuredText, as napoleon takes it, of a docstring's lines."""
     result: list[str] = []
     in_section = literal = False
-    for paragraph in "\n".join(lines).split("\n\n"):
+    for paragraph in _apart(lines).split("\n\n"):
         first = paragraph.split("\n", 1)[0]
         if not first.startswith(" "):
             literal = False
@@ -38,6 +38,18 @@ def to_rest(lines: list[str]) -> list[str]:
             result += ["::", ""]
         result += [*(paragraph if literal else escape(paragraph)).split("\n"), ""]
     return result
+
+
+def _apart(lines: list[str]) -> str:
+    """The lines, with empty ones around whatever is indented under a line that is no heading."""
+    result: list[str] = []
+    for line in lines:
+        before = result[-1].rstrip() if result else ""
+        both = line.strip() and before and before not in SECTION_HEADINGS
+        if both and line.startswith(" ") != before.startswith(" "):
+            result.append("")
+        result.append(line)
+    return "\n".join(result)
 
 
 def _process(app, what, name, obj, options, lines) -> None:

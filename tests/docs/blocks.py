@@ -63,7 +63,7 @@ def read(page):
 
 def commands(block):
     """The commands of a block of bash, each as list of words; `&&` parts them."""
-    joined = block.text.replace("\\\n", " ")
+    joined = block.text.replace("\\\n", "")
     found = []
     for line in joined.splitlines():
         words = shlex.split(line, comments=True)
