@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 
 # Before anything imports JAX.
 os.environ["XLA_FLAGS"] = (
@@ -18,21 +19,43 @@ from dignified_jax import data
 from dignified_jax.embedded import resolve
 
 
+# A process can map 65,530 regions, and every compiled program takes some; a worker of two on a
+# machine of 8 GiB may hold this much.
+MOST_REGIONS, MOST_BYTES = 30_000, 3 * 2**30
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Equal programs of different tests are compiled once; of different runs too, where
-    DIGNIFIED_TEST_CACHE names a directory that no other run writes to at the time."""
-    directory = os.environ.get("DIGNIFIED_TEST_CACHE") or tmp_path_factory.mktemp("compiled")
-    jax.config.update("jax_compilation_cache_dir", str(directory))
+    """Compiles equal programs of different tests once, those of commands they start too.
+
+    DIGNIFIED_TEST_CACHE may name a directory that stays between runs; each worker has its own in
+    it, for JAX's writes are not atomic.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    kept = os.environ.get("DIGNIFIED_TEST_CACHE")
+    directory = f"{kept}/{worker}" if kept else str(tmp_path_factory.mktemp("compiled"))
+    jax.config.update("jax_compilation_cache_dir", directory)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    os.environ["DIGNIFIED_COMMAND_CACHE"] = f"{directory}/commands"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_freed():
-    """Compiled programs stay loaded, and one process can map only so many."""
+    """Unloads compiled programs after a module when the process is full of them."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    if mapped_regions() > MOST_REGIONS or resident_bytes() > MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
+
+
+def mapped_regions():
+    maps = pathlib.Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.is_file() else MOST_REGIONS + 1
+
+
+def resident_bytes():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def start(workdir, *flags, root=None):
         "HF_HUB_OFFLINE": "1",
     }
     if root is not None:
-        environment["JAX_COMPILATION_CACHE_DIR"] = str(root / "compiled")
+        environment["JAX_COMPILATION_CACHE_DIR"] = os.environ["DIGNIFIED_COMMAND_CACHE"]
     return subprocess.Popen(
         [*arguments, *flags],
         cwd=command.REPOSITORY,

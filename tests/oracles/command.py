@@ -30,7 +30,7 @@ def start(root, workdir, *flags, **options):
         "PYTHONUNBUFFERED": "1",
         "JAX_PLATFORMS": "cpu",
         "HF_HUB_OFFLINE": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
+        "JAX_COMPILATION_CACHE_DIR": os.environ["DIGNIFIED_COMMAND_CACHE"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return subprocess.Popen(
