@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Annotated, Any, Literal
 
 import jax
@@ -63,6 +64,7 @@ def make_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, decay], [warmup])
 
 
+@functools.lru_cache(maxsize=8)  # equal ones are one object, so that a step is traced once
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
     """Clipping, then AdamW on the schedule."""
     clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]

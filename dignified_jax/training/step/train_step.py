@@ -29,6 +29,8 @@ TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 ScoreStep = Callable[[Any, PackedBatch, jax.Array], jax.Array]
 
 
+# Runs of one process (stages, seeds of a comparison) that step alike share the traced function.
+@functools.lru_cache(maxsize=4)
 def make_train_step(
     model: Decoder, method: Method, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainStep:
@@ -92,6 +94,7 @@ def make_train_step(
     return train_step
 
 
+@functools.lru_cache(maxsize=4)
 def make_score_step(model: Decoder, mesh: Mesh) -> ScoreStep:
     """Builds the jitted `(params, batch, used) -> (example, 5)` float32 log-probs of responses.
 
