@@ -18,7 +18,6 @@ import pytest
 from dignified_jax import data
 from dignified_jax.embedded import resolve
 
-
 # A process can map 65,530 regions, and every compiled program takes some; a worker of two on a
 # machine of 8 GiB may hold this much.
 MOST_REGIONS, MOST_BYTES = 30_000, 3 * 2**30

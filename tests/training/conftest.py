@@ -1,9 +1,11 @@
 """What tests of whole runs share."""
 
+import types
+
 import jax
 import pytest
 
-from dignified_jax.training import run_context
+from dignified_jax.training import loop, run_context
 from dignified_jax.training.step import sharding
 from tests.oracles import tiny_run
 
@@ -26,4 +28,19 @@ def few_devices(request):
             patch.setattr(
                 run_context, "make_mesh", lambda config: make(config, jax.devices()[:count])
             )
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_plots():
+    """Only the first run of a module draws its plots; their own tests draw more."""
+    write, drawn = loop.plots.write, []
+
+    def once(workdir):
+        if not drawn:
+            drawn.append(workdir)
+            write(workdir)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "plots", types.SimpleNamespace(write=once))
         yield
