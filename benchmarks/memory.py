@@ -24,7 +24,8 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from dignified_jax.models.config import DecoderConfig, to_hf
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.hf.config import to_hf
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO
 from dignified_jax.planning import plan as planning

@@ -36,7 +36,7 @@ from benchmarks.train_step_candidates import LONGEST_ROW, NAMES, REJECTS, candid
 from benchmarks.train_step_models import MODELS, write_checkpoint
 from benchmarks.train_step_report import Candidate, Result, Useful, machine, table
 from benchmarks.train_step_worker import Timings, Worker
-from dignified_jax.models.config import read_config
+from dignified_jax.models.hf.config import read_config
 
 POOL = 1024  # examples; those of 400 pairs are grouped by length at a time
 FIGURES = pathlib.Path(__file__).parent / "figures"

@@ -37,9 +37,9 @@ def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
 def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> None:
     """Writes a Hugging Face directory from a checkpoint of training, or a bare one."""
     from dignified_jax.models import hf
-    from dignified_jax.models.config import read_config
     from dignified_jax.models.decoder import Decoder
     from dignified_jax.models.hf import peft
+    from dignified_jax.models.hf.config import read_config
     from dignified_jax.training.run import checkpoint, lora_base
 
     source, side = checkpoint.find(path)
@@ -67,8 +67,8 @@ def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> No
 
 def to_peft(path: str, out: str, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
-    from dignified_jax.models.config import read_config
     from dignified_jax.models.hf import peft
+    from dignified_jax.models.hf.config import read_config
     from dignified_jax.training.run import checkpoint, lora_base
 
     source, side = checkpoint.find(path)

@@ -37,8 +37,9 @@ FIT = SOLVER | {"connectivity", "checks", "fit"}
 INSIDE = {
     "models": {
         "attention": set(),
-        "*": {"attention"},
-        "hf": {"attention", "*"},
+        "*": {"attention", "families"},
+        "families": {"attention", "*"},
+        "hf": {"attention", "families", "*"},
     },
     "objectives": {"duals": {"*"}, "*": {"duals"}},
     "training": {

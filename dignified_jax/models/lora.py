@@ -101,23 +101,28 @@ def variables(params: dict[str, Any] | LoraParams) -> dict[str, Any]:
 
 
 class LoraDense(nn.Module):
-    """`flax.linen.Dense` without bias, its kernel's path unchanged, with LoRA beside it.
+    """`flax.linen.Dense`, its parameters' paths unchanged, with LoRA beside it.
 
     Attributes:
       features: of the output.
       lora: rank and scale.
       dtype: of the products.
       kernel_init: of the frozen kernel.
+      use_bias: whether the product has a bias.
     """
 
     features: int
     lora: LoraConfig
     dtype: Any
-    kernel_init: Any
+    kernel_init: nn.initializers.Initializer
+    use_bias: bool = False
 
     def setup(self) -> None:
         self.dense = nn.Dense(
-            self.features, use_bias=False, dtype=self.dtype, kernel_init=self.kernel_init
+            self.features,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
         )
         nn.share_scope(self, self.dense)
 

@@ -7,6 +7,7 @@ Mesh axes are ``data`` (batch rows), ``fsdp`` (batch rows and parameters) and ``
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -43,8 +44,20 @@ _SPLITS = {
     **{f"{name}/kernel": Split(fsdp=2, tensor=1) for name in _BY_INPUT},
     **{f"{name}/lora_a": Split(fsdp=1, tensor=1) for name in _BY_INPUT},
     **{f"{name}/lora_b": Split(fsdp=2, partial=True) for name in _BY_INPUT},
+    **{f"{name}/bias": Split(tensor=1) for name in ("q_proj", "k_proj", "v_proj")},
     **{f"{name}/scale": Split(partial=True) for name in ("q_norm", "k_norm")},
 }
+
+
+def declare(splits: Mapping[str, Split]) -> None:
+    """Adds parameters to the table, by the two last components of their path.
+
+    Raises:
+      ValueError: a name is there already, and split in another way.
+    """
+    for name, how in splits.items():
+        if _SPLITS.setdefault(name, how) != how:
+            raise ValueError(f"{name} is split as {_SPLITS[name]} already, found {how}")
 
 
 def path_name(path: tuple[Any, ...]) -> str:

@@ -18,8 +18,9 @@ from dignified_jax.data import BatchStream, TokenizedExample
 from dignified_jax.data.schema import response_names
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
-from dignified_jax.models.config import DecoderConfig, read_config
+from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_params
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
 from dignified_jax.planning import memory, shapes
 from dignified_jax.planning.shapes import BatchShape

@@ -22,7 +22,7 @@ from benchmarks.train_step_models import make_tokenizer, text, write_checkpoint
 from benchmarks.train_step_report import Candidate, Result, Useful
 from benchmarks.train_step_worker import READY, Job, Worker
 from dignified_jax.models import hf
-from dignified_jax.models.config import read_config
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.state import init_state

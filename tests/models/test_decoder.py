@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from dignified_jax.data import BatchStream
 from dignified_jax.models import hf, logprobs
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, abstract_params
+from dignified_jax.models.hf.config import read_config
 from tests.oracles import hf_models, sequences
 
 TOKENS = np.random.default_rng(0).integers(0, 131, (2, 100))
@@ -33,29 +35,76 @@ def test_logits_equal_transformers(family, tmp_path):
     assert relative_error(got, hf_models.logits(reference, TOKENS)) <= 1e-4
 
 
+@pytest.mark.parametrize("kind", hf_models.ROPES)
+def test_stretched_rotary_embeddings_equal_transformers(kind, tmp_path):
+    """100 positions where the context is 40; the same without the scaling is far off."""
+    rope = hf_models.ROPES[kind] | {"rope_theta": 5000.0}
+    reference = hf_models.build("llama3", rope_parameters=rope, max_position_embeddings=40)
+    reference.save_pretrained(tmp_path)
+    want = hf_models.logits(reference, TOKENS)
+    model, params = hf.load(tmp_path)
+    assert relative_error(model.apply({"params": params}, TOKENS), want) <= 1e-4
+    plain = model.clone(config=dataclasses.replace(model.config, rope_scaling=None))
+    assert relative_error(plain.apply({"params": params}, TOKENS), want) > 1e-3
+    hf.save(tmp_path / "again", model, params)
+    assert read_config(tmp_path / "again") == model.config
+    fields = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert {"rope_theta": 5000.0, **fields["rope_scaling"]} == fields["rope_parameters"]
+
+
+def without_norms(config, params):
+    attention = params["layers"]["self_attn"]
+    params["layers"]["self_attn"] = {k: v for k, v in attention.items() if "norm" not in k}
+    return dataclasses.replace(config, architecture="LlamaForCausalLM")
+
+
+def without_bias(config, params):
+    attention = params["layers"]["self_attn"]
+    params["layers"]["self_attn"] = {k: {"kernel": v["kernel"]} for k, v in attention.items()}
+    return dataclasses.replace(config, architecture="LlamaForCausalLM")
+
+
+def changed(**fields):
+    return lambda config, params: dataclasses.replace(config, **fields)
+
+
 @pytest.mark.parametrize(
-    ("family", "ignored"),
+    ("family", "ignore"),
     [
-        *(("llama3.1", "rope_theta"), ("qwen3", "rope_theta")),
-        *(("llama3.1", "rope_scaling"), ("llama3.2", "rope_scaling"), ("qwen3", "qk_norm")),
+        ("llama3.1", changed(rope_theta=10000.0)),
+        ("qwen3", changed(rope_theta=500000.0)),
+        ("llama3.1", changed(rope_scaling=None)),
+        ("llama3.2", changed(rope_scaling=None)),
+        ("qwen3", without_norms),
+        ("qwen2.5", without_bias),
+        ("mistral", changed(sliding_window=None)),
+        ("mistral", changed(sliding_window=8)),
+        ("smollm3", changed(no_rope_layers=())),
+        ("smollm3", changed(no_rope_layers=(0,))),
     ],
 )
-def test_the_comparison_sees_an_ignored_field(family, ignored, tmp_path):
-    """The tolerance above is tight enough to catch a wrong rotary base, scaling or norm."""
+def test_the_comparison_sees_an_ignored_trait(family, ignore, tmp_path):
+    """The tolerance above is tight enough to catch whatever a family does differently."""
     reference = hf_models.build(family)
     reference.save_pretrained(tmp_path)
     model, params = hf.load(tmp_path)
-    if ignored == "rope_theta":
-        config = dataclasses.replace(model.config, rope_theta=model.config.rope_theta * 2)
-    elif ignored == "rope_scaling":
-        config = dataclasses.replace(model.config, rope_scaling=None)
-    else:
-        config = dataclasses.replace(model.config, architecture="LlamaForCausalLM")
-        params["layers"]["self_attn"] = {
-            k: v for k, v in params["layers"]["self_attn"].items() if "norm" not in k
-        }
+    config = ignore(model.config, params)
     got = model.clone(config=config).apply({"params": params}, TOKENS)
     assert relative_error(got, hf_models.logits(reference, TOKENS)) > 1e-3
+
+
+@pytest.mark.parametrize("family", ["qwen2.5", "mistral", "smollm3"])
+@pytest.mark.parametrize("attention", ["dense", "segments", "blocks"])
+def test_packed_rows_give_the_log_probs_of_separate_ones(family, attention, tmp_path):
+    """1e-5. A window reaches from a reply back into its prompt, by position."""
+    hf_models.build(family, scale=3.0).save_pretrained(tmp_path)
+    model, params = hf.load(tmp_path)
+    examples = sequences.random_examples(6, 0, prompt=20, response=12)
+    batch = BatchStream(examples, batch_size=6, row_length=160, shuffle=False).batch(0)
+    packed = model.clone(attention=attention)
+    score = jax.jit(lambda p: logprobs.response_log_probs(packed, p, batch))
+    want = jax.jit(lambda p: sequences.log_probs(model, p, examples))(params)
+    np.testing.assert_allclose(score(params), want, rtol=1e-5, atol=1e-4)
 
 
 def test_bfloat16_compute_is_near_float32_and_norms_stay_wide(tmp_path):

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM
 
 from dignified_jax.models import hf
-from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import Decoder, abstract_params
 from dignified_jax.models.hf import peft
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import TARGETS, LoraConfig, LoraParams, variables
 from tests.oracles import hf_models
 
@@ -25,6 +25,7 @@ CASES = {
     "llama3.2": LoraConfig(rank=4, alpha=6.0, targets=("v_proj", "q_proj", "down_proj")),
     "qwen3": LoraConfig(rank=5, alpha=7.5, rslora=True, targets=("o_proj", "k_proj", "gate_proj")),
     "qwen3-tied": LoraConfig(rank=2, alpha=3.0, rslora=True),
+    "qwen2.5": LoraConfig(rank=3),
 }
 
 

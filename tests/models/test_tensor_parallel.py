@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import AxisType
 
 from dignified_jax.models import partition
-from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import abstract_params
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.tensor_parallel import TensorParallel
 from tests.oracles import hf_models
 
@@ -21,7 +21,7 @@ def mesh():
     return jax.make_mesh((1, 2, SIZE), axes, axis_types=(AxisType.Auto,) * 3)
 
 
-@pytest.mark.parametrize("family", ["qwen3", "qwen3-tied"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen3-tied", "qwen2.5"])
 def test_every_parameter_is_whole_or_split_as_its_use_wants(family, mesh, tmp_path):
     """The parts on the devices have the shapes of the local geometry."""
     hf_models.build(family, vocab_size=132, num_key_value_heads=4).save_pretrained(tmp_path)

@@ -1,7 +1,14 @@
 """Tiny random checkpoints that transformers itself builds and writes."""
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+)
 
 _SIZES = {
     "vocab_size": 131,
@@ -53,6 +60,39 @@ FAMILIES = {
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 5000000.0},
     ),
+    "qwen2.5": lambda: Qwen2Config(
+        **_SIZES,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+    ),
+    "mistral": lambda: MistralConfig(
+        **_SIZES,
+        max_position_embeddings=256,
+        sliding_window=7,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+    ),
+    "smollm3": lambda: SmolLM3Config(
+        **_SIZES,
+        **{"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
+        max_position_embeddings=256,
+        no_rope_layer_interval=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 5000000.0},
+    ),
+}
+# Ways to stretch the context, of whatever family.
+ROPES = {
+    "linear": {"rope_type": "linear", "factor": 3.0},
+    "dynamic": {"rope_type": "dynamic", "factor": 3.0},
+    "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+    "yarn with bounds": {
+        **{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+        **{"beta_fast": 8.0, "beta_slow": 2.0, "attention_factor": 1.3, "truncate": False},
+    },
+    "yarn with mscale": {
+        **{"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32},
+        **{"mscale": 0.7, "mscale_all_dim": 1.0},
+    },
 }
 
 
@@ -62,12 +102,13 @@ def build(family, seed=0, scale=8.0, **overrides):
     config = FAMILIES[family]()
     for name, value in overrides.items():
         setattr(config, name, value)
-    cls = Qwen3ForCausalLM if config.model_type == "qwen3" else LlamaForCausalLM
-    model = cls(config).eval()
+    model = AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name:
                 parameter.copy_(1.0 + 0.3 * torch.randn_like(parameter))
+            elif name.endswith("bias"):
+                parameter.copy_(torch.randn_like(parameter))
             else:
                 parameter.mul_(scale)
     return model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import LlamaConfig, Qwen3Config
 
-from dignified_jax.models.config import read_config
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup

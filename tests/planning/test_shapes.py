@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import AbstractMesh
 
 from dignified_jax.data import DIMENSIONS
-from dignified_jax.models.config import read_config
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.planning import plan, shapes
 from dignified_jax.training import run_context
 from dignified_jax.training.step.state import init_state

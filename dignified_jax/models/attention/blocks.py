@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from dignified_jax.models.attention.checkpoint_names import ATTENTION_OUTPUT
+from dignified_jax.models.attention.token_tree import TokenTree
 
 # Queries and keys of a block.
 BLOCK = 128
@@ -23,8 +24,8 @@ BLOCK = 128
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["rows", "queries", "keys", "count", "visible_until"],
-    meta_fields=[],
+    data_fields=["rows", "queries", "keys", "count", "visible_until", "positions"],
+    meta_fields=["window"],
 )
 @dataclasses.dataclass(frozen=True)
 class _Pairs:
@@ -34,6 +35,7 @@ class _Pairs:
       rows, queries, keys: (most pairs,) int32 indices of row, query block and key block.
       count: () int32, how many of them are needed.
       visible_until: (row, block, BLOCK) int32.
+      window, positions: as in `TokenTree`, (row, block, BLOCK) int32.
     """
 
     rows: jax.Array
@@ -41,6 +43,8 @@ class _Pairs:
     keys: jax.Array
     count: jax.Array
     visible_until: jax.Array
+    window: int | None = None
+    positions: jax.Array | None = None
 
     def mask(self, pair: jax.Array) -> jax.Array:
         """(BLOCK, BLOCK) bool visibility of a pair, query by key."""
@@ -48,18 +52,22 @@ class _Pairs:
         query = self.queries[pair] * BLOCK + inside[:, None]
         key = self.keys[pair] * BLOCK + inside[None, :]
         until = self.visible_until[self.rows[pair], self.keys[pair]]
-        return (key <= query) & (query < until[None, :])
+        mask = (key <= query) & (query < until[None, :])
+        if self.window is None:
+            return mask
+        at = self.positions[self.rows[pair]]
+        return mask & (at[self.queries[pair]][:, None] - at[self.keys[pair]] < self.window)
 
 
 def block_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, visible_until: jax.Array
+    query: jax.Array, key: jax.Array, value: jax.Array, tree: TokenTree
 ) -> jax.Array:
     """Scaled dot-product attention under the token-tree mask; softmax in float32.
 
     Args:
       query: (row, length, heads, head_dim).
       key, value: (row, length, kv_heads, head_dim); kv_heads divides heads.
-      visible_until: (row, length) int32; query i sees key j iff j <= i < visible_until[j].
+      tree: the mask.
 
     Returns:
       (row, length, heads, head_dim), in the query's dtype. A query that sees no key gets 0.
@@ -75,7 +83,10 @@ def block_attention(
         x = x.reshape(rows, blocks, BLOCK, kv_heads, -1, width)
         return x.transpose(0, 1, 3, 4, 2, 5).reshape(rows, blocks, kv_heads, -1, width)
 
-    pairs = _needed_pairs(jnp.pad(visible_until, padding).reshape(rows, blocks, BLOCK))
+    pairs = _needed_pairs(jnp.pad(tree.visible_until, padding).reshape(rows, blocks, BLOCK))
+    if tree.window is not None:
+        positions = jnp.pad(tree.positions, padding).reshape(rows, blocks, BLOCK)
+        pairs = dataclasses.replace(pairs, window=tree.window, positions=positions)
     mixed = _attend(split(query), split(key), split(value), pairs)
     mixed = mixed.reshape(rows, blocks, kv_heads, heads // kv_heads, BLOCK, width)
     mixed = mixed.transpose(0, 1, 4, 2, 3, 5).reshape(rows, blocks * BLOCK, heads, width)

@@ -49,6 +49,7 @@ def flash_attention(
     mixed = jax.nn.dot_product_attention(
         *(x.reshape(-1, *x.shape[2:]) for x in (query, key, value)),
         is_causal=True,
+        local_window_size=None if tree.window is None else (tree.window - 1, 0),
         query_seq_lengths=lengths,
         key_value_seq_lengths=lengths,
         implementation=implementation,

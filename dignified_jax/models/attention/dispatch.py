@@ -52,6 +52,8 @@ def tree_attention(
     """
     if computation == "auto":
         computation = choose(query, tree)
+    if computation == "splash" and tree.window is not None:
+        raise ValueError("attention='splash' does not compute a sliding window; choose 'dense'")
     if computation in ("segments", "cudnn") and tree.segments is None:
         raise ValueError(f"attention={computation!r} needs the segments of the packed rows")
     match computation:
@@ -60,7 +62,7 @@ def tree_attention(
         case "segments":
             return segment_attention(query, key, value, tree)
         case "blocks":
-            return block_attention(query, key, value, tree.visible_until)
+            return block_attention(query, key, value, tree)
         case "cudnn":
             return flash_attention(query, key, value, tree)
         case "splash":
@@ -75,7 +77,7 @@ def choose(query: jax.Array, tree: TokenTree) -> Computation:
     platform = jax.default_backend()
     if platform == "cpu":
         return "blocks"
-    if platform == "tpu" and tokamax_installed():
+    if platform == "tpu" and tokamax_installed() and tree.window is None:
         return "splash"
     if tree.segments is None:
         return "dense"
@@ -93,7 +95,7 @@ def dense_attention(
     """Every query against every key of its row, masked; arguments as `tree_attention`."""
     length = query.shape[1]
     if length <= QUERY_BLOCK:
-        mask = visibility(tree.visible_until, 0, length)[:, None]
+        mask = visibility(tree, 0, length)[:, None]
         return jax.nn.dot_product_attention(query, key, value, mask=mask)
 
     blocks = -(-length // QUERY_BLOCK)
@@ -104,7 +106,7 @@ def dense_attention(
     @jax.checkpoint
     def block(carry: None, inputs: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
         start, queries = inputs
-        mask = visibility(tree.visible_until, start, QUERY_BLOCK)
+        mask = visibility(tree, start, QUERY_BLOCK)
         return carry, jax.nn.dot_product_attention(queries, key, value, mask=mask[:, None])
 
     starts = jnp.arange(blocks) * QUERY_BLOCK
@@ -123,6 +125,8 @@ def segment_attention(
     # A segment's n-th token stands n places behind its prompt.
     last = behind.lead[..., None] + jnp.arange(alone.block)[:, None]
     mask = jnp.arange(behind.block) <= last  # (row, segment, query, key)
+    if tree.window is not None:
+        mask &= last - jnp.arange(behind.block) < tree.window
     key, value = unpack(key, behind), unpack(value, behind)
     return repack(_attend(unpack(query, alone), key, value, mask), alone)
 

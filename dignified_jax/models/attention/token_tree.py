@@ -19,8 +19,8 @@ import jax.numpy as jnp
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["visible_until", "segments"],
-    meta_fields=["prompt_block", "segment_block"],
+    data_fields=["visible_until", "segments", "positions"],
+    meta_fields=["prompt_block", "segment_block", "window"],
 )
 @dataclasses.dataclass(frozen=True)
 class TokenTree:
@@ -33,12 +33,18 @@ class TokenTree:
         ones have start = length of the row and length 0. None: only computations that read
         `visible_until`.
       prompt_block, segment_block: at least the longest prompt length and length in `segments`.
+      window: a query sees only keys less than so many positions before it, a prompt's end among
+        them for a response's beginning; None has no such limit.
+      positions: (row, length) int32 position of each token in [prompt | response]; where there is
+        a window.
     """
 
     visible_until: jax.Array
     segments: jax.Array | None = None
     prompt_block: int = 0
     segment_block: int = 0
+    window: int | None = None
+    positions: jax.Array | None = None
 
 
 def causal_tree(batch: int, length: int) -> TokenTree:
@@ -47,9 +53,16 @@ def causal_tree(batch: int, length: int) -> TokenTree:
     return TokenTree(jnp.full((batch, length), length, jnp.int32), segments, 0, length)
 
 
-def visibility(visible_until: jax.Array, query_start: int | jax.Array, queries: int) -> jax.Array:
-    """Boolean (row, query, key) mask for `queries` positions from `query_start` on."""
-    keys = visible_until.shape[-1]
+def visibility(tree: TokenTree, query_start: int | jax.Array, queries: int) -> jax.Array:
+    """Boolean (row, query, key) mask for `queries` tokens from `query_start` on.
+
+    Queries beyond the row see what its last token does, or nothing.
+    """
+    keys = tree.visible_until.shape[-1]
     i = query_start + jnp.arange(queries)[:, None]
     j = jnp.arange(keys)[None, :]
-    return (j <= i) & (i < visible_until[:, None, :])
+    mask = (j <= i) & (i < tree.visible_until[:, None, :])
+    if tree.window is None:
+        return mask
+    at = jnp.take(tree.positions, i[:, 0], axis=1, mode="clip")[..., None]
+    return mask & (at - tree.positions[:, None, :] < tree.window)

@@ -4,12 +4,11 @@ model, params = hf.load(directory)
 hf.save(directory, model, params, tokenizer=tokenizer)
 """
 
-from dignified_jax.models.hf.reader import (
+from dignified_jax.models.hf.reader import load, resolve
+from dignified_jax.models.hf.weight_files import (
     CheckpointError,
     Stored,
     digest,
-    load,
-    resolve,
     stored,
     stored_dtype,
 )

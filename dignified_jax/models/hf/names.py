@@ -7,11 +7,18 @@ transpose of theirs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
+import jax
+
+from dignified_jax.models import families, partition
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.decoder import abstract_params
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+PREFIX = "model."
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,31 +29,46 @@ class Tensor:
       name: its name there, such as "model.layers.0.mlp.up_proj.weight".
       leaf: path of our leaf, such as "layers/mlp/up_proj/kernel".
       layer: its place on the leaf's leading axis; None for leaves without one.
-      transposed: whether ours is the transpose.
+      shape: its shape there.
+      transposed: ours is the transpose.
     """
 
     name: str
     leaf: str
     layer: int | None
+    shape: tuple[int, ...]
     transposed: bool
 
 
-def tensors(config: DecoderConfig) -> list[Tensor]:
-    """Every tensor of a checkpoint of `config`, in the order of the forward pass.
+@functools.cache
+def tensors(config: DecoderConfig) -> tuple[Tensor, ...]:
+    """Every tensor of a checkpoint of `config`: embedding, layers, final norm, output head.
 
     A tied output head is no tensor of its own.
     """
-    block = ["input_layernorm"]
-    block += [f"self_attn.{part}_proj" for part in "qkvo"]
-    block += ["self_attn.q_norm", "self_attn.k_norm"] if config.qk_norm else []
-    block += ["post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
-    found = [Tensor("model.embed_tokens.weight", "embed_tokens/embedding", None, False)]
+    leaves = {
+        partition.path_name(path): leaf.shape
+        for path, leaf in jax.tree.leaves_with_path(abstract_params(config))
+    }
+    renamed = families.of(config.architecture).renamed
+    found = [
+        Tensor(EMBEDDING, "embed_tokens/embedding", None, leaves["embed_tokens/embedding"], False)
+    ]
     for layer in range(config.num_layers):
-        for part in block:
-            kernel = not part.endswith("norm")
-            leaf = "/".join(["layers", *part.split("."), "kernel" if kernel else "scale"])
-            found.append(Tensor(f"model.layers.{layer}.{part}.weight", leaf, layer, kernel))
-    found.append(Tensor("model.norm.weight", "norm/scale", None, False))
+        for leaf, shape in leaves.items():
+            if leaf.startswith("layers/"):
+                found.append(_of_layer(leaf, layer, shape[1:], renamed))
+    found.append(Tensor("model.norm.weight", "norm/scale", None, leaves["norm/scale"], False))
     if not config.tie_word_embeddings:
-        found.append(Tensor("lm_head.weight", "lm_head/kernel", None, True))
-    return found
+        shape = leaves["lm_head/kernel"][::-1]
+        found.append(Tensor(HEAD, "lm_head/kernel", None, shape, True))
+    return tuple(found)
+
+
+def _of_layer(leaf: str, layer: int, shape: tuple[int, ...], renamed: dict[str, str]) -> Tensor:
+    module, _, kind = leaf.removeprefix("layers/").rpartition("/")
+    place = renamed.get(module, module.replace("/", "."))
+    suffix = "bias" if kind == "bias" else "weight"
+    transposed = kind == "kernel"
+    shape = shape[::-1] if transposed else shape
+    return Tensor(f"{PREFIX}layers.{layer}.{place}.{suffix}", leaf, layer, shape, transposed)

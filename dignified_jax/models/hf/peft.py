@@ -11,8 +11,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from dignified_jax.models import hf, partition
-from dignified_jax.models.config import DecoderConfig, read_config
+from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.hf import names, writer
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
@@ -112,8 +113,8 @@ def _pairs(config: DecoderConfig, params: Any) -> dict[str, tuple[np.ndarray, np
     whole = {name: writer.to_host(leaf) for name, leaf in leaves.items()}
     found = {}
     for tensor in names.tensors(config):
-        place = tensor.leaf.rpartition("/")[0]
-        if f"{place}/lora_a" in whole:
+        place, _, kind = tensor.leaf.rpartition("/")
+        if kind == "kernel" and f"{place}/lora_a" in whole:
             a, b = (whole[f"{place}/lora_{letter}"][tensor.layer].T for letter in "ab")
             found[tensor.name] = (a, b)
     return found

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes  # noqa: F401  (numpy needs it registered before safetensors can read bfloat16)
 import numpy as np
 from jax.sharding import Mesh, SingleDeviceSharding
-from safetensors import safe_open
 
 from dignified_jax.models import partition
-from dignified_jax.models.config import DecoderConfig, read_config
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf import names
-from dignified_jax.models.hf.names import INDEX_FILE, SINGLE_FILE
-
-_DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-
-
-class CheckpointError(ValueError):
-    """A checkpoint's tensors are not those that its config.json promises."""
+from dignified_jax.models.hf.config import read_config
+from dignified_jax.models.hf.weight_files import Stored, stored, widest
 
 
 def load(
@@ -49,14 +39,15 @@ def load(
 
     Raises:
       FileNotFoundError: config.json or the weights are missing.
-      UnsupportedModelError: see `models.config.read_config`.
+      UnsupportedModelError: see `config.read_config`.
       CheckpointError: missing, unknown, wrongly shaped or non-floating tensors, by name.
+      ModelFileError: a file is not readable, a Git LFS pointer, or outside the directory.
     """
     directory = pathlib.Path(directory)
     config = read_config(directory)
     shapes = abstract_params(config)
     tensors = stored(directory, config)
-    dtype = dtype or _widest(tensors, directory)
+    dtype = dtype or widest(tensors, directory)
 
     def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
         sharding = SingleDeviceSharding(jax.devices()[0])
@@ -87,6 +78,8 @@ def resolve(path: str, weights: bool = True) -> pathlib.Path:
     directory = pathlib.Path(path)
     if directory.is_dir():
         return directory
+    if directory.exists():
+        raise FileNotFoundError(f"{path}: is a file; expected a Hugging Face model directory")
     if path.count("/") != 1 or path.startswith((".", "/")):
         raise FileNotFoundError(f"{path}: no such directory, and not a hub id (owner/name)")
     from huggingface_hub import snapshot_download
@@ -96,129 +89,15 @@ def resolve(path: str, weights: bool = True) -> pathlib.Path:
         patterns += ["*.safetensors"] if weights else []
         return pathlib.Path(snapshot_download(path, allow_patterns=patterns))
     except Exception as error:  # the hub's errors share no base class with a useful message
+        reason = str(error).strip().partition("\n")[0]
         raise FileNotFoundError(
-            f"{path}: no such directory, and the hub could not give it: {error}"
+            f"{path}: no such directory, and the hub could not give it: {reason}"
         ) from error
-
-
-def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, Stored]:
-    """The tensors of a directory by name, once they are known to be those of `config`.
-
-    Raises:
-      FileNotFoundError, CheckpointError: as `load`.
-    """
-    tensors = _find(pathlib.Path(directory))
-    _check(config, abstract_params(config), tensors, pathlib.Path(directory))
-    return tensors
-
-
-def digest(directory: str | pathlib.Path) -> str:
-    """Of names, dtypes, shapes and bits of the weights, however they lie in files."""
-    sha = hashlib.sha256()
-    for name, tensor in sorted(_find(pathlib.Path(directory)).items()):
-        sha.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
-        sha.update(np.ascontiguousarray(tensor.read()).view(np.uint8))
-    return sha.hexdigest()[:16]
-
-
-def stored_dtype(directory: str | pathlib.Path) -> str:
-    """Name of the widest floating dtype in the directory's weights, such as "bfloat16"."""
-    return _widest(_find(pathlib.Path(directory)), directory)
-
-
-def _widest(tensors: dict[str, Stored], directory: str | pathlib.Path) -> str:
-    kinds = {tensor.dtype for tensor in tensors.values()}
-    unknown = kinds - set(_DTYPE_NAMES)
-    if unknown:
-        raise CheckpointError(f"{directory}: tensors of dtype {', '.join(sorted(unknown))}")
-    return next(name for kind, name in _DTYPE_NAMES.items() if kind in kinds)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """Where a tensor lies, and what the file's header says of it."""
-
-    file: pathlib.Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    def read(self, index: tuple[slice, ...] = ()) -> np.ndarray:
-        """A slice of the tensor, copied."""
-        # Opened for every read: an open file stays mapped, and all that was read of it resident.
-        with safe_open(str(self.file), framework="numpy") as handle:
-            return handle.get_slice(self.name)[index or slice(None)]
-
-
-def _find(directory: pathlib.Path) -> dict[str, Stored]:
-    """All tensors by name, of one file or of an index's shards."""
-    index = directory / INDEX_FILE
-    if index.is_file():
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    elif (directory / SINGLE_FILE).is_file():
-        weight_map = None
-    else:
-        raise FileNotFoundError(
-            f"{directory}: found neither {SINGLE_FILE} nor {INDEX_FILE}; weights in other "
-            "formats must be converted to safetensors first"
-        )
-    tensors: dict[str, Stored] = {}
-    for file in sorted(set(weight_map.values())) if weight_map else [SINGLE_FILE]:
-        path = directory / file
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: named in {index.name}, but not found")
-        try:
-            with safe_open(str(path), framework="numpy") as handle:
-                slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
-                found = {
-                    name: Stored(path, name, tuple(part.get_shape()), part.get_dtype())
-                    for name, part in slices.items()
-                }
-        except Exception as error:  # SafetensorError derives from Exception alone
-            raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
-        for name in found:
-            if weight_map and weight_map.get(name) != file:
-                raise CheckpointError(f"{path}: tensor {name} is not where {index.name} says")
-        tensors |= found
-    absent = sorted(set(weight_map or ()) - set(tensors))
-    if absent:
-        raise CheckpointError(f"{directory}: tensors named in {index.name} but absent: {absent}")
-    return tensors
-
-
-def _check(
-    config: DecoderConfig, shapes: Params, tensors: dict[str, Stored], directory: pathlib.Path
-) -> None:
-    """Names and shapes of all tensors against the config; drops an equal tied lm_head."""
-    expected = {tensor.name: tensor for tensor in names.tensors(config)}
-    if config.tie_word_embeddings and "lm_head.weight" in tensors:
-        head, embedding = tensors.pop("lm_head.weight"), tensors["model.embed_tokens.weight"]
-        if not np.array_equal(head.read(), embedding.read()):
-            raise CheckpointError(
-                f"{directory}: tie_word_embeddings is true, but lm_head.weight differs from "
-                "model.embed_tokens.weight"
-            )
-    # Buffers that old Llama exports carry; they hold no weights.
-    for name in [name for name in tensors if name.endswith("rotary_emb.inv_freq")]:
-        del tensors[name]
-    problems = [f"missing tensor {name}" for name in expected if name not in tensors]
-    problems += [f"unknown tensor {name}" for name in tensors if name not in expected]
-    leaves = {partition.path_name(p): leaf.shape for p, leaf in jax.tree.leaves_with_path(shapes)}
-    for name in expected.keys() & tensors.keys():
-        shape = leaves[expected[name].leaf][0 if expected[name].layer is None else 1 :]
-        wanted = tuple(reversed(shape)) if expected[name].transposed else shape
-        found = tensors[name]
-        if found.shape != wanted:
-            problems.append(f"tensor {name} has shape {found.shape}, expected {wanted}")
-        if found.dtype not in _DTYPE_NAMES:
-            problems.append(f"tensor {name} has dtype {found.dtype}")
-    if problems:
-        raise CheckpointError(f"{directory}:\n  " + "\n  ".join(sorted(problems)))
 
 
 def _part(
     tensors: dict[str, Stored],
-    sources: list[names.Tensor],
+    sources: Sequence[names.Tensor],
     shape: tuple[int, ...],
     index: tuple[slice, ...],
     dtype: str,

@@ -14,9 +14,10 @@ from jax.experimental import multihost_utils
 from safetensors.numpy import save_file
 
 from dignified_jax.models import partition
-from dignified_jax.models.config import DecoderConfig, to_hf
+from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf import names
+from dignified_jax.models.hf.config import to_hf
 from dignified_jax.models.hf.names import INDEX_FILE, SINGLE_FILE
 
 

@@ -18,7 +18,7 @@ from dignified_jax.data.schema import response_names
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
-from dignified_jax.models.config import read_config
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import Method
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.run import fingerprint

@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
-from dignified_jax.models.config import DecoderConfig, read_config
+from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import COLLECTION, policy
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import fingerprint

@@ -8,10 +8,14 @@ what is not a matrix product.
 
 from __future__ import annotations
 
+import functools
+
+import jax
 import numpy as np
 
 from dignified_jax.data import PackedBatch
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.decoder import abstract_lora, abstract_params
 from dignified_jax.models.lora import LoraConfig
 
 # Peak dense FLOP/s of one JAX device by the start of its `device_kind`; the first entry that fits
@@ -74,6 +78,8 @@ def useful_flops(
     and the backward pass twice that. With LoRA no gradient of the weights themselves is needed, so
     that their part of the backward pass costs once the forward pass, and LoRA's matrices are added.
 
+    A sliding window makes fewer pairs visible.
+
     Args:
       config: the decoder's geometry.
       batch: NumPy arrays; in a run of several processes, this process's rows.
@@ -101,30 +107,36 @@ def _forward(
 ) -> tuple[float, float, float]:
     """Of the products with weights, of attention, and of LoRA."""
     prompt, length = np.moveaxis(batch.segments[..., [1, 3]].astype(np.int64), -1, 0)
-    # A segment sees its prompt, and itself causally.
-    pairs = float((length * prompt + length * (length + 1) // 2).sum())
+    # A segment sees its prompt, and itself causally: its tokens are the last of a causal sequence.
+    window = config.sliding_window
+    pairs = float((_causal(prompt + length, window) - _causal(prompt, window)).sum())
     predicted = float((batch.response < batch.response_mask.size).sum())
 
     hidden, width = config.hidden_size, config.head_dim
-    attention = hidden * width * (2 * config.num_heads + 2 * config.num_kv_heads)
-    layer = attention + 3 * hidden * config.intermediate_size
-    tokens = useful_tokens(batch) * config.num_layers
-    weights = 2.0 * (tokens * layer + predicted * hidden * config.vocab_size)
+    tokens = useful_tokens(batch)
+    weights = 2.0 * (tokens * _matrices(config) + predicted * hidden * config.vocab_size)
     mixing = 4.0 * pairs * config.num_heads * width * config.num_layers
-    sides = sum(_lora_sides(config)[name] for name in lora.names)
-    return weights, mixing, 2.0 * tokens * (lora.rank or 0) * sides
+    beside = _lora_matrices(config, lora) if lora.enabled else 0
+    return weights, mixing, 2.0 * tokens * beside
 
 
-def _lora_sides(config: DecoderConfig) -> dict[str, int]:
-    """Inputs and outputs together of each matrix of a layer."""
-    query = config.hidden_size + config.num_heads * config.head_dim
-    key = config.hidden_size + config.num_kv_heads * config.head_dim
-    unit = config.hidden_size + config.intermediate_size
-    return {
-        **dict.fromkeys(("q_proj", "o_proj"), query),
-        **dict.fromkeys(("k_proj", "v_proj"), key),
-        **dict.fromkeys(("gate_proj", "up_proj", "down_proj"), unit),
-    }
+def _causal(length: np.ndarray, window: int | None) -> np.ndarray:
+    """Visible pairs of causal sequences of given lengths, within a window if there is one."""
+    inside = length if window is None else np.minimum(length, window)
+    return inside * (inside + 1) // 2 + (length - inside) * inside
+
+
+@functools.cache
+def _matrices(config: DecoderConfig) -> int:
+    """Entries of all layers' matrices."""
+    leaves = jax.tree.leaves_with_path(abstract_params(config)["layers"])
+    return sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel")
+
+
+@functools.cache
+def _lora_matrices(config: DecoderConfig, lora: LoraConfig) -> int:
+    """Entries of LoRA's matrices."""
+    return sum(leaf.size for leaf in jax.tree.leaves(abstract_lora(config, lora)))
 
 
 def utilisation(flops: float, seconds: float, devices: int, peak: float) -> float:

@@ -28,7 +28,7 @@ class OptimizerConfig:
       b1, b2: decay of Adam's moments.
       eps: added to its denominator.
       mu_dtype: of the first moment at rest; the second has the parameters' dtype.
-      weight_decay: decoupled decay, of matrices only; norm scales have none.
+      weight_decay: decoupled decay, of matrices only; norm scales and biases have none.
       clip_norm: global gradient norm to clip at; None, or inf on a command line, turns it off.
     """
 
@@ -91,4 +91,4 @@ def _adam(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def _decayed(params: Any) -> Any:
-    return jax.tree.map_with_path(lambda path, _: path[-1].key != "scale", params)
+    return jax.tree.map_with_path(lambda path, _: path[-1].key not in ("scale", "bias"), params)

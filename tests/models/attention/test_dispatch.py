@@ -28,7 +28,7 @@ from tests.oracles import sequences
 
 
 def blocks(query, key, value, tree):
-    return block_module.block_attention(query, key, value, tree.visible_until)
+    return block_module.block_attention(query, key, value, tree)
 
 
 def flash(query, key, value, tree):
@@ -191,7 +191,7 @@ def test_blocks_without_a_visible_pair_are_not_visited(monkeypatch):
     """The list of pairs is exactly that of the blocks in which some query sees some key."""
     monkeypatch.setattr(block_module, "BLOCK", 8)
     tree, _ = packed_tree(0)
-    mask = np.asarray(visibility(tree.visible_until, 0, 64))
+    mask = np.asarray(visibility(tree, 0, 64))
     expected = mask.reshape(-1, 8, 8, 8, 8).any(axis=(2, 4))
     pairs = block_module._needed_pairs(tree.visible_until.reshape(-1, 8, 8))
     places = np.transpose([pairs.rows, pairs.queries, pairs.keys])[: pairs.count]
@@ -225,7 +225,7 @@ def test_visible_until_says_what_the_segments_say():
         tree, batch = packed_tree(seed)
         seen = keys_seen(batch)
         used = seen.any(axis=-1)
-        mask = np.asarray(visibility(tree.visible_until, 0, 64))
+        mask = np.asarray(visibility(tree, 0, 64))
         np.testing.assert_array_equal(mask[used], seen[used])
 
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from dignified_jax.models import hf
-from dignified_jax.models.config import UnsupportedModelError, read_config
+from dignified_jax.models.config import UnsupportedModelError
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.hf.names import INDEX_FILE
 from tests.oracles import hf_models
 
@@ -125,15 +126,17 @@ def test_exported_config_has_the_fields_of_transformers_4_and_5(checkpoint, tmp_
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"architectures": ["MistralForCausalLM"], "model_type": "mistral"}, "MistralForCausalLM"),
+        ({"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM"),
+        ({"model_type": "gemma2"}, "'gemma2': soft-capped logits, .* are missing"),
+        ({"model_type": "newest"}, "'newest': it is not known here"),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, "Qwen3ForSequenceClassification"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"attention_bias": True}, "attention_bias is True"),
         ({"attention_dropout": 0.1}, "attention_dropout is 0.1"),
         ({"use_sliding_window": True, "sliding_window": 8}, "sliding"),
         ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "sliding_at"),
-        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}, "'yarn'"),
-        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}, "'linear"),
+        ({"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}}, "'longrope'"),
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4}}, "factor"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config"),
     ],
 )

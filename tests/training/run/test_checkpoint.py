@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dignified_jax import convert
 from dignified_jax.models import hf
-from dignified_jax.models.config import read_config
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training.run import checkpoint
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer

@@ -9,7 +9,7 @@ import pytest
 
 from dignified_jax import data
 from dignified_jax.models import decoder
-from dignified_jax.models.attention.token_tree import visibility
+from dignified_jax.models.attention.token_tree import TokenTree, visibility
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training.step import flops
@@ -63,7 +63,9 @@ def walk(config, batch):
         used = np.zeros(batch.tokens.shape[1], bool)
         for _, _, start, length in batch.segments[row]:
             used[start : start + length] = True
-        visible = np.asarray(visibility(batch.visible_until[row : row + 1], 0, used.size))[0]
+        until, positions = (x[row : row + 1] for x in (batch.visible_until, batch.positions))
+        tree = TokenTree(until, window=config.sliding_window, positions=positions)
+        visible = np.asarray(visibility(tree, 0, used.size))[0]
         tokens += used.sum()
         pairs += (visible & used[:, None] & used[None, :]).sum()
         predictions += (batch.response[row] < 5 * len(batch.response_mask)).sum()
@@ -88,6 +90,13 @@ def test_counts_equal_a_walk_over_the_mask(batch):
     assert flops.useful_tokens(batch) == tokens
     assert flops.useful_flops(CONFIG, batch, False) == 3 * forward
     assert flops.useful_flops(CONFIG, batch, True) == 4 * forward
+
+
+@pytest.mark.parametrize("window", [1, 5, 16, 200])
+def test_a_sliding_window_makes_fewer_pairs_visible(window, batch):
+    config = dataclasses.replace(CONFIG, sliding_window=window)
+    assert flops.forward_flops(config, batch) == walk(config, batch)[-1]
+    assert (walk(config, batch)[2] < walk(CONFIG, batch)[2]) == (window < 200)
 
 
 def test_by_hand():

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dignified_jax.models import partition
-from dignified_jax.models.config import read_config
 from dignified_jax.models.decoder import abstract_params
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer, make_schedule

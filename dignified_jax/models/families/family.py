@@ -1,0 +1,55 @@
+"""What a model family declares: how its ``config.json`` reads, and how its layer differs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.layers import Block, Traits
+from dignified_jax.models.partition import Split
+
+# Fields of a config.json, with transformers' defaults where it has none.
+Fields = Mapping[str, Any]
+
+
+def _nothing_read(fields: Fields, where: str) -> dict[str, Any]:
+    return {}
+
+
+def _nothing_written(config: DecoderConfig) -> dict[str, Any]:
+    return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A model family. Whatever a declaration leaves out is as in Llama.
+
+    Attributes:
+      architecture, model_type: its names in config.json.
+      traits: how its layer differs from Llama's, in ways that `layers` knows.
+      layer: a layer of its own, with the fields and arguments of `layers.Block`.
+      reads: names of the fields that `read` looks at.
+      read: fields of `DecoderConfig` beyond the common ones, from those of config.json and the
+        file's name; raises `UnsupportedModelError` where they ask for what is not implemented.
+      write: fields of config.json beyond the common ones.
+      only: field of config.json -> the only values that are implemented, beyond the common ones.
+      renamed: our path of a module in a layer -> its path in checkpoints, where they differ, such
+        as "mlp/up_proj" -> "feed_forward.w3".
+      splits: how its own layer's parameters lie on a mesh, by the two last components of their
+        path; those of `layers` are known to `partition`, and any others are whole on each device.
+    """
+
+    architecture: str
+    model_type: str
+    traits: Traits = Traits()  # noqa: RUF009  (frozen)
+    layer: type[nn.Module] = Block
+    reads: tuple[str, ...] = ()
+    read: Callable[[Fields, str], dict[str, Any]] = _nothing_read
+    write: Callable[[DecoderConfig], dict[str, Any]] = _nothing_written
+    only: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    splits: Mapping[str, Split] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,28 @@
+"""Families that people have and this package has not, and what of them is missing."""
+
+MISSING = {
+    "cohere": "layers of attention and feed-forward network side by side",
+    "cohere2": "layers of attention and feed-forward network side by side",
+    "deepseek_v2": "latent attention and experts",
+    "deepseek_v3": "latent attention and experts",
+    "gemma": "its embedding scale, GeGLU and norms of 1 + weight",
+    "gemma2": "soft-capped logits, four norms a layer and alternating windows",
+    "gemma3": "images beside text, four norms a layer and two rotary bases",
+    "gemma3_text": "four norms a layer, its embedding scale, GeGLU and two rotary bases",
+    "glm4": "partial rotary embeddings and its own norms",
+    "gpt2": "learned positions and layer norms with bias",
+    "gpt_neox": "partial rotary embeddings and parallel layers",
+    "gpt_oss": "experts and attention sinks",
+    "granite": "its multipliers of embeddings, residuals and logits",
+    "llama4": "experts and chunked attention",
+    "ministral": "alternating windows",
+    "mixtral": "experts",
+    "olmo2": "norms after attention and feed-forward network",
+    "olmo3": "norms after attention and feed-forward network",
+    "phi3": "fused query, key and value matrices",
+    "qwen2_moe": "experts",
+    "qwen3_moe": "experts",
+    "qwen3_next": "linear attention and experts",
+    "stablelm": "partial rotary embeddings and layer norms",
+    "starcoder2": "layer norms with bias and a feed-forward network without gate",
+}

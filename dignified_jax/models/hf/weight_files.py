@@ -1,0 +1,167 @@
+"""The tensors of a Hugging Face directory: which files hold them, and under which names."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+import ml_dtypes  # noqa: F401  (numpy needs it registered before safetensors can read bfloat16)
+import numpy as np
+from safetensors import safe_open
+
+from dignified_jax.files.model_directory import locate, read_object
+from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.hf import names
+from dignified_jax.models.hf.names import EMBEDDING, HEAD, INDEX_FILE, PREFIX, SINGLE_FILE
+
+DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+# Problems that one message lists.
+_LISTED = 20
+
+
+class CheckpointError(ValueError):
+    """A checkpoint's tensors are not those that its config.json promises."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Where a tensor lies, and what the file's header says of it."""
+
+    file: pathlib.Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def read(self, index: tuple[slice, ...] = ()) -> np.ndarray:
+        """A slice of the tensor, copied."""
+        # Opened for every read: an open file stays mapped, and all that was read of it resident.
+        with safe_open(str(self.file), framework="numpy") as handle:
+            return handle.get_slice(self.name)[index or slice(None)]
+
+
+def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, Stored]:
+    """The tensors of a directory by the names of `names.tensors`, known to be those of `config`.
+
+    As transformers does, it takes weights of the model without its head ("layers.0..." for
+    "model.layers.0..."), and a tied matrix under either name.
+
+    Raises:
+      FileNotFoundError, CheckpointError, ModelFileError: as `reader.load`.
+    """
+    directory = pathlib.Path(directory)
+    expected = {tensor.name: tensor for tensor in names.tensors(config)}
+    tensors: dict[str, Stored] = {}
+    for name, tensor in find(directory).items():
+        # Buffers that old Llama exports carry; they hold no weights.
+        if name.endswith("rotary_emb.inv_freq"):
+            continue
+        known = name if name in expected or PREFIX + name not in expected else PREFIX + name
+        if known in tensors:
+            raise CheckpointError(
+                f"{directory}: holds both {tensors[known].name} and {name}, which name one tensor"
+            )
+        tensors[known] = tensor
+    if config.tie_word_embeddings and HEAD in tensors:
+        head = tensors.pop(HEAD)
+        embedding = tensors.setdefault(EMBEDDING, head)
+        if head.shape != embedding.shape or not np.array_equal(head.read(), embedding.read()):
+            raise CheckpointError(
+                f"{directory}: tie_word_embeddings is true, but {head.name} differs from "
+                f"{embedding.name}"
+            )
+    problems = [f"missing tensor {name}" for name in expected if name not in tensors]
+    problems += [f"unknown tensor {name}" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        found, wanted = tensors[name], expected[name].shape
+        if found.shape != wanted:
+            problems.append(f"tensor {name} has shape {found.shape}, expected {wanted}")
+        if found.dtype not in DTYPE_NAMES:
+            problems.append(f"tensor {name} has dtype {found.dtype}")
+    if problems:
+        raise CheckpointError(f"{directory}: {_joined(sorted(problems))}")
+    return tensors
+
+
+def find(directory: str | pathlib.Path) -> dict[str, Stored]:
+    """All tensors by their names in the files: of the single file, else of an index's shards.
+
+    Raises:
+      FileNotFoundError, CheckpointError, ModelFileError: as `reader.load`.
+    """
+    directory = pathlib.Path(directory)
+    adapter = directory / "adapter_config.json"
+    if adapter.is_file():
+        raise CheckpointError(
+            f"{adapter}: the directory holds a PEFT adapter; merge it with its base first"
+        )
+    # transformers takes the single file where there are both.
+    if (single := locate(directory, SINGLE_FILE)) is not None:
+        return _read_header(single)
+    if (index := locate(directory, INDEX_FILE)) is None:
+        raise FileNotFoundError(
+            f"{directory}: found neither {SINGLE_FILE} nor {INDEX_FILE}; weights in other "
+            "formats must be converted to safetensors first"
+        )
+    weight_map = read_object(index).get("weight_map")
+    valid = isinstance(weight_map, dict) and weight_map
+    if not valid or not all(isinstance(file, str) for file in weight_map.values()):
+        raise CheckpointError(f"{index}: weight_map: expected the file of each tensor")
+    tensors: dict[str, Stored] = {}
+    for file in sorted(set(weight_map.values())):
+        if (path := locate(directory, file)) is None:
+            raise FileNotFoundError(f"{directory / file}: named in {index.name}, but not found")
+        found = _read_header(path)
+        for name in found:
+            if weight_map.get(name) != file:
+                raise CheckpointError(f"{path}: tensor {name} is not where {index.name} says")
+        tensors |= found
+    absent = sorted(set(weight_map) - set(tensors))
+    if absent:
+        raise CheckpointError(f"{index}: names tensors that no file has: {_joined(absent)}")
+    return tensors
+
+
+def _read_header(path: pathlib.Path) -> dict[str, Stored]:
+    try:
+        with safe_open(str(path), framework="numpy") as handle:
+            slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
+            return {
+                name: Stored(path, name, tuple(part.get_shape()), part.get_dtype())
+                for name, part in slices.items()
+            }
+    except Exception as error:  # SafetensorError derives from Exception alone
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def digest(directory: str | pathlib.Path) -> str:
+    """A hash of names, dtypes, shapes and bits of the weights, however they lie in files."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(find(directory).items()):
+        sha.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
+        sha.update(np.ascontiguousarray(tensor.read()).view(np.uint8))
+    return sha.hexdigest()[:16]
+
+
+def stored_dtype(directory: str | pathlib.Path) -> str:
+    """Name of the widest floating dtype in the directory's weights, such as "bfloat16"."""
+    return widest(find(directory), directory)
+
+
+def widest(tensors: dict[str, Stored], directory: str | pathlib.Path) -> str:
+    """Name of the widest floating dtype of `tensors`.
+
+    Raises:
+      CheckpointError: one has no floating dtype that is read here.
+    """
+    kinds = {tensor.dtype for tensor in tensors.values()}
+    unknown = kinds - set(DTYPE_NAMES)
+    if unknown:
+        raise CheckpointError(f"{directory}: tensors of dtype {', '.join(sorted(unknown))}")
+    return next(name for kind, name in DTYPE_NAMES.items() if kind in kinds)
+
+
+def _joined(items: list[str]) -> str:
+    more = f"; and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return "; ".join(items[:_LISTED]) + more
