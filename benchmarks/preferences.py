@@ -27,9 +27,9 @@ from dignified_jax.comparison import plan, report, results
 from dignified_jax.comparison import runs as comparison
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
+from dignified_jax.files import atomic
 from dignified_jax.training import config as training_config
 from dignified_jax.training import export, stages
-from dignified_jax.training.run import directory as run_directory
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 MODEL = "embedded:tiny-qwen3"
@@ -124,7 +124,7 @@ def _tune(options: argparse.Namespace, base: pathlib.Path, notify: Any) -> dict[
         chosen[name] = trials[best][1]
         shown = {t: round(scores[t]["worst_accuracy"], 3) for t in own}
         notify(f"{name}: worst accuracy on validation rows {shown}")
-    run_directory.write_json(options.out / "tuning" / "chosen.json", chosen)
+    atomic.write_json(options.out / "tuning" / "chosen.json", chosen)
     return chosen
 
 

@@ -11,9 +11,9 @@ from dignified_jax.comparison import curves, export, figures, plan
 from dignified_jax.comparison.plan import Comparison, Run
 from dignified_jax.comparison.results import COMPARED, Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
+from dignified_jax.files import atomic
 from dignified_jax.objectives.multi_stage import RECIPES
 from dignified_jax.training import config as training_config
-from dignified_jax.training.run import directory as run_directory
 
 REPORT_DIRECTORY = "report"
 
@@ -33,10 +33,10 @@ def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> path
     for name, figure in pictures.items():
         figure.savefig(directory / f"{name}.png", format="png", dpi=150)
     text = markdown(comparison, runs, results, tuple(pictures))
-    (directory / "report.md").write_text(text, encoding="utf-8")
-    (directory / "summary.csv").write_text(export.summary_csv(results), encoding="utf-8")
-    (directory / "runs.csv").write_text(export.runs_csv(results), encoding="utf-8")
-    run_directory.write_json(directory / "results.json", export.as_json(comparison, results))
+    atomic.write_text(directory / "report.md", text)
+    atomic.write_text(directory / "summary.csv", export.summary_csv(results))
+    atomic.write_text(directory / "runs.csv", export.runs_csv(results))
+    atomic.write_json(directory / "results.json", export.as_json(comparison, results))
     return directory
 
 

@@ -18,12 +18,14 @@ from dignified_jax.comparison import plan, policy_scores, report, results
 from dignified_jax.comparison.plan import Run
 from dignified_jax.comparison.policy_reuse import share_policies
 from dignified_jax.comparison.results import Record, measures
+from dignified_jax.files import atomic
+from dignified_jax.files.differences import differences
 from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.display.status_text import duration
 from dignified_jax.training.export import DIRECTORY as EXPORT_DIRECTORY
+from dignified_jax.training.run import continuation
 from dignified_jax.training.run import directory as run_directory
-from dignified_jax.training.run import fingerprint
 
 TRAINED_FILE = "trained.json"
 SCORE_FILE = "score.json"
@@ -85,7 +87,7 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], notify: No
         except Exception as error:
             error.add_note(f"in {run.label}, {workdir}")
             raise
-        run_directory.write_json(workdir / TRAINED_FILE, run_directory.as_dict(run.config))
+        atomic.write_json(workdir / TRAINED_FILE, run_directory.as_dict(run.config))
         notify(f"{place}: trained in {duration(time.perf_counter() - started)}")
 
 
@@ -112,7 +114,7 @@ def score_runs(
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if found.get("beta") != beta:
             found = score(file.parent / EXPORT_DIRECTORY)
-            run_directory.write_json(file, found)
+            atomic.write_json(file, found)
         records.append(Record(run.name, run.config.seed, found))
         _check_inputs(records[0], records[-1])
         value = measures(found)
@@ -127,8 +129,7 @@ def _trained(run: Run) -> bool:
     file = run_directory.path(run.config) / TRAINED_FILE
     if not file.is_file():
         return False
-    before = run_directory.read_config(file)
-    changes = run_directory.differences(before, run_directory.as_dict(run.config))
+    changes = continuation.config_differences(continuation.read_config(file), run.config)
     if changes:
         raise ConfigError(
             f"{file.parent} was trained by another configuration; choose another "
@@ -138,7 +139,7 @@ def _trained(run: Run) -> bool:
 
 
 def _check_inputs(first: Record, other: Record) -> None:
-    changes = fingerprint.differences(first.score["inputs"], other.score["inputs"])
+    changes = differences(first.score["inputs"], other.score["inputs"])
     if changes:
         raise ConfigError(
             f"{other.label} was scored on other inputs than {first.label}; delete {SCORE_FILE} of "

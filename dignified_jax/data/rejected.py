@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem
 from dignified_jax.data.sources import RawRecord
+from dignified_jax.files import atomic
 
 _FIELDS = {"file", "row", "problems", "raw"}
 
@@ -88,10 +88,7 @@ def write_rejected(
     kept = [line for line, file in _existing(path) if file not in files]
     lines = kept + [_line(record, problems) for record, problems in rejected]
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: a crash, or another process, never leaves half a file.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    temporary.replace(path)
+    atomic.write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _existing(path: Path) -> list[tuple[str, str]]:

@@ -16,13 +16,14 @@ from jax.sharding import Mesh
 
 from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.data import DIMENSIONS, PackedBatch
+from dignified_jax.files import atomic
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Method
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.diagnosis import NonFiniteError, diagnose
 from dignified_jax.training.display import plots, progress, status_text, summary, trackers
 from dignified_jax.training.export import export
-from dignified_jax.training.run import checkpoint, compilation_cache, interrupt
+from dignified_jax.training.run import checkpoint, compilation_cache, continuation, interrupt
 from dignified_jax.training.run import directory as run_directory
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run_context import EVAL_PREFIX, RunContext, prepare
@@ -48,12 +49,12 @@ def run(config: TrainConfig) -> dict[str, Any]:
     """
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
-            stack.enter_context(run_directory.locked(config))
+            stack.enter_context(run_directory.locked(config, _notify))
         stack.enter_context(compilation_cache.used(config, _notify))
         context = prepare(config, run_directory.path(config), _notify)
         manager = stack.enter_context(
             checkpoint.opened(
-                context.workdir / "checkpoints",
+                context.workdir / continuation.CHECKPOINTS_DIRECTORY,
                 config.checkpoints_to_keep,
                 best_metric=config.best_metric,
                 best_mode=config.best_mode or "min",
@@ -84,7 +85,7 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
     """
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
-            stack.enter_context(run_directory.locked(config))
+            stack.enter_context(run_directory.locked(config, _notify))
         stack.enter_context(compilation_cache.used(config, _notify))
         # The policy is whole, whatever its stages trained.
         config = dataclasses.replace(config, lora=LoraConfig())
@@ -109,7 +110,8 @@ def _start(context: RunContext, manager: Any) -> TrainState:
         state = checkpoint.restore(manager, state)
         _notify(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
-        run_directory.trim_metrics(context.workdir, int(state.step))
+        for note in run_directory.trim_metrics(context.workdir, int(state.step)):
+            _notify(note)
     return state
 
 
@@ -147,6 +149,7 @@ def _train(context: RunContext, state: TrainState, manager: Any, watch: _Watch) 
     config, steps = context.config, context.steps
     _compile_evaluation(context, state, watch.bar.notify)
     step_once = _stepper(context, state, manager, watch.bar.notify)
+    origin = continuation.as_run(config, context.identity)
     for step in range(int(state.step) + 1, steps + 1):
         state, flat = step_once(state, step)
         watch.log(flat)
@@ -159,7 +162,7 @@ def _train(context: RunContext, state: TrainState, manager: Any, watch: _Watch) 
         signal = watch.interrupts.pending(step)
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
-            checkpoint.save(manager, state, _judged(config, evaluated))
+            checkpoint.save(manager, state, _judged(config, evaluated), origin)
         if signal and step < steps:
             checkpoint.finish(manager)
             raise interrupt.Interrupted(
@@ -262,7 +265,7 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
     result = summary.build(config, state, test, context.data.streams["test"]) | {"method": name}
     exported, *adapters = export(context, state.params)
     if jax.process_index() == 0:
-        run_directory.write_json(workdir / run_directory.SUMMARY_FILE, result)
+        atomic.write_json(workdir / run_directory.SUMMARY_FILE, result)
         if (workdir / run_directory.METRICS_FILE).is_file():
             plots.write(workdir)
     _notify(summary.table(result))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -22,8 +23,7 @@ from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.inputs.reference import PerExample, read_or_compute
 from dignified_jax.training.inputs.reference import rewards as compute_rewards
-from dignified_jax.training.run import checkpoint, lora_base
-from dignified_jax.training.run import directory as run_directory
+from dignified_jax.training.run import checkpoint, continuation, lora_base
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run.devices import cpu_cores
 from dignified_jax.training.step.held_out import metric_names
@@ -46,6 +46,7 @@ class RunContext:
       cached: the reference's log-probs where they are cached.
       rewards: of other policies, for methods that need them.
       steps: optimiser steps of the whole run.
+      identity: what model, data and tokenizer are, name to fingerprint.
     """
 
     config: TrainConfig
@@ -58,6 +59,7 @@ class RunContext:
     optimizer: optax.GradientTransformation
     score_step: CompiledFunction
     steps: int
+    identity: Mapping[str, str]
 
     def inputs(
         self, split: str, step: int
@@ -80,7 +82,8 @@ class RunContext:
 
 def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunContext:
     """Data before weights: a bad row should not cost a download or a load."""
-    run_directory.check_config(workdir, config)
+    for note in continuation.check_config(workdir, config):
+        notify(note)
     mesh = make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * row_devices(mesh)
     data = input_data.prepare_data(config, workdir, rows_per_step)
@@ -90,11 +93,11 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
     model = input_model.prepare_model(config, mesh)
     inputs = {**model.identity, **data.identity}
     if jax.process_index() == 0:
-        run_directory.check_inputs(workdir, inputs)
-        for note in run_directory.check_environment(workdir, environment()):
+        continuation.check_inputs(workdir, inputs)
+        for note in continuation.check_environment(workdir, environment()):
             notify(note)
         _write_model_files(config, workdir, data, model)
-        run_directory.write_config(workdir, config)
+        continuation.write_config(workdir, config)
     if model.base is not None:
         notify(_lora_note(config, model))
     score_step = CompiledFunction("the score step", make_score_step(model.module, mesh))
@@ -117,6 +120,7 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
         optimizer=make_optimizer(config.optimizer, steps),
         score_step=score_step,
         steps=steps,
+        identity=inputs,
     )
 
 
@@ -132,11 +136,15 @@ def _write_model_files(
     hf.save_tokenizer(side, data.tokenizer)
     if model.base is None:
         (side / lora_base.FILE).unlink(missing_ok=True)
-    elif not (
-        run_directory.begun(workdir) and (side / lora_base.FILE).is_file()
-    ):  # a digest takes a while
-        base = lora_base.base_name(config.model.path)
-        lora_base.write(side, lora_base.Record(config.lora, base, hf.digest(model.directory)))
+        return
+    recorded = None
+    if continuation.begun(workdir):
+        with contextlib.suppress(checkpoint.CheckpointError):  # damaged: written anew
+            recorded = lora_base.read(side)
+    # A digest takes a while, and the weights were checked. Only their place may be another.
+    digest = hf.digest(model.directory) if recorded is None else recorded.digest
+    base = lora_base.base_name(config.model.path)
+    lora_base.write(side, lora_base.Record(config.lora, base, digest))
 
 
 def _lora_note(config: TrainConfig, model: input_model.PreparedModel) -> str:

@@ -311,3 +311,8 @@ def test_wandb_must_be_installed_to_be_asked_for(tmp_path, monkeypatch):
     (tmp_path / "wandb" / "__init__.py").touch()
     importlib.invalidate_caches()
     assert training_config.parse(config).wandb_project == "persona"
+
+
+def test_names_of_dimensions_are_checked():
+    with pytest.raises(ConfigError, match=r"^data\.dimensions: .* found 'a/b'"):
+        training_config.DataConfig(dimensions=("A", "a/b"))

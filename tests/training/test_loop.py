@@ -15,7 +15,7 @@ from dignified_jax.objectives import SFT
 from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs import data as input_data
-from dignified_jax.training.run import checkpoint
+from dignified_jax.training.run import checkpoint, continuation
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
@@ -306,7 +306,7 @@ def test_another_configuration_is_refused_and_the_difference_shown(finished, roo
     assert "epochs: 2 there, 3 now" in str(error.value)
     assert str(error.value).count("there,") == 2
     assert (workdir / "config.json").read_bytes() == before
-    loop.run_directory.check_config(workdir, tiny_run.config(root, workdir, checkpoints_to_keep=5))
+    continuation.check_config(workdir, tiny_run.config(root, workdir, checkpoints_to_keep=5))
 
 
 def test_nan_stops_with_step_and_rows_and_leaves_a_whole_checkpoint(finished, root, tmp_path):
@@ -365,7 +365,7 @@ def test_bad_rows_stop_a_run_before_it_begins_and_all_are_shown(root, tmp_path):
     assert "bad.jsonl:2: golden" in str(error.value)
     assert "bad.jsonl:7: golden" in str(error.value)
     # Nothing was begun, so that another configuration may use the directory.
-    loop.run_directory.check_config(tmp_path / "run", tiny_run.config(root, tmp_path / "run"))
+    continuation.check_config(tmp_path / "run", tiny_run.config(root, tmp_path / "run"))
 
 
 def test_sft_from_random_weights_with_skipped_rows(root, tmp_path):

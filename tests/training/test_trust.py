@@ -74,16 +74,34 @@ def test_two_signals_end_the_process_at_once(root, tmp_path):
     assert "Traceback" not in output
 
 
-def test_a_line_damaged_inside_the_log_is_named_and_nothing_is_cut(root, finished, tmp_path):
-    """Only a last line may be half written; dropping what follows another would lose it."""
+def test_a_line_damaged_inside_the_log_is_set_aside(root, finished, tmp_path, capsys):
     shutil.copytree(finished[0], tmp_path / "run")
     log = tmp_path / "run" / "metrics.jsonl"
     lines = log.read_text().splitlines()
     log.write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n")
-    before = log.read_bytes()
-    with pytest.raises(ValueError, match=r"metrics.jsonl:2: expected a JSON object, found"):
-        loop.run(configuration(root, tmp_path / "run"))
-    assert log.read_bytes() == before
+    assert loop.run(configuration(root, tmp_path / "run")) == finished[1]
+    assert "1 damaged (line 2), set aside in metrics.damaged.jsonl" in capsys.readouterr().out
+    assert log.read_text().splitlines() == [lines[0], *lines[2:]]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+def test_a_run_without_a_file_of_its_own_mixes_with_no_other(name, root, finished, tmp_path):
+    """It is known by its checkpoint; the same command goes on."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    with pytest.raises(ConfigError, match=r"optimizer.learning_rate: 0.0003 there, 0.01 now"):
+        loop.run(configuration(root, tmp_path / "run", optimizer__learning_rate=1e-2))
+    assert loop.run(configuration(root, tmp_path / "run")) == finished[1]
+
+
+def test_the_same_model_and_rows_at_another_place_are_the_same_run(root, finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    shutil.copytree(root / "model", tmp_path / "model")
+    for name in ("train.jsonl", "test.jsonl"):
+        shutil.copyfile(root / name, tmp_path / name)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "6")
+    moved = configuration(tmp_path, tmp_path / "run", checkpoint_every=1, eval_every=1)
+    assert loop.run(moved) == finished[1]
 
 
 def test_a_stop_between_evaluations_keeps_the_best_judged_one(root, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dignified_jax.files import atomic
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics
 from dignified_jax.mfrm.diagnostics.interactions import interactions
@@ -119,10 +120,10 @@ def write(found: Report, directory: pathlib.Path, options: dict[str, Any]) -> li
     written = []
     for table in (*found.tables, found.cells):
         path = directory / f"{table.name}.csv"
-        path.write_text(table.csv(), encoding="utf-8", errors="backslashreplace")
+        atomic.write_text(path, table.csv(), errors="backslashreplace")
         written.append(path)
     path = directory / "fit.json"
-    path.write_text(json.dumps(as_json(found, options), indent=1, allow_nan=False) + "\n", "utf-8")
+    atomic.write_text(path, json.dumps(as_json(found, options), indent=1, allow_nan=False) + "\n")
     return [*written, path]
 
 

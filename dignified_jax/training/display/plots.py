@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dignified_jax.data import DIMENSIONS
+from dignified_jax.training.run import continuation
 from dignified_jax.training.run import directory as run_directory
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
       ValueError: a line of metrics.jsonl, other than the last, is damaged.
     """
     workdir = pathlib.Path(workdir)
-    config = run_directory.read_config(workdir / run_directory.CONFIG_FILE)
+    config = continuation.read_config(workdir / run_directory.CONFIG_FILE)
     log = _Log(run_directory.read_metrics(workdir), tuple(config["data"]["dimensions"]))
     figures = {
         "losses": _panels(log, "loss", "loss", _tolerances(log, config["method"])),

@@ -19,6 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dignified_jax.data import BatchStream, share_shape
+from dignified_jax.files import atomic
+from dignified_jax.files.differences import differences
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import fingerprint
 
@@ -108,9 +110,8 @@ def _write(
     """Whole or not at all: what is under the final name was written to its end."""
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {"arrays": _digest(splits), **identity}
-    partial = file.with_suffix(".partial")
-    save_file(dict(splits), partial, metadata={"identity": json.dumps(content)})
-    partial.replace(file)
+    with atomic.replacing(file) as partial:
+        save_file(dict(splits), partial, metadata={"identity": json.dumps(content)})
 
 
 def _read(
@@ -131,7 +132,7 @@ def _read(
     if not whole:
         notify(f"{file}: its numbers are not those that were written")
         return None
-    changes = fingerprint.differences(content, identity)
+    changes = differences(content, identity)
     if changes:
         raise ConfigError(
             f"{file} was computed from other inputs; choose another directory, or delete it:\n  "

@@ -1,13 +1,17 @@
 """Orbax checkpoints of the whole train state, and of bare parameters.
 
 A checkpoint directory holds `params`, `checksum` and, when it comes from training, `rest` (step,
-optimiser state, method state). Beside it, or beside the directory of numbered checkpoints, lies
-`model`: config.json, tokenizer and generation config, all that conversion to Hugging Face needs.
+optimiser state, method state). `checksum` also tells which arrays there are, and of which run.
+
+Beside it, or beside the directory of numbered checkpoints, lies `model`: config.json, tokenizer
+and generation config, all that conversion to Hugging Face needs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +22,14 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from dignified_jax.training.run import fingerprint
+from dignified_jax.training.run import checkpoint_index, fingerprint
+from dignified_jax.training.run.literal_path import literal
 from dignified_jax.training.step.state import TrainState
 
 MODEL_DIRECTORY = "model"
 PARAMS, REST, CHECKSUM = "params", "rest", "checksum"
+# Beside the digests, in `checksum`.
+ARRAYS, RUN = "arrays", "run"
 # Files that travel with the weights unchanged.
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
@@ -35,19 +42,31 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete, or not of the expected kind."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint can't be restored; the message says from which one a run can go on."""
+
+
 @contextlib.contextmanager
 def opened(
     directory: str | pathlib.Path, keep: int, **best: Any
 ) -> Iterator[ocp.CheckpointManager]:
-    """`open_manager`, closed in the end; an error on the way tells which checkpoint is left."""
-    manager = open_manager(directory, keep, **best)
+    """`open_manager`, closed in the end; an error on the way tells which checkpoint is left.
+
+    Raises:
+      CheckpointError: the directory can't hold checkpoints; before anything else is done.
+    """
+    directory = pathlib.Path(directory)
+    with _explained(directory, "used for checkpoints"):
+        manager = open_manager(directory, keep, **best)
+        if manager.latest_step() is None:
+            checkpoint_index.probe(directory)
     try:
         yield manager
     except BaseException as error:
         with contextlib.suppress(Exception):  # what went wrong first is what matters
             manager.close()
-        if isinstance(error, OSError | CheckpointError):
-            newest = _newest(pathlib.Path(directory))
+        if isinstance(error, OSError | CheckpointError) and not isinstance(error, DamagedError):
+            newest = newest_in(directory)
             error.add_note(f"last whole checkpoint: {newest or 'none yet'}")
         raise
     manager.close()
@@ -61,9 +80,11 @@ def open_manager(
 ) -> ocp.CheckpointManager:
     """Numbered checkpoints under `directory`; saves are asynchronous.
 
-    The newest `keep` of them stay, and the best by `best_metric`. What an interrupted save left
-    is removed, so no other process may be writing there.
+    The newest `keep` of them stay, and the best by `best_metric`. A checkpoint gets its name, and
+    an older one is deleted, after its index was read back. What an interrupted save left is
+    removed, so no other process may be writing there.
     """
+    directory = pathlib.Path(directory).absolute()
     policy = [policies.LatestN(keep)]
     options: dict[str, Any] = {}
     if best_metric is not None:
@@ -77,26 +98,50 @@ def open_manager(
         )
         options = {"best_fn": merit, "best_mode": "max"}
     return ocp.CheckpointManager(
-        pathlib.Path(directory).absolute(),
+        literal(directory),
         options=ocp.CheckpointManagerOptions(
             create=True,
             cleanup_tmp_directories=True,
             preservation_policy=policies.AnyPreservationPolicy(policy),
+            # Called before the checkpoint gets its name.
+            async_options=ocp.AsyncOptions(
+                post_finalization_callback=functools.partial(_verify_newest, directory)
+            ),
             **options,
         ),
     )
 
 
+def _verify_newest(directory: pathlib.Path) -> None:
+    """Of the checkpoint that was written last, whatever its name is meanwhile."""
+    numbered = {entry: entry.name.partition(".")[0] for entry in directory.iterdir()}
+    written = [entry for entry, number in numbered.items() if number.isdigit()]
+    newest = max(written, key=lambda entry: int(numbered[entry]))
+    for name, expected in _read_checksum(newest)[ARRAYS].items():
+        checkpoint_index.verify(newest / name, expected)
+
+
 def save(
-    manager: ocp.CheckpointManager, state: TrainState, metrics: Mapping[str, float] | None = None
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    metrics: Mapping[str, float] | None = None,
+    run: Mapping[str, Any] | None = None,
 ) -> None:
     """Begins to write `state` as checkpoint number `state.step`, after the former one's end.
+
+    Args:
+      manager: from `open_manager`.
+      state: of training.
+      metrics: what the checkpoint is judged by.
+      run: JSON object that says which run it is of, for `read_run`.
 
     Raises:
       CheckpointError: the former one could not be written to its end, or this not begun.
     """
     parts = {PARAMS: state.params, REST: _rest(state)}
-    checksum = {name: fingerprint.of_arrays(part) for name, part in parts.items()}
+    checksum: dict[str, Any] = {name: fingerprint.of_arrays(part) for name, part in parts.items()}
+    checksum[ARRAYS] = {name: checkpoint_index.arrays(part) for name, part in parts.items()}
+    checksum[RUN] = None if run is None else dict(run)
     with _explained(f"{manager.directory}", "written"):
         manager.save(
             int(state.step),
@@ -127,7 +172,7 @@ def restore(
       template: a state, or `jax.ShapeDtypeStruct`s that carry shardings.
 
     Raises:
-      CheckpointError: it is damaged, or not of the template's shapes.
+      DamagedError: it is damaged, or not of the template's shapes.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
     step = manager.latest_step() if step is None else step
@@ -136,13 +181,34 @@ def restore(
         **{name: ocp.args.StandardRestore(part) for name, part in parts.items()},
         **{CHECKSUM: ocp.args.JsonRestore()},
     )
-    others = [str(other) for other in manager.all_steps() if other != step]
-    remedy = f"delete it to go on from {others[-1]}" if others else "no other is there"
-    with _explained(f"{manager.directory}/{step}", "restored", remedy):
+    with _damage_told(manager, step):
         restored = manager.restore(step, args=args)
         for name in parts:
             _verify(restored[CHECKSUM][name], restored[name])
     return TrainState(params=restored[PARAMS], **restored[REST])
+
+
+@contextlib.contextmanager
+def _damage_told(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
+    try:
+        with _explained(f"{manager.directory}/{step}", "restored"):
+            yield
+    except CheckpointError as error:
+        directory = pathlib.Path(manager.directory)
+        whole = [other for other in manager.all_steps() if other != step]
+        whole = [other for other in whole if _readable(directory / str(other))]
+        remedy = f"delete it to go on from {whole[-1]}" if whole else "no other is whole"
+        raise DamagedError(f"{error}; {remedy}") from error
+
+
+def _readable(checkpoint: pathlib.Path) -> bool:
+    try:
+        for name in (PARAMS, REST):
+            checkpoint_index.verify(checkpoint / name, [])
+        _read_checksum(checkpoint)
+    except Exception:  # TensorStore's errors are of class Exception itself
+        return False
+    return True
 
 
 def _verify(checksum: str, tree: Any) -> None:
@@ -165,11 +231,13 @@ def save_params(directory: str | pathlib.Path, params: Any) -> None:
     Raises:
       CheckpointError: there is one already.
     """
-    target = pathlib.Path(directory).absolute() / PARAMS
+    target = literal(directory) / PARAMS
     if target.exists():
         raise CheckpointError(f"{target}: exists already; choose another directory")
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(target, params)
+    with _explained(target, "written"):
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(target, params)
+        checkpoint_index.verify(target, checkpoint_index.arrays(params))
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
         checksum = ocp.args.JsonSave({PARAMS: fingerprint.of_arrays(params)})
         checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
@@ -183,7 +251,7 @@ def load_params(directory: str | pathlib.Path) -> Any:
     Raises:
       CheckpointError: there is none, or it is damaged.
     """
-    target = pathlib.Path(directory).absolute() / PARAMS
+    target = literal(directory) / PARAMS
     with _explained(target, "restored"), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(target).item_metadata
         if metadata is None:
@@ -200,13 +268,32 @@ def load_params(directory: str | pathlib.Path) -> Any:
 
 
 @contextlib.contextmanager
-def _explained(where: str | pathlib.Path, done: str, remedy: str = "") -> Iterator[None]:
+def _explained(where: str | pathlib.Path, done: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # TensorStore's errors are of class Exception itself
         reason = str(error).strip().partition("\n")[0]
-        ending = f"; {remedy}" if remedy else ""
-        raise CheckpointError(f"{where}: cannot be {done}: {reason}{ending}") from error
+        raise CheckpointError(f"{where}: cannot be {done}: {reason}") from error
+
+
+def read_run(directory: str | pathlib.Path) -> Mapping[str, Any] | None:
+    """What `save` was told of its run, by the newest checkpoint under `directory`.
+
+    None where there is no checkpoint, or one of a version that did not write it.
+
+    Raises:
+      CheckpointError: it can't be read.
+    """
+    newest = newest_in(pathlib.Path(directory))
+    if newest is None:
+        return None
+    with _explained(newest, "read"):
+        return _read_checksum(newest).get(RUN)
+
+
+def _read_checksum(checkpoint: pathlib.Path) -> dict[str, Any]:
+    # As Orbax's JsonCheckpointHandler names its file.
+    return json.loads((checkpoint / CHECKSUM / "metadata").read_text(encoding="utf-8"))
 
 
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
@@ -220,7 +307,7 @@ def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     path = pathlib.Path(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such directory")
-    checkpoint = path if (path / PARAMS).is_dir() else _newest(path)
+    checkpoint = path if (path / PARAMS).is_dir() else newest_in(path)
     if checkpoint is None:
         raise CheckpointError(
             f"{path}: no checkpoint; expected {PARAMS}/ in it, or numbered checkpoints in it or "
@@ -234,9 +321,10 @@ def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     raise CheckpointError(f"{checkpoint}: no config.json found in {looked}")
 
 
-def _newest(path: pathlib.Path) -> pathlib.Path | None:
+def newest_in(path: pathlib.Path) -> pathlib.Path | None:
     for root in (path, path / "checkpoints"):
-        numbered = [e for e in root.glob("*") if e.name.isdigit() and (e / PARAMS).is_dir()]
+        entries = root.iterdir() if root.is_dir() else ()
+        numbered = [e for e in entries if e.name.isdigit() and (e / PARAMS).is_dir()]
         if numbered:
             return max(numbered, key=lambda entry: int(entry.name))
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -80,12 +80,3 @@ def _mix(word: jax.Array) -> jax.Array:
     word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
     return word ^ (word >> 16)
-
-
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A line for every entry that differs."""
-    return [
-        f"{name}: {before.get(name, 'absent')} there, {now[name]} now"
-        for name in now
-        if before.get(name) != now[name]
-    ]

@@ -7,6 +7,7 @@ import json
 import pathlib
 
 from dignified_jax.embedded import resolve
+from dignified_jax.files import atomic
 from dignified_jax.models import hf
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training.run.checkpoint import CheckpointError
@@ -38,17 +39,31 @@ def base_name(path: str) -> str:
 def write(side: pathlib.Path, record: Record) -> None:
     """Writes the record into a `model` directory."""
     text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
-    (side / FILE).write_text(text, encoding="utf-8")
+    atomic.write_text(side / FILE, text)
 
 
 def read(side: pathlib.Path) -> Record | None:
-    """The record in a `model` directory; None where checkpoints hold whole models."""
+    """The record in a `model` directory; None where checkpoints hold whole models.
+
+    Raises:
+      CheckpointError: the file is damaged.
+    """
     file = side / FILE
     if not file.is_file():
         return None
-    fields = json.loads(file.read_text(encoding="utf-8"))
-    lora = fields.pop("lora")
-    return Record(lora=LoraConfig(**lora | {"targets": tuple(lora["targets"])}), **fields)
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        lora = fields.pop("lora")
+        record = Record(lora=LoraConfig(**lora | {"targets": tuple(lora["targets"])}), **fields)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{file}: expected rank, scale and targets under lora, base and digest, found "
+            f"{file.read_bytes()[:60]!r}"
+        ) from error
+    for name in ("base", "digest"):
+        if not isinstance(getattr(record, name), str):
+            raise CheckpointError(f"{file}: {name} must be a string, found {fields[name]!r}")
+    return record
 
 
 def find_base(record: Record, given: str | None = None) -> pathlib.Path:

@@ -15,7 +15,7 @@ from dignified_jax import convert
 from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training.run import checkpoint
+from dignified_jax.training.run import checkpoint, checkpoint_index, literal_path
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.state import init_state
@@ -235,3 +235,65 @@ def test_the_dtype_asked_for_is_written(source, tmp_path):
     wide = str(tmp_path / "wide")
     assert convert.main(["to-hf", "--checkpoint", bare, "--out", wide, "--dtype=float32"]) == 0
     assert hf.stored_dtype(wide) == "float32"
+
+
+@pytest.mark.parametrize("name", ["seed=[0]", "star*", "**", "[half", "q?", "100%25 #1"])
+def test_a_directory_may_have_any_name(name, source, tmp_path):
+    """Orbax looks for parts with patterns, in which a sibling's name must not count either."""
+    (tmp_path / "star-sibling").mkdir()
+    state = stepped(state_at_start(source, mesh(1, 1)))
+    directory = tmp_path / name / "checkpoints"
+    with checkpoint.opened(directory, keep=1) as manager:
+        checkpoint.save(manager, state)
+        checkpoint.finish(manager)
+        assert_equal(checkpoint.restore(manager, state), state)
+    assert_equal(checkpoint.load_params(checkpoint.newest_in(tmp_path / name)), state.params)
+    assert [path.name for path in directory.iterdir()] == ["1"]  # the probe left nothing
+
+
+def test_a_directory_that_holds_no_checkpoint_is_refused_at_once(tmp_path):
+    """TensorStore takes a backslash for a separator, and writes elsewhere."""
+    with (
+        pytest.raises(checkpoint.CheckpointError, match="cannot be used for checkpoints: "),
+        checkpoint.opened(tmp_path / "back\\slash" / "checkpoints", keep=1),
+    ):
+        pytest.fail("opened")
+
+
+def test_a_checkpoint_without_all_its_arrays_replaces_none(source, tmp_path, monkeypatch):
+    """Its index is read before it has its name, and before the older one goes."""
+    state = stepped(state_at_start(source, mesh(1, 1)))
+    with checkpoint.open_manager(tmp_path, keep=1) as manager:
+        checkpoint.save(manager, state)
+        checkpoint.finish(manager)
+    with monkeypatch.context() as patch:  # Orbax finds no parts to make the index of
+        patch.setattr(literal_path.LiteralPath, "glob", lambda self, pattern: iter(()))
+        with (
+            pytest.raises(checkpoint.CheckpointError, match="cannot be written: "),
+            checkpoint.opened(tmp_path, keep=1) as manager,
+        ):
+            checkpoint.save(manager, stepped(state))
+            checkpoint.finish(manager)
+    assert checkpoint.newest_in(tmp_path).name == "1"
+    with checkpoint.open_manager(tmp_path, keep=1) as manager:
+        assert_equal(checkpoint.restore(manager, state), state)
+
+
+def test_an_index_that_lacks_an_array_is_refused(source, tmp_path):
+    params = hf.load(source)[1]
+    checkpoint.save_params(tmp_path, params)
+    expected = checkpoint_index.arrays(params)
+    checkpoint_index.verify(tmp_path / "params", expected)
+    with pytest.raises(ValueError, match=r"index names (\d+) of (\d+) arrays; .* is int8\[7\]$"):
+        checkpoint_index.verify(tmp_path / "params", [*expected, "int8[7]"])
+
+
+def test_damage_names_a_checkpoint_that_is_whole(numbered):
+    run, state = numbered
+    with checkpoint.open_manager(run / "checkpoints", keep=2) as manager:
+        (run / "checkpoints" / "10" / "rest" / "_METADATA").unlink()
+        with pytest.raises(checkpoint.DamagedError, match=r"delete it to go on from 9$"):
+            checkpoint.restore(manager, state)
+        (run / "checkpoints" / "9" / "params" / "manifest.ocdbt").unlink()
+        with pytest.raises(checkpoint.DamagedError, match=r"no other is whole$"):
+            checkpoint.restore(manager, state)

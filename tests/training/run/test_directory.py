@@ -1,36 +1,45 @@
-"""The run directory's files, as this version and earlier ones wrote them."""
+"""The log of a run, as it is found at a resume."""
 
-import dataclasses
 import json
 
 import pytest
 
-from dignified_jax.training.config import ConfigError, DataConfig
 from dignified_jax.training.run import directory
-from tests.oracles import tiny_run
 
 
-def begin(config):
-    workdir = directory.path(config)
-    workdir.mkdir()
-    directory.write_config(workdir, config)
-    (workdir / directory.METRICS_FILE).write_text("")
-    return workdir
+@pytest.fixture
+def log(tmp_path):
+    lines = [json.dumps({"step": step, "loss": 0.5}) for step in range(1, 7)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    return tmp_path / "metrics.jsonl"
 
 
-def test_a_run_from_before_there_were_dimensions_goes_on(tmp_path):
-    config = tiny_run.config(tmp_path, tmp_path / "run")
-    workdir = begin(config)
-    file = workdir / directory.CONFIG_FILE
-    fields = json.loads(file.read_text())
-    del fields["data"]["dimensions"]
-    file.write_text(json.dumps(fields))
-    directory.check_config(workdir, config)
-    other = dataclasses.replace(config.data, dimensions=("A", "T", "C", "E"))
-    with pytest.raises(ConfigError, match=r"data\.dimensions: \['A', 'T', 'E', 'C'\] there, \["):
-        directory.check_config(workdir, dataclasses.replace(config, data=other))
+def steps(log):
+    return [json.loads(line)["step"] for line in log.read_text().splitlines()]
 
 
-def test_names_are_checked():
-    with pytest.raises(ConfigError, match=r"^data\.dimensions: .* found 'a/b'"):
-        DataConfig(dimensions=("A", "a/b"))
+def test_lines_after_the_checkpoint_go_without_a_note(log):
+    assert directory.trim_metrics(log.parent, 4) == []
+    assert steps(log) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("line", ['{"step": 3, "lo', "[3]", '{"loss": 1.0}', '{"step": "3"}', ""])
+def test_a_damaged_line_is_set_aside(line, log):
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join([*lines[:2], line, *lines[3:]]) + "\n")
+    first, second = directory.trim_metrics(log.parent, 6)
+    assert first == f"{log}: 1 damaged (line 3), set aside in metrics.damaged.jsonl"
+    assert second == f"{log}: 1 of the 6 steps before are not in it, and stay out"
+    assert steps(log) == [1, 2, 4, 5, 6]
+    aside = (log.parent / "metrics.damaged.jsonl").read_text()
+    assert json.loads(aside) == {"line": 3, "text": line}
+    assert directory.trim_metrics(log.parent, 6) == [second]
+
+
+def test_a_log_cut_off_is_told(log):
+    log.write_text("\n".join(log.read_text().splitlines()[:2]) + "\n")
+    (note,) = directory.trim_metrics(log.parent, 6)
+    assert "4 of the 6 steps before are not in it" in note
+    log.unlink()
+    (note,) = directory.trim_metrics(log.parent, 6)
+    assert "6 of the 6 steps" in note

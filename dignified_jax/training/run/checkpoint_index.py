@@ -1,0 +1,61 @@
+"""Whether a checkpoint can be read back, seen from its own index: no array is read."""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from dignified_jax.training.run.literal_path import literal
+
+
+def arrays(tree: Any) -> list[str]:
+    """Data type and shape of every array of a pytree, such as "float32[3, 4]"."""
+    return sorted(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
+
+
+def verify(directory: pathlib.Path, expected: list[str]) -> None:
+    """Checks that the index of a saved pytree is readable and names all its arrays.
+
+    Args:
+      directory: where Orbax saved it.
+      expected: its `arrays`.
+
+    Raises:
+      Exception: it can't be read; as Orbax and TensorStore say it.
+      ValueError: an array is missing in it.
+    """
+    metadata = ocp.StandardCheckpointHandler().metadata(literal(directory))
+    found = arrays(getattr(metadata, "tree", metadata))
+    missing = collections.Counter(expected) - collections.Counter(found)
+    if missing:
+        raise ValueError(
+            f"its index names {len(found)} of {len(expected)} arrays; the first that is missing "
+            f"is {min(missing)}"
+        )
+
+
+def probe(directory: pathlib.Path) -> None:
+    """Writes a small array as a checkpoint's are written, looks for it, and removes it.
+
+    In all processes. What a directory can't hold (TensorStore takes a backslash in its name for a
+    separator, disks are full or read-only) shows before anything has been computed.
+
+    Raises:
+      Exception: as `verify`, or the array can't be written.
+    """
+    place = directory / ".probe"
+    tree = {"probe": np.zeros(1, np.float32)}
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(literal(place), tree, force=True)
+        if jax.process_index() == 0:
+            verify(place, arrays(tree))
+    finally:
+        if jax.process_index() == 0:
+            shutil.rmtree(place, ignore_errors=True)
