@@ -42,6 +42,7 @@ setup(
         "jinja2>=3.1",  # chat templates
         "numpy",
         "ml-dtypes",  # bfloat16 in NumPy, for safetensors
+        "jaxtyping>=0.3",  # dtypes and axes in annotations of arrays
         "einops",
         "ml-collections",
         "pyyaml",  # configurations in YAML
@@ -66,6 +67,7 @@ setup(
         ],
         "test": [
             "pytest>=8",
+            "beartype>=0.22",  # checks the annotations of arrays while tests run
             "ruff>=0.15",
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders

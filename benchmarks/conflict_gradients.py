@@ -30,8 +30,9 @@ from benchmarks import conflict_training as training
 from benchmarks.conflict_problem import Dials, make_examples
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import logprobs
-from dignified_jax.objectives import LagDPO, Method, MultiNegativeDPO, dpo
+from dignified_jax.objectives import LagDPO, MultiNegativeDPO, Objective, dpo
 from dignified_jax.training.step import sharding
+from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import TrainStep, make_train_step
 
 RAISED, SATISFIED = DIMENSIONS.index("A"), DIMENSIONS.index("E")
@@ -138,13 +139,13 @@ def measure(
 
 
 @functools.cache
-def _program(method: Method, scale: float) -> tuple[optax.GradientTransformation, TrainStep]:
+def _program(method: Objective, scale: float) -> tuple[optax.GradientTransformation, TrainStep]:
     """SGD that keeps the raw gradient in its state, and the train step with it."""
     optimizer = optax.chain(optax.trace(0.0), optax.sgd(RATE * scale))
     return optimizer, make_train_step(training.MODEL, method, optimizer, training.mesh())
 
 
-def _step(method: Method, params: Any, batch: Any, multiplier: float, scale: float) -> Step:
+def _step(method: Objective, params: Any, batch: Any, multiplier: float, scale: float) -> Step:
     """One SGD step of `method` from `params`; `scale` times its gradient is the propositions' g."""
     optimizer, step = _program(method, scale)
     state = training.start(method, optimizer, params)
@@ -152,7 +153,7 @@ def _step(method: Method, params: Any, batch: Any, multiplier: float, scale: flo
         raised = state.method_state.multipliers.at[RAISED].set(multiplier)
         state = state.replace(method_state=state.method_state.replace(multipliers=raised))
     reference = _log_probs(params, batch)
-    after, _ = step(state, reference, batch, jnp.int32(1))
+    after, _ = step(state, StepInputs(batch, jnp.int32(1), CachedReference(jnp.asarray(reference))))
     trace = jax.tree.leaves(after.opt_state[0].trace)
     squared = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in trace)
     before, now = (_losses(p, batch, reference) for p in (params, after.params))

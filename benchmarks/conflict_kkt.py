@@ -29,6 +29,7 @@ from dignified_jax.data.packing import build
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training.step import sharding
+from dignified_jax.training.step.step_inputs import ResidentReference, StepInputs
 from dignified_jax.training.step.train_step import make_train_step
 
 DIALS = Dials(conflict=0.5, noise=(0.2, 0.1, 0.0, 0.1), strength=0.6)
@@ -152,7 +153,9 @@ def descend(
     @jax.jit
     def run(state: Any, batch: Any, reference: Any) -> Any:
         def body(state: Any, _: None) -> Any:
-            state, report = step(state, reference, batch, jnp.int32(1))
+            state, report = step(
+                state, StepInputs(batch, jnp.int32(1), ResidentReference(reference))
+            )
             return state, (report["per_dimension/lambda"], report["per_dimension/loss"])
 
         return jax.lax.scan(body, state, length=steps)

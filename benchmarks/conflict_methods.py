@@ -19,8 +19,19 @@ import scipy.stats
 from benchmarks.conflict_problem import Dials
 from benchmarks.conflict_training import World, accuracy, score, train
 from dignified_jax.data import DIMENSIONS
-from dignified_jax.objectives import MODPO, LagDPO, MultiNegativeDPO, PCGradDPO, SafeRLHF, soup
-from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
+from dignified_jax.objectives import (
+    MODPO,
+    SACPO,
+    LagDPO,
+    Method,
+    MultiNegativeDPO,
+    MultiStage,
+    Objective,
+    PCGradDPO,
+    RewardedSoup,
+    SafeRLHF,
+    soup,
+)
 
 DIALS = Dials(conflict=0.7, frequency=(0.25, 0.5, 1.0, 0.75), noise=(0.2, 0.1, 0.0, 0.1))
 TUNING_SEEDS = (100, 101)
@@ -86,30 +97,31 @@ def trials(settings: Sequence[Any]) -> list[Trial]:
 def policy(trial: Trial, world: World) -> Any:
     """The parameters that a trial's training ends with."""
     method, rate = trial.method, trial.rate
-    if isinstance(method, RewardedSoup):
-        shares = method.coefficients(len(DIMENSIONS))
-        return soup.combine(_singles(world, rate, method.beta), shares)
-    if isinstance(method, SACPO):
-        policies: list[Any] = []
-        for stage in method.stages(DIMENSIONS):
-            start = None if stage.reference is None else policies[stage.reference]
-            policies.append(train(world, stage.method, rate, params=start)[0])
-        return policies[-1]
-    if isinstance(method, MODPO):
+    policies = _stages(world, rate, method)
+    if isinstance(method, MultiStage):
+        return soup.combine(policies, method.shares(DIMENSIONS))
+    if method.needs_rewards:
         reference = score(world.params, world.train)
-        rewards = [
-            method.beta * (score(params, world.train) - reference)
-            for params in _singles(world, rate, method.beta)
-        ]
+        rewards = [method.beta * (score(params, world.train) - reference) for params in policies]
         return train(world, method, rate, rewards=jnp.stack(rewards, axis=-1))[0]
     return train(world, method, rate)[0]
 
 
+def _stages(world: World, rate: float, method: Method) -> list[Any]:
+    """The policies of a method's stages, in order."""
+    policies: list[Any] = []
+    for stage in method.stages(DIMENSIONS):
+        if stage.start is None:
+            policies.append(_first(world, rate, stage.objective))
+        else:
+            policies.append(train(world, stage.objective, rate, params=policies[stage.start])[0])
+    return policies
+
+
 @functools.lru_cache(maxsize=16)
-def _singles(world: World, rate: float, beta: float) -> list[Any]:
-    """Policies trained on one dimension each."""
-    count = len(DIMENSIONS)
-    return [train(world, single(beta, k, count), rate)[0] for k in range(count)]
+def _first(world: World, rate: float, objective: Objective) -> Any:
+    """The policy of a stage that begins with the first model; several methods share some."""
+    return train(world, objective, rate)[0]
 
 
 def tune(names: Sequence[str], log: Callable[[str], None] = print) -> dict[str, Trial]:

@@ -16,9 +16,10 @@ from benchmarks.conflict_problem import VOCABULARY, Dials, make_examples, pack
 from dignified_jax.data import DIMENSIONS, TokenizedExample
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
-from dignified_jax.objectives import Method
+from dignified_jax.objectives import Objective
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.state import TrainState, state_shardings
+from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import make_score_step, make_train_step
 
 MODEL = Decoder(
@@ -125,7 +126,7 @@ def _optimizer() -> optax.GradientTransformation:
 
 
 @functools.cache
-def _run(method: Method) -> Callable[..., tuple[TrainState, jax.Array]]:
+def _run(method: Objective) -> Callable[..., tuple[TrainState, jax.Array]]:
     """The jitted `(state, (batches, references, rewards), order) -> (state, finite)` of a run."""
     step = make_train_step(MODEL, method, _optimizer(), mesh())
 
@@ -133,7 +134,8 @@ def _run(method: Method) -> Callable[..., tuple[TrainState, jax.Array]]:
     def run(state: TrainState, given: tuple[Any, ...], order: jax.Array) -> Any:
         def body(state: TrainState, number: jax.Array) -> tuple[TrainState, jax.Array]:
             batch, reference, rewards = jax.tree.map(lambda leaf: leaf[number], given)
-            state, report = step(state, reference, batch, jnp.int32(1), rewards)
+            inputs = StepInputs(batch, jnp.int32(1), CachedReference(reference), rewards)
+            state, report = step(state, inputs)
             return state, report["finite"]
 
         state, finite = jax.lax.scan(body, state, order)
@@ -142,7 +144,7 @@ def _run(method: Method) -> Callable[..., tuple[TrainState, jax.Array]]:
     return run
 
 
-def start(method: Method, optimizer: optax.GradientTransformation, params: Any) -> TrainState:
+def start(method: Objective, optimizer: optax.GradientTransformation, params: Any) -> TrainState:
     """The state at step 0. Every leaf is a copy, since a step donates its state."""
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -156,7 +158,7 @@ def start(method: Method, optimizer: optax.GradientTransformation, params: Any) 
 
 def train(
     world: World,
-    method: Method,
+    method: Objective,
     rate: float,
     *,
     params: Any | None = None,
@@ -169,7 +171,7 @@ def train(
       method: the objective.
       rate: peak learning rate of Adam, which decays to 0 by a cosine.
       params: of the model that training starts from and compares with; the initial one by default.
-      rewards: (example, 5, 4) frozen rewards of the training examples, for methods that need them.
+      rewards: (example, 5, 4) frozen rewards of the training examples, where `method` needs them.
 
     Raises:
       FloatingPointError: a step was not finite.

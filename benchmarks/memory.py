@@ -76,11 +76,11 @@ def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
     """
     config = plan.config
     mesh = make_mesh(dataclasses.replace(config.mesh, **dict(plan.mesh.shape)), on)
-    inputs = shapes.step_inputs(config, plan.model, mesh, plan.shape)
+    arguments = shapes.step_arguments(config, plan.model, mesh, plan.shape)
     module = shapes.decoder(config, plan.model, plan.attention)
     optimizer = make_optimizer(config.optimizer, total_steps=1)
     step = make_train_step(module, config.method, optimizer, mesh)
-    return step.lower(*inputs.arguments).compile(compiler_options=options).memory_analysis()
+    return step.lower(*arguments).compile(compiler_options=options).memory_analysis()
 
 
 def plan_of(

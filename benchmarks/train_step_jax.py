@@ -28,6 +28,7 @@ from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.state import TrainState, init_state
+from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import make_score_step, make_train_step
 
 
@@ -56,7 +57,7 @@ class Runner:
         batch = self._batch()
         cached = jnp.zeros(batch[0].response_mask.shape, jnp.float32)
         step = make_train_step(model, self._method, self._optimizer, self._mesh)
-        self._step = step.lower(state, cached, *batch, base=base).compile()
+        self._step = step.lower(state, self._inputs(cached, base)).compile()
         score = make_score_step(model, self._mesh)
         self._score = score.lower(_reference(state, base), *batch).compile()
 
@@ -70,7 +71,7 @@ class Runner:
             passes.append(time.perf_counter() - began)
         for _ in range(warmup + steps):
             began = time.perf_counter()
-            stepped = self._step(state, log_probs, *self._batch(), base=base)
+            stepped = self._step(state, self._inputs(log_probs, base))
             state, report = jax.block_until_ready(stepped)
             seconds.append(time.perf_counter() - began)
         if not report["finite"]:
@@ -99,6 +100,10 @@ class Runner:
         model = model.clone(dtype=jnp.dtype(dtype), remat="full" if job.remat else "none")
         state = init_state(params, self._method, len(DIMENSIONS), self._optimizer, mesh)
         return model, state, base
+
+    def _inputs(self, log_probs: jax.Array, base: Any) -> StepInputs:
+        """Inputs of a step whose reference was scored before."""
+        return StepInputs(*self._batch(), reference=CachedReference(log_probs), base=base)
 
     def _batch(self) -> tuple[Any, jax.Array]:
         """The batch on the device, and its number of accumulation steps."""

@@ -11,7 +11,7 @@ import dignified_jax
 
 PACKAGE = "dignified_jax"
 ROOT = pathlib.Path(dignified_jax.__file__).parent
-GROUND = {"console", "files", "typed_config", "embedded"}
+GROUND = {"console", "files", "typed_config", "registry", "embedded"}
 CORE = {"data", "models", "objectives"}
 TRAINING = CORE | GROUND | {"training"}
 # Part of the package -> parts it may import besides itself. Each part must be listed.

@@ -17,6 +17,7 @@ from dignified_jax.models import hf, logprobs
 from dignified_jax.objectives import MultiNegativeDPO, dpo
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh, put_batch
 from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.step_inputs import ResidentReference, StepInputs
 from dignified_jax.training.step.train_step import make_train_step
 
 BETA = 0.1
@@ -179,7 +180,8 @@ def test_train_step_equals_trl(batch, directories, trainer, tmp_path):
     state = init_state(params, method, 4, keep, mesh)
     step = make_train_step(model, method, keep, mesh)
     used = np.int32(len(batch.tokens))
-    state, report = step(state, reference, put_batch(batch, mesh, rows_per_step=1), used)
+    put = put_batch(batch, mesh, rows_per_step=1)
+    state, report = step(state, StepInputs(put, used, reference=ResidentReference(reference)))
 
     np.testing.assert_allclose(report["loss"], loss.item(), atol=TOLERANCE)
     for name in ("chosen", "rejected", "margins", "accuracies"):

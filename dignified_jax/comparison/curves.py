@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.comparison.plan import Run
-from dignified_jax.objectives.multi_stage import RECIPES
+from dignified_jax.objectives import MultiStage
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import directory as run_directory
 
@@ -16,7 +16,7 @@ from dignified_jax.training.run import directory as run_directory
 def incomparable(config: TrainConfig, beta: float) -> str | None:
     """Why a run's logged losses are not DPO losses against the first model; None if they are."""
     method = config.method
-    if type(method) in RECIPES.values():
+    if isinstance(method, MultiStage):
         return "trained in several stages"
     if not method.needs_reference:
         return "its losses are not of preferences"

@@ -7,44 +7,57 @@ import json
 from collections.abc import Sequence
 
 from dignified_jax.comparison.plan import Run
-from dignified_jax.objectives import MODPO
-from dignified_jax.objectives.multi_stage import RewardedSoup
+from dignified_jax.objectives import Stage
 from dignified_jax.training import stages
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import directory as run_directory
 
-# Fields that say nothing about how a policy of one dimension is trained. The reference's log-probs
-# are the same whether they are cached or not.
+# Fields that say nothing about how a stage is trained. The log-probs of the reference are the same
+# whether they are cached or not.
 _FREE = ("method", "workdir", "reference", "reference_cache", "reward_policies")
 
 
 def share_policies(runs: Sequence[Run]) -> tuple[Run, ...]:
-    """Returns the runs, MODPO with the single-dimension policies of an earlier soup of its kind.
+    """Returns the runs, those that need rewards with the policies of earlier runs' stages.
 
-    A soup is of its kind if it is of all dimensions and has its beta, seed and fields of training.
-    A MODPO run without one before it, or with policies of its own, stays as it is.
+    A policy is taken over from a stage that began with the first model and has the same name,
+    objective, seed and fields of training. A run of which any stage is not found before it, or
+    with policies of its own, stays as it is.
     """
-    soups: dict[str, Run] = {}
+    trained: dict[str, str] = {}
     shared = []
     for run in runs:
-        method, dimensions = run.config.method, run.config.data.dimensions
-        if isinstance(method, RewardedSoup) and min(method.coefficients(len(dimensions))) > 0:
-            soups[_training(run.config)] = run
-        elif isinstance(method, MODPO) and not run.config.reward_policies:
-            soup = soups.get(_training(run.config))
-            run = run if soup is None else _with_policies_of(run, soup)
+        needed = {_training(run.config, stage): stage for stage in _stages(run.config)}
+        lends = not run.config.method.needs_rewards
+        if not lends and not run.config.reward_policies and trained.keys() >= needed.keys():
+            run = _with_policies(run, {key: trained[key] for key in needed})
+        elif lends:
+            for key, stage in needed.items():
+                if stage.start is None:
+                    trained[key] = str(stages.stage_export(run.config, stage.name))
         shared.append(run)
     return tuple(shared)
 
 
-def _with_policies_of(run: Run, soup: Run) -> Run:
-    dimensions = run.config.data.dimensions
-    paths = (str(stages.single_policy(soup.config, dimension)) for dimension in dimensions)
-    config = dataclasses.replace(run.config, reward_policies=tuple(paths))
-    return dataclasses.replace(run, config=config)
+def _with_policies(run: Run, trained: dict[str, str]) -> Run:
+    """A dimension without a stage has no say: the first model stands in for its policy."""
+    config = run.config
+    names = [stage.name for stage in _stages(config)]
+    paths = dict(zip(names, trained.values(), strict=True))
+    policies = tuple(
+        paths.get(dimension, config.model.path) for dimension in config.data.dimensions
+    )
+    return dataclasses.replace(run, config=dataclasses.replace(config, reward_policies=policies))
 
 
-def _training(config: TrainConfig) -> str:
-    """Equal for runs that would train the same single-dimension policies."""
+def _stages(config: TrainConfig) -> tuple[Stage, ...]:
+    return config.method.stages(config.data.dimensions)
+
+
+def _training(config: TrainConfig, stage: Stage) -> str:
+    """Equal for stages that would train the same policy."""
     fields = {k: v for k, v in run_directory.as_dict(config).items() if k not in _FREE}
-    return json.dumps([config.method.beta, fields], sort_keys=True)
+    objective = run_directory.as_dict(
+        dataclasses.replace(config, method=stage.objective, reward_policies=())
+    )
+    return json.dumps([stage.name, objective["method"], fields], sort_keys=True)

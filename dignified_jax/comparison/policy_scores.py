@@ -11,7 +11,6 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -26,6 +25,7 @@ from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.step import metrics, sharding
 from dignified_jax.training.step.held_out import evaluate
 from dignified_jax.training.step.state import TrainState
+from dignified_jax.training.step.step_inputs import Reference, StepInputs
 from dignified_jax.training.step.train_step import ScoreStep, make_kl_step, make_score_step
 
 _FIGURES = ("pairs", "loss", "accuracy", "margin", "longer")
@@ -38,7 +38,7 @@ class PolicyScorer:
     Attributes:
       config: its method is the DPO whose losses are reported.
       module, mesh: of every policy.
-      reference: parameters of the first model.
+      reference: the first model.
       stream: of the test rows.
       rows_per_step: packed rows of one accumulation step.
       inputs: fingerprints of the first model, the tokenizer and the test rows.
@@ -47,7 +47,7 @@ class PolicyScorer:
     config: TrainConfig
     module: Decoder
     mesh: Mesh
-    reference: Any
+    reference: Reference
     stream: BatchStream
     rows_per_step: int
     inputs: dict[str, str]
@@ -96,7 +96,7 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
     module, params = hf.load(directory, scorer.config.model.param_dtype, scorer.mesh)
     if module.config != scorer.module.config:
         raise ConfigError(f"{directory} is not of the shape of {scorer.config.model.path}")
-    batches = [_put(scorer, step) for step in range(scorer.stream.total_steps)]
+    batches = [_inputs(scorer, step) for step in range(scorer.stream.total_steps)]
     method, dimensions = scorer.config.method, scorer.config.data.dimensions
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -104,19 +104,19 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
         opt_state=(),
         method_state=method.init(len(dimensions)),
     )
-    report = evaluate(
-        scorer.score_step,
-        method,
-        state,
-        ((host, scorer.reference, device, used, None) for host, device, used in batches),
-    )
+    report = evaluate(scorer.score_step, method, state, batches)
     test = metrics.flatten(report, dimensions, "test/")
     rows = summary.build(scorer.config, state, test, scorer.stream)["dimensions"]
     divergence = sum(
-        np.asarray(scorer.kl_step((params, scorer.reference), device, used), np.float64).sum()
-        for _, device, used in batches
+        np.asarray(
+            scorer.kl_step(
+                (params, inputs.reference_params), inputs.batch, inputs.num_accumulation_steps
+            ),
+            np.float64,
+        ).sum()
+        for _, inputs in batches
     )
-    tokens = sum(int(host.response_length.sum()) for host, _, _ in batches)
+    tokens = sum(int(host.response_length.sum()) for host, _ in batches)
     return {
         "beta": method.beta,
         "inputs": scorer.inputs,
@@ -126,8 +126,13 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
     }
 
 
-def _put(scorer: PolicyScorer, step: int) -> tuple[PackedBatch, PackedBatch, jax.Array]:
-    """(batch on the host, on the devices, its non-empty accumulation steps)."""
+def _inputs(scorer: PolicyScorer, step: int) -> tuple[PackedBatch, StepInputs]:
+    """A batch on the host, and on the devices with the first model as its reference."""
     host = scorer.stream.batch(step)
-    device = sharding.put_batch(host, scorer.mesh, scorer.rows_per_step)
-    return host, device, input_data.accumulation_steps(scorer.stream, step, scorer.rows_per_step)
+    return host, StepInputs(
+        batch=sharding.put_batch(host, scorer.mesh, scorer.rows_per_step),
+        num_accumulation_steps=input_data.accumulation_steps(
+            scorer.stream, step, scorer.rows_per_step
+        ),
+        reference=scorer.reference,
+    )

@@ -12,7 +12,7 @@ from dignified_jax.comparison.plan import Comparison, Run
 from dignified_jax.comparison.results import COMPARED, Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval, Paired
 from dignified_jax.files import atomic
-from dignified_jax.objectives.multi_stage import RECIPES
+from dignified_jax.objectives import MultiStage
 from dignified_jax.training import config as training_config
 
 REPORT_DIRECTORY = "report"
@@ -161,7 +161,7 @@ def _several_stages(runs: Sequence[Run]) -> list[str]:
     several = [
         name
         for name, method in methods.items()
-        if type(method) in RECIPES.values() or method.needs_rewards
+        if isinstance(method, MultiStage) or method.needs_rewards
     ]
     if not several:
         return []

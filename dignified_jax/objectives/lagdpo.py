@@ -19,8 +19,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
+from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import per_dimension, positive
 from dignified_jax.objectives.duals.ascent import Duals, DualState
 from dignified_jax.objectives.duals.controllers import Ascent, Augmented, Controller, NuPI
@@ -39,8 +41,9 @@ _BELONGS: dict[str, tuple[str, str, float | None]] = {
 }
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class LagDPO:
+class LagDPO(Objective):
     """Hyperparameters; tuples have one entry for all dimensions or one for each (A, T, E, C).
 
     Two defaults are not the paper's. Its constant tolerances drive every lambda alike to the cap
@@ -95,9 +98,6 @@ class LagDPO:
     lambda_max: float = 10.0
 
     name = "lagdpo"
-    needs_reference = True
-    needs_rewards = False
-    combines_gradients = False
 
     def __post_init__(self) -> None:
         positive(self, "beta", "lambda_max")
@@ -202,21 +202,11 @@ class LagDPO:
             per_dimension("epsilon_final", self.epsilon_final, dimensions)
         return self.duals.init(per_dimension("lambda_init", self.lambda_init, dimensions))
 
-    def normalizer(self, response_mask: jax.Array, response_length: jax.Array) -> jax.Array:
-        del response_length
-        return dpo.pair_counts(response_mask)
-
     def loss(
-        self,
-        scores: jax.Array,
-        response_mask: jax.Array,
-        normalizer: jax.Array,
-        state: DualState,
-        rewards: None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """See `objectives.Method.loss`; the scores are log-ratios."""
-        del rewards
-        losses = dpo.dimension_losses(scores, response_mask, normalizer, self.beta)
+        self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: DualState
+    ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
+        """Returns as `Objective.loss`."""
+        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
         multipliers = jax.lax.stop_gradient(self.duals.weights(state))
         weights = (1.0 + multipliers) / losses.size
         if self.normalize_weights:
@@ -226,12 +216,11 @@ class LagDPO:
     def update(
         self,
         state: DualState,
-        losses: jax.Array,
-        present: jax.Array,
-        scores: jax.Array | None = None,
-        response_mask: jax.Array | None = None,
+        losses: Float[Array, " dimension"],
+        present: Bool[Array, " dimension"],
+        batch: ScoredBatch,
     ) -> DualState:
-        del scores, response_mask
+        del batch
         return self.duals.update(state, losses, present)
 
     def metrics(self, state: DualState) -> dict[str, jax.Array]:

@@ -11,17 +11,27 @@ dimension j alone, frozen. The terms of all dimensions with w_k > 0 are averaged
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from dignified_jax.objectives import dpo
+from dignified_jax.objectives.base import (
+    Objective,
+    ScoredBatch,
+    Stage,
+    register,
+    weighted_responses,
+)
 from dignified_jax.objectives.checks import entries, positive, relative_weights
+from dignified_jax.objectives.multi_stage import single_stages
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class MODPO:
+class MODPO(Objective):
     """Hyperparameters.
 
     Attributes:
@@ -35,9 +45,7 @@ class MODPO:
     weights: tuple[float, ...] = (1.0,)
 
     name = "modpo"
-    needs_reference = True
     needs_rewards = True
-    combines_gradients = False
 
     def __post_init__(self) -> None:
         positive(self, "beta")
@@ -48,32 +56,18 @@ class MODPO:
         entries("weights", self.weights, dimensions)
         return ()
 
-    def normalizer(self, response_mask: jax.Array, response_length: jax.Array) -> jax.Array:
-        del response_length
-        return dpo.pair_counts(response_mask)
-
     def loss(
-        self,
-        scores: jax.Array,
-        response_mask: jax.Array,
-        normalizer: jax.Array,
-        state: tuple[()],
-        rewards: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """See `objectives.Method.loss`; the scores are log-ratios.
-
-        Args:
-          rewards: (example, 1 + K, K) float32; [i, y, j] is r_j of response y.
-
-        Returns:
-          (scalar, (K,) losses); the loss of a dimension of weight 0 is 0.
+        self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: tuple[()]
+    ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
+        """Returns as `Objective.loss`; the loss of a dimension of weight 0 is 0.
 
         Raises:
-          TypeError: `rewards` is missing.
+          TypeError: the batch has no rewards.
         """
+        rewards = batch.rewards
         if rewards is None:
             raise TypeError("MODPO.loss needs rewards, (example, 1 + K, K)")
-        mask = dpo.pair_mask(response_mask)
+        mask = dpo.pair_mask(batch.mask)
         weights = np.asarray(entries("weights", self.weights, mask.shape[1]), np.float64)
         weights /= weights.sum()
         kept = weights > 0
@@ -81,22 +75,18 @@ class MODPO:
         gains = jnp.where(mask[:, :, None], rewards[:, :1] - rewards[:, 1:], 0.0)
         others = np.where(np.eye(len(weights), dtype=bool), 0.0, weights)
         offsets = (gains * jnp.asarray(others, gains.dtype)).sum(axis=2)
-        margins = (dpo.margins(scores, self.beta) - offsets) / np.where(kept, weights, 1.0)
+        margins = (dpo.margins(batch.log_ratios, self.beta) - offsets) / np.where(
+            kept, weights, 1.0
+        )
         pairs = dpo.margin_losses(margins, mask & kept)
-        losses = pairs.sum(axis=0) / jnp.maximum(normalizer, 1.0)
+        losses = pairs.sum(axis=0) / jnp.maximum(counts, 1.0)
         return losses.sum() / kept.sum(), losses
 
-    def update(
-        self,
-        state: tuple[()],
-        losses: jax.Array,
-        present: jax.Array,
-        scores: jax.Array | None = None,
-        response_mask: jax.Array | None = None,
-    ) -> tuple[()]:
-        del losses, present, scores, response_mask
-        return state
+    def trained_responses(self, dimensions: Sequence[str]) -> tuple[str, ...]:
+        """Returns golden and the dimensions of positive weight."""
+        return weighted_responses(self.weights, dimensions)
 
-    def metrics(self, state: tuple[()]) -> dict[str, jax.Array]:
-        del state
-        return {}
+    def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
+        """Returns DPO on each dimension of positive weight, whose policies give the rewards."""
+        weights = entries("weights", self.weights, len(dimensions))
+        return single_stages(self.beta, weights, dimensions)

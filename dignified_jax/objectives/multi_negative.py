@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from dignified_jax.objectives import dpo
+from dignified_jax.objectives.base import (
+    Objective,
+    ScoredBatch,
+    register,
+    weighted_responses,
+)
 from dignified_jax.objectives.checks import entries, positive, relative_weights
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class MultiNegativeDPO:
+class MultiNegativeDPO(Objective):
     """DPO against every reject of a prompt.
 
     Attributes:
@@ -29,9 +37,6 @@ class MultiNegativeDPO:
     weights: tuple[float, ...] = (1.0,)
 
     name = "multi_negative"
-    needs_reference = True
-    needs_rewards = False
-    combines_gradients = False
 
     def __post_init__(self) -> None:
         positive(self, "beta")
@@ -42,39 +47,18 @@ class MultiNegativeDPO:
         entries("weights", self.weights, dimensions)
         return ()
 
-    def normalizer(self, response_mask: jax.Array, response_length: jax.Array) -> jax.Array:
-        del response_length
-        return dpo.pair_counts(response_mask)
-
     def loss(
-        self,
-        scores: jax.Array,
-        response_mask: jax.Array,
-        normalizer: jax.Array,
-        state: tuple[()],
-        rewards: None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """See `objectives.Method.loss`; the scores are log-ratios."""
-        del rewards
-        losses = dpo.dimension_losses(scores, response_mask, normalizer, self.beta)
+        self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: tuple[()]
+    ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
+        """Returns as `Objective.loss`."""
+        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
         weights = jnp.asarray(entries("weights", self.weights, losses.size), jnp.float32)
         if self.average == "pair":
-            weights *= normalizer
+            weights *= counts
         total = weights.sum()
         weights /= jnp.where(total > 0, total, 1.0)
         return jnp.sum(weights * losses), losses
 
-    def update(
-        self,
-        state: tuple[()],
-        losses: jax.Array,
-        present: jax.Array,
-        scores: jax.Array | None = None,
-        response_mask: jax.Array | None = None,
-    ) -> tuple[()]:
-        del losses, present, scores, response_mask
-        return state
-
-    def metrics(self, state: tuple[()]) -> dict[str, jax.Array]:
-        del state
-        return {}
+    def trained_responses(self, dimensions: Sequence[str]) -> tuple[str, ...]:
+        """Returns golden and the dimensions of positive weight."""
+        return weighted_responses(self.weights, dimensions)

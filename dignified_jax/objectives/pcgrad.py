@@ -18,8 +18,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
+from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import positive
 
 
@@ -95,8 +97,9 @@ def coefficients(inner_products: jax.Array, orders: jax.Array) -> jax.Array:
     return jax.vmap(projected)(jnp.arange(count), orders)
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class PCGradDPO:
+class PCGradDPO(Objective):
     """DPO on every dimension, with the gradients of the L_k combined by `project`.
 
     Attributes:
@@ -111,8 +114,6 @@ class PCGradDPO:
     seed: int = 0
 
     name = "pcgrad"
-    needs_reference = True
-    needs_rewards = False
     combines_gradients = True
 
     def __post_init__(self) -> None:
@@ -121,43 +122,28 @@ class PCGradDPO:
             raise ValueError(f"method.seed must be at least 0, found {self.seed}")
 
     def init(self, dimensions: int) -> jax.Array:
-        """() int32, the steps done: the orders of a step depend on it and the seed alone."""
+        """Returns () int32, the steps done, on which a step's orders depend beside the seed."""
         del dimensions
         return jnp.zeros((), jnp.int32)
 
-    def normalizer(self, response_mask: jax.Array, response_length: jax.Array) -> jax.Array:
-        del response_length
-        return dpo.pair_counts(response_mask)
-
     def loss(
-        self,
-        scores: jax.Array,
-        response_mask: jax.Array,
-        normalizer: jax.Array,
-        state: jax.Array,
-        rewards: None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """See `objectives.Method.loss`; the scalar is a report, the L_k are differentiated."""
-        del rewards
-        losses = dpo.dimension_losses(scores, response_mask, normalizer, self.beta)
+        self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: jax.Array
+    ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
+        """Returns as `Objective.loss`; the scalar is a report, the L_k are differentiated."""
+        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
         return losses.mean() if self.reduce == "mean" else losses.sum(), losses
 
     def combine(self, gradients: Sequence[Any], state: jax.Array) -> Any:
-        """One gradient tree from the K of the L_k, each over the whole global batch."""
+        """Returns one gradient tree from the K of the L_k, each over the whole global batch."""
         key = jax.random.fold_in(jax.random.key(self.seed), state)
         return project(gradients, key, self.reduce)
 
     def update(
         self,
         state: jax.Array,
-        losses: jax.Array,
-        present: jax.Array,
-        scores: jax.Array | None = None,
-        response_mask: jax.Array | None = None,
+        losses: Float[Array, " dimension"],
+        present: Bool[Array, " dimension"],
+        batch: ScoredBatch,
     ) -> jax.Array:
-        del losses, present, scores, response_mask
+        del losses, present, batch
         return state + 1
-
-    def metrics(self, state: jax.Array) -> dict[str, jax.Array]:
-        del state
-        return {}

@@ -4,70 +4,93 @@ Stage 1 is DPO on the first group with beta_1; stage j is DPO on the j-th with
 beta_j = beta_1 / lambda_j, started from and compared with the policy of stage j - 1. With exact
 optimisation the last policy is proportional to pi_ref exp((r_1 + sum_j lambda_j r_j) / beta_1),
 whatever the order. Wachi et al., "Stepwise Alignment for Constrained Language Model Policy
-Optimization" (2024). P-SACPO interpolates the stages' parameters: `soup.combine`.
+Optimization" (2024). P-SACPO averages the parameters of the last two stages.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
+from dignified_jax.objectives.base import Stage, register
+from dignified_jax.objectives.checks import positive
 from dignified_jax.objectives.multi_negative import MultiNegativeDPO
+from dignified_jax.objectives.multi_stage import MultiStage
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """One stage.
+class SACPO(MultiStage):
+    """DPO on one group of dimensions after another.
 
     Attributes:
-      method: DPO on the stage's dimensions.
-      reference: number (from 0) of the stage whose policy this one starts from and is compared
-        with; None for the initial model.
+      beta: inverse temperature of the first stage.
+      groups: letters of each stage's dimensions, in order; Peer before Dignity by default.
+      multipliers: lambda_j of the stages after the first, whose beta is beta / lambda_j; one for
+        all or one for each.
+      last_share: None exports the last stage's policy; a number mixes its parameters, with this
+        weight, with those of the stage before (P-SACPO).
     """
 
-    method: MultiNegativeDPO
-    reference: int | None
+    beta: float = 0.1
+    groups: tuple[str, ...] = ("EC", "AT")
+    multipliers: tuple[float, ...] = (1.0,)
+    last_share: float | None = None
 
+    name = "sacpo"
 
-def plan(
-    groups: Sequence[Sequence[int]],
-    dimensions: int,
-    *,
-    beta: float = 0.1,
-    multipliers: Sequence[float] = (1.0,),
-) -> tuple[Stage, ...]:
-    """The stages in order.
+    def __post_init__(self) -> None:
+        positive(self, "beta")
+        named = list(itertools.chain(*self.groups))
+        if not self.groups or not all(self.groups) or len(set(named)) < len(named):
+            raise ValueError(
+                f"method.groups: expected non-empty groups without repetition, found {self.groups}"
+            )
+        later = len(self.groups) - 1
+        usable = all(0 < value < math.inf for value in self.multipliers)
+        if len(self.multipliers) not in (1, later) or not usable:
+            raise ValueError(
+                f"method.multipliers: expected 1 or {later} positive numbers, "
+                f"found {self.multipliers}"
+            )
+        if self.last_share is not None and not 0 < self.last_share < 1:
+            raise ValueError(f"method.last_share must be in (0, 1), found {self.last_share}")
+        if self.last_share is not None and later < 1:
+            raise ValueError(f"method.last_share needs two stages, found {self.groups}")
 
-    Args:
-      groups: the dimensions' numbers of each stage; a dimension stands in at most one.
-      dimensions: K.
-      beta: beta_1.
-      multipliers: lambda_j of the stages after the first, positive; one for all or one for each.
+    def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
+        """Returns the stages in order.
 
-    Raises:
-      ValueError: no group, an empty one, an unknown or repeated dimension, or a number of
-        multipliers other than 1 or that of the later stages.
-    """
-    named = [number for group in groups for number in group]
-    if not groups or not all(groups) or len(set(named)) < len(named):
-        raise ValueError(f"groups: expected non-empty groups without repetition, found {groups}")
-    if not set(named) <= set(range(dimensions)):
-        raise ValueError(f"groups: expected numbers from 0 to {dimensions - 1}, found {groups}")
-    later = len(groups) - 1
-    if len(multipliers) not in (1, later) or not all(0 < m < math.inf for m in multipliers):
-        raise ValueError(
-            f"multipliers: expected 1 or {later} positive numbers, found {tuple(multipliers)}"
+        Raises:
+          ValueError: a letter that is not one of `dimensions`.
+        """
+        unknown = [letter for letter in itertools.chain(*self.groups) if letter not in dimensions]
+        if unknown:
+            raise ValueError(
+                f"method.groups: expected letters of {''.join(dimensions)}, found {unknown}"
+            )
+        later = len(self.groups) - 1
+        multipliers = self.multipliers * (later if len(self.multipliers) == 1 else 1)
+        return tuple(
+            Stage(
+                name=f"{number + 1}_{group}",
+                objective=MultiNegativeDPO(
+                    beta=self.beta / multiplier,
+                    weights=tuple(float(dimension in group) for dimension in dimensions),
+                ),
+                start=number - 1 if number else None,
+            )
+            for number, (group, multiplier) in enumerate(
+                zip(self.groups, (1.0, *multipliers), strict=False)
+            )
         )
-    given = tuple(multipliers)
-    of_stage = (1.0, *(given if len(given) == later else given * later))
-    return tuple(
-        Stage(
-            method=MultiNegativeDPO(
-                beta=beta / multiplier,
-                weights=tuple(float(k in group) for k in range(dimensions)),
-            ),
-            reference=number - 1 if number else None,
-        )
-        for number, (group, multiplier) in enumerate(zip(groups, of_stage, strict=True))
-    )
+
+    def shares(self, dimensions: Sequence[str]) -> tuple[float, ...]:
+        """Returns 1 for the last stage, or the two shares of P-SACPO; 0 for the others."""
+        del dimensions
+        before = (0.0,) * (len(self.groups) - 1)
+        if self.last_share is None:
+            return (*before, 1.0)
+        return (*before[1:], 1.0 - self.last_share, self.last_share)

@@ -20,8 +20,10 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
+from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import positive
 
 
@@ -39,8 +41,9 @@ class SafeRLHFState(struct.PyTreeNode):
     filled: jax.Array
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class SafeRLHF:
+class SafeRLHF(Objective):
     """Hyperparameters; rate, first and largest multiplier and window are the reference's own.
 
     Attributes:
@@ -63,9 +66,6 @@ class SafeRLHF:
     window: int = 128
 
     name = "safe_rlhf"
-    needs_reference = True
-    needs_rewards = False
-    combines_gradients = False
 
     def __post_init__(self) -> None:
         positive(self, "beta", "lambda_init", "lambda_max", "window")
@@ -96,21 +96,11 @@ class SafeRLHF:
             filled=jnp.zeros(self.window, bool),
         )
 
-    def normalizer(self, response_mask: jax.Array, response_length: jax.Array) -> jax.Array:
-        del response_length
-        return dpo.pair_counts(response_mask)
-
     def loss(
-        self,
-        scores: jax.Array,
-        response_mask: jax.Array,
-        normalizer: jax.Array,
-        state: SafeRLHFState,
-        rewards: None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """See `objectives.Method.loss`; the scores are log-ratios."""
-        del rewards
-        losses = dpo.dimension_losses(scores, response_mask, normalizer, self.beta)
+        self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: SafeRLHFState
+    ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
+        """Returns as `Objective.loss`."""
+        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
         constrained = jnp.asarray(self.constrained)
         primary = jnp.mean(losses, where=~constrained)
         dignity = jnp.mean(losses, where=constrained)
@@ -120,20 +110,13 @@ class SafeRLHF:
     def update(
         self,
         state: SafeRLHFState,
-        losses: jax.Array,
-        present: jax.Array,
-        scores: jax.Array | None = None,
-        response_mask: jax.Array | None = None,
+        losses: Float[Array, " dimension"],
+        present: Bool[Array, " dimension"],
+        batch: ScoredBatch,
     ) -> SafeRLHFState:
-        """The next state; unchanged by a batch without a constrained pair.
-
-        Raises:
-          TypeError: `scores` or `response_mask` is missing: the window is over examples.
-        """
+        """Returns the next state; unchanged by a batch without a constrained pair."""
         del losses, present
-        if scores is None or response_mask is None:
-            raise TypeError("SafeRLHF.update needs the batch's scores and response_mask")
-        values, has_value = self.constraint_values(scores, response_mask)
+        values, has_value = self.constraint_values(batch)
         # A stable sort by "filled" moves the filled entries to the end and keeps their order.
         filled = jnp.concatenate([state.filled, has_value])
         newest = jnp.argsort(filled, stable=True)[-self.window :]
@@ -148,15 +131,16 @@ class SafeRLHF:
         )
 
     def constraint_values(
-        self, scores: jax.Array, response_mask: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """(example,) mean loss of the example's constrained pairs, 0 without one; and bool."""
-        pairs = dpo.pair_mask(response_mask) & jnp.asarray(self.constrained)
-        sums = jnp.where(pairs, dpo.pair_losses(scores, response_mask, self.beta), 0.0).sum(axis=1)
+        self, batch: ScoredBatch
+    ) -> tuple[Float[Array, " example"], Bool[Array, " example"]]:
+        """Returns the mean loss of each example's constrained pairs, 0 without one; and if any."""
+        pairs = dpo.pair_mask(batch.mask) & jnp.asarray(self.constrained)
+        losses = dpo.pair_losses(batch.log_ratios, batch.mask, self.beta)
+        sums = jnp.where(pairs, losses, 0.0).sum(axis=1)
         counts = pairs.sum(axis=1)
         return sums / jnp.maximum(counts, 1), counts > 0
 
     def metrics(self, state: SafeRLHFState) -> dict[str, jax.Array]:
-        """lambda of the constrained dimensions; 0 for the primary ones, which have none."""
+        """Returns lambda of the constrained dimensions; 0 for the primary ones, which have none."""
         multiplier = jnp.exp(state.log_multiplier)
         return {"lambda": jnp.where(jnp.asarray(self.constrained), multiplier, 0.0)}

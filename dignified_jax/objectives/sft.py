@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from dignified_jax.objectives.base import GOLDEN, Objective, ScoredBatch, register
+
+Counts = tuple[Float[Array, ""], Float[Array, " dimension"]]
 
 
+@register
 @dataclasses.dataclass(frozen=True)
-class SFT:
+class SFT(Objective):
     """Token NLL, in nats per token.
 
     The per-dimension losses are the NLL of golden over the examples whose mask holds the
@@ -25,50 +31,27 @@ class SFT:
 
     name = "sft"
     needs_reference = False
-    needs_rewards = False
-    combines_gradients = False
 
-    def init(self, dimensions: int) -> tuple[()]:
-        del dimensions
-        return ()
-
-    def normalizer(
-        self, response_mask: jax.Array, response_length: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """(trained tokens of the batch, golden tokens of each dimension (K,))."""
-        tokens = jnp.where(response_mask, response_length, 0).astype(jnp.float32)
+    def batch_counts(
+        self, mask: Bool[Array, "example response"], lengths: Int[Array, "example response"]
+    ) -> Counts:
+        """Returns the trained tokens of the batch, and the golden tokens of each dimension."""
+        tokens = jnp.where(mask, lengths, 0).astype(jnp.float32)
         golden = tokens[:, 0]
         trained = tokens if self.responses == "all" else golden
-        return trained.sum(), (golden[:, None] * response_mask[:, 1:]).sum(axis=0)
+        return trained.sum(), (golden[:, None] * mask[:, 1:]).sum(axis=0)
 
     def loss(
-        self,
-        scores: jax.Array,
-        response_mask: jax.Array,
-        normalizer: tuple[jax.Array, jax.Array],
-        state: tuple[()],
-        rewards: None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """See `objectives.Method.loss`; the scores are log-probs."""
-        del rewards
-        tokens, dimension_tokens = normalizer
-        nll = -jnp.where(response_mask, scores, 0.0)
+        self, batch: ScoredBatch, counts: Counts, state: tuple[()]
+    ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
+        """Returns as `Objective.loss`; without a reference the log-ratios are log-probs."""
+        tokens, dimension_tokens = counts
+        nll = -jnp.where(batch.mask, batch.log_ratios, 0.0)
         golden = nll[:, 0]
         trained = nll if self.responses == "all" else golden
-        losses = (golden[:, None] * response_mask[:, 1:]).sum(axis=0)
+        losses = (golden[:, None] * batch.mask[:, 1:]).sum(axis=0)
         return trained.sum() / jnp.maximum(tokens, 1.0), losses / jnp.maximum(dimension_tokens, 1.0)
 
-    def update(
-        self,
-        state: tuple[()],
-        losses: jax.Array,
-        present: jax.Array,
-        scores: jax.Array | None = None,
-        response_mask: jax.Array | None = None,
-    ) -> tuple[()]:
-        del losses, present, scores, response_mask
-        return state
-
-    def metrics(self, state: tuple[()]) -> dict[str, jax.Array]:
-        del state
-        return {}
+    def trained_responses(self, dimensions: Sequence[str]) -> tuple[str, ...]:
+        """Returns golden, or all."""
+        return (GOLDEN,) if self.responses == "golden" else (GOLDEN, *dimensions)

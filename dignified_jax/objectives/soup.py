@@ -8,6 +8,7 @@ soups", 2023), or of the stages of P-SACPO.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,46 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dignified_jax.objectives.base import Stage, register
+from dignified_jax.objectives.checks import entries, positive, relative_weights
+from dignified_jax.objectives.multi_stage import MultiStage, single_stages
+
 _SUM_TOLERANCE = 1e-6
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class RewardedSoup(MultiStage):
+    """The weighted mean of the parameters of policies trained on one dimension each.
+
+    Attributes:
+      beta: inverse temperature of their DPO.
+      weights: relative weights of the policies, one for all or one for each (A, T, E, C); a
+        dimension of weight 0 is not trained.
+    """
+
+    beta: float = 0.1
+    weights: tuple[float, ...] = (1.0,)
+
+    name = "soup"
+
+    def __post_init__(self) -> None:
+        positive(self, "beta")
+        relative_weights(self.weights)
+
+    def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
+        """Returns DPO on each dimension of positive weight.
+
+        Raises:
+          ValueError: weights has neither 1 nor K entries.
+        """
+        weights = entries("weights", self.weights, len(dimensions))
+        return single_stages(self.beta, weights, dimensions)
+
+    def shares(self, dimensions: Sequence[str]) -> tuple[float, ...]:
+        """Returns the positive weights, divided by their sum."""
+        weights = entries("weights", self.weights, len(dimensions))
+        return tuple(weight / sum(weights) for weight in weights if weight > 0)
 
 
 def combine(trees: Sequence[Any], coefficients: Sequence[float]) -> Any:

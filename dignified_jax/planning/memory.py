@@ -23,8 +23,10 @@ from jax.sharding import AbstractMesh, Mesh
 from dignified_jax.models import partition
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.planning import activations
-from dignified_jax.planning.shapes import BatchShape, StepInputs
+from dignified_jax.planning.shapes import BatchShape
 from dignified_jax.training.step.sharding import row_devices, tensor_parallel
+from dignified_jax.training.step.state import TrainState
+from dignified_jax.training.step.step_inputs import StepInputs
 
 _FLOAT32 = 4
 
@@ -75,6 +77,7 @@ class Parts:
 
 def moments(
     module: Decoder,
+    state: TrainState,
     inputs: StepInputs,
     mesh: Mesh | AbstractMesh,
     shape: BatchShape,
@@ -86,16 +89,16 @@ def moments(
 
     Args:
       module: the decoder, its attention by name.
-      inputs: the step's arguments.
+      state, inputs: the step's arguments, from `shapes.step_arguments`.
       mesh: the devices.
       shape: of the packed rows.
-      combines_gradients: see `objectives.Method`.
+      combines_gradients: see `objectives.Objective`.
       fused: whether XLA's fusions have several results, as on GPUs and TPUs. On CPUs they have one,
         so that more of a layer is stored, and the clipped gradient and the moments that several
         fusions read are copied.
       inlined: whether XLA computes an operand of a product within it, as on TPUs.
     """
-    params = inputs.state.params
+    params = state.params
     local = tensor_parallel(mesh).local(module.config)
     fsdp = mesh.shape[partition.FSDP_AXIS]
     module = module.clone(config=local)
@@ -118,9 +121,9 @@ def moments(
     throughout = Parts(
         parameters=held(params),
         base=held(inputs.base),
-        optimizer=held(inputs.state.opt_state),
+        optimizer=held(state.opt_state),
         reference=held(inputs.reference),
-        batch=held((inputs.batch, inputs.state.method_state, inputs.rewards)),
+        batch=held((inputs.batch, state.method_state, inputs.rewards)),
         accumulators=sums + others,
     )
     forward = dataclasses.replace(
@@ -154,7 +157,7 @@ def moments(
             gradients=0 if shape.steps > 1 else held(params),
             # PCGrad's combined gradient stands beside those that it combines.
             accumulators=(sums or others) + (held(params) if combines_gradients else 0),
-            update=0 if fused else held(params) + held(inputs.state.opt_state),
+            update=0 if fused else held(params) + held(state.opt_state),
         ),
     }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import tempfile
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +20,7 @@ from dignified_jax.models import hf
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.models.hf.config import read_config
-from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
+from dignified_jax.objectives import Method, MultiStage, Objective
 from dignified_jax.planning import memory, shapes
 from dignified_jax.planning.shapes import BatchShape
 from dignified_jax.training.config import TrainConfig
@@ -119,13 +118,9 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
     return counted(plan)
 
 
-def _first_stage(method: Any, dimensions: tuple[str, ...]) -> Any:
+def _first_stage(method: Method, dimensions: tuple[str, ...]) -> Objective:
     """The objective of the first training of a method of several; the others are of its size."""
-    if isinstance(method, SACPO):
-        return method.stages(dimensions)[0].method
-    if isinstance(method, RewardedSoup):
-        return single(method.beta, 0, len(dimensions))
-    return method
+    return method.stages(dimensions)[0].objective if isinstance(method, MultiStage) else method
 
 
 def _stream(
@@ -175,10 +170,11 @@ def shape_of(stream: BatchStream, rows_per_step: int) -> BatchShape:
 
 def counted(plan: Plan) -> Plan:
     """The plan with its bytes."""
-    inputs = shapes.step_inputs(plan.config, plan.model, plan.mesh, plan.shape)
+    state, inputs = shapes.step_arguments(plan.config, plan.model, plan.mesh, plan.shape)
     module = shapes.decoder(plan.config, plan.model, plan.attention)
     moments = memory.moments(
         module,
+        state,
         inputs,
         plan.mesh,
         plan.shape,

@@ -25,6 +25,14 @@ from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.optimizer import make_optimizer
 from dignified_jax.training.step.state import TrainState, init_state, state_shardings
+from dignified_jax.training.step.step_inputs import (
+    CachedReference,
+    LoraBaseReference,
+    NoReference,
+    Reference,
+    ResidentReference,
+    StepInputs,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,35 +54,15 @@ class BatchShape:
     examples: int
 
 
-@dataclasses.dataclass(frozen=True)
-class StepInputs:
-    """Arguments of `step.make_train_step`'s step, `jax.ShapeDtypeStruct`s with shardings.
-
-    Attributes:
-      reference: the frozen parameters, the (example, 1 + K) log-probs where they are cached, or
-        None. K is the number of dimensions.
-      rewards: (example, 1 + K, K) for methods that need them, or None.
-      base: the frozen parameters under LoRA, where the state's are LoRA's, or None.
-    """
-
-    state: TrainState
-    reference: Any
-    batch: PackedBatch
-    used: jax.ShapeDtypeStruct
-    rewards: jax.ShapeDtypeStruct | None
-    base: Any
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """In the order that the step takes them."""
-        return self.state, self.reference, self.batch, self.used, self.rewards, self.base
-
-
-def step_inputs(
+def step_arguments(
     config: TrainConfig, model: DecoderConfig, mesh: Mesh | AbstractMesh, shape: BatchShape
-) -> StepInputs:
-    """What `inputs.model`, `state.init_state` and `sharding.put_batch` would put on the devices."""
-    whole = NamedSharding(mesh, PartitionSpec())
+) -> tuple[TrainState, StepInputs]:
+    """Returns the train step's arguments, `jax.ShapeDtypeStruct`s with shardings.
+
+    They are those that `inputs.model`, `state.init_state` and `sharding.put_batch` would put on
+    the devices.
+    """
+    replicated = NamedSharding(mesh, PartitionSpec())
     params, base = _params(config, model)
     optimizer = make_optimizer(config.optimizer, total_steps=1)  # its state's shape is any run's
     dimensions = shape.capacity.responses - 1
@@ -83,25 +71,27 @@ def step_inputs(
         params,
     )
     per_example = (shape.examples, shape.capacity.responses)
-    reference = rewards = None
+    reference: Reference = NoReference()
     if config.method.needs_reference and config.reference == "cached":
-        reference = _struct(per_example, jnp.float32, whole)
-    elif config.method.needs_reference and base is None:
-        reference = _frozen(config, params, mesh)
+        reference = CachedReference(_struct(per_example, jnp.float32, replicated))
+    elif config.method.needs_reference and base is not None:
+        reference = LoraBaseReference()
+    elif config.method.needs_reference:
+        reference = ResidentReference(_frozen(config, params, mesh))
+    rewards = None
     if config.method.needs_rewards:
-        rewards = _struct((*per_example, dimensions), jnp.float32, whole)
-    return StepInputs(
-        state=_placed(state, state_shardings(state, optimizer, mesh)),
-        reference=reference,
+        rewards = _struct((*per_example, dimensions), jnp.float32, replicated)
+    return _placed(state, state_shardings(state, optimizer, mesh)), StepInputs(
         batch=_batch(shape, mesh),
-        used=_struct((), jnp.int32, whole),
+        num_accumulation_steps=_struct((), jnp.int32, replicated),
+        reference=reference,
         rewards=rewards,
         base=None if base is None else _frozen(config, base, mesh),
     )
 
 
 def decoder(config: TrainConfig, model: DecoderConfig, attention: str) -> Decoder:
-    """The module that the step runs; `attention` takes the place of "auto"."""
+    """Returns the module that the step runs; `attention` takes the place of "auto"."""
     return Decoder(
         model,
         dtype=jnp.dtype(config.model.compute_dtype),

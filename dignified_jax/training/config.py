@@ -20,8 +20,7 @@ from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
 from dignified_jax.data.schema import check_dimensions
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.objectives import METHODS
-from dignified_jax.objectives.multi_stage import RECIPES, SACPO, RewardedSoup
+from dignified_jax.objectives import METHODS, Method
 from dignified_jax.training.step.optimizer import OptimizerConfig
 from dignified_jax.training.step.sharding import MeshConfig
 from dignified_jax.typed_config import (
@@ -169,7 +168,7 @@ class TrainConfig:
       distributed: call `jax.distributed.initialize()`, for runs of several processes.
     """
 
-    method: Any
+    method: Method
     workdir: Path = "runs/train"
     seed: Seed = 0
     epochs: Count = 3
@@ -266,13 +265,10 @@ def _installed(package: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-_ALL_METHODS = METHODS | RECIPES
-
-
 def config_dict(method: str) -> ml_collections.ConfigDict:
     """Returns all fields at their defaults, for `method`; optional ones as typed placeholders."""
     config = typed_config.defaults(TrainConfig, skip="method")
-    config.method = typed_config.defaults(_ALL_METHODS[method])
+    config.method = typed_config.defaults(METHODS[method])
     config.method.name = method
     return config
 
@@ -280,9 +276,9 @@ def config_dict(method: str) -> ml_collections.ConfigDict:
 def field_names(method: str | None = None) -> list[str]:
     """Returns the dotted name of every field, those of a method's section included."""
     names = sections.field_names(TrainConfig)
-    if method not in _ALL_METHODS:
+    if method not in METHODS:
         return names
-    return [*names, "method.name", *sections.field_names(_ALL_METHODS[method], "method.")]
+    return [*names, "method.name", *sections.field_names(METHODS[method], "method.")]
 
 
 def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
@@ -292,11 +288,11 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
       ConfigError: names the field, what was found and what is allowed.
     """
     fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
-    cls, section = sections.choose(_ALL_METHODS, fields.pop("method", {}), "method")
+    cls, section = sections.choose(METHODS, fields.pop("method", {}), "method")
     known = field_names(cls.name)
     method = typed_config.parse(cls, section, "method.", known)
     try:
-        _check_entries(method)
+        method.check(DIMENSIONS)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return typed_config.parse(TrainConfig, fields, "", known, method=method)
@@ -308,7 +304,7 @@ def convert_method(section: Any, key: str) -> dict[str, Any]:
     Raises:
       ConfigError: as `parse`; `key` is the section's name in messages.
     """
-    cls, fields = sections.choose(_ALL_METHODS, section, key)
+    cls, fields = sections.choose(METHODS, section, key)
     converted = typed_config.convert_fields(cls, fields, f"{key}.", partial=True)
     return {"name": cls.name, **converted}
 
@@ -330,29 +326,17 @@ def help_sections(
     chosen = values.get("method") or {}
     name = chosen if isinstance(chosen, str) else chosen.get("name")
     page = [("the run", TrainConfig, prefix, values)]
-    if name in _ALL_METHODS:
+    if name in METHODS:
         inner = {} if isinstance(chosen, str) else chosen
-        page.append((f"method {name}", _ALL_METHODS[name], f"{prefix}method.", inner))
+        page.append((f"method {name}", METHODS[name], f"{prefix}method.", inner))
     page += [(n, cls, f"{prefix}{n}.", values.get(n)) for n, cls in parts.items()]
     texts = [
         f"{title}: {help_text.summary(cls)}\n\n"
         f"{help_text.section(cls, start, width, inner, skip=('method', *skip))}"
         for title, cls, start, inner in page
     ]
-    if name not in _ALL_METHODS and "method" not in skip:
-        listed = "\n".join(
-            f"  {key:<16}{help_text.summary(cls)}" for key, cls in _ALL_METHODS.items()
-        )
+    if name not in METHODS and "method" not in skip:
+        listed = "\n".join(f"  {key:<16}{help_text.summary(cls)}" for key, cls in METHODS.items())
         note = "Fields of one are shown with its configuration: --config=lagdpo --help."
         texts.insert(1, f"method: {prefix}method.name is one of\n\n{listed}\n\n  {note}")
     return texts
-
-
-def _check_entries(method: Any) -> None:
-    """Raises ValueError for a wrong number of per-dimension entries."""
-    if isinstance(method, SACPO):
-        method.stages(DIMENSIONS)
-    elif isinstance(method, RewardedSoup):
-        method.coefficients(len(DIMENSIONS))
-    else:
-        method.init(len(DIMENSIONS))

@@ -18,7 +18,7 @@ from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.data import DIMENSIONS, PackedBatch
 from dignified_jax.files import atomic
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.objectives import Method
+from dignified_jax.objectives import Objective
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.diagnosis import NonFiniteError, diagnose
 from dignified_jax.training.display import plots, progress, status_text, summary, trackers
@@ -72,12 +72,14 @@ def run(config: TrainConfig) -> dict[str, Any]:
         return _finish(context, state, config.method.name)
 
 
-def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) -> dict[str, Any]:
+def assess(
+    config: TrainConfig, objective: Objective, policy: Callable[[Mesh], Any]
+) -> dict[str, Any]:
     """Tests and exports a policy that was not trained here.
 
     Args:
-      config: of the recipe that made it; `config.model` is the reference.
-      judge: the objective whose losses and rewards are reported.
+      config: of the method that made it; `config.model` is the reference.
+      objective: whose losses and rewards are reported.
       policy: gives the policy's parameters on a mesh.
 
     Returns:
@@ -90,13 +92,13 @@ def assess(config: TrainConfig, judge: Method, policy: Callable[[Mesh], Any]) ->
         # The policy is whole, whatever its stages trained.
         config = dataclasses.replace(config, lora=LoraConfig())
         context = prepare(
-            dataclasses.replace(config, method=judge), run_directory.path(config), _notify
+            dataclasses.replace(config, method=objective), run_directory.path(config), _notify
         )
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
             params=policy(context.model.mesh),
             opt_state=(),
-            method_state=judge.init(len(DIMENSIONS)),
+            method_state=objective.init(len(DIMENSIONS)),
         )
         _compile_evaluation(context, state, _notify)
         return _finish(context, state, config.method.name)
@@ -178,7 +180,7 @@ def _due(step: int, every: int, steps: int) -> bool:
 
 
 def _judged(config: TrainConfig, evaluated: dict[str, float] | None) -> dict[str, float] | None:
-    """What a checkpoint is judged by."""
+    """The value that a checkpoint is judged by."""
     if config.best_metric is None or evaluated is None:
         return None
     return {config.best_metric: evaluated[config.best_metric]}
@@ -191,13 +193,11 @@ def _compile_evaluation(
     for split in context.data.streams:
         if split == "train":
             continue
-        _, _, *batch, _ = context.inputs(split, 0)
-        context.score_step.compile(notify, context.model.policy(state.params), *batch)
-        reference = context.model.reference
-        if reference is None and context.config.method.needs_reference and context.cached is None:
-            reference = context.model.base
-        if reference is not None:
-            context.score_step.compile(notify, reference, *batch)
+        _, inputs = context.inputs(split, 0)
+        on_devices = inputs.batch, inputs.num_accumulation_steps
+        context.score_step.compile(notify, context.model.policy(state.params), *on_devices)
+        if inputs.reference_params is not None:
+            context.score_step.compile(notify, inputs.reference_params, *on_devices)
 
 
 def _stepper(
@@ -211,15 +211,15 @@ def _stepper(
     jitted = make_train_step(model.module, method, context.optimizer, model.mesh)
     train_step = CompiledFunction("the train step", jitted)
     if int(state.step) < context.steps:
-        _, *inputs = context.inputs("train", int(state.step))
-        train_step.compile(notify, state, *inputs, model.base)
+        _, inputs = context.inputs("train", int(state.step))
+        train_step.compile(notify, state, inputs)
     schedule = make_schedule(context.config.optimizer, context.steps)
     stream, rates = context.data.streams["train"], _rates(context)
 
     def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
         started = time.perf_counter()
-        host, *inputs = context.inputs("train", step - 1)
-        state, report = train_step(state, *inputs, model.base)
+        host, inputs = context.inputs("train", step - 1)
+        state, report = train_step(state, inputs)
         log_probs = report.pop("log_probs")
         flat = metrics.flatten(report, DIMENSIONS)
         if not flat.pop("finite"):

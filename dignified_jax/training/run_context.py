@@ -29,6 +29,7 @@ from dignified_jax.training.run.devices import cpu_cores
 from dignified_jax.training.step.held_out import metric_names
 from dignified_jax.training.step.optimizer import make_optimizer
 from dignified_jax.training.step.sharding import make_mesh, put_batch, row_devices
+from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import make_score_step
 
 EVAL_PREFIX = "eval/"
@@ -61,27 +62,31 @@ class RunContext:
     steps: int
     identity: Mapping[str, str]
 
-    def inputs(
-        self, split: str, step: int
-    ) -> tuple[PackedBatch, Any, PackedBatch, np.int32, jax.Array | None]:
-        """(batch on the host, and reference, batch, used, rewards for `make_train_step`)."""
+    def inputs(self, split: str, step: int) -> tuple[PackedBatch, StepInputs]:
+        """Returns a batch on the host, and the inputs of its step on the devices."""
         stream, mesh = self.data.streams[split], self.model.mesh
-        whole = NamedSharding(mesh, PartitionSpec())
+        replicated = NamedSharding(mesh, PartitionSpec())
 
         def put(values: PerExample | None) -> jax.Array | None:
             if values is None:
                 return None
             batch = values.batch(split, stream, step)
-            return jax.make_array_from_process_local_data(whole, batch)
+            return jax.make_array_from_process_local_data(replicated, batch)
 
         host = stream.batch(step)
-        batch, used = _put(self.model, stream, step, self.rows_per_step, host)
-        reference = self.model.reference if self.cached is None else put(self.cached)
-        return host, reference, batch, used, put(self.rewards)
+        batch, num_accumulation_steps = _put(self.model, stream, step, self.rows_per_step, host)
+        cached = put(self.cached)
+        return host, StepInputs(
+            batch=batch,
+            num_accumulation_steps=num_accumulation_steps,
+            reference=self.model.reference if cached is None else CachedReference(cached),
+            rewards=put(self.rewards),
+            base=self.model.base,
+        )
 
 
 def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunContext:
-    """Data before weights: a bad row should not cost a download or a load."""
+    """Returns the context of a run, data before weights: a bad row should not cost a load."""
     for note in continuation.check_config(workdir, config):
         notify(note)
     mesh = make_mesh(config.mesh)
@@ -209,7 +214,7 @@ def _check_best_metric(config: TrainConfig, data: input_data.PreparedData) -> No
 
 
 def environment() -> dict[str, str]:
-    """What the last bits of a run depend on beside its inputs."""
+    """Returns what the last bits of a run depend on beside its inputs."""
     devices = jax.devices()
     return {
         "jax": jax.__version__,

@@ -12,11 +12,9 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import hf
-from dignified_jax.objectives import MODPO, Method, MultiNegativeDPO, soup
-from dignified_jax.objectives.checks import entries
-from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup, single
+from dignified_jax.models.decoder import Params
+from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup
 from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import compilation_cache
@@ -33,57 +31,38 @@ def run(config: TrainConfig) -> dict[str, Any]:
       As `loop.run`.
     """
     method = config.method
-    if isinstance(method, SACPO):
-        return _sacpo(config, method)
-    if isinstance(method, RewardedSoup):
-        return _soup(config, method)
-    if isinstance(method, MODPO) and not config.reward_policies:
-        weights = entries("weights", method.weights, len(DIMENSIONS))
-        trained = _single_policies(config, method.beta, weights)
-        # A dimension of weight 0 has no say; the first model gives it rewards of 0.
-        paths = (str(trained.get(dimension, config.model.path)) for dimension in DIMENSIONS)
-        config = dataclasses.replace(config, reward_policies=tuple(paths))
+    if isinstance(method, MultiStage):
+        exports = _train(config, method.stages(config.data.dimensions))
+        return _assess(config, exports, method.shares(config.data.dimensions))
+    if method.needs_rewards and not config.reward_policies:
+        stages = method.stages(config.data.dimensions)
+        exports = _train(config, stages)
+        trained = {stage.name: str(path) for stage, path in zip(stages, exports, strict=True)}
+        # A dimension without a stage has no say; the first model gives it rewards of 0.
+        paths = tuple(
+            trained.get(dimension, config.model.path) for dimension in config.data.dimensions
+        )
+        config = dataclasses.replace(config, reward_policies=paths)
     return loop.run(config)
 
 
-def single_policy(config: TrainConfig, dimension: str) -> pathlib.Path:
-    """Where a run of several stages exports the policy that it trains on one dimension."""
-    return _stage_directory(config, dimension) / export.DIRECTORY
+def stage_export(config: TrainConfig, name: str) -> pathlib.Path:
+    """Returns where a run exports the policy of one of its stages."""
+    return _stage_directory(config, name) / export.DIRECTORY
 
 
-def _sacpo(config: TrainConfig, method: SACPO) -> dict[str, Any]:
+def _train(config: TrainConfig, stages: Sequence[Stage]) -> list[pathlib.Path]:
+    """Trains the stages in order; their exports."""
     exports: list[pathlib.Path] = []
-    for number, stage in enumerate(method.stages(DIMENSIONS)):
-        start = None if stage.reference is None else exports[stage.reference]
-        name = f"{number + 1}_{method.groups[number]}"
-        exports.append(_stage(config, name, stage.method, start))
-    if method.last_share is None:
-        return _assess(config, exports[-1:], (1.0,))
-    return _assess(config, exports[-2:], (1.0 - method.last_share, method.last_share))
+    for stage in stages:
+        start = None if stage.start is None else exports[stage.start]
+        exports.append(_train_stage(config, stage, start))
+    return exports
 
 
-def _soup(config: TrainConfig, method: RewardedSoup) -> dict[str, Any]:
-    coefficients = method.coefficients(len(DIMENSIONS))
-    policies = _single_policies(config, method.beta, coefficients)
-    return _assess(config, list(policies.values()), tuple(c for c in coefficients if c > 0))
-
-
-def _single_policies(
-    config: TrainConfig, beta: float, weights: Sequence[float]
-) -> dict[str, pathlib.Path]:
-    """Exports of policies trained on one dimension each, for those of positive weight."""
-    return {
-        dimension: _stage(config, dimension, single(beta, index, len(DIMENSIONS)))
-        for index, dimension in enumerate(DIMENSIONS)
-        if weights[index] > 0
-    }
-
-
-def _stage(
-    config: TrainConfig, name: str, method: Method, start: pathlib.Path | None = None
-) -> pathlib.Path:
+def _train_stage(config: TrainConfig, stage: Stage, start: pathlib.Path | None) -> pathlib.Path:
     """Trains a stage, from another's export or the run's own model; its export."""
-    workdir = _stage_directory(config, name)
+    workdir = _stage_directory(config, stage.name)
     model = dataclasses.replace(
         config.model,
         path=config.model.path if start is None else str(start),
@@ -93,7 +72,7 @@ def _stage(
     loop.run(
         dataclasses.replace(
             config,
-            method=method,
+            method=stage.objective,
             workdir=str(workdir),
             model=model,
             reference_cache=None,
@@ -101,7 +80,7 @@ def _stage(
             compilation_cache=compilation_cache.directory(config),
         )
     )
-    return workdir / export.DIRECTORY
+    return stage_export(config, stage.name)
 
 
 def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:
@@ -109,12 +88,13 @@ def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:
 
 
 def _assess(
-    config: TrainConfig, exports: list[pathlib.Path], coefficients: tuple[float, ...]
+    config: TrainConfig, exports: Sequence[pathlib.Path], shares: Sequence[float]
 ) -> dict[str, Any]:
-    """Tests and exports the combination of policies against the run's own model."""
+    """Tests and exports the weighted mean of policies against the run's own model."""
+    mixed = [(path, share) for path, share in zip(exports, shares, strict=True) if share > 0]
 
-    def policy(mesh: Mesh) -> Any:
-        loaded = [hf.load(export, config.model.param_dtype, mesh)[1] for export in exports]
-        return soup.combine(loaded, coefficients) if len(loaded) > 1 else loaded[0]
+    def policy(mesh: Mesh) -> Params:
+        loaded = [hf.load(path, config.model.param_dtype, mesh)[1] for path, _ in mixed]
+        return soup.combine(loaded, [share for _, share in mixed]) if len(mixed) > 1 else loaded[0]
 
     return loop.assess(config, MultiNegativeDPO(beta=config.method.beta), policy)

@@ -26,6 +26,7 @@ from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.step_inputs import ResidentReference, StepInputs
 from dignified_jax.training.step.train_step import make_train_step
 from tests.oracles import hf_models, sequences
 
@@ -131,7 +132,7 @@ def gradients(tmp_path_factory):
         state = init_state(jax.tree.map(np.array, policy), method, 4, keep, mesh)
         put = sharding.put_batch(batch, mesh, rows or len(batch.tokens))
         used = np.int32(train_step_layouts.used_rows(batch) if rows else 1)
-        state, report = step(state, reference, put, used)
+        state, report = step(state, StepInputs(put, used, ResidentReference(reference)))
         found[name] = (report["loss"], report["per_dimension/loss"], state.opt_state.trace)
     assert len(batches["trees"][0].tokens) > 1  # accumulated
     return jax.tree.map(np.asarray, found)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dignified_jax.data import BadRowsError, BatchStream, PreferenceRow, encode, read_anchors
-from dignified_jax.objectives import SFT
+from dignified_jax.objectives import SFT, ScoredBatch
 
 SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data" / "anchors"
 
@@ -351,6 +351,7 @@ def test_rows_train_sft_through_the_whole_pipeline(tmp_path, tokenizer):
     batch = BatchStream(examples, batch_size=3, row_length=256).batch(0)
     np.testing.assert_array_equal(batch.response_mask, [[True] + [False] * 4] * 3)
     method, log_probs = SFT(), jnp.full((3, 5), -12.0)
-    normalizer = method.normalizer(batch.response_mask, batch.response_length)
-    loss, _ = method.loss(log_probs, batch.response_mask, normalizer, ())
+    counts = method.batch_counts(batch.response_mask, batch.response_length)
+    scored = ScoredBatch(log_probs, batch.response_mask, batch.response_length)
+    loss, _ = method.loss(scored, counts, ())
     np.testing.assert_allclose(loss, 12.0 / len(examples[0].responses[0]), rtol=1e-6)

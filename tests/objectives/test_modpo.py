@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dignified_jax.objectives import MODPO, MultiNegativeDPO
+from dignified_jax.objectives import MODPO, MultiNegativeDPO, ScoredBatch
 
 RNG = np.random.default_rng(5)
 SCORES = RNG.normal(size=(11, 5)).astype(np.float32) * 5
@@ -39,8 +39,9 @@ def reference(scores, weights, beta):
 
 
 def evaluate(method, scores, rewards=REWARDS):
-    normalizer = method.normalizer(MASK, LENGTH)
-    return method.loss(jnp.asarray(scores), jnp.asarray(MASK), normalizer, (), rewards)
+    rewards = None if rewards is None else jnp.asarray(rewards)
+    batch = ScoredBatch(jnp.asarray(scores), jnp.asarray(MASK), jnp.asarray(LENGTH), rewards)
+    return method.loss(batch, method.batch_counts(batch.mask, batch.lengths), ())
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_the_method_draws_new_orders_every_step():
     state, found = method.init(4), []
     for _ in range(8):
         found.append(flat(combine(gradients, state)).tobytes())
-        state = method.update(state, jnp.zeros(4), jnp.ones(4, bool))
+        state = method.update(state, jnp.zeros(4), jnp.ones(4, bool), None)
     assert len(set(found)) > 1
     again = flat(combine(gradients, method.init(4))).tobytes()
     assert again == found[0]

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from dignified_jax.objectives import sacpo
+from dignified_jax.objectives import SACPO, ScoredBatch
 
 
-def test_plan_by_hand():
-    stages = sacpo.plan([(0,), (3,), (1, 2)], 4, beta=0.2, multipliers=(2.0, 0.5))
-    assert [stage.reference for stage in stages] == [None, 0, 1]
-    assert [stage.method.beta for stage in stages] == [0.2, 0.1, 0.4]
-    assert [stage.method.weights for stage in stages] == [
+def test_stages_by_hand():
+    method = SACPO(beta=0.2, groups=("A", "C", "TE"), multipliers=(2.0, 0.5))
+    stages = method.stages("ATEC")
+    assert [stage.name for stage in stages] == ["1_A", "2_C", "3_TE"]
+    assert [stage.start for stage in stages] == [None, 0, 1]
+    assert [stage.objective.beta for stage in stages] == [0.2, 0.1, 0.4]
+    assert [stage.objective.weights for stage in stages] == [
         (1.0, 0.0, 0.0, 0.0),
         (0.0, 0.0, 0.0, 1.0),
         (0.0, 1.0, 1.0, 0.0),
@@ -21,10 +23,16 @@ def test_plan_by_hand():
 
 
 def test_one_multiplier_for_all_later_stages():
-    stages = sacpo.plan([[k] for k in range(4)], 4, multipliers=[4.0])
-    assert [stage.method.beta for stage in stages] == [0.1, 0.025, 0.025, 0.025]
-    (only,) = sacpo.plan([[0, 1, 2, 3]], 4)
-    assert (only.reference, only.method.beta) == (None, 0.1)
+    stages = SACPO(groups=tuple("ATEC"), multipliers=(4.0,)).stages("ATEC")
+    assert [stage.objective.beta for stage in stages] == [0.1, 0.025, 0.025, 0.025]
+    (only,) = SACPO(groups=("ATEC",)).stages("ATEC")
+    assert (only.start, only.objective.beta) == (None, 0.1)
+
+
+def test_shares_by_hand():
+    three = ("A", "T", "EC")
+    assert SACPO(groups=three).shares("ATEC") == (0.0, 0.0, 1.0)
+    assert SACPO(groups=three, last_share=0.25).shares("ATEC") == (0.0, 0.75, 0.25)
 
 
 # Preferences of three actions that follow a Bradley-Terry model with whole counts: action b is
@@ -54,13 +62,14 @@ def test_two_stages_reach_the_tilted_policy():
     initial = np.log([0.2, 0.5, 0.3])
     actions, mask = comparisons()
     policies = []
-    for stage in sacpo.plan([[0], [1]], 2, beta=beta, multipliers=[multiplier]):
-        base = initial if stage.reference is None else policies[stage.reference]
+    for stage in SACPO(beta=beta, groups=("A", "B"), multipliers=(multiplier,)).stages("AB"):
+        base = initial if stage.start is None else policies[stage.start]
 
         def loss(logits, stage=stage, base=base):
             scores = (jax.nn.log_softmax(logits) - jnp.asarray(base))[actions]
-            normalizer = stage.method.normalizer(mask, mask)
-            return stage.method.loss(scores, mask, normalizer, stage.method.init(2))[0]
+            objective, batch = stage.objective, ScoredBatch(scores, mask, mask.astype(jnp.int32))
+            counts = objective.batch_counts(batch.mask, batch.lengths)
+            return objective.loss(batch, counts, objective.init(2))[0]
 
         with jax.enable_x64(True):
             value = jax.jit(jax.value_and_grad(loss))
@@ -82,19 +91,23 @@ def test_two_stages_reach_the_tilted_policy():
 @pytest.mark.parametrize(
     ("groups", "multipliers", "message"),
     [
-        ([], (1.0,), "groups: expected non-empty groups"),
-        ([[0], []], (1.0,), "groups: expected non-empty groups"),
-        ([[0], [0, 1]], (1.0,), "without repetition"),
-        ([[0], [4]], (1.0,), "groups: expected numbers from 0 to 3"),
-        ([[0], [1], [2]], (1.0, 1.0, 1.0), "multipliers: expected 1 or 2 positive numbers"),
-        ([[0], [1]], (0.0,), "multipliers: expected 1 or 1 positive numbers"),
+        ((), (1.0,), "method.groups: expected non-empty groups"),
+        (("A", ""), (1.0,), "method.groups: expected non-empty groups"),
+        (("A", "AT"), (1.0,), "without repetition"),
+        (("A", "T", "E"), (1.0,) * 3, "method.multipliers: expected 1 or 2 positive numbers"),
+        (("A", "T"), (0.0,), "method.multipliers: expected 1 or 1 positive numbers"),
     ],
 )
 def test_refused_by_name(groups, multipliers, message):
     with pytest.raises(ValueError, match=message):
-        sacpo.plan(groups, 4, multipliers=multipliers)
+        SACPO(groups=groups, multipliers=multipliers)
+
+
+def test_unknown_dimension_is_refused():
+    with pytest.raises(ValueError, match=r"expected letters of ATEC, found \['X'\]"):
+        SACPO(groups=("A", "X")).check("ATEC")
 
 
 def test_a_wrong_beta_is_refused():
     with pytest.raises(ValueError, match="beta must be positive"):
-        sacpo.plan([[0]], 4, beta=0.0)
+        SACPO(beta=0.0)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.objectives import SafeRLHF
+from dignified_jax.objectives import SafeRLHF, ScoredBatch
 
 
 def softplus(x):
@@ -17,31 +17,35 @@ def softplus(x):
 
 
 def batch(margins, beta=0.1, size=3):
-    """Scores and mask of `size` examples, given as {dimension number: reward margin}."""
+    """Responses of `size` examples, given as {dimension number: reward margin}."""
     scores = np.zeros((size, 5), np.float32)
     mask = np.zeros((size, 5), bool)
     for row, of_row in enumerate(margins):
         mask[row, 0] = bool(of_row)
         for k, margin in of_row.items():
             scores[row, 1 + k], mask[row, 1 + k] = -margin / beta, True
-    return jnp.asarray(scores), jnp.asarray(mask)
+    return ScoredBatch(jnp.asarray(scores), jnp.asarray(mask), jnp.asarray(mask, jnp.int32))
+
+
+def loss_of(method, scored, state):
+    return method.loss(scored, method.batch_counts(scored.mask, scored.lengths), state)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def jitted_update(method, state, scores, mask):
-    _, losses = method.loss(scores, mask, method.normalizer(mask, mask), state)
-    return method.update(state, losses, mask[:, 1:].any(axis=0), scores, mask)
+def jitted_update(method, state, scored):
+    _, losses = loss_of(method, scored, state)
+    return method.update(state, losses, scored.mask[:, 1:].any(axis=0), scored)
 
 
 def update(method, state, margins):
-    return jitted_update(method, state, *batch(margins))
+    return jitted_update(method, state, batch(margins))
 
 
 def test_loss_by_hand():
     """A 1.0 and -0.5; T 0.2; E 0.0; no C: L_dignity = (L_A + L_T) / 2, L_peer = L_E / 2."""
     method = SafeRLHF(lambda_init=3.0)
-    scores, mask = batch([{0: 1.0, 1: 0.2}, {0: -0.5, 2: 0.0}])
-    loss, losses = method.loss(scores, mask, method.normalizer(mask, mask), method.init(4))
+    scored = batch([{0: 1.0, 1: 0.2}, {0: -0.5, 2: 0.0}])
+    loss, losses = loss_of(method, scored, method.init(4))
     of_a, of_t, of_e = (softplus(-1.0) + softplus(0.5)) / 2, softplus(-0.2), math.log(2)
     np.testing.assert_allclose(losses, [of_a, of_t, of_e, 0.0], rtol=1e-6)
     expected = (of_e / 2 + 3.0 * (of_a + of_t) / 2) / 4.0
@@ -77,7 +81,7 @@ def test_window_is_a_deque_of_examples():
     for size in (3, 5, 1, 20, 2, 4):
         scores = np.float32(rng.normal(size=(20, 5)) * 10)
         mask = (rng.random((20, 5)) < 0.5) & (np.arange(20) < size)[:, None]
-        state = jitted_update(method, state, scores, mask)
+        state = jitted_update(method, state, ScoredBatch(scores, mask, np.int32(mask)))
         for row, has in zip(scores.astype(np.float64), mask, strict=True):
             constrained = [0.1 * (row[0] - row[k]) for k in (1, 2) if has[0] and has[k]]
             if constrained:
@@ -109,12 +113,12 @@ def test_lambda_is_clamped_above_and_stays_positive():
 
 def test_lambda_is_constant_in_the_gradient():
     method = SafeRLHF()
-    scores, mask = batch([{0: 1.0, 2: 0.2}])
+    scored = batch([{0: 1.0, 2: 0.2}])
     state = method.init(4)
 
     def loss(nu):
         moved = state.replace(log_multiplier=nu)
-        return method.loss(scores, mask, method.normalizer(mask, mask), moved)[0]
+        return loss_of(method, scored, moved)[0]
 
     assert jax.grad(loss)(state.log_multiplier) == 0
 
@@ -139,9 +143,3 @@ def test_refused_by_name(fields, message):
 def test_one_flag_for_each_dimension():
     with pytest.raises(ValueError, match=r"method\.constrained needs 4 entries"):
         SafeRLHF(constrained=(True, False)).init(4)
-
-
-def test_update_needs_the_examples():
-    method = SafeRLHF()
-    with pytest.raises(TypeError, match="scores and response_mask"):
-        method.update(method.init(4), jnp.zeros(4), jnp.ones(4, bool))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from dignified_jax.objectives import dpo
+from dignified_jax.objectives import ScoredBatch, dpo
 
 BETA = 1.0
 MASK = jnp.ones((24, 5), bool)
@@ -79,10 +79,16 @@ def descend(problem, method, steps, rate=0.3):
     def step(carry, _):
         x, state = carry
 
+        def scored(x):
+            return ScoredBatch(jnp.asarray(problem.features) @ x, MASK, MASK.astype(jnp.int32))
+
         def objective(x):
-            return method.loss(jnp.asarray(problem.features) @ x, MASK, COUNTS, state)
+            return method.loss(scored(x), COUNTS, state)
 
         (_, values), gradient = jax.value_and_grad(objective, has_aux=True)(x)
-        return (x - rate * gradient, method.update(state, values, jnp.ones(4, bool))), None
+        return (
+            x - rate * gradient,
+            method.update(state, values, jnp.ones(4, bool), scored(x)),
+        ), None
 
     return jax.lax.scan(step, (jnp.zeros(3), method.init(4)), length=steps)[0]

@@ -11,8 +11,7 @@ from transformers import LlamaConfig, Qwen3Config
 
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.objectives import LagDPO, PCGradDPO
-from dignified_jax.objectives.multi_stage import SACPO, RewardedSoup
+from dignified_jax.objectives import SACPO, LagDPO, PCGradDPO, RewardedSoup
 from dignified_jax.planning import plan as planning
 from dignified_jax.planning import report
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig

@@ -29,20 +29,19 @@ def test_they_are_what_a_run_puts_on_its_devices(reference, rank, root, tmp_path
     changes = {"mesh__data": 2, "mesh__fsdp": 2, "model__compute_dtype": "bfloat16"}
     config = tiny_run.config(root, tmp_path, reference=reference, lora__rank=rank, **changes)
     real = run_context.prepare(config, tmp_path, lambda line: None)
-    _, *inputs = real.inputs("train", 0)
+    _, inputs = real.inputs("train", 0)
     model = real.model
     state = init_state(model.params, config.method, len(DIMENSIONS), real.optimizer, model.mesh)
 
     mesh = AbstractMesh((2, 2, 1), ("data", "fsdp", "tensor"))
     shape = plan.shape_of(real.data.streams["train"], real.rows_per_step)
     geometry = read_config(root / "model")
-    planned = shapes.step_inputs(config, geometry, mesh, shape)
-    assert described(planned.state) == described(state)
-    found, batch, _, rewards = inputs
-    assert described(planned.reference) == described(found)
-    assert described(planned.base) == described(model.base)
-    assert described(planned.batch) == described(batch)
-    assert planned.batch.segment_block == batch.segment_block
-    assert planned.rewards is rewards is None
+    planned_state, planned = shapes.step_arguments(config, geometry, mesh, shape)
+    assert described(planned_state) == described(state)
+    assert type(planned.reference) is type(inputs.reference)
+    for field in ("reference", "base", "batch"):
+        assert described(getattr(planned, field)) == described(getattr(inputs, field))
+    assert planned.batch.segment_block == inputs.batch.segment_block
+    assert planned.rewards is inputs.rewards is None
     module = shapes.decoder(config, geometry, "blocks")
     assert module == model.module.clone(attention="blocks")

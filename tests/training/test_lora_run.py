@@ -15,7 +15,7 @@ from dignified_jax import convert
 from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.objectives.multi_stage import SACPO
+from dignified_jax.objectives import SACPO
 from dignified_jax.training import config as training_config
 from dignified_jax.training import loop, stages
 from dignified_jax.training.config import ConfigError

@@ -33,7 +33,7 @@ def build(
             "longer": longer[index],
             "lambda": None if multipliers is None else float(multipliers[index]),
         }
-    cap = getattr(config.method, "lambda_max", None)
+    cap = config.method.lambda_max
     return {
         "method": config.method.name,
         "step": int(state.step),

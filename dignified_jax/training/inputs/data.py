@@ -19,7 +19,7 @@ from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
-from dignified_jax.objectives import Method
+from dignified_jax.objectives import GOLDEN, Objective
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.run import fingerprint
 
@@ -107,7 +107,10 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         if set(responses) - {"golden"} and len(responses) < len(every):
             split = [row for row in split if row.rejects.keys() & set(responses)]
             if not split:
-                raise ConfigError(f"method.weights: no {name} row has a reject of {responses[1:]}")
+                raise ConfigError(
+                    f"method {config.method.name!r} trains on {', '.join(responses[1:])}, but no "
+                    f"{name} row has a reject of these"
+                )
         examples, report = data.encode(
             split,
             tokenizer,
@@ -163,13 +166,15 @@ def _evaluated(streams: dict[str, data.BatchStream], cached: bool) -> dict[str, 
     return dict(zip(names, shared, strict=False))
 
 
-def _trained_responses(method: Method, dimensions: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that the objective looks at; the others are not worth computing."""
-    if getattr(method, "responses", "all") == "golden":
-        return ("golden",)
-    weights = getattr(method, "weights", (1.0,))
-    weighted = zip(dimensions, itertools.cycle(weights), strict=False)
-    return ("golden", *(name for name, weight in weighted if weight > 0))
+def _trained_responses(objective: Objective, dimensions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that the objective looks at, in order; the others are not worth computing."""
+    named, every = objective.trained_responses(dimensions), response_names(dimensions)
+    if GOLDEN not in named or not set(named) <= set(every):
+        raise ValueError(
+            f"{type(objective).__name__}.trained_responses: expected {GOLDEN!r} and names of "
+            f"{dimensions}, found {named}"
+        )
+    return tuple(name for name in every if name in named)
 
 
 def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:

@@ -19,6 +19,12 @@ from dignified_jax.models.lora import COLLECTION, policy
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import fingerprint
 from dignified_jax.training.step.sharding import tensor_parallel
+from dignified_jax.training.step.step_inputs import (
+    LoraBaseReference,
+    NoReference,
+    Reference,
+    ResidentReference,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +34,7 @@ class PreparedModel:
     Attributes:
       params: the tree that is trained: the whole model's, or LoRA's.
       base: with LoRA, the frozen parameters under it, matrices in the compute dtype.
-      reference: None for methods without one, where its log-probs are cached, and with LoRA,
-        whose base it is.
+      reference: what is here of it; none where its log-probs are cached.
       identity: what log-probs of the first model depend on, name to fingerprint.
     """
 
@@ -38,7 +43,7 @@ class PreparedModel:
     module: Decoder
     params: Any
     base: Any
-    reference: Any
+    reference: Reference
     identity: dict[str, str]
     export_dtype: str
 
@@ -48,7 +53,7 @@ class PreparedModel:
         return self.params if self.base is None else self.base
 
     def policy(self, params: Any) -> Any:
-        """What the score step takes for a trained tree."""
+        """Returns what the score step takes for a trained tree."""
         return policy(params, self.base)
 
 
@@ -75,21 +80,25 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
         attention=config.model.attention,
     )
     resident = config.method.needs_reference and config.reference == "resident"
-    copied = resident and base is None
+    reference = NoReference()
+    if resident and base is not None:
+        reference = LoraBaseReference()
+    elif resident:
+        reference = ResidentReference(freeze(params, module.dtype))
     return PreparedModel(
         directory=directory,
         mesh=mesh,
         module=module,
         params=params,
         base=base,
-        reference=freeze(params, module.dtype) if copied else None,
+        reference=reference,
         identity=identity(module.config, params if base is None else base, config),
         export_dtype=config.model.export_dtype or stored,
     )
 
 
 def identity(model: DecoderConfig, params: Any, config: TrainConfig) -> dict[str, str]:
-    """What a model's log-probs depend on, name to fingerprint."""
+    """Returns what a model's log-probs depend on, name to fingerprint."""
     return {
         "model config": fingerprint.of_text(str(model)),
         "model weights": fingerprint.of_arrays(params),

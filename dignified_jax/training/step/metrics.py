@@ -7,25 +7,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
-from dignified_jax.objectives import Method, dpo
+from dignified_jax.objectives import Objective, dpo
 
 # Values under this prefix are (K,) arrays, one entry a dimension; `flatten` names them.
 PER_DIMENSION = "per_dimension/"
 
 
 def preference(
-    policy_log_probs: jax.Array,
-    reference_log_probs: jax.Array,
-    response_mask: jax.Array,
-    method: Method,
+    policy_log_probs: Float[Array, "example response"],
+    reference_log_probs: Float[Array, "example response"],
+    response_mask: Bool[Array, "example response"],
+    objective: Objective,
 ) -> dict[str, jax.Array]:
-    """Means over pairs; with a multi-reject example its golden counts once a pair, as in TRL.
+    """Returns means over pairs; of a multi-reject example golden counts once a pair, as in TRL.
 
     Args:
-      policy_log_probs, reference_log_probs: (example, 1 + K) summed log-probs.
-      response_mask: (example, 1 + K) bool.
-      method: gives beta; methods without a reference have no rewards.
+      policy_log_probs, reference_log_probs: summed over the tokens of each response.
+      response_mask: True where there is a response.
+      objective: gives beta; those without a reference have no rewards.
 
     Returns:
       Scalars, and (K,) arrays under ``per_dimension/``. An accuracy counts a tie as 1/2.
@@ -36,8 +37,8 @@ def preference(
         "logps/chosen": jnp.broadcast_to(policy_log_probs[:, :1], shape),
         "logps/rejected": policy_log_probs[:, 1:],
     }
-    if method.needs_reference:
-        rewards = method.beta * (policy_log_probs - reference_log_probs)
+    if objective.needs_reference:
+        rewards = objective.beta * (policy_log_probs - reference_log_probs)
         margins = rewards[:, :1] - rewards[:, 1:]
         values |= {
             "rewards/chosen": jnp.broadcast_to(rewards[:, :1], shape),
@@ -55,7 +56,7 @@ def preference(
 
 
 def flatten(report: dict[str, Any], dimensions: tuple[str, ...], prefix: str = "") -> dict:
-    """Device metrics to plain floats: ``per_dimension/loss`` becomes ``loss/A`` and so on.
+    """Returns device metrics as plain floats: ``per_dimension/loss`` becomes ``loss/A`` and so on.
 
     Means over pairs that a batch does not have are left out rather than logged as 0.
     """

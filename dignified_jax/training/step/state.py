@@ -11,7 +11,7 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dignified_jax.models import partition
-from dignified_jax.objectives import Method
+from dignified_jax.objectives import Objective
 
 
 class TrainState(struct.PyTreeNode):
@@ -52,7 +52,7 @@ def state_shardings(
 
 def init_state(
     params: Any,
-    method: Method,
+    objective: Objective,
     dimensions: int,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
@@ -64,7 +64,7 @@ def init_state(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state=optimizer.init(params),
-            method_state=method.init(dimensions),
+            method_state=objective.init(dimensions),
         )
 
     shardings = state_shardings(jax.eval_shape(make, params), optimizer, mesh)

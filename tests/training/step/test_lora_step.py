@@ -23,6 +23,12 @@ from dignified_jax.training.step import sharding
 from dignified_jax.training.step.held_out import evaluate
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.step_inputs import (
+    CachedReference,
+    LoraBaseReference,
+    ResidentReference,
+    StepInputs,
+)
 from dignified_jax.training.step.train_step import make_score_step, make_train_step
 from tests.oracles import hf_models, sequences
 
@@ -69,10 +75,13 @@ class Run:
         trained = self.put(models.base if whole else models.lora)
         self.state = init_state(trained, method, 4, optimizer, self.mesh)
         self.train_step = make_train_step(models.module, method, optimizer, self.mesh)
-        frozen = (self.base, None) if whole else (None, self.base)
         batch = sharding.put_batch(self.stream.batch(0), self.mesh, self.rows)
         self.batch = (batch, input_data.accumulation_steps(self.stream, 0, self.rows))
-        self.inputs = (frozen[0], *self.batch, None, frozen[1])
+        self.inputs = StepInputs(
+            *self.batch,
+            reference=ResidentReference(self.base) if whole else LoraBaseReference(),
+            base=None if whole else self.base,
+        )
 
     def put(self, params):
         copy = jax.tree.map(jnp.array, params)
@@ -81,11 +90,11 @@ class Run:
     def step(self):
         """(the state before, the state after, the report), on the host."""
         before = to_host(self.state)
-        after, report = self.train_step(self.state, *self.inputs)
+        after, report = self.train_step(self.state, self.inputs)
         return before, to_host(after), to_host(report)
 
     def compiled(self):
-        return self.train_step.lower(self.state, *self.inputs).compile()
+        return self.train_step.lower(self.state, self.inputs).compile()
 
 
 def to_host(tree):
@@ -176,7 +185,8 @@ def test_cached_log_probs_of_the_base_equal_the_resident_base(models, run, stepp
     score_step = make_score_step(models.module, run.mesh)
     fresh = Run(models)
     log_probs = score_step(run.base, *run.batch)
-    after, report = run.train_step(fresh.state, log_probs, *run.batch, None, run.base)
+    inputs = run.inputs.replace(reference=CachedReference(log_probs))
+    after, report = run.train_step(fresh.state, inputs)
     np.testing.assert_allclose(report["loss"], stepped[2]["loss"], rtol=1e-6)
     assert_close(to_host(after).opt_state[0].trace, stepped[1].opt_state[0].trace, 5e-6)
 
@@ -185,7 +195,7 @@ def test_evaluation_compares_with_the_base(models, run, stepped):
     """The report of a step and that of an evaluation at the same LoRA; 1e-5 relative."""
     policy = LoraParams(run.base, run.put(models.lora))
     state = Run(models).state.replace(params=policy)
-    batches = [(run.stream.batch(0), None, *run.batch, None)]
+    batches = [(run.stream.batch(0), run.inputs)]
     report = evaluate(make_score_step(models.module, run.mesh), METHOD, state, batches)
     for name in ("per_dimension/loss", "per_dimension/rewards/margins"):
         np.testing.assert_allclose(report[name], stepped[2][name], rtol=1e-5, atol=1e-6)

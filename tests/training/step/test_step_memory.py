@@ -17,6 +17,7 @@ from dignified_jax.objectives import LagDPO
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.state import TrainState, state_shardings
+from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import make_train_step
 from tests.oracles import sequences
 
@@ -51,7 +52,8 @@ def compiled(device, rows_multiple, mu_dtype="float32"):
     )
     step = make_train_step(Decoder(CONFIG, attention="dense"), method, optimizer, mesh)
     reference = like(np.zeros((4, 5), np.float32))
-    program = step.lower(state, reference, batch, like(np.int32(1))).compile()
+    inputs = StepInputs(batch, like(np.int32(1)), reference=CachedReference(reference))
+    program = step.lower(state, inputs).compile()
     return program.memory_analysis(), size(state), size(params)
 
 

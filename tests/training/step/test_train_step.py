@@ -23,6 +23,12 @@ from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.step import metrics, sharding
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.step_inputs import (
+    CachedReference,
+    NoReference,
+    ResidentReference,
+    StepInputs,
+)
 from dignified_jax.training.step.train_step import make_score_step, make_train_step
 from tests.oracles import hf_models, sequences
 
@@ -111,11 +117,13 @@ class Run:
         )
         self.optimizer = optimizer or gradient_recorder()
         self.train_step = make_train_step(self.model, method, self.optimizer, self.mesh)
-        self.reference = self.put(reference) if method.needs_reference else None
+        self.reference = NoReference()
+        if method.needs_reference:
+            self.reference = ResidentReference(self.put(reference))
         state = self.initial(policy)
         self.states, self.reports = [to_host(state)], []
         for step in range(steps):
-            state, report = self.train_step(state, self.reference, *self.batch(step))
+            state, report = self.train_step(state, self.inputs(step))
             assert report.pop("log_probs").shape == (BATCH, 5)
             self.states.append(to_host(state))
             self.reports.append(to_host(report))
@@ -132,6 +140,9 @@ class Run:
         """The batch on the mesh, and its number of accumulation steps."""
         put = sharding.put_batch(self.stream.batch(step), self.mesh, self.rows_per_step)
         return put, input_data.accumulation_steps(self.stream, step, self.rows_per_step)
+
+    def inputs(self, step):
+        return StepInputs(*self.batch(step), reference=self.reference)
 
     def gradient(self, step):
         return self.states[step + 1].opt_state[0].trace
@@ -275,7 +286,7 @@ def test_evaluation_scores_every_response_as_on_its_own(models):
     run = Run(models, mesh=(1, 2), rows_per_device=1, steps=0)
     model, policy, reference = models
     score_step = make_score_step(model, run.mesh)
-    got = [score_step(params, *run.batch(0)) for params in (run.put(policy), run.reference)]
+    got = [score_step(params, *run.batch(0)) for params in (run.put(policy), run.reference.params)]
     examples = EXAMPLES[:BATCH]
     for scored, params in zip(got, (policy, reference), strict=True):
         expected = sequences.log_probs(model, params, examples)
@@ -290,8 +301,9 @@ def test_cached_log_probs_of_the_reference_equal_the_resident_one(mesh, models, 
     score_step = make_score_step(run.model, run.mesh)
     state = run.initial(models[1])
     for step in range(STEPS):
-        log_probs = score_step(run.reference, *run.batch(step))
-        state, report = run.train_step(state, log_probs, *run.batch(step))
+        log_probs = score_step(run.reference.params, *run.batch(step))
+        inputs = run.inputs(step).replace(reference=CachedReference(log_probs))
+        state, report = run.train_step(state, inputs)
         want = base.reports[step]
         np.testing.assert_allclose(report["loss"], want["loss"], rtol=1e-6)
         np.testing.assert_allclose(
@@ -391,7 +403,7 @@ def with_multipliers(value):
 def test_a_step_that_is_not_finite_changes_nothing(spoil, finite_loss, models, base):
     state = spoil(base.initial(models[1]))
     before = to_host(state)
-    after, report = base.train_step(state, base.reference, *base.batch(0))
+    after, report = base.train_step(state, base.inputs(0))
     assert not bool(report["finite"])
     assert bool(np.isfinite(report["loss"])) == finite_loss
     assert_equal(after, before)
@@ -401,7 +413,7 @@ def test_a_reference_that_is_not_finite_changes_nothing(models, base):
     reference = jax.tree.map(lambda leaf: leaf * jnp.nan, base.reference)
     state = base.initial(models[1])
     before = to_host(state)
-    after, report = base.train_step(state, reference, *base.batch(0))
+    after, report = base.train_step(state, base.inputs(0).replace(reference=reference))
     assert not bool(report["finite"])
     assert_equal(after, before)
 

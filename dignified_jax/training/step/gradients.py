@@ -1,0 +1,139 @@
+"""Gradients of an objective over a whole batch, and the log-probs that they come from.
+
+Gradients are accumulated in float32 over a number of accumulation steps that may differ from batch
+to batch without recompiling.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+
+from dignified_jax.data import PackedBatch
+from dignified_jax.models import logprobs, partition
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.lora import policy as lora_policy
+from dignified_jax.objectives import Objective, ScoredBatch
+from dignified_jax.training.step import local, sharding
+from dignified_jax.training.step.state import TrainState
+from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
+
+
+class Gradients(NamedTuple):
+    """What a batch gives.
+
+    Attributes:
+      gradients: of the whole batch's loss, like the trained parameters.
+      log_probs: of its responses under the policy; 0 where there is none.
+      reference_log_probs: and under the reference; 0 without one.
+    """
+
+    gradients: PyTree
+    log_probs: Float[Array, "example response"]
+    reference_log_probs: Float[Array, "example response"]
+
+
+def compute(
+    model: Decoder, objective: Objective, mesh: Mesh, state: TrainState, inputs: StepInputs
+) -> Gradients:
+    """Returns the gradient of the whole batch's loss, and both models' log-probs."""
+
+    def device(params: Any, method_state: Any, inputs: StepInputs) -> Gradients:
+        batch = inputs.batch
+        counts = objective.batch_counts(batch.response_mask, batch.response_length)
+
+        def rows_loss(params: Any, rows: PackedBatch, reference_log_probs: jax.Array) -> Any:
+            # Responses that lie elsewhere have a constant log-ratio of 0 here: they shift this
+            # part's loss, which nobody reads, and leave its gradient alone.
+            log_probs = local.log_probs(model, lora_policy(params, inputs.base), rows, mesh)
+            scored = ScoredBatch(
+                log_ratios=log_probs - reference_log_probs,
+                mask=rows.response_mask,
+                lengths=rows.response_length,
+                rewards=inputs.rewards,
+            )
+            loss, losses = objective.loss(scored, counts, method_state)
+            return losses if objective.combines_gradients else loss, log_probs
+
+        def accumulation_step(index: jax.Array | int) -> Any:
+            rows = local.rows_of(batch, index)
+            reference_log_probs = _reference_log_probs(model, inputs, rows, mesh)
+            loss, vjp, log_probs = jax.vjp(
+                lambda params: rows_loss(params, rows, reference_log_probs), params, has_aux=True
+            )
+            return _pull_back(loss, vjp), log_probs, reference_log_probs
+
+        if batch.tokens.shape[0] == 1:  # no accumulator to hold beside the gradients
+            sums = accumulation_step(0)
+        else:
+            zeros = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, jnp.float32),
+                jax.eval_shape(accumulation_step, 0),
+            )
+            add = functools.partial(jax.tree.map, jnp.add)
+            sums = jax.lax.fori_loop(
+                0,
+                inputs.num_accumulation_steps,
+                lambda index, total: add(total, accumulation_step(index)),
+                zeros,
+            )
+        gradients, *log_probs = sums
+        gradients = sharding.reduce_gradients(gradients)
+        return Gradients(gradients, *jax.lax.psum(log_probs, partition.BATCH_AXES))
+
+    replicated = PartitionSpec()
+    specs = partition.param_specs(state.params, mesh)
+    dimensions = inputs.batch.response_mask.shape[1] - 1
+    out = [specs] * dimensions if objective.combines_gradients else specs
+    found = local.shard_map(
+        device,
+        mesh,
+        (specs, replicated, _input_specs(inputs, mesh)),
+        Gradients(out, replicated, replicated),
+    )(state.params, state.method_state, inputs)
+    if objective.combines_gradients:
+        found = found._replace(gradients=objective.combine(found.gradients, state.method_state))
+    return found
+
+
+def _input_specs(inputs: StepInputs, mesh: Mesh) -> StepInputs:
+    replicated = PartitionSpec()
+    reference = jax.tree.map(lambda _: replicated, inputs.reference)
+    if not isinstance(inputs.reference, CachedReference):
+        reference = partition.param_specs(inputs.reference, mesh)
+    return StepInputs(
+        batch=sharding.batch_spec(inputs.batch),
+        num_accumulation_steps=replicated,
+        reference=reference,
+        rewards=None if inputs.rewards is None else replicated,
+        base=partition.param_specs(inputs.base, mesh),
+    )
+
+
+def _pull_back(loss: jax.Array, vjp: Callable[[jax.Array], tuple[Any]]) -> Any:
+    """Gradient of a scalar, or the list of gradients of the entries of a vector, one at a time."""
+    if loss.ndim == 0:
+        return vjp(jnp.ones_like(loss))[0]
+    # Not vmapped: on CPUs jit(vmap(vjp)) of jax 0.10.2 is wrong from the second gradient on. Its
+    # YNNPACK fusions compute (x[None] * c).sum(-1, keepdims=True) * c, as in RMSNorm's gradient,
+    # wrongly beyond c[0]; XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= avoids them.
+    return [vjp(one)[0] for one in jnp.eye(loss.size, dtype=loss.dtype)]
+
+
+def _reference_log_probs(
+    model: Decoder, inputs: StepInputs, rows: PackedBatch, mesh: Mesh
+) -> Float[Array, "example response"]:
+    """Log-probs under the reference, 0 for responses that are not in `rows`, and without one."""
+    if isinstance(inputs.reference, CachedReference):
+        tokens = logprobs.sum_by_response(jnp.ones(rows.target.size, jnp.int32), rows)
+        return jnp.where(tokens > 0, inputs.reference.log_probs, 0.0)
+    params = inputs.reference_params
+    if params is None:
+        return jnp.zeros(rows.response_mask.shape, jnp.float32)
+    return local.log_probs(model, params, rows, mesh)
