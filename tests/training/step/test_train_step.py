@@ -443,7 +443,7 @@ def test_gradients_are_scattered_and_moments_are_sharded(models):
     optimizer = make_optimizer(OptimizerConfig(), 10)
     run = Run(models, mesh=(1, 4), optimizer=optimizer, steps=0)
     state = run.initial(models[1])
-    program = run.train_step.lower(state, run.reference, *run.batch(0)).compile().as_text()
+    program = run.train_step.lower(state, run.inputs(0)).compile().as_text()
     assert len(re.findall(r"= \S+ reduce-scatter\(", program)) >= 7  # seven matrices a layer
     smallest = min(leaf[0].size for leaf in jax.tree.leaves(state.params["layers"]["mlp"]))
     for shapes in re.findall(r"= (.+?) all-reduce\(", program):
