@@ -31,6 +31,7 @@ from benchmarks.conflict_problem import Dials, make_examples
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.models import logprobs
 from dignified_jax.objectives import LagDPO, MultiNegativeDPO, Objective, dpo
+from dignified_jax.objectives.duals.controllers import Ascent
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import TrainStep, make_train_step
@@ -133,7 +134,7 @@ def measure(
     cosine, norms = cosines(params, batch)
     gradients = Gradients(norms[RAISED], norms[SATISFIED], -cosine[RAISED, SATISFIED])
     averaged = _step(MultiNegativeDPO(beta=BETA, weights=PAIR), params, batch, 0.0, scale=1.0)
-    method = LagDPO(beta=BETA, dual_learning_rate=0.0)
+    method = LagDPO(beta=BETA, controller=Ascent(0.0))
     steps = [_step(method, params, batch, value, scale=SHARE) for value in multipliers]
     return gradients, averaged, steps
 

@@ -28,6 +28,8 @@ from dignified_jax.data.batch import Capacity
 from dignified_jax.data.packing import build
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.objectives import LagDPO
+from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.tolerances import Constant
 from dignified_jax.training.step import sharding
 from dignified_jax.training.step.step_inputs import ResidentReference, StepInputs
 from dignified_jax.training.step.train_step import make_train_step
@@ -144,8 +146,8 @@ def descend(
     method = LagDPO(
         beta=BETA,
         epsilon=tuple(epsilon.tolist()),
-        epsilon_schedule="constant",
-        dual_learning_rate=DUAL_RATE,
+        schedule=Constant(),
+        controller=Ascent(DUAL_RATE),
     )
     optimizer = optax.chain(in_adapter(problem.adapter), optax.sgd(PRIMAL_RATE))
     step = make_train_step(training.MODEL, method, optimizer, training.mesh())

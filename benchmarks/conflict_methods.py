@@ -32,19 +32,22 @@ from dignified_jax.objectives import (
     SafeRLHF,
     soup,
 )
+from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.signals import Ema
+from dignified_jax.objectives.duals.tolerances import Constant
 
 DIALS = Dials(conflict=0.7, frequency=(0.25, 0.5, 1.0, 0.75), noise=(0.2, 0.1, 0.0, 0.1))
 TUNING_SEEDS = (100, 101)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 LAGDPO = "Lag-DPO"
 
-constant = functools.partial(LagDPO, epsilon_schedule="constant")
+constant = functools.partial(LagDPO, schedule=Constant())
 METHODS: dict[str, tuple[Any, ...]] = {
     LAGDPO: (
         constant(epsilon=(0.6,)),
         LagDPO(),
     ),
-    "Lag-DPO, the paper's duals": (constant(dual_learning_rate=0.1),),
+    "Lag-DPO, the paper's duals": (constant(controller=Ascent(0.1)),),
     "average of dimensions": (MultiNegativeDPO(),),
     "average of pairs": (MultiNegativeDPO(average="pair"),),
     "PCGrad": (PCGradDPO(),),
@@ -56,12 +59,12 @@ METHODS: dict[str, tuple[Any, ...]] = {
 
 # What Lag-DPO's multipliers do, and why: each differs from the first in one respect or two.
 ABLATION: dict[str, LagDPO] = {
-    "ε 0.5, rate 0.1 (the paper's)": constant(dual_learning_rate=0.1),
+    "ε 0.5, rate 0.1 (the paper's)": constant(controller=Ascent(0.1)),
     "ε 0.5, rate 1": constant(),
-    "ε 0.6, rate 0.1": constant(epsilon=(0.6,), dual_learning_rate=0.1),
+    "ε 0.6, rate 0.1": constant(epsilon=(0.6,), controller=Ascent(0.1)),
     "ε 0.6, rate 1": constant(epsilon=(0.6,)),
     "ε 0.6, rate 1, normalised weights": constant(epsilon=(0.6,), normalize_weights=True),
-    "ε 0.6, rate 1, EMA signal": constant(epsilon=(0.6,), dual_signal="ema"),
+    "ε 0.6, rate 1, EMA signal": constant(epsilon=(0.6,), signal=Ema()),
     "adaptive ε, rate 1 (defaults)": LagDPO(),
 }
 ABLATION_RATE = 1e-2

@@ -37,7 +37,10 @@ TUNING_SEED = 100
 # Entry -> (file in configs/, changes of the method).
 ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {
     "lagdpo": ("lagdpo", {}),
-    "lagdpo_paper": ("lagdpo", {"epsilon_schedule": "constant", "dual_learning_rate": 0.1}),
+    "lagdpo_paper": (
+        "lagdpo",
+        {"schedule": "constant", "controller": {"name": "ascent", "rate": 0.1}},
+    ),
     "multi_negative": ("multi_negative", {}),
     "multi_negative_pairs": ("multi_negative", {"average": "pair"}),
     "pcgrad": ("pcgrad", {}),

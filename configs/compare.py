@@ -64,8 +64,8 @@ def _grid(preset: str) -> dict[str, ml_collections.ConfigDict]:
         for rate in DUAL_RATES:
             config = _file("lagdpo", preset)
             config.method.epsilon = (epsilon,)
-            config.method.epsilon_schedule = "constant"
-            config.method.dual_learning_rate = rate
+            config.method.schedule.name = "constant"
+            config.method.controller.rate = rate
             entries[_grid_name(epsilon, rate)] = config
     return entries | {"multi_negative": _file("multi_negative", preset)}
 

@@ -11,11 +11,11 @@ a usual DPO learning rate; they have not been run yet.
 Batch 16, 3 epochs and tolerance 0.5 are the paper's; its beta is not known, 0.1 is DPO's usual.
 Tolerances are adaptive, which the paper's are not; these are its duals:
 
-    --config.method.epsilon_schedule=constant --config.method.dual_learning_rate=0.1
+    --config.method.schedule.name=constant --config.method.controller.rate=0.1
 
 Any field can be overridden: --config.method.epsilon=0.4 (all dimensions) or
 --config.method.epsilon="(0.5, 0.5, 0.4, 0.5)" (A, T, E, C). Also beyond the paper, `LagDPO` has
-other controllers of lambda (dual_controller) and other signals (dual_signal).
+other controllers of lambda (method.controller) and other signals (method.signal).
 """
 
 import ml_collections
@@ -29,5 +29,5 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     presets.apply(config, preset, "lagdpo")
     config.optimizer.learning_rate = 2e-4 if preset == "tiny" else 5e-7
     # Lambda adds up over the steps: tens of them here, many hundreds there.
-    config.method.dual_learning_rate = 1.0 if preset == "tiny" else 0.1
+    config.method.controller.rate = 1.0 if preset == "tiny" else 0.1
     return config

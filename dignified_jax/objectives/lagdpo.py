@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,21 +25,11 @@ from jaxtyping import Array, Bool, Float
 from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import per_dimension, positive
+from dignified_jax.objectives.duals import old_keys
 from dignified_jax.objectives.duals.ascent import Duals, DualState
-from dignified_jax.objectives.duals.controllers import Ascent, Augmented, Controller, NuPI
-from dignified_jax.objectives.duals.signals import Ema, Signal, Window
-from dignified_jax.objectives.duals.tolerances import Adaptive, Constant, Linear, Tolerance
-
-# Field -> (the choice that it belongs to, the value of that choice, its own default).
-_BELONGS: dict[str, tuple[str, str, float | None]] = {
-    "ema_decay": ("dual_signal", "ema", 0.9),
-    "dual_window": ("dual_signal", "window", 10),
-    "nupi_proportional": ("dual_controller", "nupi", 1.0),
-    "nupi_integral": ("dual_controller", "nupi", 1.0),
-    "nupi_smoothing": ("dual_controller", "nupi", 0.9),
-    "epsilon_final": ("epsilon_schedule", "linear", None),
-    "epsilon_steps": ("epsilon_schedule", "linear", None),
-}
+from dignified_jax.objectives.duals.controllers import CONTROLLERS, Ascent, Controller
+from dignified_jax.objectives.duals.signals import SIGNALS, Batch, Signal
+from dignified_jax.objectives.duals.tolerances import SCHEDULES, Adaptive, Schedule
 
 
 @register
@@ -53,25 +44,20 @@ class LagDPO(Objective):
     runs of tens of steps (benchmarks/RESULTS.md compares it with the paper's); 0.1 for those of
     many hundreds follows from that and has not been measured.
 
-    A field that belongs to one choice (`ema_decay` to `dual_signal="ema"`) is an error without it.
+    `schedule`, `controller` and `signal` are sections: `method.controller.name=nupi` chooses, and
+    the fields of that one stand beside its name. Others can be registered (`CONTROLLERS` and so
+    on in `duals`).
 
     Attributes:
       beta: inverse temperature of the implicit reward.
       epsilon: tolerance of each dimension's loss, in nats; log 2 = 0.693 is an untrained policy's.
-      epsilon_schedule: "constant"; "linear" to `epsilon_final`; "adaptive": never tighter than
-        the mean of the dimensions' signals, for an epsilon that may be out of reach.
-      epsilon_final: tolerances at the end of the linear schedule, which needs them.
-      epsilon_steps: optimiser steps that the linear schedule takes, which needs it.
-      dual_controller: "ascent"; "nupi", proportional-integral control; "augmented", the augmented
-        Lagrangian, whose weights answer to a violation before lambda has moved. It needs a
-        dual_signal other than "batch".
-      dual_learning_rate: rate of "ascent" and "nupi"; the penalty coefficient c of "augmented".
-      nupi_proportional, nupi_integral, nupi_smoothing: K_P, K_I and nu of nuPI; None means 1, 1
-        and 0.9.
-      dual_signal: what is compared with epsilon: the "batch" loss, its "ema", or its mean over a
-        "window".
-      ema_decay: decay of the average, per optimiser step that has the dimension; None means 0.9.
-      dual_window: steps of the window that have the dimension; None means 10.
+      schedule: "constant"; "linear" to `final` in `steps`; "adaptive": never tighter than the mean
+        of the dimensions' signals, for an epsilon that may be out of reach.
+      controller: "ascent", with a `rate`; "nupi", proportional-integral control; "augmented", the
+        augmented Lagrangian with its `penalty`, whose weights answer to a violation before lambda
+        has moved. It needs a signal other than "batch".
+      signal: what is compared with epsilon: the "batch" loss, its average "ema" with a `decay`, or
+        its mean over a "window" of a `length`.
       dual_restart: lambda_k goes to 0 as soon as the signal is at most epsilon_k.
       normalize_weights: divide the weights 1 + lambda_k by 1 + mean lambda, so that they add up
         to K and lambda does not raise the effective learning rate.
@@ -81,125 +67,57 @@ class LagDPO(Objective):
 
     beta: float = 0.1
     epsilon: tuple[float, ...] = (0.5,)
-    epsilon_schedule: Literal["constant", "linear", "adaptive"] = "adaptive"
-    epsilon_final: tuple[float, ...] = ()
-    epsilon_steps: int | None = None
-    dual_controller: Literal["ascent", "nupi", "augmented"] = "ascent"
-    dual_learning_rate: float = 1.0
-    nupi_proportional: float | None = None
-    nupi_integral: float | None = None
-    nupi_smoothing: float | None = None
-    dual_signal: Literal["batch", "ema", "window"] = "batch"
-    ema_decay: float | None = None
-    dual_window: int | None = None
+    schedule: Annotated[Schedule, SCHEDULES] = Adaptive()  # noqa: RUF009  (frozen)
+    controller: Annotated[Controller, CONTROLLERS] = Ascent()  # noqa: RUF009
+    signal: Annotated[Signal, SIGNALS] = Batch()  # noqa: RUF009
     dual_restart: bool = False
     normalize_weights: bool = False
     lambda_init: tuple[float, ...] = (0.0,)
     lambda_max: float = 10.0
 
     name = "lagdpo"
+    renamed: ClassVar[Mapping[str, str]] = old_keys.RENAMED
 
     def __post_init__(self) -> None:
         positive(self, "beta", "lambda_max")
-        if self.dual_controller == "augmented":
-            positive(self, "dual_learning_rate")
-        if not self.dual_learning_rate >= 0:
-            raise ValueError(
-                f"method.dual_learning_rate must be at least 0, found {self.dual_learning_rate}"
-            )
-        for field in ("epsilon", "lambda_init", "epsilon_final"):
+        for field in ("epsilon", "lambda_init"):
             values = getattr(self, field)
-            optional = field == "epsilon_final"
-            if not (values or optional) or not all(value >= 0 for value in values):
+            if not values or not all(value >= 0 for value in values):
                 raise ValueError(f"method.{field} needs entries of at least 0, found {values}")
         if not max(self.lambda_init) <= self.lambda_max:
             raise ValueError(
                 f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"
             )
-        self._check_belonging()
-        self._check_ranges()
-
-    def _check_belonging(self) -> None:
-        for field, (choice, value, default) in _BELONGS.items():
-            given, chosen = getattr(self, field), getattr(self, choice)
-            is_set = given not in (None, ())
-            if is_set and chosen != value:
-                raise ValueError(
-                    f"method.{field}={given} contradicts method.{choice}={chosen!r}: "
-                    f"it belongs to {value!r}"
-                )
-            if not is_set and chosen == value and default is None:
-                raise ValueError(f"method.{choice}={value!r} needs method.{field}, found none")
-        if self.dual_controller == "augmented" and self.dual_signal == "batch":
+        controller = f"method.controller.name={self.controller.name!r}"
+        if self.controller.needs_memory and not self.signal.remembers:
             raise ValueError(
-                "method.dual_controller='augmented' contradicts method.dual_signal='batch': its "
-                "weights come from the batches before; use 'ema' or 'window'"
+                f"{controller} contradicts method.signal.name={self.signal.name!r}: its weights "
+                "come from the batches before; use 'ema' or 'window'"
             )
-        finite = all(math.isfinite(value) for value in self.epsilon + self.epsilon_final)
-        if not finite and (self.dual_controller == "nupi" or self.epsilon_schedule == "linear"):
-            raise ValueError(
-                f"method.epsilon {self.epsilon + self.epsilon_final} must be finite with 'nupi' "
-                "or a 'linear' schedule"
-            )
+        if self.controller.needs_finite_epsilon and not all(map(math.isfinite, self.epsilon)):
+            raise ValueError(f"method.epsilon {self.epsilon} must be finite with {controller}")
 
-    def _check_ranges(self) -> None:
-        gains = [self.nupi_proportional, self.nupi_integral]
-        for field, value in zip(("nupi_proportional", "nupi_integral"), gains, strict=True):
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"method.{field} must be finite and at least 0, found {value}")
-        if gains == [0, 0]:
-            raise ValueError("method.nupi_proportional and method.nupi_integral are both 0")
-        for field in ("ema_decay", "nupi_smoothing"):
-            value = getattr(self, field)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"method.{field} must be in [0, 1), found {value}")
-        for field in ("dual_window", "epsilon_steps"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ValueError(f"method.{field} must be at least 1, found {value}")
+    @classmethod
+    def upgraded(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns fields as any version wrote them to config.json in today's sections."""
+        return old_keys.upgraded(fields)
 
     @property
     def duals(self) -> Duals:
         """The rule of the multipliers."""
         return Duals(
-            signal=self._signal(),
-            tolerance=self._tolerance(),
-            controller=self._controller(),
+            signal=self.signal,
+            schedule=self.schedule,
+            controller=self.controller,
+            epsilon=self.epsilon,
             cap=self.lambda_max,
             restart=self.dual_restart,
         )
 
-    def _signal(self) -> Signal:
-        if self.dual_signal == "window":
-            return Window(self._option("dual_window"))
-        return Ema(self._option("ema_decay") if self.dual_signal == "ema" else 0.0)
-
-    def _tolerance(self) -> Tolerance:
-        if self.epsilon_schedule == "linear":
-            return Linear(self.epsilon, self.epsilon_final, self._option("epsilon_steps"))
-        return (Adaptive if self.epsilon_schedule == "adaptive" else Constant)(self.epsilon)
-
-    def _controller(self) -> Controller:
-        if self.dual_controller == "ascent":
-            return Ascent(self.dual_learning_rate)
-        if self.dual_controller == "augmented":
-            return Augmented(self.dual_learning_rate)
-        return NuPI(
-            self.dual_learning_rate,
-            proportional=self._option("nupi_proportional"),
-            integral=self._option("nupi_integral"),
-            smoothing=self._option("nupi_smoothing"),
-        )
-
-    def _option(self, field: str) -> Any:
-        value = getattr(self, field)
-        return _BELONGS[field][2] if value is None else value
-
     def init(self, dimensions: int) -> DualState:
         """Raises ValueError when a per-dimension field has neither 1 nor K entries."""
         per_dimension("epsilon", self.epsilon, dimensions)
-        if self.epsilon_final:
-            per_dimension("epsilon_final", self.epsilon_final, dimensions)
+        self.schedule.check(self.epsilon, dimensions)
         return self.duals.init(per_dimension("lambda_init", self.lambda_init, dimensions))
 
     def loss(
@@ -224,8 +142,6 @@ class LagDPO(Objective):
         return self.duals.update(state, losses, present)
 
     def metrics(self, state: DualState) -> dict[str, jax.Array]:
-        """lambda, and epsilon where it is not constant."""
-        moves = (
-            {} if self.epsilon_schedule == "constant" else {"epsilon": self.duals.epsilon(state)}
-        )
+        """Returns lambda, and epsilon where it is not constant."""
+        moves = {"epsilon": self.duals.tolerances(state)} if self.schedule.varies else {}
         return {"lambda": state.multipliers} | moves

@@ -289,6 +289,7 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
     """
     fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
     cls, section = sections.choose(METHODS, fields.pop("method", {}), "method")
+    _refuse_renamed(cls, section, "method")
     known = field_names(cls.name)
     method = typed_config.parse(cls, section, "method.", known)
     try:
@@ -298,6 +299,13 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
     return typed_config.parse(TrainConfig, fields, "", known, method=method)
 
 
+def _refuse_renamed(cls: type[Method], section: Mapping[str, Any], key: str) -> None:
+    """Raises ConfigError for a former name of a field; says today's."""
+    for old in section:
+        if old in cls.renamed:
+            raise ConfigError(f"{key}.{old} is {key}.{cls.renamed[old]} now", f"{key}.{old}")
+
+
 def convert_method(section: Any, key: str) -> dict[str, Any]:
     """Returns the fields of a method's section in their types; it may lack some.
 
@@ -305,6 +313,7 @@ def convert_method(section: Any, key: str) -> dict[str, Any]:
       ConfigError: as `parse`; `key` is the section's name in messages.
     """
     cls, fields = sections.choose(METHODS, section, key)
+    _refuse_renamed(cls, fields, key)
     converted = typed_config.convert_fields(cls, fields, f"{key}.", partial=True)
     return {"name": cls.name, **converted}
 

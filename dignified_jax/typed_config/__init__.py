@@ -14,7 +14,7 @@ from dignified_jax.typed_config.bounds import (
 )
 from dignified_jax.typed_config.errors import ConfigError, suggestion
 from dignified_jax.typed_config.paths import Path, SourcePath, expand_home, same_path
-from dignified_jax.typed_config.sections import convert_fields, defaults, merge, parse
+from dignified_jax.typed_config.sections import as_dict, convert_fields, defaults, merge, parse
 
 __all__ = [
     "Bounds",
@@ -25,6 +25,7 @@ __all__ = [
     "Positive",
     "Seed",
     "SourcePath",
+    "as_dict",
     "check_bounds",
     "convert_fields",
     "defaults",

@@ -80,6 +80,8 @@ def describe_type(hint: Any) -> str:
     """Returns a type for a reader: "whole number, at least 1", "'min' or 'max', or none"."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
+        if isinstance(args[1], Mapping):
+            return "section; its name is one of " + ", ".join(args[1])
         if args[1] is paths.PATH:
             return "path"
         bounds = find_bounds(hint)
@@ -103,6 +105,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _plain(value: Any) -> str:
     """A value as it is written in a flag."""
+    if dataclasses.is_dataclass(value):
+        return value.name
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, tuple | list):
         return ",".join(map(_plain, value)) or "()"
     return f"{value:g}" if isinstance(value, float) else str(value) or "(empty)"

@@ -95,6 +95,17 @@ def choose(classes: Mapping[str, type], value: Any, key: str) -> tuple[type, dic
     return classes[name], fields
 
 
+def as_dict(instance: Any) -> dict[str, Any]:
+    """Returns a dataclass's fields, sections as dicts; with the `name` of those chosen by it."""
+    fields = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    found = {
+        key: as_dict(value) if dataclasses.is_dataclass(value) else value
+        for key, value in fields.items()
+    }
+    name = getattr(type(instance), "name", None)
+    return {**found, "name": name} if isinstance(name, str) else found
+
+
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Returns `base` with `changes` laid over it, section by section.
 

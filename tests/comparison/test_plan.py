@@ -63,10 +63,10 @@ def test_the_ablation_is_a_grid_of_lagdpo(get_config):
     config = get_config("ablation")
     found = {run.name: run.config.method for run in runs(config)}
     assert found.pop("multi_negative").name == "multi_negative"
-    grid = {(method.epsilon, method.dual_learning_rate) for method in found.values()}
+    grid = {(method.epsilon, method.controller.rate) for method in found.values()}
     assert grid == {((e,), rate) for e in (0.3, 0.5, 0.6) for rate in (0.01, 0.1, 1.0)}
     usual = found[config.against]
-    assert (usual.epsilon, usual.dual_learning_rate) == ((0.5,), 0.1)
+    assert (usual.epsilon, usual.controller.rate) == ((0.5,), 0.1)
     large = plan.parse(get_config("ablation-qwen3-4b"))
     assert large.base["model"]["path"] == "Qwen/Qwen3-4B-Instruct-2507"
     assert large.workdir == "runs/compare-ablation-qwen3-4b"

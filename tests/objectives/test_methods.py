@@ -17,9 +17,9 @@ from dignified_jax.objectives import (
     ScoredBatch,
     dpo,
 )
-from dignified_jax.objectives.duals.controllers import NuPI
-from dignified_jax.objectives.duals.signals import Window
-from dignified_jax.objectives.duals.tolerances import Adaptive, Constant
+from dignified_jax.objectives.duals.controllers import Ascent, Augmented, NuPI
+from dignified_jax.objectives.duals.signals import Batch, Ema, Window
+from dignified_jax.objectives.duals.tolerances import Constant, Linear
 
 RNG = np.random.default_rng(0)
 SCORES = jnp.asarray(RNG.normal(size=(9, 5)), jnp.float32)
@@ -51,7 +51,7 @@ def test_lagdpo_weights_each_dimension_by_one_plus_lambda():
 
 
 def test_lagdpo_holds_lambda_constant_in_the_gradient():
-    augmented = {"dual_controller": "augmented", "dual_signal": "ema", "normalize_weights": True}
+    augmented = {"controller": Augmented(), "signal": Ema(), "normalize_weights": True}
     for fields in ({}, augmented):
         method = LagDPO(lambda_init=(1.0,), **fields)
         state = updated(method, method.init(4), jnp.full(4, 0.7))
@@ -73,9 +73,8 @@ def test_the_augmented_weights_are_those_of_its_lagrangian():
     c, epsilon, multipliers = 0.8, 0.5, np.array([0.0, 0.3, 0.3, 1.0])
     method = LagDPO(
         lambda_init=tuple(multipliers),
-        dual_controller="augmented",
-        dual_signal="ema",
-        dual_learning_rate=c,
+        controller=Augmented(c),
+        signal=Ema(),
     )
     seen = np.array([0.7, 0.7, 0.05, 0.4])
     state = method.init(4).replace(memory=method.duals.signal.push(method.init(4).memory, seen))
@@ -89,9 +88,9 @@ def test_the_augmented_weights_are_those_of_its_lagrangian():
     np.testing.assert_allclose(loss, np.sum((1 + slopes) * np.asarray(losses)) / 4, rtol=1e-6)
 
 
-@pytest.mark.parametrize("signal", ["batch", "ema"])
+@pytest.mark.parametrize("signal", [Batch(), Ema()])
 def test_lagdpo_with_wide_tolerance_is_multi_negative_to_the_bit(signal):
-    lag, plain = LagDPO(epsilon=(1e9,), dual_signal=signal), MultiNegativeDPO()
+    lag, plain = LagDPO(epsilon=(1e9,), signal=signal), MultiNegativeDPO()
     state = lag.init(4)
     for seed in range(5):
         scores = SCORES * (seed + 1)
@@ -224,40 +223,8 @@ def test_weights_are_refused_by_name(kind, weights):
         ({"epsilon": (-0.1,)}, "method.epsilon needs entries of at least 0"),
         ({"epsilon": ()}, "method.epsilon needs entries"),
         ({"lambda_init": (11.0,)}, "exceeds method.lambda_max"),
-        ({"ema_decay": 1.0, "dual_signal": "ema"}, r"method.ema_decay must be in \[0, 1\)"),
-        ({"ema_decay": 0.5}, "method.ema_decay=0.5 contradicts method.dual_signal='batch'"),
-        ({"dual_window": 5}, "method.dual_window=5 contradicts method.dual_signal='batch'"),
-        ({"dual_window": 0, "dual_signal": "window"}, "method.dual_window must be at least 1"),
-        ({"nupi_smoothing": 0.5}, "method.nupi_smoothing=0.5 contradicts method.dual_controller="),
-        (
-            {"nupi_smoothing": 1.0, "dual_controller": "nupi"},
-            r"method.nupi_smoothing must be in \[0, 1\)",
-        ),
-        (
-            {"nupi_integral": -1.0, "dual_controller": "nupi"},
-            "method.nupi_integral must be finite and at least 0, found -1.0",
-        ),
-        (
-            {"nupi_integral": 0.0, "nupi_proportional": 0.0, "dual_controller": "nupi"},
-            "method.nupi_proportional and method.nupi_integral are both 0",
-        ),
-        ({"dual_controller": "augmented"}, "contradicts method.dual_signal='batch'"),
-        (
-            {"dual_controller": "augmented", "dual_signal": "ema", "dual_learning_rate": 0.0},
-            "method.dual_learning_rate must be positive",
-        ),
-        ({"epsilon_final": (0.4,)}, r"epsilon_final=\(0.4,\) contradicts method.epsilon_schedule"),
-        ({"epsilon_schedule": "linear"}, "method.epsilon_schedule='linear' needs method.epsilon_"),
-        (
-            {"epsilon_schedule": "linear", "epsilon_final": (0.4,)},
-            "method.epsilon_schedule='linear' needs method.epsilon_steps",
-        ),
-        (
-            {"epsilon_schedule": "linear", "epsilon_final": (0.4,), "epsilon_steps": 0},
-            "method.epsilon_steps must be at least 1, found 0",
-        ),
-        ({"epsilon": (float("inf"),), "dual_controller": "nupi"}, "must be finite with 'nupi'"),
-        ({"dual_learning_rate": float("nan")}, "method.dual_learning_rate"),
+        ({"controller": Augmented()}, "contradicts method.signal.name='batch'"),
+        ({"epsilon": (float("inf"),), "controller": NuPI()}, "must be finite with .*'nupi'"),
     ],
 )
 def test_lagdpo_refuses_by_name(fields, message):
@@ -269,10 +236,10 @@ def test_the_signal_is_the_batch_or_a_moving_average_of_it():
     losses = [jnp.array([0.9, 0.6, 0.5, 0.4]), jnp.array([0.5, 0.6, 0.9, 0.4])]
     for fields, mean in (
         ({}, losses[1]),
-        ({"dual_signal": "ema", "ema_decay": 0.5}, (0.5 * losses[0] + losses[1]) / 1.5),
-        ({"dual_signal": "ema"}, (0.9 * losses[0] + losses[1]) / 1.9),
+        ({"signal": Ema(0.5)}, (0.5 * losses[0] + losses[1]) / 1.5),
+        ({"signal": Ema()}, (0.9 * losses[0] + losses[1]) / 1.9),
     ):
-        constant = {"epsilon_schedule": "constant", "dual_learning_rate": 0.1}
+        constant = {"schedule": Constant(), "controller": Ascent(0.1)}
         method = LagDPO(lambda_init=(1.0,), **constant, **fields)
         first = updated(method, method.init(4), losses[0])
         second = updated(method, first, losses[1])
@@ -280,28 +247,45 @@ def test_the_signal_is_the_batch_or_a_moving_average_of_it():
         np.testing.assert_allclose(step, 0.1 * (mean - 0.5), rtol=1e-5, atol=1e-7)
 
 
-def test_options_of_a_choice_and_their_defaults_reach_the_rule():
-    duals = LagDPO(dual_controller="nupi", dual_signal="window", nupi_integral=0.0).duals
-    assert duals.controller == NuPI(1.0, proportional=1.0, integral=0.0, smoothing=0.9)
-    assert duals.signal == Window(10)
-    given = LagDPO(dual_signal="window", dual_window=3, dual_restart=True).duals
-    assert (given.signal, given.restart) == (Window(3), True)
-    assert LagDPO().duals.tolerance == Adaptive((0.5,))
-    assert LagDPO(epsilon_schedule="constant").duals.tolerance == Constant((0.5,))
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Ema(1.0), "method.signal.decay must be below 1"),
+        (lambda: Window(0), "method.signal.length must be at least 1, found 0"),
+        (lambda: NuPI(smoothing=1.0), "method.controller.smoothing must be below 1"),
+        (lambda: NuPI(integral=-1.0), "method.controller.integral must be at least 0"),
+        (lambda: NuPI(integral=0.0, proportional=0.0), "are both 0"),
+        (lambda: Augmented(0.0), "method.controller.penalty must be positive"),
+        (lambda: Ascent(float("nan")), "method.controller.rate must be a number"),
+        (lambda: Linear((), 3), "method.schedule.final needs finite entries"),
+        (lambda: Linear((0.4,), 0), "method.schedule.steps must be at least 1, found 0"),
+        (
+            lambda: LagDPO(epsilon=(float("inf"),), schedule=Linear((0.4,), 3)).check("ATEC"),
+            "must be finite with a linear schedule",
+        ),
+    ],
+)
+def test_parts_of_the_rule_refuse_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_a_moving_epsilon_is_logged():
-    method = LagDPO(
-        epsilon=(0.7,), epsilon_schedule="linear", epsilon_final=(0.5,), epsilon_steps=2
-    )
+    method = LagDPO(epsilon=(0.7,), schedule=Linear((0.5,), steps=2))
     state = updated(method, method.init(4), jnp.full(4, 0.6))
     np.testing.assert_allclose(method.metrics(state)["epsilon"], [0.6] * 4, rtol=1e-6)
-    constant = LagDPO(epsilon_schedule="constant")
+    constant = LagDPO(schedule=Constant())
     assert set(constant.metrics(constant.init(4))) == {"lambda"}
 
 
-@pytest.mark.parametrize("field", ["epsilon", "lambda_init", "epsilon_final"])
-def test_lagdpo_refuses_a_wrong_number_of_entries(field):
-    others = {"epsilon_schedule": "linear", "epsilon_final": (0.5,), "epsilon_steps": 5}
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("epsilon", {"epsilon": (0.1, 0.2)}),
+        ("lambda_init", {"lambda_init": (0.1, 0.2)}),
+        ("schedule.final", {"schedule": Linear((0.1, 0.2), 5)}),
+    ],
+)
+def test_lagdpo_refuses_a_wrong_number_of_entries(field, fields):
     with pytest.raises(ValueError, match=f"method.{field} needs 1 or 4 entries"):
-        LagDPO(**(others | {field: (0.1, 0.2)})).init(4)
+        LagDPO(**fields).check("ATEC")

@@ -5,6 +5,8 @@ import json
 
 from dignified_jax.data.train_tokenizer import train_tokenizer
 from dignified_jax.objectives import LagDPO
+from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.tolerances import Constant
 from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.step.optimizer import OptimizerConfig
 from dignified_jax.training.step.sharding import MeshConfig
@@ -59,7 +61,7 @@ def config(root, workdir, **changes):
     `changes` replace fields; those of sections are given as "section__field".
     """
     whole = TrainConfig(
-        method=LagDPO(epsilon=(0.4,), epsilon_schedule="constant", dual_learning_rate=0.5),
+        method=LagDPO(epsilon=(0.4,), schedule=Constant(), controller=Ascent(0.5)),
         workdir=str(workdir),
         epochs=2,
         batch_size=3,

@@ -260,7 +260,7 @@ def test_flags_override_one_field_and_leave_the_rest():
         ("--config.method.epsilon=(0.5, 0.5, 0.4, 0.3)", "method", "epsilon", (0.5, 0.5, 0.4, 0.3)),
         ("--config.method.epsilon=(1, 0.5, 0.4, 0.3)", "method", "epsilon", (1.0, 0.5, 0.4, 0.3)),
         ("--config.method.epsilon=1", "method", "epsilon", (1.0,)),
-        ("--config.method.dual_signal=ema", "method", "dual_signal", "ema"),
+        ("--config.method.dual_restart=true", "method", "dual_restart", True),
         ("--config.optimizer.learning_rate=1", "optimizer", "learning_rate", 1.0),
         ("--config.optimizer.clip_norm=2", "optimizer", "clip_norm", 2.0),
         ("--config.optimizer.clip_norm=inf", "optimizer", "clip_norm", float("inf")),

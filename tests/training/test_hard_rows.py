@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from dignified_jax.objectives import LagDPO
+from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.tolerances import Constant
 from dignified_jax.training import loop
 from dignified_jax.training.display import summary
 from tests.oracles import tiny_run
@@ -40,9 +42,7 @@ def run(root, tmp_path_factory):
     config = tiny_run.config(
         root,
         directory / "run",
-        method=LagDPO(
-            epsilon=EPSILON, epsilon_schedule="constant", dual_learning_rate=1.0, lambda_max=0.3
-        ),
+        method=LagDPO(epsilon=EPSILON, schedule=Constant(), controller=Ascent(1.0), lambda_max=0.3),
         data__train=str(directory / "train.jsonl"),
         data__validation_fraction=0.0,
         batch_size=4,

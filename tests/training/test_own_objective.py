@@ -1,4 +1,4 @@
-"""An objective defined outside the package: registered, configured and trained, no file touched."""
+"""An objective and a controller defined outside the package: registered, configured, trained."""
 
 import dataclasses
 import json
@@ -9,10 +9,30 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from dignified_jax.objectives import METHODS, MODPO, SFT, MultiNegativeDPO, Objective, dpo, register
+from dignified_jax.objectives import (
+    METHODS,
+    MODPO,
+    SFT,
+    LagDPO,
+    MultiNegativeDPO,
+    Objective,
+    dpo,
+    register,
+)
+from dignified_jax.objectives.duals.controllers import (
+    CONTROLLERS,
+    Ascent,
+    Augmented,
+    Controller,
+    NuPI,
+)
+from dignified_jax.objectives.duals.signals import Window
+from dignified_jax.objectives.duals.tolerances import Constant, Linear
 from dignified_jax.registry import Registry
 from dignified_jax.training import config as training_config
 from dignified_jax.training import stages
+from dignified_jax.training.run import continuation
+from dignified_jax.training.run import directory as run_directory
 from tests.oracles import command, tiny_run
 
 DEVICES = 1
@@ -114,3 +134,83 @@ def test_unfit_classes_are_refused(bases, body, message):
         Registry("method", Objective).register(cls)
     with pytest.raises(TypeError, match="must be a dataclass; put register above"):
         Registry("method", Objective).register(type("Plain", (Objective,), {"name": "x"}))
+
+
+@CONTROLLERS.register
+@dataclasses.dataclass(frozen=True)
+class Step(Controller):
+    """Adds `size` to a multiplier whose constraint is violated; sign ascent without descent."""
+
+    size: float = 0.1
+
+    name = "test_step"
+
+    def step(self, state, multipliers, error):
+        return state, multipliers + self.size * (error > 0)
+
+
+def test_a_strangers_controller_is_configured_and_trained(root, tmp_path):
+    """Every batch violates an epsilon of 0, so lambda is the size times those with it."""
+    tiny = tiny_run.config(root, tmp_path)
+    config = training_config.config_dict("lagdpo")
+    config.workdir = str(tmp_path / "run")
+    config.epochs, config.batch_size = 1, 3
+    config.method.epsilon = (0.0,)
+    config.method.schedule.name = "constant"
+    config.method.controller = {"name": "test_step", "size": 0.25}
+    config.model.update(path=tiny.model.path, compute_dtype="float32", remat="none")
+    config.data.update(dataclasses.asdict(tiny.data))
+    parsed = training_config.parse(config)
+    assert parsed.method.controller == Step(0.25)
+    stages.run(parsed)
+    steps = [record for record in command.logged(tmp_path / "run") if "grad_norm" in record]
+    for name in DIMENSIONS:
+        batches = sum(f"loss/{name}" in step for step in steps)
+        assert steps[-1][f"lambda/{name}"] == pytest.approx(0.25 * batches)
+    written = json.loads((tmp_path / "run" / "config.json").read_text())["method"]
+    assert written["controller"] == {"name": "test_step", "size": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("old", "method"),
+    [
+        ({"dual_controller": "ascent", "dual_learning_rate": 0.3}, LagDPO(controller=Ascent(0.3))),
+        (
+            {"dual_controller": "nupi", "dual_learning_rate": 0.3, "nupi_smoothing": 0.5},
+            LagDPO(controller=NuPI(0.3, smoothing=0.5)),
+        ),
+        (
+            {
+                "dual_controller": "augmented",
+                "dual_learning_rate": 0.3,
+                "dual_signal": "window",
+                "dual_window": None,
+            },
+            LagDPO(controller=Augmented(0.3), signal=Window(10)),
+        ),
+        (
+            {"epsilon_schedule": "linear", "epsilon_final": [0.2], "epsilon_steps": 7},
+            LagDPO(schedule=Linear((0.2,), 7)),
+        ),
+        ({"epsilon_schedule": "constant", "epsilon_final": []}, LagDPO(schedule=Constant())),
+    ],
+)
+def test_former_keys_of_a_run_directory_are_read(old, method, root, tmp_path):
+    """config.json as it was written with flat keys is the same configuration; flags say where."""
+    usual = {
+        "dual_controller": "ascent",
+        "dual_learning_rate": 1.0,
+        "dual_signal": "batch",
+        "epsilon_schedule": "adaptive",
+        **dict.fromkeys(("nupi_proportional", "nupi_integral", "nupi_smoothing", "ema_decay")),
+    }
+    config = tiny_run.config(root, tmp_path, method=method)
+    fields = run_directory.as_dict(config)
+    for section in ("controller", "signal", "schedule"):
+        del fields["method"][section]
+    fields["method"] |= usual | old
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    before = continuation.read_config(tmp_path / "config.json")
+    assert continuation.config_differences(before, config) == []
+    with pytest.raises(ValueError, match=r"method.dual_controller is method.controller.name now"):
+        training_config.parse({"method": {"name": "lagdpo", "dual_controller": "nupi"}})

@@ -19,7 +19,7 @@ from flax import struct
 
 from dignified_jax.objectives.duals.controllers import Controller
 from dignified_jax.objectives.duals.signals import Signal
-from dignified_jax.objectives.duals.tolerances import Tolerance
+from dignified_jax.objectives.duals.tolerances import Schedule
 
 
 class DualState(struct.PyTreeNode):
@@ -43,7 +43,8 @@ class Duals:
     """How the multipliers move.
 
     Attributes:
-      signal, tolerance, controller: the three parts of the rule.
+      signal, schedule, controller: the three parts of the rule.
+      epsilon: tolerances that the schedule starts from, one for all dimensions or one for each.
       cap: largest multiplier, and largest weight.
       restart: a multiplier whose constraint holds (e <= 0) goes to 0 at once instead of
         descending: "dual restart" of Gallego-Posada et al., "Controlled sparsity via constrained
@@ -51,8 +52,9 @@ class Duals:
     """
 
     signal: Signal
-    tolerance: Tolerance
+    schedule: Schedule
     controller: Controller
+    epsilon: tuple[float, ...]
     cap: float
     restart: bool = False
 
@@ -95,11 +97,13 @@ class Duals:
         error = self._error(state.memory, state.step)
         return self.controller.weights(state.multipliers, error, self.cap)
 
-    def epsilon(self, state: DualState) -> jax.Array:
+    def tolerances(self, state: DualState) -> jax.Array:
         """(K,) tolerances of the next update, as far as they are known before its batch."""
-        return self.tolerance.value(state.step, *self.signal.value(state.memory))
+        return self.schedule.value(self.epsilon, state.step, *self.signal.value(state.memory))
 
     def _error(self, memory: Any, step: jax.Array) -> jax.Array:
         """(K,) violations; 0 for a dimension that no batch had yet."""
         signal, known = self.signal.value(memory)
-        return jnp.where(known, signal - self.tolerance.value(step, signal, known), 0.0)
+        return jnp.where(
+            known, signal - self.schedule.value(self.epsilon, step, signal, known), 0.0
+        )

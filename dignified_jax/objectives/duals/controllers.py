@@ -14,40 +14,76 @@ before, so that they do not depend on the batch that they weigh.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dignified_jax.registry import Registry
+from dignified_jax.typed_config import Bounds, NonNegative, check_bounds
 
 
-class Controller(Protocol):
-    """Hyperparameters of one rule; its state's leaves are (K,) float32."""
+class Controller:
+    """Hyperparameters of one rule; its state's leaves are (K,) float32.
+
+    Attributes:
+      name: in the configuration.
+      needs_memory: its weights come from the batches before, so that the signal must remember.
+      needs_finite_epsilon: it can't do with a violation of minus infinity.
+    """
+
+    name: ClassVar[str]
+    needs_memory: ClassVar[bool] = False
+    needs_finite_epsilon: ClassVar[bool] = False
 
     def init(self, dimensions: int) -> Any:
-        """The state before the first batch."""
-        ...
+        """Returns the state before the first batch; none by default."""
+        del dimensions
+        return ()
 
-    def step(self, state: Any, multipliers: jax.Array, error: jax.Array) -> tuple[Any, jax.Array]:
-        """(state, (K,) multipliers before projection) after violations `error` (K,)."""
-        ...
+    def step(
+        self,
+        state: Any,
+        multipliers: Float[Array, " dimension"],
+        error: Float[Array, " dimension"],
+    ) -> tuple[Any, Float[Array, " dimension"]]:
+        """Returns the state and the multipliers before projection, after violations `error`."""
+        raise NotImplementedError
 
-    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
-        """(K,) weights of the constraints in the primal loss, in [0, cap] as the multipliers are.
+    def weights(
+        self,
+        multipliers: Float[Array, " dimension"],
+        error: Float[Array, " dimension"],
+        cap: float,
+    ) -> Float[Array, " dimension"]:
+        """Returns the constraints' weights in the primal loss, in [0, cap]; the multipliers.
 
         `error` is that of the batches before, 0 where there is none.
         """
-        ...
+        del error, cap
+        return multipliers
 
 
+CONTROLLERS: Registry[Controller] = Registry("controller", Controller)
+"""All by name."""
+
+
+@CONTROLLERS.register
 @dataclasses.dataclass(frozen=True)
-class Ascent:
-    """Plain gradient ascent."""
+class Ascent(Controller):
+    """Plain gradient ascent.
 
-    rate: float
+    Attributes:
+      rate: of the ascent.
+    """
 
-    def init(self, dimensions: int) -> tuple[()]:
-        del dimensions
-        return ()
+    rate: NonNegative = 1.0
+
+    name = "ascent"
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "method.controller.")
 
     def step(
         self, state: tuple[()], multipliers: jax.Array, error: jax.Array
@@ -55,19 +91,32 @@ class Ascent:
         # A rate of 0 is kept apart: 0 x (loss - inf) would be NaN for an unlimited tolerance.
         return state, multipliers + self.rate * error if self.rate else multipliers
 
-    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
-        del error, cap
-        return multipliers
 
-
+@CONTROLLERS.register
 @dataclasses.dataclass(frozen=True)
-class NuPI:
-    """Proportional-integral control of a smoothed violation; the state is xi."""
+class NuPI(Controller):
+    """Proportional-integral control of a smoothed violation; the state is xi.
 
-    rate: float
-    proportional: float
-    integral: float
-    smoothing: float
+    Attributes:
+      rate: of the whole change.
+      proportional, integral: K_P and K_I, not both 0.
+      smoothing: nu, the decay of xi.
+    """
+
+    rate: NonNegative = 1.0
+    proportional: NonNegative = 1.0
+    integral: NonNegative = 1.0
+    smoothing: Annotated[float, Bounds("[0, 1)")] = 0.9
+
+    name = "nupi"
+    needs_finite_epsilon = True
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "method.controller.")
+        if self.proportional == self.integral == 0:
+            raise ValueError(
+                "method.controller.proportional and method.controller.integral are both 0"
+            )
 
     def init(self, dimensions: int) -> jax.Array:
         return jnp.zeros(dimensions, jnp.float32)
@@ -79,20 +128,23 @@ class NuPI:
         change = self.integral * error + self.proportional * (smoothed - state)
         return smoothed, multipliers + self.rate * change
 
-    def weights(self, multipliers: jax.Array, error: jax.Array, cap: float) -> jax.Array:
-        del error, cap
-        return multipliers
 
-
+@CONTROLLERS.register
 @dataclasses.dataclass(frozen=True)
-class Augmented:
-    """Augmented Lagrangian with penalty coefficient c."""
+class Augmented(Controller):
+    """Augmented Lagrangian, whose weights answer to a violation before lambda has moved.
 
-    penalty: float
+    Attributes:
+      penalty: coefficient c.
+    """
 
-    def init(self, dimensions: int) -> tuple[()]:
-        del dimensions
-        return ()
+    penalty: Annotated[float, Bounds("(0, inf)")] = 1.0
+
+    name = "augmented"
+    needs_memory = True
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "method.controller.")
 
     def step(
         self, state: tuple[()], multipliers: jax.Array, error: jax.Array

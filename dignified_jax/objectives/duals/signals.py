@@ -7,27 +7,42 @@ of a memory has the dimensions last, so that the caller can keep those absent fr
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from dignified_jax.registry import Registry
+from dignified_jax.typed_config import Bounds, check_bounds
 
-class Signal(Protocol):
-    """A summary of the losses seen so far, per dimension."""
+
+class Signal:
+    """A summary of the losses seen so far, per dimension.
+
+    Attributes:
+      name: in the configuration.
+      remembers: it holds batches before the one that is weighed.
+    """
+
+    name: ClassVar[str]
+    remembers: ClassVar[bool] = True
 
     def init(self, dimensions: int) -> Any:
-        """The memory before the first batch; its leaves are (..., K) float32."""
-        ...
+        """Returns the memory before the first batch; its leaves are (..., K) float32."""
+        raise NotImplementedError
 
     def push(self, memory: Any, losses: jax.Array) -> Any:
-        """The memory after a batch with (K,) losses."""
-        ...
+        """Returns the memory after a batch."""
+        raise NotImplementedError
 
     def value(self, memory: Any) -> tuple[jax.Array, jax.Array]:
-        """((K,) signal, (K,) bool: anything seen yet); the signal is 0 where nothing is."""
-        ...
+        """Returns the signal, 0 where nothing is known, and where something is."""
+        raise NotImplementedError
+
+
+SIGNALS: Registry[Signal] = Registry("signal", Signal)
+"""All by name."""
 
 
 class EmaMemory(struct.PyTreeNode):
@@ -37,11 +52,21 @@ class EmaMemory(struct.PyTreeNode):
     weight: jax.Array
 
 
+@SIGNALS.register
 @dataclasses.dataclass(frozen=True)
-class Ema:
-    """Unbiased exponential moving average; a decay of 0 is the last batch's loss itself."""
+class Ema(Signal):
+    """Unbiased exponential moving average; a decay of 0 is the last batch's loss itself.
 
-    decay: float
+    Attributes:
+      decay: per optimiser step that has the dimension.
+    """
+
+    decay: Annotated[float, Bounds("[0, 1)")] = 0.9
+
+    name = "ema"
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "method.signal.")
 
     def init(self, dimensions: int) -> EmaMemory:
         zeros = jnp.zeros(dimensions, jnp.float32)
@@ -58,6 +83,24 @@ class Ema:
         return memory.total / jnp.where(known, memory.weight, 1.0), known
 
 
+@SIGNALS.register
+@dataclasses.dataclass(frozen=True)
+class Batch(Signal):
+    """The batch's own losses; those of the last batch that has the dimension."""
+
+    name = "batch"
+    remembers = False
+
+    def init(self, dimensions: int) -> EmaMemory:
+        return Ema(0.0).init(dimensions)
+
+    def push(self, memory: EmaMemory, losses: jax.Array) -> EmaMemory:
+        return Ema(0.0).push(memory, losses)
+
+    def value(self, memory: EmaMemory) -> tuple[jax.Array, jax.Array]:
+        return Ema(0.0).value(memory)
+
+
 class WindowMemory(struct.PyTreeNode):
     """(length, K) losses, newest last and zero where there is none; (K,) how many there are."""
 
@@ -65,11 +108,21 @@ class WindowMemory(struct.PyTreeNode):
     count: jax.Array
 
 
+@SIGNALS.register
 @dataclasses.dataclass(frozen=True)
-class Window:
-    """Mean over the last `length` batches that have the dimension."""
+class Window(Signal):
+    """Mean over the last batches that have the dimension.
 
-    length: int
+    Attributes:
+      length: how many.
+    """
+
+    length: Annotated[int, Bounds("[1, 1048576]")] = 10
+
+    name = "window"
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "method.signal.")
 
     def init(self, dimensions: int) -> WindowMemory:
         return WindowMemory(

@@ -14,6 +14,7 @@ from typing import Any
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.files import atomic
 from dignified_jax.files.differences import differences
+from dignified_jax.objectives import METHODS
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.run import checkpoint
 from dignified_jax.training.run.directory import (
@@ -132,11 +133,16 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Of earlier versions too, which had no `data.dimensions`: there was the default set alone."""
-    data = fields.get("data")
-    if not isinstance(data, dict):
-        return fields
-    return {**fields, "data": {"dimensions": list(DIMENSIONS), **data}}
+    """Of earlier versions too, which had no `data.dimensions`: there was the default set alone.
+
+    And some of whose methods had other keys.
+    """
+    data, method = fields.get("data"), fields.get("method")
+    if isinstance(method, dict) and method.get("name") in METHODS:
+        fields = {**fields, "method": dict(METHODS[method["name"]].upgraded(method))}
+    if isinstance(data, dict):
+        fields = {**fields, "data": {"dimensions": list(DIMENSIONS), **data}}
+    return fields
 
 
 def _records(workdir: pathlib.Path, key: str, name: str) -> dict[str, dict[str, Any]]:

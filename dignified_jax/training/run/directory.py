@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dignified_jax import typed_config
 from dignified_jax.files import jsonl, lock
 from dignified_jax.files.lock import BusyError
 from dignified_jax.training.config import TrainConfig
@@ -51,9 +51,8 @@ def path(config: TrainConfig) -> pathlib.Path:
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as plain JSON types, the method's name included."""
-    fields = dataclasses.asdict(config)
-    fields["method"]["name"] = config.method.name
+    """Returns the configuration as plain JSON types, with the names of what was chosen."""
+    fields = typed_config.as_dict(config)
     return json.loads(json.dumps(fields))  # tuples become lists, as in the file
 
 

@@ -18,7 +18,7 @@ NUPI = NuPI(rate=0.1, proportional=2.0, integral=0.5, smoothing=0.8)
 
 
 def rule(controller=None, signal=BATCH, epsilon=(0.5,), **options):
-    settings = {"tolerance": Constant(epsilon), "cap": 10.0} | options
+    settings = {"schedule": Constant(), "epsilon": epsilon, "cap": 10.0} | options
     return Duals(signal=signal, controller=controller or Ascent(0.1), **settings)
 
 
@@ -79,7 +79,7 @@ def test_restart_drops_a_satisfied_multiplier_to_zero():
 
 
 def test_linear_tolerance_counts_every_update():
-    duals = rule(tolerance=Linear((0.7,), (0.5,), steps=2))
+    duals = rule(schedule=Linear((0.5,), steps=2), epsilon=(0.7,))
     held = [[True, False, True]] * 3
     multipliers, state = path(duals, [1.0, 1.0, 1.0], [[0.8, 0.8, 0.6]] * 3, held)
     # e = 0.1, 0.2, 0.3 and -0.1, 0.0, 0.1
@@ -92,13 +92,13 @@ def test_adaptive_tolerance_moves_the_multipliers_apart():
     """An epsilon of 0 is out of reach: the fixed one raises all, the adaptive one the worst."""
     losses = [[0.9, 0.6, 0.3]] * 4
     fixed = path(rule(epsilon=(0.0,)), [1.0] * 3, losses)[0]
-    adaptive = path(rule(tolerance=Adaptive((0.0,))), [1.0] * 3, losses)[0]
+    adaptive = path(rule(schedule=Adaptive(), epsilon=(0.0,)), [1.0] * 3, losses)[0]
     assert (np.diff(fixed, axis=0) > 0).all()
     np.testing.assert_allclose(adaptive[-1], [1.12, 1.0, 0.88], rtol=1e-6)
 
 
 def test_adaptive_tolerance_remembers_an_absent_dimension():
-    duals = rule(tolerance=Adaptive((0.0,)))
+    duals = rule(schedule=Adaptive(), epsilon=(0.0,))
     held = [[True] * 3, [True, True, False]]
     multipliers, _ = path(duals, [1.0] * 3, [[0.9, 0.6, 0.3], [0.6, 0.6, 0.0]], held)
     # The mean of 0.6, 0.6 and the 0.3 of the step before is 0.5.
@@ -138,26 +138,24 @@ def problem():
     "fields",
     [
         {},
-        {"dual_signal": "ema"},
-        {"dual_signal": "window"},
+        {"signal": Ema()},
+        {"signal": Window()},
         {"normalize_weights": True},
-        {"dual_controller": "nupi", "nupi_proportional": 20.0},
-        {"dual_controller": "nupi", "nupi_proportional": 20.0, "nupi_smoothing": 0.0},
-        {"dual_controller": "augmented", "dual_signal": "ema"},
-        {"dual_controller": "augmented", "dual_signal": "ema", "ema_decay": 0.5, "penalty": 5.0},
-        {"dual_controller": "augmented", "dual_signal": "window"},
+        {"controller": NuPI(0.5, proportional=20.0)},
+        {"controller": NuPI(0.5, proportional=20.0, smoothing=0.0)},
+        {"controller": Augmented(0.5), "signal": Ema()},
+        {"controller": Augmented(5.0), "signal": Ema(0.5)},
+        {"controller": Augmented(0.5), "signal": Window()},
     ],
     ids=lambda fields: "-".join(map(str, fields.values())) or "ascent",
 )
 def test_primal_and_dual_optimum_of_a_convex_problem(problem, fields):
     """Lag-DPO's own loss and update, run to convergence, reach SciPy's optimum and multipliers."""
-    options = dict(fields)
     method = LagDPO(
         beta=convex.BETA,
         epsilon=tuple(map(float, problem.epsilon)),
-        dual_learning_rate=options.pop("penalty", 0.5),
         lambda_max=100.0,
-        **options,
+        **{"controller": Ascent(0.5)} | fields,
     )
     x, state = convex.descend(problem, method, steps=20_000, rate=1.0)
     np.testing.assert_allclose(x, problem.x, atol=1e-5)
@@ -168,10 +166,8 @@ def test_a_linear_schedule_reaches_the_optimum_of_its_final_tolerance(problem):
     method = LagDPO(
         beta=convex.BETA,
         epsilon=(0.7,),
-        epsilon_schedule="linear",
-        epsilon_final=tuple(map(float, problem.epsilon)),
-        epsilon_steps=1000,
-        dual_learning_rate=0.5,
+        schedule=Linear(tuple(map(float, problem.epsilon)), 1000),
+        controller=Ascent(0.5),
         lambda_max=100.0,
     )
     x, state = convex.descend(problem, method, steps=20_000, rate=1.0)

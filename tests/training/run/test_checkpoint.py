@@ -15,13 +15,16 @@ from dignified_jax import convert
 from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
+from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.signals import Ema
+from dignified_jax.objectives.duals.tolerances import Constant
 from dignified_jax.training.run import checkpoint, checkpoint_index, literal_path
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.state import init_state
 from tests.oracles import hf_models, tiny_run
 
-METHOD = LagDPO(epsilon_schedule="constant", dual_learning_rate=0.1, dual_signal="ema")
+METHOD = LagDPO(schedule=Constant(), controller=Ascent(0.1), signal=Ema())
 OPTIMIZER = make_optimizer(OptimizerConfig(learning_rate=1e-2, weight_decay=0.1), 10)
 
 

@@ -18,6 +18,8 @@ import torch
 from dignified_jax.data import DIMENSIONS, BatchStream
 from dignified_jax.models import hf, partition
 from dignified_jax.objectives import SFT, LagDPO, MultiNegativeDPO
+from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.tolerances import Constant
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.step import metrics, sharding
@@ -39,8 +41,8 @@ CLIP = 2.0
 METHOD = LagDPO(
     beta=0.2,
     epsilon=(0.6, 1.1, 0.5, 0.4),
-    epsilon_schedule="constant",
-    dual_learning_rate=0.1,
+    schedule=Constant(),
+    controller=Ascent(0.1),
     lambda_init=(0.3, 0.05, 0.1, 2.0),
 )
 E = DIMENSIONS.index("E")
