@@ -16,7 +16,9 @@ def runs(config):
 
 def test_every_method_takes_part_with_every_seed(get_config):
     found = runs(get_config())
-    assert {run.config.method.name for run in found} == set(METHODS)
+    assert {run.config.method.name for run in found} == {
+        name for name, kind in METHODS.items() if kind.__module__.startswith("dignified_jax.")
+    }
     assert len(found) == 24
     assert [run.label for run in found[:2]] == ["lagdpo seed 0", "multi_negative seed 0"]
     assert found[9].config.seed == 1
