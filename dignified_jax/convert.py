@@ -10,6 +10,9 @@ Worked example:
 bare one. Of a LoRA run, `to-hf` merges with the base, which is looked for where it was in training
 or at --base and must have the same weights; `to-peft` writes a PEFT adapter. The dtype of the
 parameters (of the base, when merging) is kept unless --dtype says otherwise.
+
+A directory that is not empty is refused. With --overwrite the files that were converted into it
+before are replaced, and no other file is touched.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from dignified_jax.files import owned
 
-def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
+
+def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes OUT/params (Orbax) and OUT/model (config, tokenizer) from a Hugging Face model."""
     from dignified_jax.embedded import resolve
     from dignified_jax.models import hf
@@ -31,10 +36,10 @@ def to_orbax(hf_path: str, out: str, dtype: str | None) -> None:
     directory = hf.resolve(resolve(hf_path))
     _, params = hf.load(directory, dtype)
     checkpoint.save_params(out, params)
-    checkpoint.copy_model_files(directory, pathlib.Path(out) / checkpoint.MODEL_DIRECTORY)
+    checkpoint.copy_model_files(directory, out / checkpoint.MODEL_DIRECTORY)
 
 
-def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> None:
+def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = None) -> None:
     """Writes a Hugging Face directory from a checkpoint of training, or a bare one."""
     from dignified_jax.models import hf
     from dignified_jax.models.decoder import Decoder
@@ -48,6 +53,8 @@ def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> No
         raise checkpoint.CheckpointError(f"--base: {source} holds a whole model, not LoRA")
     print(f"checkpoint: {source}")
     directory = None if record is None else lora_base.find_base(record, base)
+    if directory is not None and out.resolve().is_relative_to(pathlib.Path(directory).resolve()):
+        raise checkpoint.CheckpointError(f"--out: is in {directory}, the base to be merged with")
     params = checkpoint.load_params(source)
     if record is None and "norm" not in params:
         raise checkpoint.CheckpointError(
@@ -65,7 +72,7 @@ def to_hf(path: str, out: str, dtype: str | None, base: str | None = None) -> No
     checkpoint.copy_model_files(side, out, checkpoint.TOKENIZER_FILES)
 
 
-def to_peft(path: str, out: str, dtype: str | None) -> None:
+def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
     from dignified_jax.models.hf import peft
     from dignified_jax.models.hf.config import read_config
@@ -100,16 +107,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     adapter.add_argument("--checkpoint", required=True, help="run directory or checkpoint")
     for command in (orbax, back, adapter):
         command.add_argument("--out", required=True, help="directory to write")
+        command.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="replace what was converted into the directory before; other files stay",
+        )
         command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: kept")
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
-        if options.command == "to-orbax":
-            to_orbax(options.hf, options.out, options.dtype)
-        elif options.command == "to-hf":
-            to_hf(options.checkpoint, options.out, options.dtype, options.base)
-        else:
-            to_peft(options.checkpoint, options.out, options.dtype)
+        with owned.writing(options.out, options.overwrite) as out:
+            if options.command == "to-orbax":
+                to_orbax(options.hf, out, options.dtype)
+            elif options.command == "to-hf":
+                to_hf(options.checkpoint, out, options.dtype, options.base)
+            else:
+                to_peft(options.checkpoint, out, options.dtype)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

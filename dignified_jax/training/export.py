@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import shutil
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 
+from dignified_jax.files import owned
 from dignified_jax.models import hf
-from dignified_jax.models.hf import peft
-from dignified_jax.training.run import lora_base
+from dignified_jax.models.hf import names, peft
+from dignified_jax.training.run import checkpoint, lora_base
 from dignified_jax.training.run_context import RunContext
 
 DIRECTORY = "export"
 ADAPTER_DIRECTORY = "export_adapter"
+_FILES = {
+    *("config.json", "generation_config.json", *checkpoint.TOKENIZER_FILES),
+    *(names.SINGLE_FILE, names.INDEX_FILE, peft.WEIGHTS_FILE, peft.CONFIG_FILE),
+}
 
 
 def export(context: RunContext, params: Any) -> list[pathlib.Path]:
@@ -33,7 +38,7 @@ def export(context: RunContext, params: Any) -> list[pathlib.Path]:
         "generation_config": generation if generation.is_file() else None,
     }
     directories = [context.workdir / DIRECTORY]
-    with _whole(directories[0]) as partial:
+    with _writing(directories[0]) as partial:
         if model.base is None:
             hf.save(partial, model.module, params, tokenizer, **options)
         else:
@@ -41,16 +46,24 @@ def export(context: RunContext, params: Any) -> list[pathlib.Path]:
     if model.base is not None:
         directories.append(context.workdir / ADAPTER_DIRECTORY)
         base = lora_base.base_name(config.model.path)
-        with _whole(directories[1]) as partial:
+        with _writing(directories[1]) as partial:
             peft.save_adapter(partial, model.module.config, config.lora, params, base)
     return directories
 
 
 @contextlib.contextmanager
-def _whole(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A directory to write to; under the final name there is a whole export or none."""
-    partial = target.with_name(target.name + ".partial")
-    yield partial
-    if jax.process_index() == 0:
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+def _writing(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A directory to write to; under the final name there is a whole export or none.
+
+    What an earlier end of this run exported is replaced, and no file of others.
+    """
+    if jax.process_index() > 0:
+        yield target  # only the first process writes
+        return
+    with owned.writing(target, overwrite=True, ours=_exported) as partial:
+        yield partial
+
+
+def _exported(name: str) -> bool:
+    """Whether an export has such a file; those of earlier versions have no manifest."""
+    return name in _FILES or re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", name) is not None

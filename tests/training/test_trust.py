@@ -10,6 +10,7 @@ import time
 import jax
 import pytest
 
+from dignified_jax.files import owned
 from dignified_jax.training import loop
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import checkpoint, interrupt
@@ -122,6 +123,21 @@ def test_a_stop_between_evaluations_keeps_the_best_judged_one(root, tmp_path):
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {"2", "3"}
     assert loop.run(config)["step"] == 2
+
+
+def test_an_export_replaces_the_runs_own_and_nothing_else(root, finished, tmp_path):
+    """As versions without a manifest wrote it, too."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    export = tmp_path / "run" / "export"
+    (export / owned.MANIFEST).unlink()
+    for name in ("model-00001-of-00002.safetensors", "model_ema.safetensors", "notes.md"):
+        (export / name).write_text("there")
+    loop.run(configuration(root, tmp_path / "run"))
+    assert {path.name for path in export.iterdir()} == {
+        *(path.name for path in (finished[0] / "export").iterdir()),
+        *("model_ema.safetensors", "notes.md"),
+    }
+    command.assert_equal(tmp_path / "run", finished[0])
 
 
 def test_a_second_run_in_the_same_directory_is_refused(root, finished):

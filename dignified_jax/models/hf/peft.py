@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
+from dignified_jax.files import atomic, owned
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.hf import names, writer
@@ -41,19 +40,15 @@ def save_adapter(
     pairs = _pairs(config, params)
     if jax.process_index() > 0:
         return
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, pair in pairs.items():
         for letter, matrix in zip("AB", pair, strict=True):
-            # save_file writes a transposed view's memory as it lies: make the copy explicit.
+            # A transposed view's memory would be written as it lies: make the copy explicit.
             key = f"base_model.model.{name.removesuffix('.weight')}.lora_{letter}.weight"
             tensors[key] = np.ascontiguousarray(matrix.astype(dtype or matrix.dtype))
-    save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
-    fields = json.dumps(_fields(lora, base), indent=2) + "\n"
-    (directory / CONFIG_FILE).write_text(fields, encoding="utf-8")
-    # safetensors leaves its files readable by their owner alone
-    (directory / WEIGHTS_FILE).chmod((directory / CONFIG_FILE).stat().st_mode)
+    with owned.writing(directory, overwrite=True) as partial:
+        writer.save_tensors(tensors, partial / WEIGHTS_FILE)
+        atomic.write_json(partial / CONFIG_FILE, _fields(lora, base))
 
 
 def save_merged(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from dignified_jax.files import atomic, owned
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
@@ -34,12 +38,17 @@ def save(
     """Writes config.json, safetensors (sharded when large), tokenizer and generation config.
 
     Args:
-      directory: made if need be.
+      directory: made if need be. An earlier export of ours there is replaced; no file of others is
+        touched (`files.owned`).
       model, params: as `load` returns them; sharded arrays are gathered a tensor at a time.
       tokenizer: written beside the weights when given.
       dtype: dtype on disk; None keeps the parameters'.
       generation_config: a generation_config.json to copy; None writes the config's token ids.
       max_shard_bytes: most bytes in one safetensors file.
+
+    Raises:
+      ValueError: a file of others in `directory` has the name of one to write.
+      OSError: a file can't be written; names it.
     """
     leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
 
@@ -70,34 +79,45 @@ def write(
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
     """`save` of tensors that `read` gives one by one, as they are in files; in all processes."""
-    directory = pathlib.Path(directory)
-    writes = jax.process_index() == 0
     sizes = {
         partition.path_name(path): leaf.size * jnp.dtype(dtype).itemsize
         for path, leaf in jax.tree.leaves_with_path(abstract_params(config))
     }
     files = _plan_files(config, sizes, max_shard_bytes)
-    if writes:
-        directory.mkdir(parents=True, exist_ok=True)
-        for stale in [*directory.glob("model*.safetensors"), directory / INDEX_FILE]:
-            stale.unlink(missing_ok=True)
-    for file, held in files.items():
-        # save_file writes a transposed view's memory as it lies: make the copy explicit.
-        tensors = {t.name: np.ascontiguousarray(read(t).astype(dtype)) for t in held}
-        if writes:
-            save_file(tensors, directory / file, metadata={"format": "pt"})
-    if not writes:
-        return
-    if len(files) > 1:
-        weight_map = {tensor.name: file for file, held in files.items() for tensor in held}
-        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
-    (directory / "config.json").write_text(json.dumps(to_hf(config, dtype), indent=2) + "\n")
-    for file in files:  # safetensors leaves its files readable by their owner alone
-        (directory / file).chmod((directory / "config.json").stat().st_mode)
-    _save_generation_config(directory, config, generation_config)
-    if tokenizer is not None:
-        save_tokenizer(directory, tokenizer)
+    with contextlib.ExitStack() as stack:
+        partial = None
+        if jax.process_index() == 0:
+            partial = stack.enter_context(owned.writing(directory, overwrite=True))
+        for file, held in files.items():
+            # A transposed view's memory would be written as it lies: make the copy explicit.
+            tensors = {t.name: np.ascontiguousarray(read(t).astype(dtype)) for t in held}
+            if partial is not None:
+                save_tensors(tensors, partial / file)
+        if partial is None:
+            return
+        if len(files) > 1:
+            weight_map = {tensor.name: file for file, held in files.items() for tensor in held}
+            index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            atomic.write_json(partial / INDEX_FILE, index)
+        atomic.write_json(partial / "config.json", to_hf(config, dtype))
+        _save_generation_config(partial, config, generation_config)
+        if tokenizer is not None:
+            save_tokenizer(partial, tokenizer)
+
+
+def save_tensors(tensors: dict[str, np.ndarray], file: pathlib.Path) -> None:
+    """Writes a safetensors file, as readable as others are.
+
+    Raises:
+      OSError: names the file.
+    """
+    try:
+        save_file(tensors, file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"{file}: cannot be written: {error}") from error
+    mask = os.umask(0o077)
+    os.umask(mask)
+    file.chmod(0o666 & ~mask)  # safetensors leaves its files readable by their owner alone
 
 
 def save_tokenizer(directory: str | pathlib.Path, tokenizer: Any) -> None:
@@ -117,11 +137,11 @@ def _save_generation_config(
     if source is not None:
         # Copied as it is: GenerationConfig refuses to save some files that it reads.
         content = pathlib.Path(source).read_text(encoding="utf-8")
-        target.write_text(content, encoding="utf-8")
+        atomic.write_text(target, content)
         return
     hf = to_hf(config, "float32")
     ids = {key: hf[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    target.write_text(json.dumps({k: v for k, v in ids.items() if v is not None}, indent=2) + "\n")
+    atomic.write_json(target, {k: v for k, v in ids.items() if v is not None})
 
 
 def _plan_files(

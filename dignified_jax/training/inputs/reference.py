@@ -110,8 +110,11 @@ def _write(
     """Whole or not at all: what is under the final name was written to its end."""
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {"arrays": _digest(splits), **identity}
-    with atomic.replacing(file) as partial:
-        save_file(dict(splits), partial, metadata={"identity": json.dumps(content)})
+    try:
+        with atomic.replacing(file) as partial:
+            save_file(dict(splits), partial, metadata={"identity": json.dumps(content)})
+    except SafetensorError as error:
+        raise OSError(f"{file}: cannot be written: {error}") from error
 
 
 def _read(

@@ -57,9 +57,9 @@ def opened(
     """
     directory = pathlib.Path(directory)
     with _explained(directory, "used for checkpoints"):
+        if newest_in(directory) is None:
+            checkpoint_index.probe(directory)  # before the manager, which removes half a save
         manager = open_manager(directory, keep, **best)
-        if manager.latest_step() is None:
-            checkpoint_index.probe(directory)
     try:
         yield manager
     except BaseException as error:

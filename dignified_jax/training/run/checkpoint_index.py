@@ -52,6 +52,7 @@ def probe(directory: pathlib.Path) -> None:
     place = directory / ".probe"
     tree = {"probe": np.zeros(1, np.float32)}
     try:
+        directory.mkdir(parents=True, exist_ok=True)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(literal(place), tree, force=True)
         if jax.process_index() == 0:

@@ -1,6 +1,7 @@
 """Checkpoints come back exact, on any mesh, and convert to Hugging Face without a bit lost."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ def assert_equal(left, right):
 
 
 def files(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
@@ -300,3 +301,40 @@ def test_damage_names_a_checkpoint_that_is_whole(numbered):
         (run / "checkpoints" / "9" / "params" / "manifest.ocdbt").unlink()
         with pytest.raises(checkpoint.DamagedError, match=r"no other is whole$"):
             checkpoint.restore(manager, state)
+
+
+def test_converting_touches_no_file_of_others(source, tmp_path, capsys):
+    checkpoint.save_params(tmp_path / "bare", hf.load(source)[1])
+    checkpoint.copy_model_files(source, tmp_path / "bare" / "model")
+    out = tmp_path / "out"
+    out.mkdir()
+    mine = {"model_ema.safetensors": b"ema", "model-of-my-thesis.safetensors": b"thesis"}
+    for name, content in mine.items():
+        (out / name).write_bytes(content)
+    arguments = ["to-hf", "--checkpoint", str(tmp_path / "bare"), "--out", str(out)]
+    assert convert.main(arguments) == 1
+    assert "is not empty (it has model-of-my-thesis.safetensors)" in capsys.readouterr().err
+    assert files(out) == mine
+    for _ in range(2):
+        assert convert.main([*arguments, "--overwrite"]) == 0
+        assert mine.items() <= files(out).items()
+        assert_equal(hf.load(out)[1], hf.load(source)[1])
+    (tmp_path / "theirs").mkdir()
+    shutil.copyfile(out / "model.safetensors", tmp_path / "theirs" / "model.safetensors")
+    before = files(tmp_path / "theirs")
+    assert convert.main([*arguments[:-1], str(tmp_path / "theirs"), "--overwrite"]) == 1
+    assert "was not written by an earlier export" in capsys.readouterr().err
+    assert files(tmp_path / "theirs") == before
+
+
+def test_converting_into_a_run_directory_leaves_the_run(numbered, capsys):
+    run, _ = numbered
+    (run / "config.json").write_text("the run's")
+    before = files(run / "model") | files(run / "checkpoints" / "10" / "params")
+    arguments = ["to-hf", "--checkpoint", str(run), "--out", str(run), "--overwrite"]
+    assert convert.main(arguments) == 1
+    assert f"{run / 'config.json'}: was not written by" in capsys.readouterr().err
+    assert (run / "config.json").read_text() == "the run's"
+    assert files(run / "model") | files(run / "checkpoints" / "10" / "params") == before
+    assert convert.main(["to-orbax", "--hf", str(run / "model"), "--out", str(run)]) == 1
+    assert "is not empty" in capsys.readouterr().err
