@@ -14,7 +14,7 @@ import shlex
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
 _FENCE = re.compile(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!-- (slow|output|not run|file)(?:: (.+?))? -->\s*\Z", re.DOTALL)
+_COMMENT = re.compile(r"<!-- (slow|output|not run|file)(?:: ((?:(?!-->).)+))? -->\s*\Z", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
