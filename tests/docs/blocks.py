@@ -49,7 +49,11 @@ class Block:
 
 def read(page):
     """The blocks of a page, in order."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    return parse(page, (ROOT / page).read_text(encoding="utf-8"))
+
+
+def parse(page, text):
+    """The blocks of a page's text, in order."""
     found = []
     for match in _FENCE.finditer(text):
         indent, language, body = match.groups()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ import sys
 
 import pytest
 
+from tests import test_imports
 from tests.docs import known, scratch
-from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, read
+from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, parse, read
 
 QUICK = {f"dignified_jax.{name}" for name in ("train", "compare", "convert", "data", "mfrm")}
 LANGUAGES = {"bash", "python", "json", "yaml", "text"}
@@ -81,13 +83,16 @@ def run_commands(block, environment):
     return done.stdout
 
 
+def write_file(block):
+    pathlib.Path(block.argument).write_text(block.text + "\n", encoding="utf-8")
+
+
 def run_page(page, environment, *, slow):
     """Runs the blocks in order, in one Python namespace, and checks the outputs shown."""
     printed, names = None, {"__name__": "__main__"}
     for block in read(page):
         if block.kind == "file":
-            with open(block.argument, "w", encoding="utf-8") as file:
-                file.write(block.text + "\n")
+            write_file(block)
         elif block.kind == "output":
             if printed is not None:
                 line = missing(block.text, printed)
@@ -120,7 +125,9 @@ def test_all_blocks_run(page, directory, environment, monkeypatch):
 @pytest.mark.parametrize("page", PAGES)
 def test_flags_and_keys_are_known(page, directory):
     for block in read(page):
-        if block.language == "bash":
+        if block.kind == "file":
+            write_file(block)
+        elif block.language == "bash":
             for words in commands(block):
                 assert (problem := known.problem(words)) is None, f"{block.where}: {problem}"
 
@@ -136,6 +143,39 @@ def test_every_block_says_what_it_is(page):
         if block.language == "json":
             for line in block.text.splitlines():
                 json.loads(line)
+
+
+def test_a_comment_counts_for_the_block_below_it():
+    text = (
+        "<!-- not run: needs a cluster -->\n```bash\nsbatch x\n```\n\n"
+        "```bash\nls \\\n  -l && pwd\n```\n"
+        "- <!-- slow -->\n  ```python\n  if True:\n      pass\n  ```\n"
+        "<!-- file: a.json -->\n```json\n{}\n```\n"
+    )
+    blocks = parse("page", text)
+    assert [(b.line, b.kind, b.argument, b.runs) for b in blocks] == [
+        (2, "not run", "needs a cluster", False),
+        (6, "", "", True),
+        (11, "slow", "", True),
+        (16, "file", "a.json", False),
+    ]
+    assert commands(blocks[1]) == [["ls", "-l"], ["pwd"]]
+    assert blocks[2].text == "if True:\n    pass"
+
+
+def test_the_import_rules_are_those_that_are_tested():
+    """The table of docs/architecture.md against `test_imports.ALLOWED`."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.split("| part | may import |")[1].split("\n\n")[0]
+    written = {}
+    for line in table.splitlines()[2:]:
+        parts, allowed, _ = (re.findall(r"`(\w+)`", cell) for cell in line[1:].split("|"))
+        written |= {part: set(allowed) for part in parts}
+    rules = {part: allowed for part, allowed in test_imports.ALLOWED.items() if part}
+    assert written.keys() == rules.keys()
+    for part, allowed in written.items():
+        reach = allowed.union(*(rules[name] for name in allowed))  # "and what they may import"
+        assert reach == rules[part], part
 
 
 @pytest.mark.parametrize(
