@@ -25,7 +25,7 @@ from dignified_jax.console import entry
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is not done, judges it, reports; exits with 1 and a message on a known failure."""
-    # Imported late, as all below: Ctrl-C is told in a line even while modules load.
+    # Imported late, as all below: Ctrl-C is handled by then.
     from dignified_jax.training import command
 
     parser = command.make_parser("compare")
@@ -40,12 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
-    with entry.loading():
-        from dignified_jax.comparison import plan, report
-        from dignified_jax.comparison import runs as comparison
-        from dignified_jax.console import safe_stream
-        from dignified_jax.training import command
-        from dignified_jax.typed_config import yaml_text
+    from dignified_jax.comparison import plan, report
+    from dignified_jax.comparison import runs as comparison
+    from dignified_jax.console import safe_stream
+    from dignified_jax.training import command
+    from dignified_jax.typed_config import yaml_text
 
     given = command.load(options, overrides, "compare", _preset_name)
     with command.located(given):
@@ -84,4 +83,4 @@ def _field_names() -> list[str]:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, "interrupted; the same command goes on from the last checkpoint")

@@ -24,7 +24,9 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from dignified_jax.console import entry
 from dignified_jax.files import owned
+from dignified_jax.typed_config import path_argument
 
 
 def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
@@ -99,14 +101,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     orbax = commands.add_parser("to-orbax", help="Hugging Face directory to Orbax checkpoint")
-    orbax.add_argument("--hf", required=True, help="directory, hub id, or embedded:NAME")
+    orbax.add_argument(
+        "--hf", required=True, type=path_argument, help="directory, hub id, or embedded:NAME"
+    )
     back = commands.add_parser("to-hf", help="Orbax checkpoint to Hugging Face directory")
-    back.add_argument("--checkpoint", required=True, help="run directory or checkpoint")
-    back.add_argument("--base", help="of LoRA: directory or hub id, if it was moved")
+    back.add_argument(
+        "--checkpoint", required=True, type=path_argument, help="run directory or checkpoint"
+    )
+    back.add_argument(
+        "--base", type=path_argument, help="of LoRA: directory or hub id, if it was moved"
+    )
     adapter = commands.add_parser("to-peft", help="Orbax checkpoint of LoRA to PEFT adapter")
-    adapter.add_argument("--checkpoint", required=True, help="run directory or checkpoint")
+    adapter.add_argument(
+        "--checkpoint", required=True, type=path_argument, help="run directory or checkpoint"
+    )
     for command in (orbax, back, adapter):
-        command.add_argument("--out", required=True, help="directory to write")
+        command.add_argument("--out", required=True, type=path_argument, help="directory to write")
         command.add_argument(
             "--overwrite",
             action="store_true",
@@ -131,4 +141,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry.run(main)

@@ -33,7 +33,7 @@ from dignified_jax.console import entry
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the configuration, runs it, and exits with 1 and a message on a known failure."""
-    # Imported late, as all below: Ctrl-C is told in a line even while modules load.
+    # Imported late, as all below: Ctrl-C is handled by then.
     from dignified_jax.training import command
 
     parser = _parser()
@@ -50,12 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
-    with entry.loading():
-        from dignified_jax.planning import report
-        from dignified_jax.training import command, stages
-        from dignified_jax.training import config as training_config
-        from dignified_jax.training.run import directory as run_directory
-        from dignified_jax.typed_config import yaml_text
+    from dignified_jax.planning import report
+    from dignified_jax.training import command, stages
+    from dignified_jax.training import config as training_config
+    from dignified_jax.training.run import directory as run_directory
+    from dignified_jax.typed_config import yaml_text
 
     given = command.load(options, overrides, "lagdpo", _method_name)
     runs = not options.plan and not options.print_config
@@ -115,4 +114,4 @@ def _field_names() -> list[str]:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, "interrupted; the same command goes on from the last checkpoint")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
 _INTERRUPTED = 128 + signal.SIGINT
 _MODULE_FLAG = "-m"
+_handler: Callable[[int, FrameType | None], NoReturn] | None = None
 
 
 def watch_imports() -> None:
@@ -24,43 +24,33 @@ def watch_imports() -> None:
     if sys.argv[:1] == [_MODULE_FLAG] and _MODULE_FLAG in words:  # as runpy has it at that time
         module = words[words.index(_MODULE_FLAG) + 1]
         if module.partition(".")[0] == __name__.partition(".")[0]:
-            _end_at_interrupt()
+            _end_at_interrupt("interrupted")
 
 
-def run(main: Callable[[], int]) -> NoReturn:
-    """Runs a command's main function and exits with the status that it returns."""
-    try:
-        if signal.getsignal(signal.SIGINT) is _end:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+def run(main: Callable[[], int], interrupted: str = "interrupted") -> NoReturn:
+    """Runs a command's main function and exits with the status that it returns.
 
+    Ctrl-C ends the process at once wherever nothing else handles it. As an exception it would come
+    up in the midst of an import or of another's thread, be swallowed there or told in many lines;
+    and what is written is written so that a process may die at any moment.
 
-@contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """Makes Ctrl-C end the process at once inside, where modules are imported.
-
-    An exception in the midst of an import may be swallowed, or told in many lines.
+    Args:
+      main: returns an exit status.
+      interrupted: what is said then.
     """
-    former = signal.getsignal(signal.SIGINT)
-    _end_at_interrupt()
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is _end:
-            signal.signal(signal.SIGINT, former)
+    _end_at_interrupt(interrupted)
+    sys.exit(main())
 
 
-def _end_at_interrupt() -> None:
+def _end_at_interrupt(said: str) -> None:
     """A Ctrl-C that is ignored, as in commands in the background, or handled otherwise stays so."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        with contextlib.suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGINT, _end)
 
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        os.write(2, f"{said}\n".encode())
+        os._exit(_INTERRUPTED)
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    os.write(2, b"interrupted\n")
-    os._exit(_INTERRUPTED)
+    global _handler
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _handler):
+        _handler = end
+        signal.signal(signal.SIGINT, end)

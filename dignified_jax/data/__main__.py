@@ -10,10 +10,13 @@ import json
 import sys
 from collections.abc import Sequence
 
+from dignified_jax.console import entry
 from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.data.train_tokenizer import train_tokenizer
+from dignified_jax.embedded import resolve
+from dignified_jax.typed_config import path_argument
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stats(arguments: argparse.Namespace) -> int:
     measure, unit = count_words, "words"
     if arguments.tokenizer:
-        measure = token_counter(load_tokenizer(arguments.tokenizer))
+        measure = token_counter(load_tokenizer(resolve(arguments.tokenizer)))
         unit = f"tokens of {arguments.tokenizer}"
     results: dict[str, Statistics] = {}
     failed = False
     for file in arguments.files:
         try:
-            rows = read_rows(file, dimensions=arguments.dimensions)
+            rows = read_rows(resolve(file), dimensions=arguments.dimensions)
             results[file] = summarise(rows, measure, unit)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
             print(error, file=sys.stderr)
@@ -50,7 +53,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
-    rows = read_rows(arguments.file, dimensions=arguments.dimensions)
+    rows = read_rows(resolve(arguments.file), dimensions=arguments.dimensions)
     tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, arguments.out)
     print(f"{arguments.out}: a tokenizer of {len(tokenizer)} tokens from {len(rows)} rows")
     return 0
@@ -88,8 +91,16 @@ def _parser() -> argparse.ArgumentParser:
         "Print the figures of each data set; its bad rows, if any, and exit status 1.\n\n"
         "example:\n  python -m dignified_jax.data stats train.jsonl --tokenizer ./tokenizer",
     )
-    stats.add_argument("files", nargs="+", metavar="FILE", help="a file, directory or hub id")
-    stats.add_argument("--tokenizer", metavar="DIR", help="count its tokens instead of words")
+    stats.add_argument(
+        "files",
+        nargs="+",
+        type=path_argument,
+        metavar="FILE",
+        help="a file, directory, hub id or embedded:NAME",
+    )
+    stats.add_argument(
+        "--tokenizer", type=path_argument, metavar="DIR", help="count its tokens instead of words"
+    )
     _add_dimensions(stats)
     stats.add_argument("--json", action="store_true", help="print JSON instead of text")
     tokenizer = _described(
@@ -97,10 +108,17 @@ def _parser() -> argparse.ArgumentParser:
         "Learn a tokenizer from the texts of a data set and save it.\n\nexample:\n"
         "  python -m dignified_jax.data tokenizer train.jsonl --vocab-size 4096 --out ./tokenizer",
     )
-    tokenizer.add_argument("file", metavar="FILE", help="a file, directory or hub id")
+    tokenizer.add_argument(
+        "file",
+        type=path_argument,
+        metavar="FILE",
+        help="a file, directory, hub id or embedded:NAME",
+    )
     _add_dimensions(tokenizer)
     tokenizer.add_argument("--vocab-size", type=int, required=True, metavar="N")
-    tokenizer.add_argument("--out", required=True, metavar="DIR", help="where to save it")
+    tokenizer.add_argument(
+        "--out", required=True, type=path_argument, metavar="DIR", help="where to save it"
+    )
     return parser
 
 
@@ -121,4 +139,4 @@ def _described(parser: argparse.ArgumentParser, text: str) -> argparse.ArgumentP
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry.run(main)

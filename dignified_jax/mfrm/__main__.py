@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from dignified_jax import embedded
+from dignified_jax.console import entry
 from dignified_jax.console.labels import printable
 from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.console.waiting import waiting
@@ -173,4 +174,4 @@ def _plain_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry.run(main)

@@ -18,7 +18,7 @@ from absl import logging
 
 from dignified_jax.training import config_file
 from dignified_jax.training.config_file import Given
-from dignified_jax.typed_config import ConfigError, merge, suggestion
+from dignified_jax.typed_config import ConfigError, help_text, merge, suggestion
 from dignified_jax.typed_config.flag_text import from_text, take_overrides
 
 
@@ -115,7 +115,7 @@ def is_true(given: Given, field: str) -> bool:
 def help_page(description: str, parser: argparse.ArgumentParser, sections: Iterable[str]) -> str:
     """Returns the text of --help: what the command does, its flags, and the fields."""
     names = config_file.shipped()
-    listed = "\n".join(f"  {name:<16}{text}" for name, text in names.items() if text)
+    listed = help_text.listing(names, width())
     parts = [description.strip(), parser.format_help().strip(), f"configurations:\n{listed}"]
     return "\n\n".join([*parts, *sections])
 
@@ -141,9 +141,6 @@ def exiting() -> Iterator[None]:
     """Turns known failures of a run into a message and an exit status."""
     try:
         yield
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
     except Exception as error:
         # Imported late: --help and wrong flags need no transformers.
         from dignified_jax.training import diagnosis

@@ -114,7 +114,8 @@ class ModelConfig:
     Attributes:
       path: Hugging Face directory, hub id, or "embedded:NAME".
       init: "pretrained" loads the weights; "random" draws new ones for the path's config.json.
-      param_dtype: of the parameters that are trained and their update.
+      param_dtype: of the parameters that are trained and their update. In bfloat16 an update below
+        half a step of the number that it changes is lost.
       compute_dtype: of matrix products; also of the frozen reference's matrices, and of those
         under LoRA.
       remat: what each layer keeps for the backward pass, which computes the rest again; from least
@@ -345,7 +346,8 @@ def help_sections(
         for title, cls, start, inner in page
     ]
     if name not in METHODS and "method" not in skip:
-        listed = "\n".join(f"  {key:<16}{help_text.summary(cls)}" for key, cls in METHODS.items())
+        summaries = {key: help_text.summary(cls) for key, cls in METHODS.items()}
+        listed = help_text.listing(summaries, width)
         note = "Fields of one are shown with its configuration: --config=lagdpo --help."
         texts.insert(1, f"method: {prefix}method.name is one of\n\n{listed}\n\n  {note}")
     return texts

@@ -87,10 +87,10 @@ def _split(text: str) -> tuple[str, str, str]:
 def _existing(file: str) -> pathlib.Path:
     path = pathlib.Path(file)
     if not path.is_file():
-        hint = ""
+        error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
         if (directory() / path.name).is_file():
-            hint = f"; the package's own is --config={path.stem}"
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT) + hint, file)
+            raise FileNotFoundError(f"{error}; the package's own is --config={path.stem}")
+        raise error
     return path
 
 

@@ -27,7 +27,7 @@ from dignified_jax.training.run import checkpoint, continuation, lora_base
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run.devices import cpu_cores
 from dignified_jax.training.step.held_out import metric_names
-from dignified_jax.training.step.optimizer import make_optimizer
+from dignified_jax.training.step.optimizer import lost_updates, make_optimizer
 from dignified_jax.training.step.sharding import make_mesh, put_batch, row_devices
 from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import make_score_step
@@ -105,6 +105,8 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
         continuation.write_config(workdir, config)
     if model.base is not None:
         notify(_lora_note(config, model))
+    if warning := lost_updates(config.optimizer, config.model.param_dtype):
+        notify(warning)
     score_step = CompiledFunction("the score step", make_score_step(model.module, mesh))
     cached = rewards = None
     if config.reference == "cached":

@@ -13,7 +13,7 @@ from dignified_jax.typed_config.bounds import (
     check_bounds,
 )
 from dignified_jax.typed_config.errors import ConfigError, suggestion
-from dignified_jax.typed_config.paths import Path, SourcePath, expand_home, same_path
+from dignified_jax.typed_config.paths import Path, SourcePath, expand_home, path_argument
 from dignified_jax.typed_config.sections import as_dict, convert_fields, defaults, merge, parse
 
 __all__ = [
@@ -32,6 +32,6 @@ __all__ = [
     "expand_home",
     "merge",
     "parse",
-    "same_path",
+    "path_argument",
     "suggestion",
 ]

@@ -72,8 +72,11 @@ class Bounds:
 
     def __str__(self) -> str:
         """The bounds for `--help`: one that is only there to keep numbers sane is left out."""
-        unbounded = self.ends[1] in (math.inf, _LARGEST_COUNT)
-        return self.lower if unbounded else f"{self.lower}, {self.upper}"
+        if self.ends[1] in (math.inf, _LARGEST_COUNT):
+            return self.lower
+        if self.interval[0] + self.interval[-1] == "[]":
+            return " to ".join(map(_plain, self.ends))
+        return f"{self.lower}, {self.upper}"
 
 
 Count = Annotated[int, Bounds(f"[1, {_LARGEST_COUNT}]")]

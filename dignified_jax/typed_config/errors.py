@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,13 +12,13 @@ class ConfigError(ValueError):
     """A configuration field is unknown, of the wrong type, or contradicts another.
 
     Attributes:
-      key: dotted name of the field, for whoever knows where it was written; empty where the
-        message is of several.
+      key: dotted name of the field, for whoever knows where it was written; by default the word
+        that the message begins with.
     """
 
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
-        self.key = key
+        self.key = key or re.match(r"[\w.]*", message)[0]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -34,8 +35,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     alike = difflib.get_close_matches(last, by_last, n=3, cutoff=0.7)
     words = [other for other in by_last if last in other.split("_")]
     near = [other for match in [*alike, *words] for other in by_last[match]]
-    shown_names = list(dict.fromkeys(near))[:3]
-    return f"; did you mean {' or '.join(shown_names)}?" if shown_names else ""
+    section = name.rpartition(".")[0]
+    # The very name in another section comes first, then names in the same section.
+    near.sort(key=lambda other: (_last(other) != last, other.rpartition(".")[0] != section))
+    first = list(dict.fromkeys(near))[:3]
+    return f"; did you mean {' or '.join(first)}?" if first else ""
 
 
 def _last(name: str) -> str:

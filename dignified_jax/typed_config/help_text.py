@@ -15,6 +15,7 @@ from dignified_jax.typed_config import paths
 from dignified_jax.typed_config.bounds import find_bounds
 
 _NUMBERS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+_SEVERAL = {int: "whole numbers", float: "numbers", str: "texts", bool: "of true or false"}
 
 
 def section(
@@ -56,6 +57,16 @@ def section(
     return "\n".join(lines).rstrip()
 
 
+def listing(summaries: Mapping[str, str], width: int) -> str:
+    """Returns names with a summary beside each, in lines of `width` columns."""
+    lines = []
+    for name, text in summaries.items():
+        lines += textwrap.wrap(
+            f"{name:<15} {text}", width, initial_indent="  ", subsequent_indent=" " * 18
+        )
+    return "\n".join(lines)
+
+
 def summary(cls: type) -> str:
     """Returns the first line of a dataclass's docstring."""
     return inspect.getdoc(cls).split("\n", 1)[0]
@@ -92,7 +103,10 @@ def describe_type(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin is tuple:
-        return f"list, each a {describe_type(args[0])}"
+        bounds = find_bounds(args[0])
+        inner = typing.get_args(args[0])[0] if bounds else args[0]
+        words = "paths" if typing.get_origin(inner) is Annotated else _SEVERAL.get(inner, "values")
+        return f"{words}{f', each {bounds}' if bounds else ''}"
     return _NUMBERS.get(hint, getattr(hint, "__name__", str(hint)))
 
 

@@ -1,9 +1,9 @@
-"""Paths in a configuration: "~" as shells mean it, and spellings of one path that are the same."""
+"""Paths in a configuration or a flag, with "~" as shells mean it."""
 
 from __future__ import annotations
 
+import argparse
 import os
-import posixpath
 from typing import Annotated
 
 from dignified_jax.typed_config.errors import ConfigError
@@ -49,14 +49,9 @@ def expand_home(path: str) -> str:
     return found
 
 
-def same_path(one: str, other: str) -> bool:
-    """Says whether two spellings are of one path: "./a//b/" is "a/b". Links are not followed."""
-    return _normal(one) == _normal(other)
-
-
-def _normal(text: str) -> str:
-    """A URL, whose "//" means something, stays; ".." stays too, because of links."""
-    if not text or "://" in text:
-        return text
-    parts = [part for part in text.split("/") if part not in ("", ".")]
-    return posixpath.join("/" if text.startswith("/") else "", *parts) or "."
+def path_argument(text: str) -> str:
+    """Reads a path, as argparse has its types."""
+    try:
+        return expand_home(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

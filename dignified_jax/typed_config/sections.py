@@ -153,7 +153,7 @@ def parse(
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(str(error), _first_word(error)) from error
+        raise ConfigError(str(error)) from error
 
 
 def convert_fields(
@@ -178,10 +178,9 @@ def convert_fields(
     if unknown:
         listed = ", ".join(prefix + name for name in sorted(names if partial else names | skip))
         key = prefix + unknown[0]
-        others = [name for name in known if name.removeprefix(prefix) not in unknown]
         raise ConfigError(
             f"unknown config key {', '.join(prefix + name for name in unknown)}; "
-            f"known: {listed}{suggestion(key, others)}",
+            f"known: {listed}{suggestion(key, known)}",
             key,
         )
     usual = {field.name: field.default for field in dataclasses.fields(cls)}
@@ -259,8 +258,3 @@ def _number_or_text(hint: type, value: Any, key: str) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _first_word(error: ValueError) -> str:
-    """The field that begins a message such as "method.beta must be positive"."""
-    return str(error).split(maxsplit=1)[0].rstrip(":") if str(error) else ""

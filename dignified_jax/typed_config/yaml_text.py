@@ -57,7 +57,15 @@ def read(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 def dump(values: Mapping[str, Any]) -> str:
     """Returns YAML that `read` takes back as it was, lists for tuples."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(
+        _name_first(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _name_first(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections begin with what they are."""
+    ordered = {"name": values["name"], **values} if "name" in values else values
+    return {k: _name_first(v) if isinstance(v, Mapping) else v for k, v in ordered.items()}
 
 
 def _refuse_tags_and_aliases(file: str | pathlib.Path, text: str) -> None:

@@ -8,8 +8,13 @@ import pathlib
 from dignified_jax.mfrm.fit import METHODS
 from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.solver.gauge import CENTERS
+from dignified_jax.typed_config import path_argument
 
 ABSENT = "-"
+
+
+def _path(text: str) -> pathlib.Path:
+    return pathlib.Path(path_argument(text))
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -20,8 +25,8 @@ def parser(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("ratings", metavar="RATINGS", help="a file, or embedded:ratings.csv")
-    add("--out", type=pathlib.Path, metavar="DIR", help="write CSV, JSON and PNG files here")
+    add("ratings", type=path_argument, metavar="RATINGS", help="a file, or embedded:ratings.csv")
+    add("--out", type=_path, metavar="DIR", help="write CSV, JSON and PNG files here")
     columns = parser.add_argument_group("columns of the file")
     for name in (*FACETS, "score"):
         absent = f"; {ABSENT} for none" if name in ("judge", "rubric") else ""
@@ -68,7 +73,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--precision", nargs="+", metavar="NAME=NUMBER", help="of the priors, such as judge=0.5"
     )
     model.add_argument(
-        "--anchors", type=pathlib.Path, metavar="FILE", help="CSV with columns facet, level, value"
+        "--anchors", type=_path, metavar="FILE", help="CSV with columns facet, level, value"
     )
     model.add_argument(
         "--group",

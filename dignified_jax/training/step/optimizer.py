@@ -15,6 +15,8 @@ from dignified_jax.typed_config import Bounds, NonNegative, check_bounds
 # A decay nearer to 1 is 1 in float32, where the bias correction 1 - b**t divides by 0.
 _Decay = Annotated[float, Bounds("[0, 0.9999999]")]
 
+_TYPICAL_WEIGHT = 0.02  # standard deviation that decoders begin with
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
@@ -92,3 +94,19 @@ def _adam(config: OptimizerConfig) -> optax.GradientTransformation:
 
 def _decayed(params: Any) -> Any:
     return jax.tree.map_with_path(lambda path, _: path[-1].key not in ("scale", "bias"), params)
+
+
+def lost_updates(config: OptimizerConfig, param_dtype: str) -> str:
+    """Returns a warning where most updates of bfloat16 parameters round to nothing, else "".
+
+    An update of Adam is at most about the learning rate. The numbers of bfloat16 between 2^e and
+    2^(e+1) are 2^(e-7) apart, so that a weight above 2^8 times the rate is not moved by it.
+    """
+    unmoved = 2**8 * config.learning_rate
+    if param_dtype != "bfloat16" or unmoved >= _TYPICAL_WEIGHT:
+        return ""
+    return (
+        f"model.param_dtype=bfloat16 loses most updates: one of optimizer.learning_rate="
+        f"{config.learning_rate:g} is less than half a step of bfloat16 for weights above "
+        f"{2 * unmoved:.1g}; set --config.model.param_dtype=float32"
+    )
