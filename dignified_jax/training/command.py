@@ -155,7 +155,9 @@ def exiting() -> Iterator[None]:
             raise
         if logging.get_verbosity() >= logging.DEBUG:
             traceback.print_exc()
-        print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        notes = getattr(error, "__notes__", [])
+        separator = "\n" if "\n" in str(error) else "; "
+        print(separator.join([f"error: {error}", *notes]), file=sys.stderr)
         sys.exit(1)
 
 

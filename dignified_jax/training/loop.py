@@ -63,7 +63,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
         state = _start(context, manager)
         with _watched(context, int(state.step)) as watch:
             state = _train(context, state, manager, watch)
-        checkpoint.finish(manager)
+        checkpoint.finish(manager, state)
         if config.best_metric is not None and manager.best_step() != int(state.step):
             _notify(
                 f"testing and exporting step {manager.best_step()}, best by {config.best_metric}"
@@ -166,7 +166,7 @@ def _train(context: RunContext, state: TrainState, manager: Any, watch: _Watch) 
         if _due(step, config.checkpoint_every, steps) or signal:
             checkpoint.save(manager, state, _judged(config, evaluated), origin)
         if signal and step < steps:
-            checkpoint.finish(manager)
+            checkpoint.finish(manager, state)
             raise interrupt.Interrupted(
                 f"{signal.name}: stopped after step {step} of {steps}, whose checkpoint is in "
                 f"{manager.directory}; the same command goes on from there",
@@ -223,7 +223,7 @@ def _stepper(
         log_probs = report.pop("log_probs")
         flat = metrics.flatten(report, DIMENSIONS)
         if not flat.pop("finite"):
-            checkpoint.finish(manager)
+            checkpoint.finish(manager, state)
             raise NonFiniteError(diagnose(context, step, flat, log_probs, manager.latest_step()))
         flat |= {"step": step, "learning_rate": float(schedule(step - 1))}
         flat |= {"epoch": step / stream.steps_per_epoch}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,9 @@ def finished(root):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["ctrl-c", "sigterm", "closed terminal"],
 )
 def test_a_signal_ends_the_run_after_its_step(number, status, root, finished, tmp_path, capsys):
     """With a checkpoint between two regular ones; going on from it changes no bit."""
@@ -248,9 +251,10 @@ def test_a_full_disk_leaves_the_last_checkpoint(size, left, root, tmp_path):
     process = command.start(root, tmp_path / "run", wrapper=tmpfs(f"size={size}", tmp_path))
     status, output = command.finish(process)
     assert status == 1
-    *_, error, last = output.strip().splitlines()
-    assert error.startswith("error: ") and "No space left on device" in error
-    assert f"last whole checkpoint: {left}" in last.replace(str(tmp_path / "run") + "/", "")
+    last = output.strip().splitlines()[-1].replace(str(tmp_path / "run") + "/", "")
+    assert re.match(r"error: .*(metrics\.jsonl|checkpoints/).*No space left on device", last), last
+    assert f"last whole checkpoint: {left}" in last
+    assert "Traceback" not in output
 
 
 def test_a_directory_that_cannot_be_written_is_named(root, tmp_path):

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from dignified_jax.training.run import checkpoint_index, fingerprint
+from dignified_jax.training.run import checkpoint_index, fingerprint, quiet, storage
 from dignified_jax.training.run.literal_path import literal
 from dignified_jax.training.step.state import TrainState
 
@@ -61,15 +61,16 @@ def opened(
             checkpoint_index.probe(directory)  # before the manager, which removes half a save
         manager = open_manager(directory, keep, **best)
     try:
-        yield manager
-    except BaseException as error:
-        with contextlib.suppress(Exception):  # what went wrong first is what matters
+        with quiet.background():
+            yield manager
             manager.close()
+    except BaseException as error:
+        with contextlib.suppress(Exception), quiet.background():
+            manager.close()  # what went wrong first is what matters
         if isinstance(error, OSError | CheckpointError) and not isinstance(error, DamagedError):
             newest = newest_in(directory)
             error.add_note(f"last whole checkpoint: {newest or 'none yet'}")
         raise
-    manager.close()
 
 
 def open_manager(
@@ -142,7 +143,7 @@ def save(
     checksum: dict[str, Any] = {name: fingerprint.of_arrays(part) for name, part in parts.items()}
     checksum[ARRAYS] = {name: checkpoint_index.arrays(part) for name, part in parts.items()}
     checksum[RUN] = None if run is None else dict(run)
-    with _explained(f"{manager.directory}", "written"):
+    with _written(manager, state):
         manager.save(
             int(state.step),
             args=ocp.args.Composite(
@@ -153,14 +154,29 @@ def save(
         )
 
 
-def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits for the checkpoint under way.
+def finish(manager: ocp.CheckpointManager, state: TrainState | None = None) -> None:
+    """Waits for the checkpoint under way, of `state` or one of its size.
 
     Raises:
       CheckpointError: it could not be written; the former ones are whole.
     """
-    with _explained(f"{manager.directory}", "written"):
+    with _written(manager, state):
         manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _written(manager: ocp.CheckpointManager, state: TrainState | None) -> Iterator[None]:
+    directory = pathlib.Path(manager.directory)
+    try:
+        with _explained(directory, "written"):
+            yield
+    except CheckpointError as error:
+        if jax.process_index() == 0:
+            storage.remove_half_written(directory)
+        reason = storage.explained(error.__cause__ or error, directory, state)
+        if reason is None:
+            raise
+        raise CheckpointError(f"{directory}: no checkpoint can be written: {reason}") from error
 
 
 def restore(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import pathlib
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -59,6 +61,12 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
     # A bucket ("gs://...") is left to JAX.
     if jax.config.jax_enable_compilation_cache and "://" not in place:
         pathlib.Path(place).mkdir(parents=True, exist_ok=True)
+        for folder in {directory(config), place}:
+            if others_write(pathlib.Path(folder)):
+                notify(
+                    f"{folder}: others may write here, and what they write is run as your "
+                    "program; make it yours alone (chmod go-w), or set --config.compilation_cache"
+                )
         count = remove_damaged(pathlib.Path(place)) if jax.process_index() == 0 else 0
         if count:
             notify(f"{place}: removed {count} damaged entries, whose programs are compiled again")
@@ -73,6 +81,15 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _configure(before)
+
+
+def others_write(directory: pathlib.Path) -> bool:
+    """Whether someone else than this user and root may put files into a directory."""
+    status = directory.stat()
+    if status.st_uid not in (os.getuid(), 0):
+        return True
+    by_group = status.st_mode & stat.S_IWGRP and status.st_gid != os.getgid()
+    return bool(by_group or status.st_mode & stat.S_IWOTH)
 
 
 def _configure(settings: dict[str, object]) -> None:

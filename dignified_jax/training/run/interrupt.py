@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the run after its step, the second at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first ends the run after its step, the second at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(Exception):
@@ -58,13 +58,18 @@ class Interrupts:
 def watched(notify: Callable[[str], None]) -> Iterator[Interrupts]:
     """Handles the signals inside; the former handlers come back after.
 
-    Outside the main thread, where Python has no signals, nothing is handled.
+    Outside the main thread, where Python has no signals, nothing is handled; nor is SIGHUP where
+    it is ignored, as under nohup.
     """
     interrupts = Interrupts(notify)
+    handlers = dict.fromkeys(_SIGNALS, interrupts._handle)
+    if jax.process_count() > 1:  # JAX has its own for SIGTERM
+        handlers = {signal.SIGHUP: lambda number, frame: os.kill(os.getpid(), signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        handlers.pop(signal.SIGHUP)
     former = {}
-    if jax.process_count() == 1:
-        with contextlib.suppress(ValueError):  # not the main thread
-            former = {name: signal.signal(name, interrupts._handle) for name in _SIGNALS}
+    with contextlib.suppress(ValueError):  # not the main thread
+        former = {name: signal.signal(name, handler) for name, handler in handlers.items()}
     try:
         yield interrupts
     finally:

@@ -170,3 +170,15 @@ def test_entries_of_zstandard(tmp_path):
     (tmp_path / "cut-cache").write_bytes(whole[:-1])
     assert compilation_cache.remove_damaged(tmp_path) == 1
     assert [entry.name for entry in entries(tmp_path)] == ["whole-cache"]
+
+
+def test_a_cache_that_others_may_write_to_is_told(tmp_path):
+    """What is read from it is run."""
+    config = tiny_run.config(tmp_path, tmp_path / "run", compilation_cache=str(tmp_path / "cache"))
+    notes = []
+    with compilation_cache.used(config, notes.append):
+        assert notes == []
+    (tmp_path / "cache").chmod(0o777)
+    with compilation_cache.used(config, notes.append):
+        (note,) = notes
+    assert note.startswith(f"{tmp_path / 'cache'}: others may write here")

@@ -1,0 +1,58 @@
+"""What a file system says when it takes no more, in words with a file and bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import re
+import shutil
+from typing import Any
+
+import jax
+
+# As strerror has them: TensorStore passes that text on, with the file in quotes before it.
+_REASONS = {
+    number: os.strerror(number)
+    for number in (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+        *(errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT),
+    )
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def explained(error: BaseException, directory: pathlib.Path, tree: Any = None) -> str | None:
+    """A line on why a checkpoint can't be written; None where it was not the file system.
+
+    Args:
+      error: from Orbax or TensorStore.
+      directory: of the checkpoints.
+      tree: what was to be written, for how much that is.
+    """
+    text = str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in _REASONS:
+        number = next((n for n, reason in _REASONS.items() if reason in text), None)
+    if number is None:
+        return None
+    named = re.findall(r'"(/[^"]+)"', text)
+    file = error.filename if isinstance(error, OSError) else None
+    line = f"{file or (named[0] if named else directory)}: {_REASONS[number]}"
+    if number in _FULL and tree is not None:
+        line += f"; {_shortage(directory, tree)}"
+    return line
+
+
+def _shortage(directory: pathlib.Path, tree: Any) -> str:
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    free = shutil.disk_usage(directory).free
+    told = f"a checkpoint takes up to {needed:,} bytes, and {free:,} are free"
+    return f"{told}: {needed - free:,} are missing" if needed > free else told
+
+
+def remove_half_written(directory: pathlib.Path) -> None:
+    """Frees what a failed save of a numbered checkpoint holds."""
+    for entry in directory.iterdir() if directory.is_dir() else ():
+        if entry.name.endswith(".orbax-checkpoint-tmp"):
+            shutil.rmtree(entry, ignore_errors=True)
