@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from dignified_jax.objectives import METHODS
 from tests import test_imports
 from tests.docs import known, scratch
 from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, parse, read
@@ -176,6 +177,12 @@ def test_the_import_rules_are_those_that_are_tested():
     for part, allowed in written.items():
         reach = allowed.union(*(rules[name] for name in allowed))  # "and what they may import"
         assert reach == rules[part], part
+
+
+def test_the_reference_has_every_method():
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    ours = {name for name in METHODS if METHODS[name].__module__.startswith("dignified_jax.")}
+    assert set(re.findall(r"^## method: (\w+)$", text, re.MULTILINE)) == ours
 
 
 @pytest.mark.parametrize(
