@@ -24,12 +24,13 @@ from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
-from dignified_jax.objectives.checks import per_dimension, positive
+from dignified_jax.objectives.checks import per_dimension
 from dignified_jax.objectives.duals import old_keys
 from dignified_jax.objectives.duals.ascent import Duals, DualState
 from dignified_jax.objectives.duals.controllers import CONTROLLERS, Ascent, Controller
 from dignified_jax.objectives.duals.signals import SIGNALS, Batch, Signal
 from dignified_jax.objectives.duals.tolerances import SCHEDULES, Adaptive, Schedule
+from dignified_jax.typed_config import Bounds, NonNegative, Positive, check_bounds
 
 
 @register
@@ -65,25 +66,24 @@ class LagDPO(Objective):
       lambda_max: upper bound of every multiplier, and of the augmented Lagrangian's weights.
     """
 
-    beta: float = 0.1
-    epsilon: tuple[float, ...] = (0.5,)
+    beta: Positive = 0.1
+    epsilon: tuple[Annotated[float, Bounds("[0, inf]")], ...] = (0.5,)
     schedule: Annotated[Schedule, SCHEDULES] = Adaptive()  # noqa: RUF009  (frozen)
     controller: Annotated[Controller, CONTROLLERS] = Ascent()  # noqa: RUF009
     signal: Annotated[Signal, SIGNALS] = Batch()  # noqa: RUF009
     dual_restart: bool = False
     normalize_weights: bool = False
-    lambda_init: tuple[float, ...] = (0.0,)
-    lambda_max: float = 10.0
+    lambda_init: tuple[NonNegative, ...] = (0.0,)
+    lambda_max: Positive = 10.0
 
     name = "lagdpo"
     renamed: ClassVar[Mapping[str, str]] = old_keys.RENAMED
 
     def __post_init__(self) -> None:
-        positive(self, "beta", "lambda_max")
+        check_bounds(self, "method.")
         for field in ("epsilon", "lambda_init"):
-            values = getattr(self, field)
-            if not values or not all(value >= 0 for value in values):
-                raise ValueError(f"method.{field} needs entries of at least 0, found {values}")
+            if not getattr(self, field):
+                raise ValueError(f"method.{field} needs an entry, found none")
         if not max(self.lambda_init) <= self.lambda_max:
             raise ValueError(
                 f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"

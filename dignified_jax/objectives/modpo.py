@@ -25,8 +25,9 @@ from dignified_jax.objectives.base import (
     register,
     weighted_responses,
 )
-from dignified_jax.objectives.checks import entries, positive, relative_weights
+from dignified_jax.objectives.checks import entries, relative_weights
 from dignified_jax.objectives.multi_stage import single_stages
+from dignified_jax.typed_config import NonNegative, Positive, check_bounds
 
 
 @register
@@ -41,14 +42,14 @@ class MODPO(Objective):
         weight this is DPO on that dimension.
     """
 
-    beta: float = 0.1
-    weights: tuple[float, ...] = (1.0,)
+    beta: Positive = 0.1
+    weights: tuple[NonNegative, ...] = (1.0,)
 
     name = "modpo"
     needs_rewards = True
 
     def __post_init__(self) -> None:
-        positive(self, "beta")
+        check_bounds(self, "method.")
         relative_weights(self.weights)
 
     def init(self, dimensions: int) -> tuple[()]:

@@ -16,7 +16,8 @@ from dignified_jax.objectives.base import (
     register,
     weighted_responses,
 )
-from dignified_jax.objectives.checks import entries, positive, relative_weights
+from dignified_jax.objectives.checks import entries, relative_weights
+from dignified_jax.typed_config import NonNegative, Positive, check_bounds
 
 
 @register
@@ -32,14 +33,14 @@ class MultiNegativeDPO(Objective):
         (1, 0, 0, 0) is DPO on the first dimension alone.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     average: Literal["dimension", "pair"] = "dimension"
-    weights: tuple[float, ...] = (1.0,)
+    weights: tuple[NonNegative, ...] = (1.0,)
 
     name = "multi_negative"
 
     def __post_init__(self) -> None:
-        positive(self, "beta")
+        check_bounds(self, "method.")
         relative_weights(self.weights)
 
     def init(self, dimensions: int) -> tuple[()]:

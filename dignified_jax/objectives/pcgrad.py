@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
-from dignified_jax.objectives.checks import positive
+from dignified_jax.typed_config import Positive, Seed, check_bounds
 
 
 def project(gradients: Sequence[Any], key: jax.Array, reduce: str = "mean") -> Any:
@@ -109,17 +109,15 @@ class PCGradDPO(Objective):
       seed: of the random orders.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     reduce: Literal["mean", "sum"] = "mean"
-    seed: int = 0
+    seed: Seed = 0
 
     name = "pcgrad"
     combines_gradients = True
 
     def __post_init__(self) -> None:
-        positive(self, "beta")
-        if self.seed < 0:
-            raise ValueError(f"method.seed must be at least 0, found {self.seed}")
+        check_bounds(self, "method.")
 
     def init(self, dimensions: int) -> jax.Array:
         """Returns () int32, the steps done, on which a step's orders depend beside the seed."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
+from typing import Annotated
 
 from dignified_jax.objectives.base import Stage, register
-from dignified_jax.objectives.checks import positive
 from dignified_jax.objectives.multi_negative import MultiNegativeDPO
 from dignified_jax.objectives.multi_stage import MultiStage
+from dignified_jax.typed_config import Bounds, Positive, check_bounds
 
 
 @register
@@ -34,29 +34,26 @@ class SACPO(MultiStage):
         weight, with those of the stage before (P-SACPO).
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     groups: tuple[str, ...] = ("EC", "AT")
-    multipliers: tuple[float, ...] = (1.0,)
-    last_share: float | None = None
+    multipliers: tuple[Positive, ...] = (1.0,)
+    last_share: Annotated[float, Bounds("(0, 1)")] | None = None
 
     name = "sacpo"
 
     def __post_init__(self) -> None:
-        positive(self, "beta")
+        check_bounds(self, "method.")
         named = list(itertools.chain(*self.groups))
         if not self.groups or not all(self.groups) or len(set(named)) < len(named):
             raise ValueError(
                 f"method.groups: expected non-empty groups without repetition, found {self.groups}"
             )
         later = len(self.groups) - 1
-        usable = all(0 < value < math.inf for value in self.multipliers)
-        if len(self.multipliers) not in (1, later) or not usable:
+        if len(self.multipliers) not in (1, later):
             raise ValueError(
                 f"method.multipliers: expected 1 or {later} positive numbers, "
                 f"found {self.multipliers}"
             )
-        if self.last_share is not None and not 0 < self.last_share < 1:
-            raise ValueError(f"method.last_share must be in (0, 1), found {self.last_share}")
         if self.last_share is not None and later < 1:
             raise ValueError(f"method.last_share needs two stages, found {self.groups}")
 

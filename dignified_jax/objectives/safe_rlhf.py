@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
-from dignified_jax.objectives.checks import positive
+from dignified_jax.typed_config import Bounds, NonNegative, Positive, check_bounds
 
 
 class SafeRLHFState(struct.PyTreeNode):
@@ -57,23 +58,18 @@ class SafeRLHF(Objective):
       window: examples in J.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     constrained: tuple[bool, ...] = (True, True, False, False)
-    epsilon: float = 0.5
-    dual_learning_rate: float = 0.1
-    lambda_init: float = 1.0
-    lambda_max: float = 5.0
-    window: int = 128
+    epsilon: NonNegative = 0.5
+    dual_learning_rate: NonNegative = 0.1
+    lambda_init: Positive = 1.0
+    lambda_max: Positive = 5.0
+    window: Annotated[int, Bounds("[1, 1000000]")] = 128
 
     name = "safe_rlhf"
 
     def __post_init__(self) -> None:
-        positive(self, "beta", "lambda_init", "lambda_max", "window")
-        for field in ("epsilon", "dual_learning_rate"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise ValueError(
-                    f"method.{field} must be finite and at least 0, found {getattr(self, field)}"
-                )
+        check_bounds(self, "method.")
         if not self.lambda_init <= self.lambda_max:
             raise ValueError(
                 f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from dignified_jax.objectives.base import Stage, register
-from dignified_jax.objectives.checks import entries, positive, relative_weights
+from dignified_jax.objectives.checks import entries, relative_weights
 from dignified_jax.objectives.multi_stage import MultiStage, single_stages
+from dignified_jax.typed_config import NonNegative, Positive, check_bounds
 
 _SUM_TOLERANCE = 1e-6
 
@@ -34,13 +35,13 @@ class RewardedSoup(MultiStage):
         dimension of weight 0 is not trained.
     """
 
-    beta: float = 0.1
-    weights: tuple[float, ...] = (1.0,)
+    beta: Positive = 0.1
+    weights: tuple[NonNegative, ...] = (1.0,)
 
     name = "soup"
 
     def __post_init__(self) -> None:
-        positive(self, "beta")
+        check_bounds(self, "method.")
         relative_weights(self.weights)
 
     def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import re
 import textwrap
 import types
@@ -11,7 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from dignified_jax.typed_config import paths
+from dignified_jax.typed_config import paths, sections
 from dignified_jax.typed_config.bounds import find_bounds
 
 _NUMBERS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
@@ -42,7 +43,7 @@ def section(
     ]
     texts = descriptions(cls)
     lines = []
-    for field, following in zip(shown, [*shown[1:], None], strict=True):
+    for field, following in itertools.zip_longest(shown, shown[1:]):
         facts = [describe_type(hints[field.name]), f"default {_plain(_default(field))}"]
         given = (values or {}).get(field.name, _default(field))
         if _plain(given) != _plain(_default(field)):
@@ -54,7 +55,16 @@ def section(
         if following is None or texts.get(following.name) is not text:
             lines += _filled(text, 6, width)
             lines.append("")
+        for cls_of_name in (sections.named_classes(hints[field.name]) or {}).values():
+            lines += _variant(cls_of_name, f"{prefix}{field.name}.", width, given)
     return "\n".join(lines).rstrip()
+
+
+def _variant(cls: type, prefix: str, width: int, given: Any) -> list[str]:
+    """The fields of one class of a section, below its name."""
+    chosen = isinstance(given, Mapping) and given.get("name") == cls.name
+    inner = section(cls, prefix, width, given if chosen else None)
+    return [f"  with {prefix}name={cls.name}", "", inner, ""] if inner else []
 
 
 def listing(summaries: Mapping[str, str], width: int) -> str:
@@ -95,6 +105,8 @@ def describe_type(hint: Any) -> str:
             return "section; its name is one of " + ", ".join(args[1])
         if args[1] is paths.PATH:
             return "path"
+        if isinstance(args[1], Mapping):
+            return f"section, whose name is one of {', '.join(args[1])}"
         bounds = find_bounds(hint)
         return f"{describe_type(args[0])}{f', {bounds}' if bounds else ''}"
     if origin in (typing.Union, types.UnionType):
@@ -123,6 +135,10 @@ def _plain(value: Any) -> str:
         return value.name
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    if hasattr(value, "name"):
+        return str(value.name)
+    if isinstance(value, Mapping):
+        return str(value.get("name"))
     if isinstance(value, tuple | list):
         return ",".join(map(_plain, value)) or "()"
     return f"{value:g}" if isinstance(value, float) else str(value) or "(empty)"

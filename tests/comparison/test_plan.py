@@ -103,7 +103,7 @@ def test_the_judge_trains_on_nothing_and_knows_no_method(get_config):
         ({"base.epoch": 3}, "unknown config key base.epoch; known: .*; did you mean base.epochs?"),
         ({"base.epochs": 0}, "base.epochs must be at least 1, found 0"),
         ({"entries.soup.workdir": "x"}, r"entries\.soup\.workdir has no place there"),
-        ({"entries.soup.method.beta": -1.0}, "entries.soup on base: method.beta must be positive"),
+        ({"entries.soup.method.beta": -1.0}, "entries.soup.method.beta must be positive"),
         ({"methods": ("lagdpo", "sft_anchor")}, "entries.sft_anchor on base: data.anchors must be"),
     ],
 )

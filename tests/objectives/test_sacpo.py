@@ -95,7 +95,7 @@ def test_two_stages_reach_the_tilted_policy():
         (("A", ""), (1.0,), "method.groups: expected non-empty groups"),
         (("A", "AT"), (1.0,), "without repetition"),
         (("A", "T", "E"), (1.0,) * 3, "method.multipliers: expected 1 or 2 positive numbers"),
-        (("A", "T"), (0.0,), "method.multipliers: expected 1 or 1 positive numbers"),
+        (("A", "T"), (0.0,), "method.multipliers must be positive, found 0.0"),
     ],
 )
 def test_refused_by_name(groups, multipliers, message):

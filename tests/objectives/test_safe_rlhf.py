@@ -129,9 +129,9 @@ def test_lambda_is_constant_in_the_gradient():
         ({"beta": 0.0}, "method.beta must be positive"),
         ({"lambda_init": 0.0}, "method.lambda_init must be positive"),
         ({"lambda_init": 6.0}, "method.lambda_init 6.0 exceeds method.lambda_max 5.0"),
-        ({"window": 0}, "method.window must be positive, found 0"),
+        ({"window": 0}, "method.window must be at least 1, found 0"),
         ({"epsilon": math.inf}, "method.epsilon must be finite"),
-        ({"dual_learning_rate": -0.1}, "method.dual_learning_rate must be finite and at least 0"),
+        ({"dual_learning_rate": -0.1}, "method.dual_learning_rate must be at least 0"),
         ({"constrained": (True,) * 4}, "method.constrained needs a True"),
     ],
 )

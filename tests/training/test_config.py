@@ -178,7 +178,7 @@ def test_contradictory_values_are_named(path, value, message):
         ("sacpo", "method.groups", ("EC", "AX"), r"method.groups: expected letters of ATEC, found"),
         ("sacpo", "method.groups", ("EC", "CA"), "groups: expected non-empty groups without"),
         ("sacpo", "method.multipliers", (1.0, 2.0), "multipliers: expected 1 or 1 positive"),
-        ("sacpo", "method.last_share", 1.0, r"method.last_share must be in \(0, 1\), found 1.0"),
+        ("sacpo", "method.last_share", 1.0, r"method.last_share must be below 1, found 1.0"),
         ("soup", "method.weights", (1.0, 2.0), "method.weights needs 1 or 4 entries"),
         ("modpo", "reward_policies", ("a", "b"), "reward_policies must be 4 paths, found"),
         ("modpo", "reference", "resident", "method.name='modpo' needs reference='cached'"),

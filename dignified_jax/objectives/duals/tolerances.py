@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dignified_jax.objectives.checks import entries
 from dignified_jax.registry import Registry
-from dignified_jax.typed_config import Count, check_bounds
+from dignified_jax.typed_config import Count, NonNegative, check_bounds
 
 Entries = tuple[float, ...]
 
@@ -78,17 +78,15 @@ class Linear(Schedule):
       steps: optimiser steps until then.
     """
 
-    final: tuple[float, ...]
+    final: tuple[NonNegative, ...]
     steps: Count
 
     name = "linear"
 
     def __post_init__(self) -> None:
         check_bounds(self, "method.schedule.")
-        if not self.final or not all(0 <= value < math.inf for value in self.final):
-            raise ValueError(
-                f"method.schedule.final needs finite entries of at least 0, found {self.final}"
-            )
+        if not self.final:
+            raise ValueError("method.schedule.final needs an entry, found none")
 
     def check(self, epsilon: Entries, dimensions: int) -> None:
         """Raises ValueError for an infinite epsilon, or a wrong number of final entries."""

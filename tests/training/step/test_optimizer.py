@@ -15,7 +15,7 @@ from dignified_jax.models import partition
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training.step import sharding
+from dignified_jax.training.step import optimizer, sharding
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from dignified_jax.training.step.state import init_state
 from tests.oracles import hf_models
@@ -216,3 +216,17 @@ def test_weight_decay_spares_norm_scales_of_the_decoder(family, tmp_path):
         np.testing.assert_allclose(leaf, expected, rtol=1e-6, err_msg=str(path))
         moved[expected != 0] += 1
     assert moved == {False: 5 if family == "qwen3" else 3, True: 9}
+
+
+def test_lost_updates_of_bfloat16_are_told():
+    """Against the arithmetic itself: which weights does an update of the learning rate move?"""
+    rate = 5e-7
+    said = optimizer.lost_updates(OptimizerConfig(learning_rate=rate), "bfloat16")
+    assert "model.param_dtype=float32" in said and "\n" not in said
+    weights = jnp.asarray(np.random.default_rng(0).normal(0, 0.02, 100_000), jnp.bfloat16)
+    moved = (weights - jnp.bfloat16(rate)) != weights
+    assert moved.mean() < 0.02
+    limit = float(said.split("weights above ")[1].split(";")[0])
+    assert not moved[jnp.abs(weights) > limit].any()
+    assert optimizer.lost_updates(OptimizerConfig(learning_rate=rate), "float32") == ""
+    assert optimizer.lost_updates(OptimizerConfig(learning_rate=2e-4), "bfloat16") == ""
