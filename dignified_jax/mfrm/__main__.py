@@ -26,13 +26,14 @@ from dignified_jax.console import entry
 from dignified_jax.console.labels import printable
 from dignified_jax.console.safe_stream import Unbreakable
 from dignified_jax.console.waiting import waiting
-from dignified_jax.mfrm.connectivity import DisconnectedError
+from dignified_jax.mfrm.connectivity import DisconnectedError, listed_groups
 from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
 from dignified_jax.mfrm.diagnostics.diagnose import diagnose
 from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
 from dignified_jax.mfrm.diagnostics.sensitivity import leave_one_judge_out
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
+from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.report import arguments as options_of
 from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
@@ -68,10 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     ratings = _read(arguments)
     ordinal = isinstance(ratings, OrdinalRatings)
-    if ordinal:
-        parsing.refuse_binary_only(arguments)
-    default_pairs = [] if ordinal else ["judge:model"]
-    given_pairs = default_pairs if arguments.pairs is None else arguments.pairs
+    given_pairs = ["judge:model"] if arguments.pairs is None else arguments.pairs
     pairs = [parsing.pair(text) for text in given_pairs]
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
@@ -85,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with waiting(f"fitting {ratings.trials.sum():,} ratings"):
         found = jax.block_until_ready(_fit(counts, ratings.labels, options))
     if not found.converged:
-        raise ValueError(found.message)
+        raise ValueError(found.describe(ratings.labels))
     samples = left_out = None
     if arguments.bootstrap:
         with waiting("bootstrap") as progress:
@@ -99,7 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.leave_one_out:
         with waiting("leaving judges out"):
             left_out = leave_one_judge_out(found, *counts, **options)
-    about = diagnose(found, *counts, anchors=options["anchors"])
+    categories = ratings.categories if ordinal else None
+    about = diagnose(found, *counts, anchors=options["anchors"], categories=categories)
     if groups:
         found = anchor_groups(found, *counts, groups=groups, anchors=options["anchors"])
     with waiting("tables"):
@@ -152,10 +151,12 @@ def _fit(
     except DisconnectedError as error:
         listed = [
             f"  {facet}: "
-            + " | ".join(
-                ", ".join(str(labels[facet][level]) for level in group[:8])
-                + (f", ... ({len(group)})" if len(group) > 8 else "")
-                for group in groups
+            + listed_groups(
+                [
+                    ", ".join(shown(str(labels[facet][level]))[1:-1] for level in group[:8])
+                    + (f", ... ({len(group)})" if len(group) > 8 else "")
+                    for group in groups
+                ]
             )
             for facet, groups in error.subsets.items()
         ]

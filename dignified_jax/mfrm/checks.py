@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import jax
 import numpy as np
 
-from dignified_jax.mfrm.connectivity import DisconnectedError, subsets_of
+from dignified_jax.mfrm.connectivity import DisconnectedError, rated_levels, subsets_of
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver import ordinal
-from dignified_jax.mfrm.solver.blocks import totals
-from dignified_jax.mfrm.solver.estimate import Model, blocks_of
-from dignified_jax.mfrm.solver.extremes import extremes
+from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
+from dignified_jax.mfrm.solver.estimate import Model
 from dignified_jax.mfrm.solver.mesh import over_mesh
 
 
-def traced(tree) -> bool:
+def traced(tree: object) -> bool:
+    """Whether any leaf is a tracer, whose values can't be read."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def refuse_options(precision: Precision, tolerance, max_iterations) -> None:
+def refuse_options(
+    precision: Precision,
+    tolerance: jax.typing.ArrayLike | None,
+    max_iterations: jax.typing.ArrayLike,
+) -> None:
     """Raises ValueError for options whose values can be read and make no sense."""
     if not isinstance(precision, Precision):
         raise ValueError(f"precision must be a mfrm.Precision, found {precision!r}")
@@ -50,26 +53,31 @@ def refuse_values(
     model: Model,
     fixed: Mapping[str, jax.Array],
     allow_disconnected: bool,
-    mesh: Any,
+    random: Collection[str],
+    mesh: jax.sharding.AbstractMesh | None,
 ) -> None:
-    """Raises ValueError for bad counts, anchors, empty levels or categories, subsets."""
-    sums, extreme, unobserved = over_mesh(_summarise, mesh, model=model)(counts)
+    """Raises ValueError for bad counts, anchors, empty levels, one category, subsets.
+
+    `random` names the facets whose levels are drawn from a population, which joins them.
+    """
+    sums, categories = over_mesh(_summarise, mesh, model=model)(counts)
     if sums.faulty:
         rating_counts.refuse_faults(*counts)
     anchoring.refuse_anchors(fixed)
-    rating_counts.refuse_empty(extreme)
-    if unobserved is not None:
-        rating_counts.refuse_unobserved(np.asarray(unobserved), model)
+    rating_counts.refuse_empty(rated_levels(sums))
+    if categories is not None:
+        rating_counts.refuse_one_category(np.asarray(categories))
     if not allow_disconnected:
         known = {facet: ~np.isnan(values) for facet, values in fixed.items()}
-        found = subsets_of(sums, known)
-        if found:
-            raise DisconnectedError(found)
+        joined = known | {facet: np.asarray(True) for facet in random if facet not in fixed}
+        if subsets_of(sums, joined):
+            raise DisconnectedError(subsets_of(sums, known))
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _summarise(counts: tuple[jax.Array, ...], model: Model):
-    blocks = blocks_of(counts, model)
-    sums = totals(blocks)
-    unobserved = ordinal.unobserved(blocks) if blocks.scales else None
-    return sums, extremes(sums, blocks.judges), unobserved
+def _summarise(counts: tuple[jax.Array, ...], model: Model) -> tuple[Totals, jax.Array | None]:
+    """Sums over the ratings, and of ordinal ones the numbers in each category (K,)."""
+    if model == "binomial":
+        return totals(as_blocks(*counts)), None
+    blocks = ordinal.as_blocks(*counts, common=True)
+    return totals(blocks), counts[0].sum(axis=(0, 1, 2, 3))

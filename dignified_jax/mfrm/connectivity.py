@@ -1,7 +1,8 @@
 """Which levels the ratings allow to compare: the subsets of a disconnected design.
 
 Severities are comparable where chains of shared ratings join them. Judges who rated disjoint
-models AND share nothing else differ by an amount that only the priors decide, silently. Exactly:
+models AND share nothing else differ by an amount that only the priors decide, silently. Levels of
+a random effect, all drawn from one population, count as joined: its spread is estimated. Exactly:
 two levels of a facet are comparable if their difference is estimable in the model of main
 effects model + question + judge + rubric, that is if it is orthogonal to the null space of the
 design's Gram matrix. Questions are eliminated first, so the matrix has M + J + I rows.
@@ -12,7 +13,7 @@ condition; the null space is exact.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ import numpy as np
 from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 
+SHOWN_GROUPS = 6
 Subsets = dict[str, list[list[int]]]
 
 
@@ -34,15 +36,21 @@ class DisconnectedError(ValueError):
     def __init__(self, subsets: Subsets):
         self.subsets = subsets
         listed = "; ".join(
-            f"{facet}: " + " | ".join(_shown(group) for group in groups)
+            f"{facet}: " + listed_groups([_shown(group) for group in groups])
             for facet, groups in subsets.items()
         )
         super().__init__(
             "the design is disconnected: no chain of ratings joins these subsets, so their "
             f"difference would be set by the priors alone. {listed}. Fit the subsets apart, add "
             "ratings or anchors that join them, or pass allow_disconnected=True (with "
-            "method='ridge': laplace has no prior on judges and items)."
+            "method='ridge': laplace has no prior on models, judges and items)."
         )
+
+
+def listed_groups(groups: Sequence[str], between: str = " | ") -> str:
+    """The first groups, and the number of all where they are many."""
+    more = f"{between}... ({len(groups)} subsets)" if len(groups) > SHOWN_GROUPS else ""
+    return between.join(groups[:SHOWN_GROUPS]) + more
 
 
 def _shown(group: list[int]) -> str:
@@ -101,6 +109,12 @@ def subsets_of(sums: Totals, anchored: Mapping[str, np.ndarray] | None = None) -
     size = np.abs(np.concatenate(list(rows.values()))).max(initial=0.0)
     found = {facet: _equal_rows(rows[facet], 1e-6 * size) for facet in FACETS}
     return {facet: groups for facet, groups in found.items() if len(groups) > 1}
+
+
+def rated_levels(sums: Totals) -> dict[str, np.ndarray]:
+    """Facet -> (L,) numbers of ratings."""
+    counts = _tables(sums)
+    return {facet: counts[facet] for facet in FACETS}
 
 
 def _equal_rows(rows: np.ndarray, tolerance: float) -> list[list[int]]:

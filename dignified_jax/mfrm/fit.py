@@ -11,6 +11,7 @@ from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import FACETS, Fit, Precision
 from dignified_jax.mfrm.solver.estimate import METHODS, MODELS, Method, Model, estimate
 from dignified_jax.mfrm.solver.gauge import CENTERS, Center
+from dignified_jax.mfrm.solver.memory import refuse_dense
 from dignified_jax.mfrm.solver.mesh import explicit_mesh, over_mesh
 
 
@@ -45,7 +46,8 @@ def fit(
       trials: numbers of judgments, 0 where not rated; None for one of each. Not for ordinal
         models, whose unrated places have zeros in all categories.
       model: "binomial"; "rating_scale", whose steps are common to all rubric items; or
-        "partial_credit", where each item has its own. Steps have no prior.
+        "partial_credit", where each item has its own. Steps have no prior. Categories without
+        ratings (with partial credit: of an item) are closed up, see `Fit.step`.
       center: what the prior of theta is centred on: an intercept for each "model" (default), one
         "grand" intercept, or "zero". The last two shrink the differences between models.
       method: "laplace", marginal maximum likelihood with theta and question random and their
@@ -65,9 +67,10 @@ def fit(
       `Fit`; see its `converged`, `status` and `message`.
 
     Raises:
-      ValueError: naming the argument, for shapes, options, counts, levels without ratings,
-        categories never given.
-      DisconnectedError: a ValueError with the subsets.
+      ValueError: naming the argument, for shapes, options, counts, levels without ratings, a
+        single category, and what would not fit into memory.
+      DisconnectedError: a ValueError with the subsets. Levels with a random effect (those of
+        laplace: questions; with center "grand" or "zero" models too) need no ratings that join.
     """
     if center not in CENTERS:
         raise ValueError(f"center must be one of {', '.join(CENTERS)}, found {center!r}")
@@ -89,7 +92,11 @@ def fit(
     refuse_options(precision, tolerance, max_iterations)
     mesh = explicit_mesh(*counts)
     if not traced((counts, fixed)):
-        refuse_values(counts, model, fixed, allow_disconnected, mesh)
+        refuse_dense(counts[0].shape, dtype.itemsize, partial_credit=model == "partial_credit")
+        # Only what has no prior is joined by ratings alone; the ridge's priors are the user's.
+        random = ["question", *(["model"] if center != "model" else [])]
+        random = random if method == "laplace" else []
+        refuse_values(counts, model, fixed, allow_disconnected, random, mesh)
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
     return over_mesh(estimate, mesh, model=model, center=center, method=method)(

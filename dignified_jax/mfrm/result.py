@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 FACETS = ("model", "question", "judge", "rubric")
+SHOWN_LEVELS = 8
 
 
 class Status(enum.IntEnum):
     """How a fit ended: value of `Fit.status`, a code that survives tracing.
 
-    CONVERGED, VARIANCE_AT_BOUND, EXTREME_MODEL come with `converged`.
+    CONVERGED, VARIANCE_AT_BOUND, EXTREME_MODEL, EXTREME_LEVEL and CONFOUNDED_VARIANCES come with
+    `converged`.
     """
 
     CONVERGED = 0
@@ -27,9 +30,17 @@ class Status(enum.IntEnum):
     BAD_ANCHORS = 6
     EXTREME_MODEL = 7
     UNOBSERVED_CATEGORY = 8
+    EXTREME_LEVEL = 9
+    CONFOUNDED_VARIANCES = 10
 
 
-CONVERGED = (Status.CONVERGED, Status.VARIANCE_AT_BOUND, Status.EXTREME_MODEL)
+CONVERGED = (
+    Status.CONVERGED,
+    Status.VARIANCE_AT_BOUND,
+    Status.EXTREME_MODEL,
+    Status.EXTREME_LEVEL,
+    Status.CONFOUNDED_VARIANCES,
+)
 
 # What each means and asks of the reader.
 MESSAGES: dict[Status, str] = {
@@ -37,12 +48,12 @@ MESSAGES: dict[Status, str] = {
     Status.MAX_ITERATIONS: (
         "stopped at max_iterations before the largest change of a logit was below the tolerance. "
         "Raise max_iterations; if that does not help, a facet level with only successes or only "
-        "failures is being pushed to infinity (see `fit.extreme`): raise its precision."
+        "failures may be on its way to infinity (see `fit.extreme`)."
     ),
     Status.SINGULAR: (
         "the information matrix is not positive definite: some level is not determined by the "
-        "ratings or by a prior. Raise the precisions, or look for levels with few or only extreme "
-        "ratings (`fit.extreme`) and for subsets (`mfrm.subsets`)."
+        "ratings or by a prior. Look for levels with few or only extreme ratings (`fit.extreme`) "
+        "and for subsets (`mfrm.subsets`), or give every level a prior with method 'ridge'."
     ),
     Status.BAD_COUNTS: (
         "successes or trials hold a value that is negative, fractional, not finite, or successes "
@@ -54,23 +65,35 @@ MESSAGES: dict[Status, str] = {
     ),
     Status.VARIANCE_AT_BOUND: (
         "converged, with a variance of the laplace method at the edge of its range: the ratings "
-        "show no spread (or an unbounded one) of that effect. Read the other estimates as usual."
+        "show no spread (or an unbounded one) of {variances}. Read the other estimates as usual."
     ),
     Status.EXTREME_MODEL: (
         "converged, but a model has only successes or only failures (see `fit.extreme.model`): its "
         "score is infinite and tells nothing of the other facets. For a finite one use "
         "center='grand', which shrinks all scores, or add harder or easier ratings."
     ),
+    Status.EXTREME_LEVEL: (
+        "converged, but a judge or rubric item has only successes or only failures: its measure is "
+        "infinite, its ratings tell nothing of the others, and severities are centred without it. "
+        "Tables show a finite measure adjusted by 0.3 of a score; method 'ridge' gives it a prior."
+    ),
+    Status.CONFOUNDED_VARIANCES: (
+        "converged, but no question was answered by two models: how much questions differ and how "
+        "much answers do can't be told apart, and the precisions of theta and question are a "
+        "split of their sum. Scores and severities are as good as ever."
+    ),
     Status.UNOBSERVED_CATEGORY: (
-        "a category was never given (with partial credit: on some rubric item), so its steps have "
-        "no finite estimate; every estimate is NaN. Merge it with its neighbour; `mfrm.fit` "
-        "outside jax.jit says which one."
+        "all ratings that count are in one category: there is no step to estimate, and every "
+        "estimate is NaN. Give ratings that differ, or look at `fit.extreme`."
     ),
     Status.BAD_ANCHORS: (
         "anchors hold an infinite value or no value at all for an anchored facet; every estimate "
         "is NaN. Give at least one finite level, NaN for the levels to estimate."
     ),
 }
+
+# Log precisions stop here: standard deviations between 1e-4 and 1e4, in logits.
+LOG_PRECISION_BOUND = 18.4
 
 # Values of `Extreme`.
 MIXED, ALL_SUCCESSES, ALL_FAILURES, UNRATED = 0, 1, -1, 2
@@ -140,7 +163,8 @@ class Fit:
     Attributes:
       theta: (M, Q) deviations; posterior modes with the ridge, means with laplace.
       quality: (M, Q).
-      judge: (J,) severities; they sum to zero unless anchored.
+      judge: (J,) severities; they sum to zero unless anchored. Those of laplace, which has no prior
+        for them, are infinite for a judge with only successes or failures, who is not in the sum.
       rubric: (I,) difficulties; as above.
       question: (Q,) difficulties; as above.
       intercept: (M,); with center "grand" all equal, with "zero" all 0.
@@ -158,7 +182,9 @@ class Fit:
       converged: bool.
       status: int32, a `Status`; `message` puts it in words.
       step: thresholds between adjacent categories, (1, K - 1) with a rating scale, (I, K - 1) with
-        partial credit; a row sums to zero. None for binary ratings.
+        partial credit; a row sums to zero. Categories without ratings are closed up: entry k - 1
+        is the step into category k from the one in use below it, NaN where k is not in use and
+        -inf where nothing below it is. None for binary ratings.
       center, method: how the fit was made.
     """
 
@@ -185,13 +211,65 @@ class Fit:
     @property
     def message(self) -> str:
         """The status in words, with its remedy; one line a fit where fits were mapped over."""
-        codes = np.asarray(self.status).ravel()
-        return "\n".join(MESSAGES[Status(int(code))] for code in codes)
+        if np.ndim(self.status):
+            codes = np.ravel(self.status).tolist()
+            return "\n".join(_sentence(Status(code), None) for code in codes)
+        return self.describe()
+
+    def describe(self, labels: Mapping[str, Sequence[object]] | None = None) -> str:
+        """The status of one fit, its extreme levels by label (facet -> labels) or number."""
+        return _sentence(Status(int(self.status)), self.precision) + _named(self.extreme, labels)
 
 
-def without_estimate(estimates: dict, model: jax.Array, infinite: jax.Array) -> dict:
-    """NaN for models of which nothing is known, infinity for those without a finite estimate."""
-    unknown = model == UNRATED
+def _sentence(status: Status, precision: Precision | None) -> str:
+    """A status in words; which variances are at their bound, where the precisions are known."""
+    names = []
+    for name, effect in (("theta", "answers (theta)"), ("question", "questions")):
+        if precision is None or abs(np.log(float(getattr(precision, name)))) > (
+            LOG_PRECISION_BOUND - 0.1
+        ):
+            names.append(effect)
+    return MESSAGES[status].replace("{variances}", " and ".join(names))
+
+
+def extreme_levels(
+    extreme: Extreme, labels: Mapping[str, Sequence[object]] | None = None
+) -> list[str]:
+    """Extreme models, judges and items: "judge 2 (all successes)"."""
+    kinds = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures"}
+    return [
+        f"{facet} {level if labels is None else labels[facet][level]} ({kinds[code]})"
+        for facet in ("model", "judge", "rubric")
+        for level, code in enumerate(np.asarray(getattr(extreme, facet)).tolist())
+        if code in kinds
+    ]
+
+
+def _named(extreme: Extreme, labels: Mapping[str, Sequence[object]] | None) -> str:
+    found = extreme_levels(extreme, labels)
+    if not found:
+        return ""
+    more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
+    return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}."
+
+
+def without_estimate(
+    estimates: dict,
+    model: jax.Array,
+    infinite: jax.Array,
+    unknown: jax.Array | None = None,
+    limits: Mapping[str, jax.Array] | None = None,
+) -> dict:
+    """NaN for levels of which nothing is known, infinity for those without a finite estimate.
+
+    Args:
+      estimates: of `Fit`, by name.
+      model: (M,) codes.
+      infinite: (M,) bool.
+      unknown: (M,) bool; None for those without ratings.
+      limits: facet -> (L,) what to put in the place of estimates, 0 to leave them.
+    """
+    unknown = model == UNRATED if unknown is None else unknown
 
     def mark(value: jax.Array, limit: jax.Array | float) -> jax.Array:
         column = (-1, *[1] * (value.ndim - 1))
@@ -205,6 +283,10 @@ def without_estimate(estimates: dict, model: jax.Array, infinite: jax.Array) -> 
     marked["theta"] = mark(estimates["theta"], 0.0)
     standard_error = estimates["standard_error"]
     changed = {name: mark(getattr(standard_error, name), jnp.inf) for name in names}
+    for facet, limit in (limits or {}).items():
+        marked[facet] = jnp.where(limit == 0, estimates[facet], limit)
+        error = jnp.where(jnp.isinf(limit), jnp.inf, limit)
+        changed[facet] = jnp.where(limit == 0, getattr(standard_error, facet), error)
     covariance = jnp.where(infinite[:, None] | infinite, 0.0, estimates["score_covariance"])
     covariance = covariance + jnp.diag(jnp.where(infinite, jnp.inf, 0.0))
     covariance = jnp.where(unknown[:, None] | unknown, jnp.nan, covariance)

@@ -63,3 +63,19 @@ def test_codes_for_missing_scores(tmp_path, capsys):
     assert command.main([*options, "--missing", "-1", "99", "--allow-disconnected"]) == 0
     printed = capsys.readouterr().out
     assert "note: 4 of 16 rows left out, score missing: " in printed and "12 ratings" in printed
+
+
+def test_many_subsets_are_cut(tmp_path, capsys):
+    """A judge for each of 60 models: each stands alone."""
+    rows = [(f"m{m}", f"q{q}", f"j{m}", "r", (q + m) % 2) for m in range(60) for q in range(4)]
+    file = write(tmp_path / "t.csv", [("model", "question", "judge", "rubric", "score"), *rows])
+    error = refused([file], capsys)
+    assert "... (60 subsets)" in error and max(map(len, error.split("\n"))) < 200
+
+
+def test_one_judge_has_no_separation_and_no_bias(tmp_path, capsys):
+    rows = [(f"m{m}", f"q{q}", "j", "r", (q // 2 + m * q) % 2) for m in range(3) for q in range(9)]
+    file = write(tmp_path / "t.csv", [("model", "question", "judge", "rubric", "score"), *rows])
+    assert command.main([file, "--method", "ridge"]) == 0
+    printed = capsys.readouterr().out
+    assert "bias of" not in printed and "-1" not in printed.split("facets: p is")[1]

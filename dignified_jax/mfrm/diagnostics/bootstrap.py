@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
-from dignified_jax.mfrm.result import FACETS
+from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Precision, Status
 
 # Ratings of the replicates that are fitted side by side: more gain nothing and take memory.
 RATINGS_AT_ONCE = 2**21
@@ -28,18 +29,27 @@ RATINGS_AT_ONCE = 2**21
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """Of B replicates and M models, in logits.
+    """Of B replicates and M models, in logits; all on the scale of the fit to all ratings.
+
+    A replicate need not have ratings of every judge, item and model. Who is absent is left out of
+    it, and scores are then relative to the judges and items that are there, whose mean in the fit
+    to all ratings is known: they are moved by it.
 
     Attributes:
-      score: (B, M) scores of the replicates, NaN where a fit failed; infinite where a model had
-        only successes or only failures.
-      standard_error: (M,) standard deviations over the replicates with finite scores of all models.
-      covariance: (M, M), likewise.
-      lower: (M,) percentile interval, over the replicates that did not fail.
+      score: (B, M) scores of the replicates; NaN where a fit failed or has no ratings of the model,
+        infinite where the model had only successes or only failures.
+      standard_error: (M,) standard deviations over the replicates where the model's score is
+        finite.
+      covariance: (M, M), over those where both scores are.
+      lower: (M,) percentile interval, over the replicates with a score of the model.
       upper: (M,).
       level: its nominal coverage.
       failed: number of replicates whose fit did not converge.
+      singular: number of those whose levels were not determined by the ratings drawn.
       infinite: number of those that converged with an infinite score.
+      incomplete: number of those that converged without ratings of some judge, item or model.
+      infinite_of: (M,) numbers of infinite scores of each model.
+      absent_of: (M,) numbers of replicates without ratings of each model.
     """
 
     score: np.ndarray
@@ -50,6 +60,10 @@ class Bootstrap:
     level: float
     failed: int
     infinite: int
+    singular: int = 0
+    incomplete: int = 0
+    infinite_of: np.ndarray | None = None
+    absent_of: np.ndarray | None = None
 
 
 def bootstrap(
@@ -66,14 +80,16 @@ def bootstrap(
     """Refits samples of the questions. The ratings are checked once, as `fit` does.
 
     Args:
-      successes: (model, question, judge, rubric), as for `fit`.
+      successes: (model, question, judge, rubric), as for `fit`; of an ordinal model the counts
+        (model, question, judge, rubric, category).
       trials: as for `fit`.
       replicates: B.
       seed: of the samples.
       level: coverage of the percentile intervals.
       anchors: as for `fit`; questions keep theirs when drawn.
       progress: called with the numbers of replicates done and wanted, after every batch.
-      options: of `fit`: center, method, precision, allow_disconnected, tolerance, max_iterations.
+      options: of `fit`: model, center, method, precision, allow_disconnected, tolerance,
+        max_iterations.
 
     Raises:
       ValueError: as `fit`; for fewer than 2 replicates or a level outside (0, 1).
@@ -82,29 +98,38 @@ def bootstrap(
         raise ValueError(f"replicates must be at least 2, found {replicates}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
-    successes, trials = rating_counts.as_counts(successes, trials)
-    fit(successes, trials, anchors=anchors, **options)  # refuses what can't be fitted, by name
-    sizes = dict(zip(FACETS, successes.shape, strict=True))
-    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
-    fixed_options = {name: options[name] for name in ("center", "method") if name in options}
+    model = options.get("model", "binomial")
+    counts = rating_counts.as_counts(successes, trials, model)
+    # Refuses what can't be fitted, by name; and gives the scale.
+    whole = fit(successes, trials, anchors=anchors, **options)
+    sizes = dict(zip(FACETS, counts[0].shape, strict=False))
+    fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
+    static = {name: options[name] for name in ("center", "method", "model") if name in options}
     numbers = {
         name: options[name]
         for name in ("precision", "tolerance", "max_iterations")
         if options.get(name) is not None
     }
     draws = samples(sizes["question"], replicates, seed)
-    batch = max(1, min(replicates, RATINGS_AT_ONCE // successes.size))
-    scores, converged = [], []
+    batch = max(1, min(replicates, RATINGS_AT_ONCE // counts[0].size))
+    severity = {"judge": whole.judge, "rubric": whole.rubric}
+    scores, statuses, complete = [], [], []
     for start in range(0, replicates, batch):
         drawn = draws[start : start + batch]
         # One shape, so one compilation: the last batch is filled up with repeats.
         filled = np.resize(drawn, (batch, drawn.shape[1]))
-        score, done = _replicates(successes, trials, fixed, numbers, filled, **fixed_options)
-        scores.append(np.asarray(score)[: len(drawn)])
-        converged.append(np.asarray(done)[: len(drawn)])
+        found = _replicates(counts, fixed, numbers, severity, filled, **static)
+        for kept, values in zip((scores, statuses, complete), found, strict=True):
+            kept.append(np.asarray(values)[: len(drawn)])
         if progress is not None:
             progress(min(start + batch, replicates), replicates)
-    return _summary(np.concatenate(scores), np.concatenate(converged), level)
+    score, status, complete = (np.concatenate(v) for v in (scores, statuses, complete))
+    converged = np.isin(status, [*CONVERGED, Status.EMPTY_LEVEL])
+    return dataclasses.replace(
+        _summary(score, converged, level),
+        singular=int((status == Status.SINGULAR).sum()),
+        incomplete=int((converged & ~complete).sum()),
+    )
 
 
 def samples(questions: int, replicates: int, seed: int) -> np.ndarray:
@@ -114,39 +139,58 @@ def samples(questions: int, replicates: int, seed: int) -> np.ndarray:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("center", "method"))
+@functools.partial(jax.jit, static_argnames=("center", "method", "model"))
 def _replicates(
-    successes: jax.Array,
-    trials: jax.Array,
+    counts: tuple[jax.Array, ...],
     fixed: dict[str, jax.Array],
-    numbers: dict[str, Any],
+    numbers: dict[str, Precision | jax.typing.ArrayLike],
+    severity: dict[str, jax.Array],
     draws: jax.Array,
     **options: str,
-) -> tuple[jax.Array, jax.Array]:
-    """(B, M) scores and (B,) whether converged."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(B, M) scores, (B,) statuses and (B,) whether every judge, item and model has ratings."""
 
-    def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         anchors = dict(fixed)
         if "question" in anchors:
             anchors["question"] = anchors["question"][draw]
-        found = fit(successes[:, draw], trials[:, draw], anchors=anchors, **numbers, **options)
-        return found.score, found.converged
+        drawn = [array[:, draw] for array in counts]
+        found = fit(*drawn, anchors=anchors, **numbers, **options)
+        score, complete = found.score, (found.extreme.model != UNRATED).all()
+        for facet, whole in severity.items():
+            present = getattr(found.extreme, facet) != UNRATED
+            complete = complete & present.all()
+            if facet in fixed:
+                continue
+            # Those that the scores are relative to, here and in the fit to all ratings.
+            counted = present & jnp.isfinite(getattr(found, facet)) & jnp.isfinite(whole)
+            score = score + jnp.where(counted, whole, 0.0).sum() / counted.sum()
+        return score, found.status, complete
 
     return jax.vmap(one)(draws)
 
 
 def _summary(score: np.ndarray, converged: np.ndarray, level: float) -> Bootstrap:
+    """The figures of (B, M) scores and (B,) whether their fit converged."""
     score = np.where(converged[:, None], score, np.nan)
-    finite = np.isfinite(score).all(axis=1)
-    models = score.shape[1]
-    covariance = np.full((models, models), np.nan)
-    lower = upper = np.full(models, np.nan)
-    if finite.sum() > 1:
-        covariance = np.cov(score[finite], rowvar=False).reshape(models, models)
-    if converged.any():
-        # Order statistics, not interpolated: infinite scores have no value between them.
-        tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-        lower, upper = np.quantile(score[converged], tails, axis=0, method="inverted_cdf")
+    finite = np.isfinite(score)
+    count = finite.sum(axis=0)
+    shifted = np.where(finite, score, 0.0)
+    shifted = np.where(finite, shifted - shifted.sum(axis=0) / np.maximum(count, 1), 0.0)
+    # Over the replicates where both are finite, each about its mean there.
+    weight = finite.astype(float)
+    pairs = weight.T @ weight
+    sums = shifted.T @ weight
+    products = shifted.T @ shifted - sums * sums.T / np.maximum(pairs, 1)
+    covariance = np.where(pairs > 1, products / np.maximum(pairs - 1, 1), np.nan)
+    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+    lower, upper = np.full((2, score.shape[1]), np.nan)
+    for model, values in enumerate(score.T):
+        values = values[~np.isnan(values)]
+        if values.size:
+            # Order statistics, not interpolated: infinite scores have no value between them.
+            lower[model], upper[model] = np.quantile(values, tails, method="inverted_cdf")
+    infinite = np.isinf(score)
     return Bootstrap(
         score=score,
         standard_error=np.sqrt(np.diag(covariance)),
@@ -155,5 +199,7 @@ def _summary(score: np.ndarray, converged: np.ndarray, level: float) -> Bootstra
         upper=upper,
         level=level,
         failed=int((~converged).sum()),
-        infinite=int((converged & ~finite).sum()),
+        infinite=int(infinite.any(axis=1).sum()),
+        infinite_of=infinite.sum(axis=0),
+        absent_of=(converged[:, None] & np.isnan(score)).sum(axis=0),
     )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from dignified_jax.mfrm.diagnostics.adjusted import Measures, adjusted_measures
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     Responses,
-    binomial,
     category_chances,
-    category_counts_of,
+    category_values,
     counts_of,
     logits,
-    ordinal,
+    responses_of,
 )
 from dignified_jax.mfrm.diagnostics.fit_statistics import FitStatistics, fit_statistics, sums
 from dignified_jax.mfrm.diagnostics.separation import (
@@ -27,6 +27,9 @@ from dignified_jax.mfrm.diagnostics.separation import (
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import FACETS, Fit
 
+# Beyond this every category but the outermost has no probability.
+MOST_LOGIT = 1e3
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,9 @@ class FacetDiagnostics:
     """One facet of L levels.
 
     Attributes:
+      measure: (L,) of the fit; of extreme levels, whose estimate is infinite, adjusted to a finite
+        one (see `adjusted`).
+      standard_error: (L,) of the measure.
       fair_average: (L,) expected score a judgment if all other facets were at their mean measure.
       displacement: (L,) of anchored levels, how far the ratings would move them from their anchor;
         NaN for the others.
@@ -41,6 +47,8 @@ class FacetDiagnostics:
       separation: of the facet as a whole.
     """
 
+    measure: jax.Array
+    standard_error: jax.Array
     fair_average: jax.Array
     displacement: jax.Array
     statistics: FitStatistics
@@ -66,6 +74,7 @@ def diagnose(
     trials: jax.typing.ArrayLike | None = None,
     *,
     anchors: anchoring.Anchors | None = None,
+    categories: Sequence[float] | None = None,
 ) -> Diagnostics:
     """Diagnostics of a fit from the ratings it was made of.
 
@@ -82,28 +91,28 @@ def diagnose(
         (model, question, judge, rubric, category).
       trials: as for `fit`.
       anchors: those of the fit.
+      categories: scores of an ordinal fit's categories, for averages; None for 0, 1, ...
 
     Raises:
-      ValueError: for ratings or anchors of another shape than the fit's.
+      ValueError: for ratings, anchors or categories of another shape than the fit's.
     """
-    if fit.step is not None:
-        if trials is not None:
-            raise ValueError("trials has no meaning with ordered categories")
-        counts: tuple[jax.Array, ...] = (category_counts_of(fit, successes),)
-    else:
-        counts = counts_of(fit, successes, trials)
+    counts = counts_of(fit, successes, trials)
     sizes = dict(zip(FACETS, counts[0].shape[:4], strict=True))
     fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
-    return _diagnose(fit, counts, fixed)
+    values = category_values(fit, categories)
+    return _diagnose(fit, counts, fixed, values)
 
 
 @jax.jit
-def _diagnose(fit: Fit, counts: tuple[jax.Array, ...], fixed: dict[str, jax.Array]) -> Diagnostics:
-    if fit.step is None:
-        responses = binomial(*counts, logits(fit))
-    else:
-        responses = ordinal(*counts, logits(fit), fit.step)
+def _diagnose(
+    fit: Fit,
+    counts: tuple[jax.Array, ...],
+    fixed: dict[str, jax.Array],
+    values: jax.Array | None,
+) -> Diagnostics:
+    responses = responses_of(fit, counts, logits(fit), values)
     shifts = displacements(responses, fit.precision.theta)
+    shown = measures(fit) | adjusted_measures(fit, counts)
     # Two passes over the ratings; the rest are sums of their sums.
     by_cell, by_rater = sums(responses, (2, 3)), sums(responses, (0, 1))
     by_level = {
@@ -112,13 +121,15 @@ def _diagnose(fit: Fit, counts: tuple[jax.Array, ...], fixed: dict[str, jax.Arra
         "judge": by_rater.over(1),
         "rubric": by_rater.over(0),
     }
-    fair, apart = fair_averages(fit), separations(fit, fixed)
+    fair, apart = fair_averages(fit, values), separations(fit, fixed)
     facets = {}
     for facet in FACETS:
         displacement = jnp.full_like(fair[facet], jnp.nan)
         if facet in fixed:
             displacement = jnp.where(jnp.isnan(fixed[facet]), jnp.nan, shifts[facet])
         facets[facet] = FacetDiagnostics(
+            measure=shown[facet][0],
+            standard_error=shown[facet][1],
             fair_average=fair[facet],
             displacement=displacement,
             statistics=fit_statistics(by_level[facet]),
@@ -156,7 +167,7 @@ def separations(fit: Fit, fixed: Mapping[str, jax.Array]) -> dict[str, Separatio
     }
 
 
-def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:
+def measures(fit: Fit) -> Measures:
     """Facet -> measures of its levels (scores, severities, difficulties), their standard errors."""
     names = {"model": "score"} | {facet: facet for facet in anchoring.ANCHORABLE}
     return {
@@ -165,38 +176,43 @@ def measures(fit: Fit) -> dict[str, tuple[jax.Array, jax.Array]]:
     }
 
 
-def fair_averages(fit: Fit) -> dict[str, jax.Array]:
+def fair_averages(fit: Fit, values: jax.Array | None = None) -> dict[str, jax.Array]:
     """Facet -> expected score of each level against the mean measure of the other facets.
 
-    Models without a finite score are left out of the mean of scores. Where every rubric item has
-    its own steps, the expectation of other facets' levels is the mean over items. (FACETS calls it
-    Fair-M.)
+    Levels without a finite estimate are left out of the means. Where every rubric item has its own
+    steps, the expectation of other facets' levels is the mean over items. (FACETS calls it Fair-M.)
+    `values` as for `responses_of`.
     """
-    measure = {facet: values for facet, (values, _) in measures(fit).items()}
-    finite = jnp.isfinite(measure["model"])
-    mean = {facet: values.mean() for facet, values in measure.items()}
-    mean["model"] = jnp.where(finite, measure["model"], 0.0).sum() / finite.sum()
+    own = {facet: pair[0] for facet, pair in measures(fit).items()}
+    mean = {}
+    for facet, measure in own.items():
+        finite = jnp.isfinite(measure)
+        mean[facet] = jnp.where(finite, measure, 0.0).sum() / finite.sum()
     sign = {"model": 1.0, "question": -1.0, "judge": -1.0, "rubric": -1.0}
     center = sum(sign[facet] * mean[facet] for facet in FACETS)
     return {
         facet: _expected_score(
-            fit, center + sign[facet] * (measure[facet] - mean[facet]), facet == "rubric"
+            fit, center + sign[facet] * (own[facet] - mean[facet]), facet == "rubric", values
         )
         for facet in FACETS
     }
 
 
-def _expected_score(fit: Fit, logit: jax.Array, of_items: bool) -> jax.Array:
+def _expected_score(
+    fit: Fit, logit: jax.Array, of_items: bool, values: jax.Array | None
+) -> jax.Array:
     """(L,) expected score of a judgment at (L,) logits; `of_items`: level l is item l itself."""
     if fit.step is None:
         return jax.nn.sigmoid(logit)
-    category = jnp.arange(fit.step.shape[-1] + 1, dtype=logit.dtype)
+    if values is None:
+        values = jnp.arange(fit.step.shape[-1] + 1, dtype=logit.dtype)
+    logit = jnp.clip(logit, -MOST_LOGIT, MOST_LOGIT)
     if of_items:
-        return category_chances(logit, fit.step) @ category
+        return category_chances(logit, fit.step) @ values
     by_item = category_chances(
         jnp.broadcast_to(logit[:, None], (logit.size, len(fit.step))), fit.step
     )
-    return (by_item @ category).mean(axis=1)
+    return (by_item @ values).mean(axis=1)
 
 
 def displacements(responses: Responses, precision: jax.Array) -> dict[str, jax.Array]:

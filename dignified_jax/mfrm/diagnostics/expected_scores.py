@@ -6,7 +6,8 @@ binomial:
 
     E = n p        W = n p q        C = n p q (1 + 3 (n - 2) p q)
 
-Of ratings in categories 0 ... K - 1 with mean e, variance v and fourth central moment c each
+Of ratings in categories 0 ... K - 1 (those not in use are closed up, see `Fit.step`) with mean e,
+variance v and fourth central moment c each
 
     E = n e        W = n v          C = n c + 3 n (n - 1) v^2
 """
@@ -14,12 +15,14 @@ Of ratings in categories 0 ... K - 1 with mean e, variance v and fourth central 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.solver.extremes import categories_in_use
 
 
 @jax.tree_util.register_dataclass
@@ -34,6 +37,8 @@ class Responses:
       variance: W; 0 where a model has no finite estimate.
       fourth_moment: C, the fourth central moment.
       weight: n, the number of judgments; 0 where not rated.
+      score: sum of the scores as they were given, where categories have scores of their own.
+      expected_score: its expectation.
       measure: the logit that the expectation comes from.
     """
 
@@ -43,44 +48,73 @@ class Responses:
     variance: jax.Array
     fourth_moment: jax.Array
     weight: jax.Array
+    score: jax.Array
+    expected_score: jax.Array
     measure: jax.Array
 
 
 def counts_of(
     fit: Fit, successes: jax.typing.ArrayLike, trials: jax.typing.ArrayLike | None
-) -> tuple[jax.Array, jax.Array]:
-    """Successes and trials as `fit` reads them.
-
-    Raises:
-      ValueError: if the fit is ordinal, or they are not counts, or not of the shape of the fit's
-        ratings.
-    """
-    if fit.step is not None:
-        raise ValueError("this is for binary and binomial fits; found a fit of ordered categories")
-    successes, trials = rating_counts.as_counts(successes, trials)
-    shape = (*fit.quality.shape, *fit.judge.shape, *fit.rubric.shape)
-    if successes.shape != shape:
-        raise ValueError(f"the fit is of ratings of shape {shape}, found {successes.shape}")
-    return successes, trials
-
-
-def category_counts_of(fit: Fit, counts: jax.typing.ArrayLike) -> jax.Array:
-    """(model, question, judge, rubric, category) counts as `fit` reads them.
+) -> tuple[jax.Array, ...]:
+    """(successes, trials) as `fit` reads them; of ordinal fits (counts by category,).
 
     Raises:
       ValueError: if they are not counts, or not of the shape of the fit's ratings.
     """
-    shape = (*fit.quality.shape, *fit.judge.shape, *fit.rubric.shape, fit.step.shape[-1] + 1)
-    if jnp.shape(counts) != shape:
-        raise ValueError(f"the fit is of ratings of shape {shape}, found {jnp.shape(counts)}")
+    shape = (*fit.quality.shape, *fit.judge.shape, *fit.rubric.shape)
+    if fit.step is not None:
+        if trials is not None:
+            raise ValueError("trials has no meaning with ordered categories")
+        shape = (*shape, fit.step.shape[-1] + 1)
+    if jnp.shape(successes) != shape:
+        raise ValueError(f"the fit is of ratings of shape {shape}, found {jnp.shape(successes)}")
     # Both ordinal models read them alike.
-    return rating_counts.as_counts(counts, None, "partial_credit")[0]
+    kind = "binomial" if fit.step is None else "partial_credit"
+    return rating_counts.as_counts(successes, trials, kind)
+
+
+def category_values(fit: Fit, categories: Sequence[float] | None) -> jax.Array | None:
+    """(K,) scores of an ordinal fit's categories, 0, 1, ... if not given; None of binary fits.
+
+    Raises:
+      ValueError: for another number of scores than categories.
+    """
+    if fit.step is None:
+        return None
+    size = fit.step.shape[-1] + 1
+    values = jnp.asarray(range(size) if categories is None else categories, fit.score.dtype)
+    if values.shape != (size,):
+        raise ValueError(f"categories must be the scores of {size}, found {values.shape}")
+    return values
+
+
+def responses_of(
+    fit: Fit, counts: tuple[jax.Array, ...], logit: jax.Array, values: jax.Array | None = None
+) -> Responses:
+    """Moments of the ratings at (M, Q, J, I) logits; counts as from `counts_of`.
+
+    `values` (K,) are the scores of an ordinal fit's categories; None for 0, 1, ...
+    """
+    if fit.step is None:
+        return binomial(*counts, logit)
+    return ordinal(*counts, logit, fit.step, values)
+
+
+def weights_of(counts: tuple[jax.Array, ...]) -> jax.Array:
+    """(M, Q, J, I) numbers of judgments."""
+    return counts[1] if len(counts) == 2 else counts[0].sum(axis=-1)
 
 
 def logits(fit: Fit, quality: jax.Array | None = None) -> jax.Array:
-    """(M, Q, J, I) logits of a fit, with other qualities (M, Q) where given."""
+    """(M, Q, J, I) logits of a fit, with other qualities (M, Q) where given.
+
+    Infinite ones are of levels that were taken out as extreme: where two meet, the model's counts.
+    """
     quality = fit.quality if quality is None else quality
-    return (quality - fit.question)[:, :, None, None] - fit.judge[:, None] - fit.rubric
+    cell = (quality - fit.question)[:, :, None, None]
+    judge = fit.judge[:, None]
+    raters = jnp.where(jnp.isinf(judge), judge, judge + fit.rubric)
+    return jnp.where(jnp.isinf(cell), cell, cell - raters)
 
 
 def binomial(successes: jax.Array, trials: jax.Array, logit: jax.Array) -> Responses:
@@ -93,45 +127,69 @@ def binomial(successes: jax.Array, trials: jax.Array, logit: jax.Array) -> Respo
     positive = logit >= 0.0
     p, q = jnp.where(positive, near, far), jnp.where(positive, far, near)
     single = near * far
+    # Levels without a finite estimate fit their ratings exactly.
+    finite = jnp.isfinite(logit)
+    expected = jnp.where(finite, trials * p, successes)
     return Responses(
         observed=successes,
-        expected=trials * p,
-        residual=successes * q - (trials - successes) * p,
+        expected=expected,
+        residual=jnp.where(finite, successes * q - (trials - successes) * p, 0.0),
         variance=trials * single,
         fourth_moment=trials * single * (1.0 + 3.0 * (trials - 2.0) * single),
         weight=trials,
+        score=successes,
+        expected_score=expected,
         measure=logit,
     )
 
 
-def ordinal(counts: jax.Array, logit: jax.Array, step: jax.Array) -> Responses:
+def ordinal(
+    counts: jax.Array, logit: jax.Array, step: jax.Array, values: jax.Array | None = None
+) -> Responses:
     """Moments of sums of categories.
 
     Args:
       counts: (M, Q, J, I, K) numbers of ratings in each category, floating.
       logit: (M, Q, J, I) of the facets, without steps.
       step: (1, K - 1) or (I, K - 1) thresholds.
+      values: (K,) scores of the categories; None for 0, 1, ...
     """
+    if values is None:
+        values = jnp.arange(counts.shape[-1], dtype=counts.dtype)
     weight = counts.sum(axis=-1)
     logit = jnp.where(weight > 0, logit, 0.0)
-    chance = category_chances(logit, step)
-    category = jnp.arange(counts.shape[-1], dtype=counts.dtype)
+    finite = jnp.isfinite(logit)
+    chance = category_chances(jnp.where(finite, logit, 0.0), step)
+    category = category_ranks(step, counts.dtype)
     mean = (chance * category).sum(axis=-1)
     away = category - mean[..., None]
     variance, fourth = ((chance * away**power).sum(axis=-1) for power in (2, 4))
+    observed, score = ((counts * worth).sum(axis=-1) for worth in (category, values))
+    # Levels without a finite estimate fit their ratings exactly.
+    variance, fourth = (jnp.where(finite, value, 0.0) for value in (variance, fourth))
     return Responses(
-        observed=(counts * category).sum(axis=-1),
-        expected=weight * mean,
-        residual=(counts * away).sum(axis=-1),
+        observed=observed,
+        expected=jnp.where(finite, weight * mean, observed),
+        residual=jnp.where(finite, (counts * away).sum(axis=-1), 0.0),
         variance=weight * variance,
         fourth_moment=weight * fourth + 3.0 * weight * (weight - 1.0) * variance**2,
         weight=weight,
+        score=score,
+        expected_score=jnp.where(finite, weight * (chance * values).sum(axis=-1), score),
         measure=logit,
     )
 
 
 def category_chances(logit: jax.Array, step: jax.Array) -> jax.Array:
-    """(..., I, K) probabilities of the categories from (..., I) logits; steps as for `ordinal`."""
-    passed = jnp.pad(jnp.cumsum(step, axis=-1), ((0, 0), (1, 0)))
-    category = jnp.arange(passed.shape[-1], dtype=logit.dtype)
-    return jax.nn.softmax(logit[..., None] * category - passed, axis=-1)
+    """(..., I, K) probabilities of the categories from (..., I) logits; steps as for `ordinal`.
+
+    Categories that are not in use have none (see `Fit.step`).
+    """
+    passed = jnp.pad(jnp.cumsum(jnp.where(jnp.isfinite(step), step, 0.0), -1), ((0, 0), (1, 0)))
+    potential = logit[..., None] * category_ranks(step, logit.dtype) - passed
+    return jax.nn.softmax(jnp.where(categories_in_use(step), potential, -jnp.inf), axis=-1)
+
+
+def category_ranks(step: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """(1, K) or (I, K) what each category counts: its place, from 0, among those in use."""
+    return jnp.maximum(jnp.cumsum(categories_in_use(step), axis=-1) - 1, 0).astype(dtype)

@@ -39,6 +39,8 @@ class FitStatistics:
       count: number of judgments.
       observed: sum of scores.
       expected: sum of expected scores.
+      score: sum of scores as they were given, where categories have scores of their own.
+      expected_score: its expectation.
       infit: information-weighted mean square.
       infit_zstd: standardised.
       outfit: unweighted mean square; an observation of several judgments counts once.
@@ -50,6 +52,8 @@ class FitStatistics:
     count: jax.Array
     observed: jax.Array
     expected: jax.Array
+    score: jax.Array
+    expected_score: jax.Array
     infit: jax.Array
     infit_zstd: jax.Array
     outfit: jax.Array
@@ -63,12 +67,14 @@ class FitStatistics:
 class Sums:
     """Sums over observations; x a score and E, W its moments a judgment, n judgments, m a measure.
 
-    But for the first three, of observations with variance: rated, by a model of finite estimate.
+    But for the first five, of observations with variance: rated, by a model of finite estimate.
     """
 
     count: jax.Array
     observed: jax.Array
     expected: jax.Array
+    score: jax.Array
+    expected_score: jax.Array
     used: jax.Array  # observations
     square: jax.Array  # r^2
     information: jax.Array  # W
@@ -124,6 +130,8 @@ def sums(responses: Responses, axes: Sequence[int]) -> Sums:
         count=responses.weight.sum(axis=axes),
         observed=responses.observed.sum(axis=axes),
         expected=responses.expected.sum(axis=axes),
+        score=responses.score.sum(axis=axes),
+        expected_score=responses.expected_score.sum(axis=axes),
         **{k: jnp.where(used, value, 0.0).sum(axis=axes) for k, value in of_used.items()},
     )
 
@@ -144,6 +152,8 @@ def fit_statistics(sums: Sums) -> FitStatistics:
         count=sums.count,
         observed=sums.observed,
         expected=sums.expected,
+        score=sums.score,
+        expected_score=sums.expected_score,
         infit=infit,
         infit_zstd=wilson_hilferty(infit, sums.infit_spread / sums.information**2),
         outfit=outfit,

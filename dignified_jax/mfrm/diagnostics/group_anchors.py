@@ -48,7 +48,8 @@ def anchor_groups(
 
     Args:
       fit: from these ratings; its groups' facets without anchors.
-      successes: (model, question, judge, rubric) that it was made of.
+      successes: (model, question, judge, rubric) that it was made of; of ordinal fits the counts
+        (model, question, judge, rubric, category).
       trials: likewise.
       groups: facet ("judge", "rubric", "question") -> (indices of levels, their mean).
       anchors: as given to `fit`.
@@ -64,9 +65,9 @@ def anchor_groups(
         raise ValueError(
             f"group anchors need center {' or '.join(INTERCEPTS)}, found {fit.center!r}"
         )
-    successes, trials = counts_of(fit, successes, trials)
-    sizes = dict(zip(FACETS, successes.shape, strict=True))
-    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
+    counts = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, counts[0].shape[:4], strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
     if not groups:
         raise ValueError("groups names no facet")
     shares, values = {}, {}
@@ -77,7 +78,7 @@ def anchor_groups(
         values[facet] = float(value)
         if not np.isfinite(values[facet]):
             raise ValueError(f"groups[{facet!r}] must have a finite mean, found {value}")
-    return _anchor(fit, successes, trials, fixed, shares, values)
+    return _anchor(fit, counts, fixed, shares, values)
 
 
 def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
@@ -103,13 +104,12 @@ def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
 @jax.jit
 def _anchor(
     fit: Fit,
-    successes: jax.Array,
-    trials: jax.Array,
+    counts: tuple[jax.Array, ...],
     fixed: dict[str, jax.Array],
     shares: dict[str, jax.Array],
     values: dict[str, float],
 ) -> Fit:
-    matrix = information(fit, successes, trials, fixed)
+    matrix = information(fit, counts, fixed)
     with_mean = {facet: covariances(matrix, facet, share) for facet, share in shares.items()}
     shift = {facet: values[facet] - shares[facet] @ getattr(fit, facet) for facet in shares}
     error = fit.standard_error

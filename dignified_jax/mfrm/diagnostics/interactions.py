@@ -24,12 +24,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.diagnostics.expected_scores import binomial, counts_of, logits
+from dignified_jax.mfrm.diagnostics.expected_scores import (
+    category_ranks,
+    category_values,
+    counts_of,
+    logits,
+    responses_of,
+    weights_of,
+)
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, MIXED, UNRATED, Fit
 
 MOST_STEPS = 100
@@ -74,6 +81,7 @@ def interactions(
     trials: jax.typing.ArrayLike | None = None,
     *,
     facets: tuple[str, str] = ("judge", "model"),
+    categories: Sequence[float] | None = None,
 ) -> Interactions:
     """Bias of every pair of levels of two facets.
 
@@ -82,22 +90,28 @@ def interactions(
 
     Args:
       fit: from these ratings.
-      successes: (model, question, judge, rubric), as for `fit`.
+      successes: (model, question, judge, rubric), as for `fit`; of ordinal fits the counts
+        (model, question, judge, rubric, category).
       trials: as for `fit`.
       facets: two of "model", "question", "judge", "rubric": rows and columns of the result.
+      categories: scores of an ordinal fit's categories, for averages; None for 0, 1, ...
 
     Raises:
       ValueError: for other facets, or ratings of another shape than the fit's.
     """
     if len(facets) != 2 or facets[0] == facets[1] or not set(facets) <= set(FACETS):
         raise ValueError(f"facets must be two different ones of {', '.join(FACETS)}, got {facets}")
-    successes, trials = counts_of(fit, successes, trials)
-    return _interactions(fit, successes, trials, facets=tuple(facets))
+    counts = counts_of(fit, successes, trials)
+    return _interactions(fit, counts, category_values(fit, categories), facets=tuple(facets))
 
 
 @functools.partial(jax.jit, static_argnames="facets")
 def _interactions(
-    fit: Fit, successes: jax.Array, trials: jax.Array, *, facets: tuple[str, str]
+    fit: Fit,
+    counts: tuple[jax.Array, ...],
+    values: jax.Array | None,
+    *,
+    facets: tuple[str, str],
 ) -> Interactions:
     rows, columns = (FACETS.index(facet) for facet in facets)
     others = tuple(axis for axis in range(4) if axis not in (rows, columns))
@@ -111,19 +125,22 @@ def _interactions(
 
     def moments(bias: jax.Array) -> tuple[jax.Array, jax.Array]:
         shape = jnp.expand_dims(bias if rows < columns else bias.T, others)
-        responses = binomial(successes, trials, logit + shape)
+        responses = responses_of(fit, counts, logit + shape)
         known = responses.variance > 0
         return sums(jnp.where(known, responses.residual, 0.0)), sums(responses.variance)
 
-    count, score = sums(trials), sums(successes)
+    at_fit = responses_of(fit, counts, logit, values)
+    trials, successes = weights_of(counts), at_fit.observed
+    most = trials if fit.step is None else trials * category_ranks(fit.step, trials.dtype)[:, -1]
+    count = sums(trials)
     zero = jnp.zeros_like(count)
     residual, variance = moments(zero)
     # A model without a finite score fits its ratings exactly: they tell nothing of any pair.
     finite = jnp.isfinite(logit)
-    telling = sums(jnp.where(finite, trials, 0.0))
+    telling = sums(jnp.where(finite, most, 0.0))
     informed = (telling > 0) & (variance > 0)
-    told = jnp.where(informed, sums(jnp.where(finite, successes, 0.0)), score)
-    telling = jnp.where(informed, telling, count)
+    told = jnp.where(informed, sums(jnp.where(finite, successes, 0.0)), sums(successes))
+    telling = jnp.where(informed, telling, sums(most))
     extreme = jnp.select(
         [count == 0, told == telling, told == 0],
         [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)],
@@ -137,11 +154,10 @@ def _interactions(
     bias, error = (jnp.where(informed, value, jnp.nan) for value in (bias, error))
     z = jnp.where(informed, residual / jnp.sqrt(variance), jnp.nan)
     p = 2.0 * jax.scipy.stats.norm.sf(jnp.abs(z))
-    expected = sums(binomial(successes, trials, logit).expected)
     return Interactions(
         count=count,
-        observed=score / count,
-        expected=expected / count,
+        observed=sums(at_fit.score) / count,
+        expected=sums(at_fit.expected_score) / count,
         bias=bias,
         standard_error=error,
         t=bias / error,

@@ -28,7 +28,7 @@ from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import FACETS, Fit
-from dignified_jax.mfrm.solver.information import information, response
+from dignified_jax.mfrm.solver.information import information, model_of, response
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,24 +91,23 @@ def propagate(
     Raises:
       ValueError: for ratings, anchors or a shift of another shape than the fit's.
     """
-    successes, trials = counts_of(fit, successes, trials)
-    sizes = dict(zip(FACETS, successes.shape, strict=True))
-    fixed = anchoring.as_anchors(anchors, sizes, successes.dtype)
+    counts = counts_of(fit, successes, trials)
+    sizes = dict(zip(FACETS, counts[0].shape[:4], strict=True))
+    fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
     shift = jnp.asarray(shift, fit.judge.dtype)
     if shift.shape != fit.judge.shape:
         raise ValueError(f"shift must have shape {fit.judge.shape}, found {shift.shape}")
-    return _propagate(fit, successes, trials, fixed, shift)
+    return _propagate(fit, counts, fixed, shift)
 
 
 @jax.jit
 def _propagate(
     fit: Fit,
-    successes: jax.Array,
-    trials: jax.Array,
+    counts: tuple[jax.Array, ...],
     fixed: dict[str, jax.Array],
     shift: jax.Array,
 ) -> jax.Array:
-    matrix = information(fit, successes, trials, fixed, hold_judges=True)
+    matrix = information(fit, counts, fixed, hold_judges=True)
     return jnp.where(jnp.isfinite(fit.score), response(matrix, shift).score, jnp.nan)
 
 
@@ -130,8 +129,8 @@ def leave_one_judge_out(
     Raises:
       ValueError: with fewer than 2 judges, or anchored ones: their scale does not depend on N.
     """
-    successes, trials = counts_of(fit, successes, trials)
-    judges = successes.shape[2]
+    counts = counts_of(fit, successes, trials)
+    judges = counts[0].shape[2]
     if judges < 2:
         raise ValueError("leaving a judge out needs at least 2 judges")
     if "judge" in (options.get("anchors") or {}):
@@ -142,10 +141,11 @@ def leave_one_judge_out(
     # The response is linear, and the same for every judge but for the size of the shift.
     options |= {"center": fit.center, "method": fit.method}
     options["precision"] = fit.precision if fit.method == "ridge" else None
+    options["model"] = model_of(fit)
     unit = np.asarray(
         propagate(fit, successes, trials, np.ones(judges), anchors=options.get("anchors"))
     )
-    refits = [_without(successes, trials, judge, options) for judge in range(judges)]
+    refits = [_without(counts, judge, options) for judge in range(judges)]
     without = np.stack([_scores(refit, score) for refit in refits])
     return JudgeSensitivity(
         severity=severity,
@@ -160,13 +160,11 @@ def leave_one_judge_out(
     )
 
 
-def _without(
-    successes: jax.Array, trials: jax.Array, judge: int, options: dict[str, Any]
-) -> Fit | str:
+def _without(counts: tuple[jax.Array, ...], judge: int, options: dict[str, Any]) -> Fit | str:
     """The fit without a judge, or why the other judges' ratings can't be fitted."""
-    kept = np.delete(np.arange(successes.shape[2]), judge)
+    kept = np.delete(np.arange(counts[0].shape[2]), judge)
     try:
-        return fit_ratings(successes[:, :, kept], trials[:, :, kept], **options)
+        return fit_ratings(*(array[:, :, kept] for array in counts), **options)
     except ValueError as error:  # levels that only this judge rated or joined
         return str(error)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm.result import FACETS, UNRATED, Extreme
+from dignified_jax.mfrm.result import FACETS
 
 
 def as_counts(
@@ -86,25 +88,20 @@ def refuse_faults(successes: jax.Array, trials: jax.Array | None = None) -> None
     )
 
 
-def refuse_unobserved(unobserved: np.ndarray, model: str) -> None:
-    """Raises ValueError naming the categories never given; (scales, K) bool."""
-    problems = [
-        f"category {category}" + (f" of rubric {scale}" if model == "partial_credit" else "")
-        for scale, category in np.argwhere(unobserved).tolist()
-    ]
-    if problems:
+def refuse_one_category(numbers: np.ndarray) -> None:
+    """Raises ValueError where all ratings are in one category; (K,) numbers of ratings in each."""
+    if np.count_nonzero(numbers) == 1:
         raise ValueError(
-            f"never given (counted from 0): {'; '.join(problems)}. The steps beside it have no "
-            "finite estimate: merge it with its neighbour, or leave it out if it is the last"
-            + (", or use model='rating_scale'." if model == "partial_credit" else ".")
+            f"all ratings are in one category, {int(np.argmax(numbers))} counted from 0: there is "
+            "nothing to compare"
         )
 
 
-def refuse_empty(extreme: Extreme) -> None:
-    """Raises ValueError naming the levels without ratings."""
+def refuse_empty(rated: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError naming the levels without ratings; facet -> (L,) numbers of ratings."""
     problems = []
     for facet in FACETS:
-        empty = np.flatnonzero(np.asarray(getattr(extreme, facet)) == UNRATED).tolist()
+        empty = np.flatnonzero(rated[facet] == 0).tolist()
         if empty:
             shown = ", ".join(map(str, empty[:8])) + (", ..." if len(empty) > 8 else "")
             problems.append(f"{facet} {shown}")

@@ -175,7 +175,7 @@ def from_long(
         scores = scores >= threshold
     if sparse:
         scores, counts = scores.astype(np.int64), counts.astype(np.int64)
-        return SparseRatings(*codes, scores, counts, labels=levels, notes=tuple(notes))
+        return SparseRatings(*codes, scores, counts, labels=levels)
     shape = tuple(len(levels[facet]) for facet in FACETS)
     if categories is not None:
         shape = (*shape, len(places))

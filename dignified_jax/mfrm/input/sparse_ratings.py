@@ -19,7 +19,6 @@ class SparseRatings:
       successes: (N,) numbers of positive judgments.
       trials: (N,) numbers of judgments, at least 1.
       labels: facet -> labels of its levels, in the order of the numbers.
-      notes: sentences on what was left out, stands twice or looks odd.
     """
 
     model: np.ndarray
@@ -29,4 +28,3 @@ class SparseRatings:
     successes: np.ndarray
     trials: np.ndarray
     labels: dict[str, tuple[object, ...]]
-    notes: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--pairs",
         nargs="*",
         metavar="A:B",
-        help="bias tables of these pairs of facets; default judge:model, none with --categories",
+        help="bias tables of these pairs of facets; default judge:model",
     )
     more.add_argument(
         "--bootstrap", type=int, default=0, metavar="N", help="samples of the questions"

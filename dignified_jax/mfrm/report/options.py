@@ -12,6 +12,7 @@ import numpy as np
 
 from dignified_jax.mfrm.input.anchors import ANCHORABLE
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
+from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.result import FACETS, Precision
 
 
@@ -38,19 +39,6 @@ def fit_options(arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings
         "allow_disconnected": arguments.allow_disconnected,
         "max_iterations": arguments.max_iterations,
     }
-
-
-def refuse_binary_only(arguments: argparse.Namespace) -> None:
-    """Raises ValueError for what ordinal ratings can't have yet."""
-    given = {
-        "--pairs": arguments.pairs,
-        "--bootstrap": arguments.bootstrap,
-        "--leave-one-out": arguments.leave_one_out,
-        "--group": arguments.group,
-    }
-    for name, value in given.items():
-        if value:
-            raise ValueError(f"{name} is for binary and binomial ratings: leave --categories out")
 
 
 def _read_anchors(path: pathlib.Path, ratings: Ratings | OrdinalRatings) -> dict[str, np.ndarray]:
@@ -93,8 +81,8 @@ def _level(
         raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {facet!r}")
     labels = list(map(str, ratings.labels[facet]))
     if label not in labels:
-        known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-        raise ValueError(f"{where}: no {facet} {label!r} among {known}")
+        known = ", ".join(name[:60] for name in labels[:8]) + (", ..." if len(labels) > 8 else "")
+        raise ValueError(f"{where}: no {facet} {shown(label)} among {known}")
     return labels.index(label)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
+from dignified_jax.mfrm.report.names import drawn_names, font_families, spread_apart, together
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import FACETS, Fit
 
@@ -25,9 +27,11 @@ MARKERS = {"model": "o", "judge": "s", "rubric": "^", "question": "."}
 INK, FAINT = "#222222", "#BBBBBB"
 PLURALS = {"model": "models", "judge": "judges", "rubric": "rubric items", "question": "questions"}
 DPI = 160
+# Logits between the edge of a map and a level that is beyond it.
+EDGE = 0.1
 # More levels than this are drawn as a histogram, without names.
-MOST_NAMES = 24
-MOST_LETTERS = 22
+MOST_NAMES = 80
+NAME_INCHES = 0.17
 MOST_MODELS = 60
 NAMED_MISFITS = 10
 # How far above its calibrated score a raw one is drawn, in rows.
@@ -36,15 +40,21 @@ LIFT = 0.25
 PRODUCTIVE = (0.5, 1.5)
 
 
-def wright_map(path: str | os.PathLike, fit: Fit, labels: Labels) -> None:
+def wright_map(
+    path: str | os.PathLike, fit: Fit, labels: Labels, diagnostics: Diagnostics | None = None
+) -> None:
     """All facets on one logit scale: better models and harder judges, items, questions are higher.
 
-    Bars are one standard error each way. Levels of infinite measure are left out, and facets of one
-    level.
+    Bars are one standard error each way. Levels without a finite estimate have a hollow mark, at
+    their adjusted measure if diagnostics are given and at the edge if not. Facets of one level are
+    left out.
     """
     facets = ["model", *(f for f in ("judge", "rubric", "question") if len(labels[f]) > 1)]
-    figure, columns = _figure(8.5, 6.0, 1, len(facets), sharey=True)
-    values = {facet: np.asarray(measures(fit)[facet][0]) for facet in facets}
+    most = max(len(labels[f]) for f in facets if len(labels[f]) <= MOST_NAMES or f == "model")
+    height = max(6.0, NAME_INCHES * min(most, MOST_NAMES))
+    figure, columns = _figure(8.5, height, 1, len(facets), sharey=True)
+    shown = _shown_measures(fit, diagnostics)
+    values = {facet: shown[facet][0] for facet in facets}
     low, high = _range([values[facet] for facet in facets])
     for axes, facet in zip(columns, facets, strict=True):
         axes.set_title(PLURALS[facet], color=COLOURS[facet], fontsize=11, fontweight="bold")
@@ -55,32 +65,63 @@ def wright_map(path: str | os.PathLike, fit: Fit, labels: Labels) -> None:
         if len(labels[facet]) > MOST_NAMES:
             _histogram(axes, values[facet], facet, (low, high))
         else:
-            errors = np.asarray(measures(fit)[facet][1])
-            _ladder(axes, values[facet], errors, _names(labels[facet]), facet)
+            hollow = np.isinf(np.asarray(measures(fit)[facet][0]))
+            inside = np.clip(values[facet], low + EDGE, high - EDGE)
+            names = drawn_names(labels[facet], facet)
+            _ladder(axes, inside, shown[facet][1], names, hollow, facet, NAME_INCHES / height)
     columns[0].set_ylabel("logits: better models and harder judges, items and questions are higher")
     _save(figure, path)
 
 
+def _shown_measures(
+    fit: Fit, diagnostics: Diagnostics | None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Facet -> measures and standard errors, those of extreme levels adjusted where known."""
+    found = measures(fit)
+    if diagnostics is not None:
+        about = {facet: getattr(diagnostics, facet) for facet in found}
+        found = {facet: (d.measure, d.standard_error) for facet, d in about.items()}
+    return {facet: tuple(map(np.asarray, pair)) for facet, pair in found.items()}
+
+
 def _ladder(
-    axes: Axes, values: np.ndarray, errors: np.ndarray, names: Sequence[str], facet: str
+    axes: Axes,
+    values: np.ndarray,
+    errors: np.ndarray,
+    names: Sequence[str],
+    hollow: np.ndarray,
+    facet: str,
+    gap: float,
 ) -> None:
-    """Names beside their measures, moved apart and joined to them by a line."""
+    """Names beside their measures, moved apart and joined to them by a line.
+
+    `gap` is the height of a name as a share of the axis; levels that share a mark share a name.
+    """
     shown = np.flatnonzero(np.isfinite(values))
     low, high = axes.get_ylim()
-    places = spread_apart(values[shown], 0.034 * (high - low), low, high)
     axes.set_xlim(0, 1)
-    style = {"color": COLOURS[facet], "marker": MARKERS[facet], "markersize": 6, "capsize": 2.5}
-    axes.errorbar(
-        np.full(shown.size, 0.12),
-        values[shown],
-        errors[shown],
-        linestyle="",
-        linewidth=1.2,
-        **style,
+    for kind, face in ((~hollow, COLOURS[facet]), (hollow, "white")):
+        drawn = shown[kind[shown]]
+        axes.errorbar(
+            np.full(drawn.size, 0.12),
+            values[drawn],
+            np.where(np.isfinite(errors[drawn]), errors[drawn], 0.0),
+            linestyle="",
+            linewidth=1.2,
+            color=COLOURS[facet],
+            marker=MARKERS[facet],
+            markersize=6,
+            markerfacecolor=face,
+            capsize=2.5,
+        )
+    first, texts = together(
+        [(values[i],) for i in shown], [names[i] for i in shown], 1e-3 * (high - low)
     )
-    for index, place in zip(shown, places, strict=True):
-        axes.plot([0.16, 0.26], [values[index], place], color=FAINT, linewidth=0.8)
-        axes.text(0.28, place, names[index], va="center", fontsize=8.5, color=INK)
+    at = values[shown][first]
+    places = spread_apart(at, 1.15 * gap * (high - low), low, high)
+    for value, place, text in zip(at, places, texts, strict=True):
+        axes.plot([0.16, 0.26], [value, place], color=FAINT, linewidth=0.8)
+        axes.text(0.28, place, text, va="center", fontsize=8.5, color=INK)
 
 
 def _histogram(axes: Axes, values: np.ndarray, facet: str, limits: tuple[float, float]) -> None:
@@ -99,15 +140,18 @@ def calibration_shift(
     """Raw scores against calibrated ones: the logit of the plain mean, and the score of the fit.
 
     Ranks are given where they differ; of many models, those with the highest scores. Bars are 95%
-    intervals with the questions taken as fixed. Models of infinite score are left out.
+    intervals with the questions taken as fixed. Models of infinite score have a hollow mark at
+    their adjusted measure, and a raw mean adjusted likewise.
     """
-    names = _names(labels["model"])
+    names = drawn_names(labels["model"], "model")
     statistics = diagnostics.model.statistics
     # Of ordered categories as a share of the highest.
     highest = 1 if fit.step is None else np.shape(fit.step)[-1]
-    mean = np.asarray(statistics.observed) / np.asarray(statistics.count) / highest
-    score, error = np.asarray(fit.score), np.asarray(fit.standard_error.score)
-    known = np.flatnonzero(np.isfinite(score) & (mean > 0) & (mean < 1))
+    most = np.asarray(statistics.count) * highest
+    mean = np.asarray(statistics.observed) / most
+    mean = np.clip(mean, ADJUSTMENT / most, 1 - ADJUSTMENT / most)
+    score, error = _shown_measures(fit, diagnostics)["model"]
+    known = np.flatnonzero(np.isfinite(score) & np.isfinite(mean))
     order = known[np.argsort(score[known], kind="stable")][-MOST_MODELS:]
     raw = np.log(mean[order] / (1 - mean[order]))
     rows = np.arange(order.size)
@@ -125,6 +169,16 @@ def calibration_shift(
         capsize=3,
         label="calibrated score, 95% interval",
         **style,
+    )
+    hollow = np.isinf(np.asarray(fit.score))[order]
+    axes.plot(
+        score[order][hollow],
+        rows[hollow],
+        marker="o",
+        markerfacecolor="white",
+        markeredgecolor=COLOURS["model"],
+        linestyle="",
+        zorder=4,
     )
     axes.plot(
         raw,
@@ -162,7 +216,7 @@ def fit_plot(path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels
         statistics = getattr(diagnostics, facet).statistics
         measure, infit = np.asarray(measures(fit)[facet][0]), np.asarray(statistics.infit)
         shown = np.flatnonzero(np.isfinite(measure) & np.isfinite(infit))
-        names = _names(labels[facet])
+        names = drawn_names(labels[facet], facet)
         # In proportion to a standardised difference from all ratings together.
         surprise = np.abs(infit - overall) * np.sqrt(np.asarray(statistics.count))
         points += [(surprise[i], measure[i], infit[i], names[i]) for i in shown]
@@ -189,7 +243,10 @@ def fit_plot(path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels
 def _name_in_margin(axes: Axes, points: list[tuple[float, float, float, str]]) -> None:
     """Names beside the axes in the order of their points, moved apart and joined to them."""
     low, high = axes.get_ylim()
-    right = axes.get_xlim()[1]
+    left, right = axes.get_xlim()
+    scaled = [((p[1] - left) / (right - left), (p[2] - low) / (high - low)) for p in points]
+    first, texts = together(scaled, [p[3] for p in points], 1e-3)
+    points = [(*points[i][:3], text) for i, text in zip(first, texts, strict=True)]
     places = spread_apart(np.array([p[2] for p in points]), 0.05 * (high - low), low, high)
     for (_, measure, infit, name), place in zip(points, places, strict=True):
         axes.annotate(
@@ -202,30 +259,6 @@ def _name_in_margin(axes: Axes, points: list[tuple[float, float, float, str]]) -
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkB": 4},
         )
-
-
-def spread_apart(values: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """Places at least `gap` apart in the values' order, nearest to them in squares, in range.
-
-    y_i - i gap must not decrease: isotonic regression, by pooling adjacent violators. The gap is
-    made smaller where the range has no room for it.
-    """
-    if values.size == 0:
-        return values
-    gap = min(gap, (high - low) / values.size)
-    order = np.argsort(values, kind="stable")
-    offsets = gap * np.arange(values.size)
-    pools: list[tuple[float, int]] = []
-    for value in values[order] - offsets:
-        mean, size = float(value), 1
-        while pools and pools[-1][0] > mean:
-            before, count = pools.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        pools.append((mean, size))
-    level = np.repeat([mean for mean, _ in pools], [size for _, size in pools])
-    places = np.empty(values.size)
-    places[order] = np.clip(level, low, high - offsets[-1]) + offsets
-    return places
 
 
 def _ranks(values: np.ndarray, among: np.ndarray) -> dict[int, int]:
@@ -241,18 +274,8 @@ def _range(values: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def _names(labels: Sequence[Any]) -> list[str]:
-    """Labels short enough to be drawn, their middle left out, with no mathematics in them."""
-
-    def short(text: str) -> str:
-        half = MOST_LETTERS // 2
-        return text if len(text) <= MOST_LETTERS else f"{text[: half - 1]}…{text[-half:]}"
-
-    return [short(str(label)).replace("$", r"\$") for label in labels]
-
-
 def _figure(
-    width: float, height: float, rows: int, columns: int, **options: Any
+    width: float, height: float, rows: int, columns: int, **options: bool
 ) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
@@ -268,4 +291,10 @@ def _figure(
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> None:
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    families = font_families("".join(text.get_text() for text in texts))
+    for text in texts if families else ():
+        text.set_fontfamily(families)
     figure.savefig(path, facecolor="white", format="png")

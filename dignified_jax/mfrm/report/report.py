@@ -54,16 +54,20 @@ def report(
 ) -> Report:
     """The tables of a fit: facets, their separation, bias of pairs, what else is given.
 
-    Ordinal fits have steps, and no bias of pairs: `pairs` is empty for them.
+    Ordinal fits have steps. Pairs with a facet of a single level are left out.
     """
     labels = ratings.labels
-    lowest = ratings.categories[0] if isinstance(ratings, OrdinalRatings) else 0
-    made = [tables.measure_table(fit, diagnostics, labels, facet, lowest) for facet in FACETS]
+    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
     made.append(tables.separation_table(diagnostics))
     if isinstance(ratings, OrdinalRatings):
         made.append(tables.step_table(fit, labels, ratings.categories))
+    ordinal = isinstance(ratings, OrdinalRatings)
+    counts = (ratings.counts,) if ordinal else (ratings.successes, ratings.trials)
+    categories = ratings.categories if ordinal else None
     for pair in pairs:
-        found = interactions(fit, ratings.successes, ratings.trials, facets=pair)
+        if min(len(labels[facet]) for facet in pair) < 2:
+            continue  # with one level there is nothing to interact with
+        found = interactions(fit, *counts, facets=pair, categories=categories)
         made.append(tables.bias_table(found, labels, pair))
     if bootstrap is not None:
         made.append(tables.bootstrap_table(fit, bootstrap, labels))
@@ -74,7 +78,7 @@ def report(
         diagnostics=diagnostics,
         ratings=ratings,
         tables=tuple(made),
-        cells=tables.cell_table(fit, diagnostics, labels, lowest),
+        cells=tables.cell_table(fit, diagnostics, labels),
         bootstrap=bootstrap,
     )
 
@@ -94,7 +98,7 @@ def summary(found: Report) -> list[str]:
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
         *(f"note: {note}" for note in found.ratings.notes),
-        fit.message,
+        fit.describe(found.ratings.labels),
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
@@ -105,11 +109,13 @@ def summary(found: Report) -> list[str]:
     samples = found.bootstrap
     if samples is None:
         lines.append("standard errors treat the questions as fixed (--bootstrap N draws them anew)")
-    elif samples.failed or samples.infinite:
+    elif samples.failed or samples.infinite or samples.incomplete:
+        stopped = samples.failed - samples.singular
         lines.append(
-            f"of {len(samples.score)} bootstrap samples {samples.failed} did not converge and "
-            f"{samples.infinite} had an infinite score: neither is in the standard errors, the "
-            "latter are in the intervals"
+            f"of {len(samples.score)} bootstrap samples {samples.singular} did not determine every "
+            f"level and {stopped} did not converge (both left out); {samples.incomplete} had no "
+            "ratings of some judge, item or model, which are left out of them; "
+            f"{samples.infinite} had an infinite score, which is in the intervals only"
         )
     return lines
 
@@ -136,7 +142,7 @@ def as_json(found: Report, options: dict[str, Any]) -> dict[str, Any]:
         scores["bootstrap"] = _matrix(found.bootstrap.covariance)
     result = {
         "options": options,
-        "status": fit.message,
+        "status": fit.describe(found.ratings.labels),
         "iterations": int(fit.iterations),
         "log_likelihood": float(fit.log_likelihood),
         "precision": {name: float(value) for name, value in vars(fit.precision).items()},
@@ -148,6 +154,8 @@ def as_json(found: Report, options: dict[str, Any]) -> dict[str, Any]:
             "replicates": len(found.bootstrap.score),
             "failed": found.bootstrap.failed,
             "infinite": found.bootstrap.infinite,
+            "singular": found.bootstrap.singular,
+            "incomplete": found.bootstrap.incomplete,
         }
     return result
 
@@ -158,7 +166,7 @@ def draw(found: Report, directory: pathlib.Path) -> list[pathlib.Path]:
 
     labels = found.ratings.labels
     paths = [directory / f"{name}.png" for name in ("wright_map", "calibration_shift", "fit_plot")]
-    plots.wright_map(paths[0], found.fit, labels)
+    plots.wright_map(paths[0], found.fit, labels, found.diagnostics)
     plots.calibration_shift(paths[1], found.fit, found.diagnostics, labels)
     plots.fit_plot(paths[2], found.fit, found.diagnostics, labels)
     return paths

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from dignified_jax.console.labels import printable
 from dignified_jax.console.table import Table
+from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
+from dignified_jax.mfrm.solver.extremes import categories_in_use
+
+SHOWN_NOTES = 12
+# Columns of measure tables whose mean and standard deviation stand under them.
+SUMMARISED = (
+    "ratings",
+    "score",
+    "observed",
+    "expected",
+    "fair",
+    "measure",
+    "se",
+    "infit",
+    "outfit",
+)
 
 Labels = Mapping[str, Sequence[Any]]
 EXTREMES = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures", UNRATED: "unrated"}
@@ -39,25 +57,22 @@ def _extreme(codes: Any) -> list[str]:
     return [EXTREMES.get(int(code), "") for code in np.asarray(codes)]
 
 
-def measure_table(
-    fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str, lowest: int = 0
-) -> Table:
+def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str) -> Table:
     """A level a row: what was observed, its measure and how well the ratings bear it out.
 
-    `lowest` is the score of the lowest category, which the fit counts as 0.
+    Measures of extreme levels are adjusted to be finite, and marked.
     """
     about = getattr(diagnostics, facet)
     statistics = about.statistics
-    measure, error = measures(fit)[facet]
     columns = {
         facet: _labels(labels, facet),
         "ratings": _whole(statistics.count),
-        "score": _whole(statistics.observed + lowest * statistics.count),
-        "observed": _numbers(lowest + statistics.observed / statistics.count),
-        "expected": _numbers(lowest + statistics.expected / statistics.count),
-        "fair": _numbers(lowest + about.fair_average),
-        "measure": _numbers(measure),
-        "se": _numbers(error),
+        "score": _whole(statistics.score),
+        "observed": _numbers(statistics.score / statistics.count),
+        "expected": _numbers(statistics.expected_score / statistics.count),
+        "fair": _numbers(about.fair_average),
+        "measure": _numbers(about.measure),
+        "se": _numbers(about.standard_error),
         "infit": _numbers(statistics.infit),
         "infit_z": _numbers(statistics.infit_zstd),
         "outfit": _numbers(statistics.outfit),
@@ -68,14 +83,26 @@ def measure_table(
     if np.isfinite(about.displacement).any():
         columns["displacement"] = _numbers(about.displacement)
     extreme = _extreme(getattr(fit.extreme, facet))
+    notes: tuple[str, ...] = ()
     if any(extreme):
-        columns["extreme"] = extreme
+        own = np.asarray(measures(fit)[facet][0])
+        changed = np.isinf(own) & np.isfinite(np.asarray(about.measure))
+        columns["extreme"] = [
+            f"{text}, adjusted" if moved else text
+            for text, moved in zip(extreme, changed, strict=True)
+        ]
+        if changed.any():
+            notes = (
+                "adjusted: the estimate is infinite; shown is the measure for a score of "
+                f"{ADJUSTMENT} less (or more) than the extreme one",
+            )
     kind = {"model": "score", "judge": "severity"}.get(facet, "difficulty")
-    return Table(facet, f"{facet}: measure is the {kind} in logits", columns)
+    title = f"{facet}: measure is the {kind} in logits"
+    return Table(facet, title, columns, summarised=SUMMARISED, notes=notes)
 
 
-def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, lowest: int = 0) -> Table:
-    """A model's answer to a question a row: its quality; `lowest` as for `measure_table`."""
+def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
+    """A model's answer to a question a row: its quality."""
     statistics = diagnostics.cell
     models, questions = (_labels(labels, facet) for facet in ("model", "question"))
     columns = {
@@ -84,8 +111,8 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, lowest: int =
     }
     numbers = {
         "ratings": statistics.count.astype(int),
-        "score": (statistics.observed + lowest * statistics.count).astype(int),
-        "expected": lowest + statistics.expected / statistics.count,
+        "score": statistics.score.astype(int),
+        "expected": statistics.expected_score / statistics.count,
         "quality": fit.quality,
         "se": fit.standard_error.quality,
         "infit": statistics.infit,
@@ -97,8 +124,9 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, lowest: int =
 
 
 def separation_table(diagnostics: Diagnostics) -> Table:
-    """A facet a row: whether its levels can be told apart."""
-    rows = {facet: getattr(diagnostics, facet).separation for facet in FACETS}
+    """A facet of several levels a row: whether they can be told apart."""
+    facets = [f for f in FACETS if getattr(diagnostics, f).fair_average.size > 1]
+    rows = {facet: getattr(diagnostics, facet).separation for facet in facets}
 
     def column(name: str) -> list[float]:
         return [float(str(np.asarray(getattr(row, name)))) for row in rows.values()]
@@ -112,25 +140,39 @@ def separation_table(diagnostics: Diagnostics) -> Table:
         "strata": column("strata"),
         "reliability": column("reliability"),
         "chi_square": column("chi_square"),
-        "df": _whole([row.degrees_of_freedom for row in rows.values()]),
+        "df": _whole([max(row.degrees_of_freedom, 0) for row in rows.values()]),
         "p": column("p"),
     }
     return Table("facets", "facets: p is of the hypothesis that all levels are the same", columns)
 
 
 def step_table(fit: Fit, labels: Labels, categories: Sequence[int]) -> Table:
-    """Thresholds of an ordinal fit, a step a row: common to all rubric items, or each item's."""
+    """Thresholds of an ordinal fit, a step a row: common to all rubric items, or each item's.
+
+    Scores that were never given are closed up: a step leads from the next score in use.
+    """
     steps, errors = np.asarray(fit.step), np.asarray(fit.standard_error.step)
+    used = np.asarray(categories_in_use(fit.step))
     sets = _labels(labels, "rubric") if len(steps) > 1 else ["all"]
-    places = [(name, k) for name in sets for k in range(steps.shape[1])]
+    places = [
+        (row, below, k)
+        for row in range(len(steps))
+        for below, k in itertools.pairwise(np.flatnonzero(used[row]).tolist())
+    ]
     columns = {
-        "rubric": [name for name, _ in places],
-        "from": [int(categories[k]) for _, k in places],
-        "to": [int(categories[k + 1]) for _, k in places],
-        "step": _numbers(steps.ravel()),
-        "se": _numbers(errors.ravel()),
+        "rubric": [sets[row] for row, _, _ in places],
+        "from": [categories[below] for _, below, _ in places],
+        "to": [categories[k] for _, _, k in places],
+        "step": _numbers(np.array([steps[row, k - 1] for row, _, k in places], steps.dtype)),
+        "se": _numbers(np.array([errors[row, k - 1] for row, _, k in places], errors.dtype)),
     }
-    return Table("steps", "steps: where adjacent scores are equally likely, in logits", columns)
+    notes = []
+    for row in np.flatnonzero(~used.all(axis=1)).tolist():
+        never = ", ".join(str(categories[k]) for k in np.flatnonzero(~used[row]))
+        where = "" if sets == ["all"] else f" on {sets[row]}"
+        notes.append(f"never given{where} (by models of finite score): {never}; closed up")
+    title = "steps: where adjacent scores are equally likely, in logits"
+    return Table("steps", title, columns, notes=tuple(map(printable, notes[:SHOWN_NOTES])))
 
 
 def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> Table:
@@ -200,6 +242,24 @@ def sensitivity_table(found: JudgeSensitivity, labels: Labels) -> Table:
             "tau": _numbers(found.kendall),
             "rho": _numbers(found.spearman),
             "tau_by_question": _numbers(found.kendall_by_question),
-            "refit": [message.split(".")[0] for message in found.message],
+            "refit": [_in_short(message) for message in found.message],
         },
+        notes=tuple(
+            f"{_in_short(message)}: {message.splitlines()[0][:300]}"
+            for message in dict.fromkeys(found.message)
+            if _in_short(message) not in ("converged", "extreme levels")
+        )[:SHOWN_NOTES],
     )
+
+
+def _in_short(message: str) -> str:
+    """A word or two for how a refit ended."""
+    kinds = {
+        "converged, but a": "extreme levels",
+        "converged": "converged",
+        "stopped": "not converged",
+        "the design": "disconnected",
+        "no ratings": "empty levels",
+        "the information": "singular",
+    }
+    return next((word for start, word in kinds.items() if message.startswith(start)), "refused")

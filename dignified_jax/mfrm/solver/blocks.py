@@ -30,6 +30,7 @@ class Blocks:
       items: I.
       above: None for binary ratings. For ordinal ones (see `ordinal`), whose successes are sums
         of categories, (M, I, K - 1) numbers of ratings in category 1 or above, 2 or above, ...
+      item_steps: None for binary ratings; (I,) numbers of steps of the items, at most K - 1.
       scales: 0 for binary ratings; 1 where all items share their steps, I where each has its own.
     """
 
@@ -39,12 +40,24 @@ class Blocks:
     judges: int = dataclasses.field(metadata={"static": True})
     items: int = dataclasses.field(metadata={"static": True})
     above: jax.Array | None = None
+    item_steps: jax.Array | None = None
     scales: int = dataclasses.field(default=0, metadata={"static": True})
 
     @property
     def steps(self) -> int:
         """K - 1, the most that a rating can add to successes."""
         return self.above.shape[2] if self.scales else 1
+
+    @property
+    def step_counts(self) -> jax.Array | None:
+        """(scales,) numbers of steps of each set; None for binary ratings."""
+        return self.item_steps[: self.scales] if self.scales else None
+
+    def highest(self) -> jax.Array:
+        """(J * I, 1) the most that a rating of each pair can add to successes."""
+        if not self.scales:
+            return jnp.ones((self.judges * self.items, 1), self.trials.dtype)
+        return jnp.tile(self.item_steps.astype(self.trials.dtype), self.judges)[:, None]
 
 
 def as_blocks(successes: jax.Array, trials: jax.Array) -> Blocks:
@@ -99,11 +112,11 @@ class Totals:
 
 def totals(blocks: Blocks) -> Totals:
     """One pass over the ratings."""
-    matrix = incidence(blocks)
+    matrix, highest = incidence(blocks), blocks.highest()
 
     def add(carry, block):
         y, n = block
-        n = blocks.steps * n
+        n = highest * n
         pairs, faulty = carry
         rated = (n > 0).astype(n.dtype)
         # NaN fails every comparison.

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import (
-    ALL_FAILURES,
     ALL_SUCCESSES,
     CONVERGED,
     FACETS,
+    MIXED,
     UNRATED,
     Extreme,
     Fit,
@@ -22,9 +22,9 @@ from dignified_jax.mfrm.result import (
     Status,
     without_estimate,
 )
-from dignified_jax.mfrm.solver import laplace, ordinal, ridge, standard_errors
-from dignified_jax.mfrm.solver.blocks import Blocks, as_blocks, totals
-from dignified_jax.mfrm.solver.extremes import extremes
+from dignified_jax.mfrm.solver import extremes, laplace, ordinal, ridge, standard_errors
+from dignified_jax.mfrm.solver.blocks import Blocks, Totals, as_blocks, totals
+from dignified_jax.mfrm.solver.extremes import Selection
 from dignified_jax.mfrm.solver.gauge import Center, Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood
 from dignified_jax.mfrm.solver.moments import Parameters
@@ -35,11 +35,48 @@ Model = Literal["binomial", "rating_scale", "partial_credit"]
 MODELS: tuple[Model, ...] = ("binomial", "rating_scale", "partial_credit")
 
 
-def blocks_of(counts: tuple[jax.Array, ...], model: Model) -> Blocks:
-    """From (successes, trials) of the binomial model, or from (counts by category,)."""
+def select(
+    counts: tuple[jax.Array, ...],
+    fixed: dict[str, jax.Array],
+    *,
+    model: Model,
+    center: Center,
+    method: Method,
+) -> Selection:
+    """Which levels and categories a fit has finite estimates of; see `extremes`."""
     if model == "binomial":
-        return as_blocks(*counts)
-    return ordinal.as_blocks(*counts, common=model == "rating_scale")
+        successes, trials = (array.sum(axis=1) for array in counts)
+        by_pair = jnp.stack([trials - successes, successes], axis=-1)
+    else:
+        by_pair = counts[0].sum(axis=1)
+    removable = {"model": jnp.full(by_pair.shape[0], center != "zero")}
+    for facet, size in zip(("judge", "rubric"), by_pair.shape[1:3], strict=True):
+        # The priors of the ridge keep every judge and item finite.
+        free = jnp.isnan(fixed[facet]) if facet in fixed else jnp.ones(size, bool)
+        removable[facet] = free & (method == "laplace")
+    return extremes.select(
+        by_pair,
+        ordinal=model != "binomial",
+        common=model == "rating_scale",
+        removable=removable,
+        together=center == "grand",
+    )
+
+
+def blocks_of(counts: tuple[jax.Array, ...], model: Model, selected: Selection) -> Blocks:
+    """From (successes, trials) of the binomial model, or (counts by category,), what is selected.
+
+    Models that are not are inactive, judges and items have no ratings, categories are closed up.
+    """
+    inside = selected.pairs(counts[0].dtype)
+    active = selected.model.astype(counts[0].dtype)
+    if model == "binomial":
+        blocks = as_blocks(*(array * inside for array in counts))
+    else:
+        inside = active[:, None, None, None] * inside
+        closed = extremes.close_up(counts[0] * inside[..., None], selected.observed)
+        blocks = ordinal.as_blocks(closed, model == "rating_scale", selected.steps())
+    return dataclasses.replace(blocks, active=active)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "center", "method"))
@@ -55,19 +92,14 @@ def estimate(
     method: Method,
 ) -> Fit:
     """See `fit`; counts as `blocks_of` takes them."""
-    blocks = blocks_of(counts, model)
+    selected = select(counts, fixed, model=model, center=center, method=method)
+    blocks = blocks_of(counts, model, selected)
     sums = totals(blocks)
-    extreme = extremes(sums, blocks.judges)
-    # A free intercept with only successes or only failures is infinite. In that limit its ratings
-    # weigh nothing, so the rest is fitted without them.
-    infinite = (extreme.model == ALL_SUCCESSES) | (extreme.model == ALL_FAILURES)
-    if center == "grand":
-        infinite = infinite & (extreme.model == extreme.model[0]).all()
-    elif center == "zero":
-        infinite = jnp.zeros_like(infinite)
-    blocks = dataclasses.replace(blocks, active=1.0 - infinite.astype(blocks.active.dtype))
-    design = _design(blocks, extreme, infinite, fixed, center, method)
-    unobserved = ordinal.unobserved(blocks).any() if blocks.scales else jnp.asarray(False)
+    informed = _informed(sums, blocks)
+    extreme = _extreme(counts, sums, blocks, selected, informed)
+    infinite = ~selected.model
+    design = _design(blocks, selected, informed, fixed, center, method)
+    unobserved = (selected.steps() == 0).all() if blocks.scales else jnp.asarray(False)
     start = _start(blocks, fixed)
     # What can't be refused under tracing is answered with NaN, from the start.
     bad_anchors = anchoring.any_bad(fixed)
@@ -98,6 +130,8 @@ def estimate(
         Status.MAX_ITERATIONS: ~(found.change <= tolerance),
         Status.EMPTY_LEVEL: empty,
         Status.EXTREME_MODEL: infinite.any(),
+        Status.EXTREME_LEVEL: ~selected.judge.all() | ~selected.rubric.all(),
+        Status.CONFOUNDED_VARIANCES: _confounded(sums, blocks, design),
         Status.VARIANCE_AT_BOUND: at_bound,
     }
     codes = [jnp.int32(code) for code in cases]
@@ -118,9 +152,21 @@ def estimate(
     }
     if blocks.scales:
         sets = (blocks.scales, blocks.steps)
-        estimates["step"] = -parameters.raters[design.mains :].reshape(sets)
+        observed = selected.observed[: blocks.scales]
+        step = extremes.open_up(-parameters.raters[design.mains :].reshape(sets), observed)
+        error = extremes.open_up(standard_error.step, observed)
+        error = jnp.where(jnp.isfinite(step), error, jnp.nan)
+        estimates["step"] = step
+        estimates["standard_error"] = dataclasses.replace(standard_error, step=error)
+    limits = {
+        "judge": _limit(selected.judge, selected.codes["judge"], design.counted_judge),
+        "rubric": _limit(selected.rubric, selected.codes["rubric"], design.counted_rubric),
+    }
+    for facet in fixed:
+        limits.pop(facet, None)
+    unknown = ~informed["model"] & ~infinite
     return Fit(
-        **without_estimate(estimates, extreme.model, infinite),
+        **without_estimate(estimates, extreme.model, infinite, unknown, limits),
         precision=precision,
         extreme=extreme,
         largest_change=found.change,
@@ -132,25 +178,79 @@ def estimate(
     )
 
 
+def _informed(sums: Totals, blocks: Blocks) -> dict[str, jax.Array]:
+    """Facet -> (L,) bool: levels that a rating is left of."""
+    rated = sums.rated * blocks.active[:, None, None]
+    by_cell = rated[:, : blocks.judges].sum(axis=1)
+    by_rater = rated.sum(axis=(0, 2))
+    return {
+        "model": by_cell.sum(axis=1) > 0,
+        "question": by_cell.sum(axis=0) > 0,
+        "judge": by_rater[: blocks.judges] > 0,
+        "rubric": by_rater[blocks.judges :] > 0,
+    }
+
+
+def _extreme(
+    counts: tuple[jax.Array, ...],
+    sums: Totals,
+    blocks: Blocks,
+    selected: Selection,
+    informed: dict[str, jax.Array],
+) -> Extreme:
+    """Codes of cells and levels; of questions from the models that are left."""
+    rated = counts[-1].sum(axis=tuple(range(2, counts[-1].ndim)))
+    by_judge = [a[:, : blocks.judges].sum(axis=1) for a in (sums.rated, sums.successes, sums.most)]
+    cell = extremes.extreme_code(*by_judge)
+    of_model = jnp.where(rated > 0, selected.codes["model"][:, None], jnp.int8(UNRATED))
+    active = blocks.active[:, None]
+    question = extremes.extreme_code(*((active * a).sum(axis=0) for a in by_judge))
+    unrated = rated.sum(axis=0) == 0
+    return Extreme(
+        cell=jnp.where(selected.model[:, None], cell, of_model),
+        model=selected.codes["model"],
+        question=jnp.where(informed["question"] | unrated, question, jnp.int8(MIXED)),
+        judge=selected.codes["judge"],
+        rubric=selected.codes["rubric"],
+    )
+
+
+def _confounded(sums: Totals, blocks: Blocks, design: Design) -> jax.Array:
+    """Scalar bool: whether random questions and answers are the same thing in these ratings."""
+    if not design.random_question or not design.zero_sum_question:
+        return jnp.asarray(False)
+    rated = (sums.rated[:, : blocks.judges].sum(axis=1) > 0) & (blocks.active[:, None] > 0)
+    return (rated.sum(axis=0) <= 1).all()
+
+
+def _limit(inside: jax.Array, codes: jax.Array, counted: jax.Array) -> jax.Array:
+    """(L,) infinity for levels taken out, NaN for those of which nothing is left, else 0."""
+    away = jnp.where(codes == ALL_SUCCESSES, -jnp.inf, jnp.inf)
+    return jnp.where(~inside, away, jnp.where(counted, 0.0, jnp.nan))
+
+
 def _design(
     blocks: Blocks,
-    extreme: Extreme,
-    infinite: jax.Array,
+    selected: Selection,
+    informed: dict[str, jax.Array],
     fixed: dict[str, jax.Array],
     center: Center,
     method: Method,
 ) -> Design:
     free = {
-        facet: jnp.isnan(fixed[facet])
-        if facet in fixed
-        else jnp.ones(getattr(extreme, facet).shape, bool)
-        for facet in anchoring.ANCHORABLE
+        facet: jnp.isnan(fixed[facet]) if facet in fixed else jnp.ones(levels.shape, bool)
+        for facet, levels in informed.items()
     }
+    # The ridge's priors hold levels without ratings; those of laplace are left out.
+    counted = {facet: informed[facet] | (method == "ridge") for facet in ("judge", "rubric")}
     return Design(
-        free_judge=free["judge"],
-        free_rubric=free["rubric"],
+        free_judge=free["judge"] & counted["judge"],
+        free_rubric=free["rubric"] & counted["rubric"],
         free_question=free["question"],
-        free_model=(extreme.model != UNRATED) & ~infinite,
+        free_model=selected.model & informed["model"],
+        counted_judge=counted["judge"],
+        counted_rubric=counted["rubric"],
+        step_counts=blocks.step_counts,
         center=center,
         zero_sum_judge="judge" not in fixed,
         zero_sum_rubric="rubric" not in fixed,

@@ -36,6 +36,9 @@ class Design:
       zero_sum_judge: whether judges sum to zero (not anchored).
       zero_sum_rubric: likewise.
       zero_sum_question: likewise. Random questions are centred when all is estimated.
+      counted_judge: (J,) bool, the levels that sum to zero; False for those taken out as extreme.
+      counted_rubric: (I,) bool.
+      step_counts: (scales,) numbers of steps of each set, the others are not there; None for all.
       scales: number of sets of steps, each of which sums to zero.
       steps: number of steps of a set.
       random_question: whether questions are a random effect, free of the constraint.
@@ -45,6 +48,9 @@ class Design:
     free_rubric: jax.Array
     free_question: jax.Array
     free_model: jax.Array
+    counted_judge: jax.Array
+    counted_rubric: jax.Array
+    step_counts: jax.Array | None
     center: Center = dataclasses.field(metadata={"static": True})
     zero_sum_judge: bool = dataclasses.field(metadata={"static": True})
     zero_sum_rubric: bool = dataclasses.field(metadata={"static": True})
@@ -94,9 +100,11 @@ class Design:
         raters = jnp.eye(self.raters, dtype=dtype)
         if self.scales:
             # Steps have no other gauge: the last of each set answers for the others.
-            one = jnp.eye(self.steps, dtype=dtype).at[-1].add(-1.0)
-            sets = jnp.kron(jnp.eye(self.scales, dtype=dtype), one)
-            raters = raters.at[self.mains :, self.mains :].set(sets)
+            last = jnp.arange(self.steps) == self._last_step()[:, None]
+            sets = jnp.eye(self.steps, dtype=dtype) - last[:, :, None].astype(dtype)
+            sets = jnp.einsum("stv,su->stuv", sets, jnp.eye(self.scales, dtype=dtype))
+            size = self.scales * self.steps
+            raters = raters.at[self.mains :, self.mains :].set(sets.reshape(size, size))
         return jnp.block(
             [
                 [
@@ -125,29 +133,38 @@ class Design:
             "grand": self.free_model.any(keepdims=True),
             "zero": self.free_model[:0],
         }[self.center]
-        steps = jnp.tile(jnp.arange(self.steps) < self.steps - 1, self.scales)
-        return jnp.concatenate([judge, rubric, steps, intercepts])
+        steps = jnp.arange(self.steps) < self._last_step()[:, None]
+        return jnp.concatenate([judge, rubric, steps.ravel(), intercepts])
 
     def to_zero_sum(self, border: jax.Array) -> jax.Array:
         """(P, ...) border coordinates of any gauge to those where facets sum to zero."""
         judge, rubric = border[: self.judges], border[self.judges : self.mains]
         intercept = border[self.raters :]
         if self.zero_sum_judge:
-            intercept = intercept + judge.mean(axis=0)
-            judge = judge - judge.mean(axis=0)
+            judge, mean = _centred(judge, self.counted_judge)
+            intercept = intercept + mean
         if self.zero_sum_rubric:
-            intercept = intercept + rubric.mean(axis=0)
-            rubric = rubric - rubric.mean(axis=0)
+            rubric, mean = _centred(rubric, self.counted_rubric)
+            intercept = intercept + mean
         if self.center == "zero":  # on paper it is 0 already
             intercept = jnp.zeros_like(intercept)
         return jnp.concatenate([judge, rubric, border[self.mains : self.raters], intercept])
 
+    def _last_step(self) -> jax.Array:
+        """(scales,) position of the last step of each set."""
+        if self.step_counts is None:
+            return jnp.full(self.scales, self.steps - 1)
+        return self.step_counts - 1
+
     def _means(self, dtype: jnp.dtype) -> jax.Array:
-        """(R,) weights that take the mean judge plus the mean item, of zero-sum facets."""
-        judge, rubric = self.free_judge, self.free_rubric
-        return jnp.concatenate(
-            [
-                jnp.full(judge.size, self.zero_sum_judge / judge.size, dtype),
-                jnp.full(rubric.size, self.zero_sum_rubric / rubric.size, dtype),
-            ]
-        )
+        """(J + I,) weights that take the mean judge plus the mean item, of zero-sum facets."""
+        judge = self.counted_judge * self.zero_sum_judge / self.counted_judge.sum()
+        rubric = self.counted_rubric * self.zero_sum_rubric / self.counted_rubric.sum()
+        return jnp.concatenate([judge, rubric]).astype(dtype)
+
+
+def _centred(values: jax.Array, counted: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(L, ...) values less the mean of the counted levels, the others as they are; that mean."""
+    counted = counted.reshape(-1, *[1] * (values.ndim - 1))
+    mean = jnp.where(counted, values, 0.0).sum(axis=0) / jnp.maximum(counted.sum(), 1)
+    return jnp.where(counted, values - mean, values), mean

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 from dignified_jax.mfrm.result import Fit, Precision
 from dignified_jax.mfrm.solver import arrow as arrows
 from dignified_jax.mfrm.solver.arrow import Arrow, Gradient, einsum
-from dignified_jax.mfrm.solver.blocks import as_blocks
+from dignified_jax.mfrm.solver.estimate import Model, blocks_of
+from dignified_jax.mfrm.solver.extremes import Selection, categories_in_use, closed_steps
 from dignified_jax.mfrm.solver.gauge import Design
-from dignified_jax.mfrm.solver.moments import Parameters, moments
+from dignified_jax.mfrm.solver.likelihood import moments
+from dignified_jax.mfrm.solver.moments import Parameters
 
 
 @jax.tree_util.register_dataclass
@@ -52,29 +54,31 @@ class Changes:
 
 def information(
     fit: Fit,
-    successes: jax.Array,
-    trials: jax.Array,
+    counts: tuple[jax.Array, ...],
     fixed: dict[str, jax.Array],
     *,
     hold_judges: bool = False,
 ) -> Information:
-    """H of a fit; models without a finite score are left out.
+    """H of a fit; models, judges and items without a finite estimate are left out.
 
     Args:
       fit: from these ratings.
-      successes: (model, question, judge, rubric), floating.
-      trials: likewise.
+      counts: (successes, trials), each (model, question, judge, rubric), floating; of ordinal fits
+        (counts by category,).
       fixed: the fit's anchors, NaN for free levels.
       hold_judges: whether judges are to be held where they are.
     """
-    finite = jnp.isfinite(fit.score)
-    blocks = as_blocks(successes, trials)
-    blocks = dataclasses.replace(blocks, active=finite.astype(fit.score.dtype))
+    selected = selected_in(fit)
+    blocks = blocks_of(counts, model_of(fit), selected)
+    steps = [] if fit.step is None else [-closed_steps(fit.step).ravel()]
+    judge = jnp.where(selected.judge, fit.judge, 0.0)
+    rubric = jnp.where(selected.rubric, fit.rubric, 0.0)
+    finite = selected.model
     parameters = Parameters(
         # Where questions are random, qualities hold their mean and intercepts do not.
         theta=jnp.where(finite[:, None], fit.quality - fit.intercept[:, None], 0.0),
         question=-fit.question,
-        raters=-jnp.concatenate([fit.judge, fit.rubric]),
+        raters=jnp.concatenate([-judge, -rubric, *steps]),
         intercept=jnp.where(finite, fit.intercept, 0.0),
     )
     free = {
@@ -84,18 +88,48 @@ def information(
         for facet in ("judge", "rubric", "question")
     }
     design = Design(
-        free_judge=free["judge"] & (not hold_judges),
-        free_rubric=free["rubric"],
+        free_judge=free["judge"] & selected.judge & (not hold_judges),
+        free_rubric=free["rubric"] & selected.rubric,
         free_question=free["question"],
         free_model=finite,
+        counted_judge=selected.judge,
+        counted_rubric=selected.rubric,
+        step_counts=blocks.step_counts,
         center=fit.center,
         zero_sum_judge="judge" not in fixed and not hold_judges,
         zero_sum_rubric="rubric" not in fixed,
         zero_sum_question="question" not in fixed,
         random_question=fit.method == "laplace",
+        scales=blocks.scales,
+        steps=blocks.steps if blocks.scales else 0,
     )
     arrow = arrows.eliminate(moments(blocks, parameters), fit.precision, design)
     return Information(arrow=arrow, design=design, precision=fit.precision)
+
+
+def model_of(fit: Fit) -> Model:
+    """The response model of a fit. (With one item the two ordinal ones are the same.)"""
+    if fit.step is None:
+        return "binomial"
+    return "rating_scale" if len(fit.step) == 1 else "partial_credit"
+
+
+def selected_in(fit: Fit) -> Selection:
+    """The levels and categories that a fit has finite estimates of."""
+    items = fit.rubric.size
+    if fit.step is None:
+        observed = jnp.ones((items, 2), bool)
+    else:
+        observed = categories_in_use(fit.step)
+        observed = jnp.broadcast_to(observed, (items, observed.shape[1]))
+    codes = {facet: getattr(fit.extreme, facet) for facet in ("model", "judge", "rubric")}
+    return Selection(
+        model=jnp.isfinite(fit.score),
+        judge=jnp.isfinite(fit.judge),
+        rubric=jnp.isfinite(fit.rubric),
+        observed=observed,
+        codes=codes,
+    )
 
 
 def covariances(information: Information, facet: str, weights: jax.Array) -> Changes:
@@ -109,14 +143,18 @@ def covariances(information: Information, facet: str, weights: jax.Array) -> Cha
     arrow, design = information.arrow, information.design
     # On measures that sum to zero a constant has no effect, and without it the pull is the same in
     # every gauge. Severities have their sign turned.
+    steps = jnp.zeros_like(arrow.curvature, shape=design.raters - design.mains)
     pull = {
         "judge": jnp.zeros_like(arrow.curvature, shape=design.judges),
-        "rubric": jnp.zeros_like(arrow.curvature, shape=design.raters - design.judges),
+        "rubric": jnp.zeros_like(arrow.curvature, shape=design.mains - design.judges),
         "question": jnp.zeros_like(arrow.question_inverse),
     }
-    pull[facet] = weights.mean() - weights
+    counted = {"judge": design.counted_judge, "rubric": design.counted_rubric}
+    inside = counted.get(facet, jnp.ones(weights.shape, bool))
+    mean = jnp.where(inside, weights, 0.0).sum() / inside.sum()
+    pull[facet] = jnp.where(inside, mean - weights, 0.0)
     intercepts = jnp.zeros_like(arrow.curvature[:, 0])
-    border = jnp.concatenate([pull["judge"], pull["rubric"], intercepts])
+    border = jnp.concatenate([pull["judge"], pull["rubric"], steps, intercepts])
     gradient = Gradient(jnp.zeros_like(arrow.curvature), pull["question"], border)
     return _changes(arrows.solve(arrow, design, gradient), design)
 
@@ -128,7 +166,10 @@ def response(information: Information, shift: jax.Array) -> Changes:
     pairs = arrow.moments.pair_weight
     # Logits fall by the shift, so that residuals rise by weight times shift.
     cell = einsum("mjq,j->mq", by_judge, shift)
-    raters = jnp.concatenate([pairs.sum(axis=1) * shift, pairs.T @ shift])
+    # Of an ordinal model, what judges and steps have in common too.
+    steps = arrow.moments.step_weight
+    by_step = [] if steps is None else [steps[: design.judges].T @ shift]
+    raters = jnp.concatenate([pairs.sum(axis=1) * shift, pairs.T @ shift, *by_step])
     start = Parameters(
         theta=jnp.zeros_like(cell),
         question=jnp.zeros_like(cell[0]),
@@ -142,7 +183,7 @@ def response(information: Information, shift: jax.Array) -> Changes:
 def _changes(step: Parameters, design: Design) -> Changes:
     return Changes(
         judge=-step.raters[: design.judges],
-        rubric=-step.raters[design.judges :],
+        rubric=-step.raters[design.judges : design.mains],
         question=-step.question,
         intercept=step.intercept,
         quality=step.intercept[:, None] + step.theta,

@@ -30,7 +30,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.result import Precision
+from dignified_jax.mfrm.result import LOG_PRECISION_BOUND, Precision
 from dignified_jax.mfrm.solver import anderson
 from dignified_jax.mfrm.solver import arrow as arrows
 from dignified_jax.mfrm.solver.anderson import History
@@ -40,9 +40,6 @@ from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood, moments
 from dignified_jax.mfrm.solver.moments import Parameters
 from dignified_jax.mfrm.solver.ridge import choose, is_last, largest_change
-
-# Standard deviations between 1e-4 and 1e4, in logits.
-LOG_PRECISION_BOUND = 18.4
 
 
 @jax.tree_util.register_dataclass

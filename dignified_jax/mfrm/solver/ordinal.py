@@ -26,10 +26,11 @@ from dignified_jax.mfrm.solver.blocks import Blocks, einsum, incidence, pair_sum
 from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 
-def as_blocks(counts: jax.Array, common: bool) -> Blocks:
+def as_blocks(counts: jax.Array, common: bool, item_steps: jax.Array | None = None) -> Blocks:
     """From (M, Q, J, I, K) numbers of ratings in each category; `common`: one set of steps.
 
-    A rating with a count that is negative, fractional or not finite becomes NaN.
+    Of item i the first item_steps[i] + 1 categories are in use; None for all. A rating with a count
+    that is negative, fractional or not finite becomes NaN.
     """
     models, questions, judges, items, categories = counts.shape
     bad = ~((counts >= 0) & (counts < jnp.inf) & (counts == jnp.round(counts))).all(axis=-1)
@@ -48,17 +49,9 @@ def as_blocks(counts: jax.Array, common: bool) -> Blocks:
         judges=judges,
         items=items,
         above=above,
+        item_steps=jnp.full(items, categories - 1) if item_steps is None else item_steps,
         scales=1 if common else items,
     )
-
-
-def unobserved(blocks: Blocks) -> jax.Array:
-    """(scales, K) bool: categories without ratings, of the models that are active."""
-    above = _above(blocks)
-    trials = einsum("mpq,m->p", blocks.trials, blocks.active)
-    total = (_scales(blocks) @ trials)[:, None]
-    at_least = jnp.concatenate([total, above, jnp.zeros_like(total)], axis=1)
-    return at_least[:, :-1] <= at_least[:, 1:]
 
 
 def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:
@@ -171,8 +164,9 @@ def _scales(blocks: Blocks) -> jax.Array:
 
 
 def _steps(blocks: Blocks, parameters: Parameters) -> jax.Array:
-    """(J * I, K - 1)."""
+    """(J * I, K - 1); -inf, which leaves its category no probability, where an item has no step."""
     sets = parameters.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
+    sets = jnp.where(jnp.arange(blocks.steps) < blocks.step_counts[:, None], sets, -jnp.inf)
     by_item = jnp.broadcast_to(sets, (blocks.items, blocks.steps))
     return jnp.tile(by_item, (blocks.judges, 1))
 

@@ -20,6 +20,7 @@ from dignified_jax.mfrm.result import (
     Status,
     without_estimate,
 )
+from dignified_jax.mfrm.solver.memory import refuse_sparse
 from dignified_jax.mfrm.sparse import system
 from dignified_jax.mfrm.sparse.standard_errors import ERRORS, Errors, standard_errors
 
@@ -65,6 +66,7 @@ def fit_sparse(
             raise ValueError(f"precision.{name} must be positive in a sparse fit, found {value}")
     sizes = _refuse(ratings)
     dtype = jnp.zeros(()).dtype
+    refuse_sparse(sizes, len(ratings.model), dtype.itemsize)
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
     place = np.lexsort([ratings.question, ratings.model])  # passes go cell by cell

@@ -61,7 +61,12 @@ def test_infinite_and_failed_replicates_are_told_apart():
     found = module._summary(score, np.array([True, True, True, False, True]), 0.5)
     assert (found.failed, found.infinite) == (1, 1)
     assert np.isnan(found.score[3]).all()
-    np.testing.assert_allclose(found.standard_error, np.std([[0, 1], [1, 3], [4, 2]], 0, ddof=1))
+    # A model at infinity is left out of its own errors only.
+    first, second = [0, 1, 2, 4], [1, 3, 2]
+    expected = [np.std(first, ddof=1), np.std(second, ddof=1)]
+    np.testing.assert_allclose(found.standard_error, expected)
+    np.testing.assert_allclose(found.covariance[0, 1], np.cov([0, 1, 4], second)[0, 1])
+    assert found.infinite_of.tolist() == [0, 1] and found.absent_of.tolist() == [0, 0]
     assert found.lower.tolist() == [0.0, 1.0] and found.upper.tolist() == [2.0, 3.0]
 
 

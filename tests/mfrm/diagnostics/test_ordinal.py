@@ -116,14 +116,12 @@ def test_tables_hold_ordinal_measures(fitted, counts):
     assert "judge0" in table.text() and "infit" in table.text()
 
 
-def test_what_is_for_binary_fits_says_so(fitted, counts):
+def test_refusals(fitted, counts):
     fit, _ = fitted
-    for refuse in (mfrm.interactions, mfrm.leave_one_judge_out):
-        with pytest.raises(ValueError, match="for binary and binomial fits"):
-            refuse(fit, counts)
-    with pytest.raises(ValueError, match="for binary and binomial fits"):
-        mfrm.anchor_groups(fit, counts, groups={"judge": ([0], 0.0)})
     with pytest.raises(ValueError, match="trials has no meaning"):
         mfrm.diagnose(fit, counts, counts.sum(axis=-1))
-    with pytest.raises(ValueError, match=r"the fit is of ratings of shape .* found"):
-        mfrm.diagnose(fit, counts[..., :3])
+    for function in (mfrm.diagnose, mfrm.interactions, mfrm.leave_one_judge_out):
+        with pytest.raises(ValueError, match=r"the fit is of ratings of shape .* found"):
+            function(fit, counts[..., :3])
+    with pytest.raises(ValueError, match="categories must be the scores of 4"):
+        mfrm.diagnose(fit, counts, categories=(1, 2, 3))

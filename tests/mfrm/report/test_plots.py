@@ -10,6 +10,7 @@ import pytest
 import scipy.optimize
 
 from dignified_jax.mfrm.report import plots
+from dignified_jax.mfrm.report.names import drawn_names, together
 
 pytest.importorskip("matplotlib")
 
@@ -32,7 +33,14 @@ def invented(sizes, seed=0):
         )
         for facet, size in sizes.items()
     }
-    about = {facet: types.SimpleNamespace(statistics=s) for facet, s in statistics.items()}
+    about = {
+        facet: types.SimpleNamespace(
+            statistics=s,
+            measure=np.where(np.isfinite(measures[facet]), measures[facet], 5.5),
+            standard_error=errors[facet],
+        )
+        for facet, s in statistics.items()
+    }
     overall = types.SimpleNamespace(infit=np.float32(0.9))
     labels = {facet: [f"{facet} {n}" for n in range(size)] for facet, size in sizes.items()}
     labels["model"] = [f"a long-named $family_of models-{n:02}" for n in range(sizes["model"])]
@@ -102,10 +110,28 @@ def test_names_do_not_overlap(figures):
                 )
 
 
-def test_models_without_a_finite_score_are_left_out(figures):
+def test_models_without_a_finite_score_are_there(figures):
     axes = figures["calibration_shift"][0].axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(names) == 19 and not any("models-06" in name for name in names)
+    assert len(names) == 20 and any("models-06" in name for name in names)
+    drawn = [text.get_text() for text in figures["wright_map"][0].axes[0].texts]
+    assert any("models-06" in name for name in drawn)
+
+
+def test_names_stay_distinct_and_share_a_mark():
+    names = drawn_names([f"meta-llama/Llama-3.{n}-8B-Instruct-converted" for n in "123"], "judge")
+    assert len(set(names)) == 3
+    first, texts = together([(0.0,), (1.0,), (0.0,), (0.0,), (0.0,)], list("abcde"), 0.1)
+    assert (first, texts) == ([0, 1], ["a, c, d and 1 more", "b"])
+
+
+def test_letters_without_a_font_become_a_number(monkeypatch):
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", [])
+    assert drawn_names(["plain", "\u8a55\u4fa1", "caf\u00e9"], "judge") == [
+        "plain",
+        "judge #2",
+        "caf\u00e9",
+    ]
 
 
 @pytest.mark.parametrize("seed", range(3))

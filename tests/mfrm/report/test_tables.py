@@ -100,8 +100,9 @@ def test_measure_tables_hold_the_fit(tables):
     assert np.isnan(judge["displacement"][1]) and np.isfinite(judge["displacement"][0])
     model = made["model"].columns
     assert "displacement" not in model
-    assert model["extreme"] == ["", "all successes", "", ""]
-    assert model["measure"][1] == float("inf") and np.isnan(model["infit"][1])
+    assert model["extreme"] == ["", "all successes, adjusted", "", ""]
+    assert 2 < model["measure"][1] < 20 and np.isnan(model["infit"][1])
+    assert made["model"].summary()["ratings"][0] == np.mean(model["ratings"])
     assert made["rubric"].columns["rubric"] == ["(all)", "(all)"]
 
 

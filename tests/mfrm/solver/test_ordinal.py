@@ -126,18 +126,58 @@ def test_jit_and_vmap_equal_a_loop(counts):
         np.testing.assert_allclose(mapped.step[index], one.step, atol=2e-5)
 
 
-def test_categories_never_given(counts):
+@pytest.mark.parametrize("gone", [0, 1, 2, 3])
+def test_categories_never_given_are_closed_up(counts, gone):
+    """The same as without the category, on one item of partial credit and on a rating scale."""
+    counts = counts.copy()
+    counts[..., gone] = 0
+    kept = [k for k in range(counts.shape[-1]) if k != gone]
+    with jax.enable_x64(True):
+        full, closed = (
+            mfrm.fit(c, model="rating_scale", method="ridge") for c in (counts, counts[..., kept])
+        )
+    assert full.converged
+    assert_fits_agree(full, closed, atol=1e-9)
+    steps = np.delete(np.asarray(full.step), max(gone - 1, 0), axis=1)
+    np.testing.assert_allclose(steps, closed.step, atol=1e-9)
+    missing = np.asarray(full.step)[0, max(gone - 1, 0)]
+    assert np.isneginf(missing) if gone == 0 else np.isnan(missing)
+
+
+def test_an_item_without_a_category(counts):
+    """Partial credit with items of 4 and 3 categories, against the dense maximum of both."""
     counts = counts.copy()
     counts[:, :, :, 1, 2] = 0
-    with pytest.raises(ValueError, match="category 2 of rubric 1"):
-        mfrm.fit(counts, model="partial_credit")
-    assert mfrm.fit(counts, model="rating_scale").converged
-    counts[..., 2] = 0
-    with pytest.raises(ValueError, match=r"category 2\. .*merge"):
+    with jax.enable_x64(True):
+        fit = mfrm.fit(counts, model="partial_credit", method="ridge")
+    assert fit.converged
+    steps = np.asarray(fit.step)
+    assert np.isfinite(steps[0]).all() and np.isnan(steps[1, 1])
+    np.testing.assert_allclose([steps[0].sum(), np.nansum(steps[1])], 0, atol=1e-9)
+    # At the maximum, numbers of ratings at or above each step are as expected.
+    logit = np.asarray(fit.quality - fit.question)[:, :, None] - np.asarray(fit.judge)
+    logit = logit - float(fit.rubric[1])
+    passed = np.array([0.0, steps[1, 0], steps[1, 0] + steps[1, 2]])
+    weight = np.exp(logit[..., None] * np.arange(3) - passed)
+    chance = weight / weight.sum(axis=-1, keepdims=True)
+    given = counts[:, :, :, 1][..., [0, 1, 3]]
+    expected = (given.sum(axis=-1, keepdims=True) * chance).sum(axis=(0, 1, 2))
+    observed = given.sum(axis=(0, 1, 2))
+    # Steps of a set sum to zero: both residuals pull alike, with what the item's prior pulls.
+    residual = [observed[1:].sum() - expected[1:].sum(), observed[2] - expected[2]]
+    np.testing.assert_allclose(residual[0], residual[1], atol=1e-6)
+    assert abs(residual[0]) < 1.0
+
+
+def test_one_category_only_is_refused(counts):
+    counts = np.stack([0 * counts[..., 0]] * 3 + [counts.sum(axis=-1)], axis=-1)
+    with pytest.raises(ValueError, match="one category, 3 counted from 0"):
         mfrm.fit(counts, model="rating_scale")
-    fit = jax.jit(lambda c: mfrm.fit(c, model="rating_scale"))(counts.astype(np.float32))
+    fit = jax.jit(lambda c: mfrm.fit(c, model="rating_scale", center="zero", method="ridge"))(
+        counts.astype(np.float32)
+    )
     assert fit.status == mfrm.Status.UNOBSERVED_CATEGORY and not fit.converged
-    assert jnp.isnan(fit.score).all() and jnp.isnan(fit.step).all() and "Merge" in fit.message
+    assert jnp.isnan(fit.score).all()
 
 
 @pytest.mark.parametrize(

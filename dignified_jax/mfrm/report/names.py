@@ -1,0 +1,101 @@
+"""Labels as they are drawn in figures: short, distinct, in letters that a font has, apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dignified_jax.console.labels import printable, shorten
+
+MOST_LETTERS = 22
+# Names at one place, beyond which their number is told.
+MOST_AT_ONE_PLACE = 3
+
+
+def drawn_names(labels: Sequence[object], facet: str) -> list[str]:
+    """Labels short enough to be drawn, with no mathematics in them.
+
+    A label with letters that no installed font has is drawn as its number, counted from 1 in the
+    order of the tables.
+    """
+    families = font_families("".join(map(str, labels)))
+    texts = [printable(str(label)) for label in labels]
+    for index, text in enumerate(texts):
+        if families is None and not _covers(None, text):
+            texts[index] = f"{facet} #{index + 1}"
+    return [text.replace("$", r"\$") for text in shorten(texts, MOST_LETTERS)]
+
+
+def font_families(text: str) -> list[str] | None:
+    """Families to draw a text with: the usual one, and one that has its other letters.
+
+    None where no installed font has them all.
+    """
+    if _covers(None, text):
+        return ["DejaVu Sans"]
+    from matplotlib import font_manager
+
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: font.name):
+        if font.name != "DejaVu Sans" and _covers(font.fname, text):
+            return ["DejaVu Sans", font.name]
+    return None
+
+
+def _covers(path: str | None, text: str) -> bool:
+    """Whether a font, together with the usual one, has every letter."""
+    from matplotlib import font_manager
+
+    usual = font_manager.findfont("DejaVu Sans")
+    letters = {c for c in text if c.isprintable() and not c.isspace()}
+    if all(ord(c) < 128 for c in letters):
+        return True
+    for file in filter(None, (usual, path)):
+        try:
+            present = font_manager.get_font(file).get_charmap()
+        except (OSError, RuntimeError):  # a font file that can't be read
+            continue
+        letters = {c for c in letters if ord(c) not in present}
+    return not letters
+
+
+def together(
+    places: Sequence[tuple[float, ...]], names: Sequence[str], nearest: float
+) -> tuple[list[int], list[str]]:
+    """Index of the first of each group of places that look the same, and the group's names.
+
+    Places closer than `nearest` in every coordinate are one.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, place in enumerate(places):
+        groups.setdefault(tuple(round(x / nearest) for x in place), []).append(index)
+    texts = []
+    for group in groups.values():
+        shown = ", ".join(names[i] for i in group[:MOST_AT_ONE_PLACE])
+        more = len(group) - MOST_AT_ONE_PLACE
+        texts.append(f"{shown} and {more} more" if more > 0 else shown)
+    return [group[0] for group in groups.values()], texts
+
+
+def spread_apart(values: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """Places at least `gap` apart in the values' order, nearest to them in squares, in range.
+
+    y_i - i gap must not decrease: isotonic regression, by pooling adjacent violators. The gap is
+    made smaller where the range has no room for it.
+    """
+    if values.size == 0:
+        return values
+    gap = min(gap, (high - low) / values.size)
+    order = np.argsort(values, kind="stable")
+    offsets = gap * np.arange(values.size)
+    pools: list[tuple[float, int]] = []
+    for value in values[order] - offsets:
+        mean, size = float(value), 1
+        while pools and pools[-1][0] > mean:
+            before, count = pools.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        pools.append((mean, size))
+    level = np.repeat([mean for mean, _ in pools], [size for _, size in pools])
+    places = np.empty(values.size)
+    places[order] = np.clip(level, low, high - offsets[-1]) + offsets
+    return places

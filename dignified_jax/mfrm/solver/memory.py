@@ -1,0 +1,54 @@
+"""What a fit will take, estimated before it begins."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from dignified_jax.mfrm.input.memory import machine_bytes, refuse_beyond_memory
+from dignified_jax.mfrm.result import FACETS
+
+DENSE_CURE = "Fit fewer levels at once, or, for many judges, use mfrm.fit_sparse"
+SPARSE_CURE = "Fit fewer models at once: the covariance of their scores is dense"
+
+
+def refuse_dense(shape: tuple[int, ...], itemsize: int, *, partial_credit: bool = False) -> None:
+    """Raises ValueError, in a line, for ratings whose fit would not fit into memory.
+
+    Args:
+      shape: of the counts, (M, Q, J, I), of ordinal ones with the categories.
+      itemsize: bytes of a number.
+      partial_credit: whether each item has its own steps.
+    """
+    models, questions, judges, items = map(float, shape[:4])
+    categories = float(shape[4]) if len(shape) > 4 else 2.0
+    steps = (categories - 1) * (items if partial_credit else 1.0) if len(shape) > 4 else 0.0
+    raters = judges + items + steps
+    numbers = (
+        2 * models * questions * judges * items * categories  # the ratings, in two layouts
+        + (judges + items) * judges * items  # which judge and item make which pair
+        + 3 * models * questions * raters
+        + 5 * (raters + models) ** 2  # the border and its inverse
+    )
+    connection = 4 * 8 * (models + judges + items) ** 2  # in double precision
+    refuse_beyond_memory(_sizes(shape), itemsize * numbers + connection, DENSE_CURE, _most())
+
+
+def refuse_sparse(shape: tuple[int, ...], ratings: int, itemsize: int) -> None:
+    """As `refuse_dense`, for a list of ratings of (M, Q, J, I) levels."""
+    models, questions = map(float, shape[:2])
+    levels = float(sum(shape))
+    numbers = 20 * ratings + 8 * models * questions + 3 * models * levels + 4 * models**2
+    refuse_beyond_memory(_sizes(shape), itemsize * numbers, SPARSE_CURE, _most())
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    named = zip((*FACETS, "category"), shape, strict=False)
+    return "ratings of " + " x ".join(f"{size:,} ({axis})" for axis, size in named)
+
+
+def _most() -> int | None:
+    """Bytes of the devices where they tell, else of the machine."""
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
+    known = [limit for limit in limits if limit]
+    return int(np.sum(known)) if known else machine_bytes()

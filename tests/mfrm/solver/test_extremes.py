@@ -1,0 +1,127 @@
+"""Extreme judges and models are taken out in turn; the rest is as it is without them."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.optimize
+
+from dignified_jax import mfrm
+
+SHAPE = (4, 10, 3, 2)
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    """Judge 0 says yes to all but to model 3, which all fail: neither shows before the other."""
+    rng = np.random.default_rng(0)
+    successes = rng.integers(0, 2, SHAPE)
+    successes[:, :, 0] = 1
+    successes[3] = 0
+    return successes
+
+
+@pytest.fixture(scope="module")
+def fitted(ratings):
+    with jax.enable_x64(True):
+        fit = mfrm.fit(ratings)
+        return fit, mfrm.diagnose(fit, ratings)
+
+
+def test_the_rest_is_as_without_them(ratings, fitted):
+    fit, _ = fitted
+    with jax.enable_x64(True):
+        rest = mfrm.fit(ratings[:3, :, 1:])
+    assert fit.converged and fit.status == mfrm.Status.EXTREME_MODEL
+    np.testing.assert_allclose(fit.score[:3], rest.score, atol=1e-8)
+    np.testing.assert_allclose(fit.judge[1:], rest.judge, atol=1e-8)
+    np.testing.assert_allclose(fit.standard_error.judge[1:], rest.standard_error.judge, atol=1e-8)
+    assert np.isneginf(fit.judge[0]) and np.isneginf(fit.score[3])
+    assert fit.extreme.judge.tolist() == [1, 0, 0]
+    assert "model 3 (all failures), judge 0 (all successes)" in fit.message
+
+
+def test_adjusted_measures_by_root_finding(ratings, fitted):
+    fit, about = fitted
+    known = np.asarray(fit.quality)[:3] - np.asarray(fit.question)
+    base = known[:, :, None] - np.asarray(fit.rubric)
+
+    def missing(severity):
+        return (1 / (1 + np.exp(severity - base))).sum() - (base.size - 0.3)
+
+    severity = scipy.optimize.brentq(missing, -30, 10, xtol=1e-12)
+    np.testing.assert_allclose(about.judge.measure[0], severity, atol=1e-8)
+    chance = 1 / (1 + np.exp(severity - base))
+    error = (chance * (1 - chance)).sum() ** -0.5
+    np.testing.assert_allclose(about.judge.standard_error[0], error, rtol=1e-6)
+    assert np.isfinite(about.model.measure[3]) and about.model.measure[3] < -3
+    np.testing.assert_array_equal(about.judge.measure[1:], fit.judge[1:])
+
+
+def test_tables_mark_them(ratings, fitted):
+    labels = {
+        facet: [f"{facet}{level}" for level in range(size)]
+        for facet, size in zip(("model", "question", "judge", "rubric"), SHAPE, strict=True)
+    }
+    table = mfrm.tables.measure_table(*fitted, labels, "judge")
+    assert table.columns["extreme"] == ["all successes, adjusted", "", ""]
+    assert "adjusted: the estimate is infinite" in table.text()
+    assert "judge judge0 (all successes)" in fitted[0].describe(labels)
+
+
+def test_a_judge_alone_is_extreme():
+    successes = np.random.default_rng(1).integers(0, 2, SHAPE)
+    successes[:, :, 1] = 0
+    fit = mfrm.fit(successes)
+    assert fit.status == mfrm.Status.EXTREME_LEVEL and fit.converged
+    assert np.isposinf(fit.judge[1]) and "judge 1 (all failures)" in fit.message
+    np.testing.assert_allclose(np.delete(fit.judge, 1).sum(), 0, atol=1e-5)
+
+
+def test_a_category_that_only_a_perfect_model_has(tmp_path):
+    """It is closed up for the others, and the model is infinite: nothing is refused."""
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 3, SHAPE)
+    scores[1] = 3
+    counts = np.eye(4, dtype=int)[scores]
+    with jax.enable_x64(True):
+        fit = mfrm.fit(counts, model="rating_scale", method="ridge")
+        rest = mfrm.fit(np.delete(counts, 1, axis=0)[..., :3], model="rating_scale", method="ridge")
+        about = mfrm.diagnose(fit, counts, categories=(1, 2, 3, 4))
+    assert np.isposinf(fit.score[1]) and fit.status == mfrm.Status.EXTREME_MODEL
+    np.testing.assert_allclose(np.delete(fit.score, 1), rest.score, atol=1e-8)
+    np.testing.assert_allclose(fit.step[0, :2], rest.step[0], atol=1e-8)
+    assert np.isnan(fit.step[0, 2])
+    statistics = about.judge.statistics
+    np.testing.assert_allclose(
+        statistics.score / statistics.count, (scores + 1).mean(axis=(0, 1, 3)), rtol=1e-9
+    )
+
+
+def test_questions_of_one_model_each_are_fitted_and_told():
+    """Nested questions: random, so that they join nothing and need not be joined."""
+    trials = np.zeros((3, 12, 3, 2), int)
+    for question in range(12):
+        trials[question % 3, question] = 1
+    successes = np.random.default_rng(3).integers(0, 2, trials.shape) * trials
+    fit = mfrm.fit(successes, trials)
+    assert fit.converged and fit.status == mfrm.Status.CONFOUNDED_VARIANCES
+    assert "can't be told apart" in fit.message
+    with pytest.raises(mfrm.DisconnectedError):
+        mfrm.fit(successes, trials, method="ridge")
+
+
+def test_too_much_for_memory_is_a_line(monkeypatch):
+    """The dense array is small; what a fit makes of it is not."""
+    many = np.zeros((200_000, 1, 1, 1), np.int8)
+    many[::2] = 1
+    monkeypatch.setattr("dignified_jax.mfrm.solver.memory.machine_bytes", lambda: 2**36)
+    with pytest.raises(ValueError, match=r"TiB of memory needed, 64\.0 GiB there") as error:
+        mfrm.fit(many)
+    assert "200,000 (model)" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="TiB of memory needed"):
+        mfrm.fit(np.moveaxis(many, 0, 2))
+    table = {name: np.arange(300_000) for name in ("model", "question")}
+    table |= {"judge": np.zeros(300_000, int), "rubric": np.zeros(300_000, int)}
+    listed = mfrm.from_long(table | {"score": np.arange(300_000) % 2}, sparse=True)
+    with pytest.raises(ValueError, match=r"TiB of memory needed.*covariance"):
+        mfrm.fit_sparse(listed)
