@@ -68,6 +68,7 @@ setup(
         "test": [
             "pytest>=8",
             "beartype>=0.22",  # checks the annotations of arrays while tests run
+            "hypothesis>=6",  # random texts: ids against apply_chat_template
             "ruff>=0.15",
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders

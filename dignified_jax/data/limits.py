@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dignified_jax.data.schema import first_lines
 from dignified_jax.data.template import ChatTemplate, common_length
 
+_BYTES_A_CHARACTER = 4  # in UTF-8, at most
 _POLICIES = ("error", "truncate", "drop")
 
 
@@ -54,6 +56,7 @@ class Limits:
 def apply_limits(
     prompts: Sequence[np.ndarray],
     responses: Sequence[Sequence[int]],
+    places: Sequence[str],
     template: ChatTemplate,
     limits: Limits,
 ) -> tuple[dict[int, np.ndarray], tuple[int, ...], tuple[int, ...]]:
@@ -62,6 +65,7 @@ def apply_limits(
     Args:
       prompts: (tokens,) int32 of each example.
       responses: the lengths of each example's responses, in tokens.
+      places: file and row of each example, for messages.
       template: tells the user's tokens from the template's.
       limits: the limits and the policy.
 
@@ -69,7 +73,7 @@ def apply_limits(
       (prompt by position, for those kept; positions truncated; positions dropped).
 
     Raises:
-      ValueError: with "error", examples beyond a limit; all of them are listed.
+      ValueError: with "error", examples beyond a limit; the first of them are listed.
     """
     kept: dict[int, np.ndarray] = {}
     truncated: list[int] = []
@@ -83,25 +87,37 @@ def apply_limits(
         elif limits.on_too_long == "drop":
             dropped.append(index)
         elif limits.on_too_long == "error":
-            too_long.append(f"rows[{index}]: {what}")
+            too_long.append(f"{places[index]}: {what}")
         else:
             first, last = _user_span(prompt, *around)
-            if last - first > excess:
-                kept[index] = np.concatenate([prompt[:first], prompt[first + excess :]])
+            start = _character_start(prompt, first + excess, last, template)
+            if start < last:
+                kept[index] = np.concatenate([prompt[:first], prompt[start:]])
                 truncated.append(index)
             else:
                 dropped.append(index)
     if too_long:
         cure = "raise the limit or use on_too_long='truncate' or 'drop'"
         head = f"{len(too_long)} examples are too long; {cure}:"
-        raise ValueError("\n".join([head, *too_long]))
+        raise ValueError("\n".join([head, *first_lines(too_long)]))
     return kept, tuple(truncated), tuple(dropped)
 
 
+def _character_start(prompt: np.ndarray, start: int, last: int, template: ChatTemplate) -> int:
+    """The first position from `start` on at which no character is under way.
+
+    A byte-level token may end inside a character, whose later bytes mean nothing by themselves.
+    """
+    for skipped in range(_BYTES_A_CHARACTER):
+        following = prompt[start + skipped : start + skipped + _BYTES_A_CHARACTER + 1]
+        if not template.tokenizer.decode(following).startswith("\ufffd"):
+            return start + skipped
+    return start  # the text's own replacement characters
+
+
 def _template_ids(template: ChatTemplate) -> tuple[list[int], list[int]]:
-    texts = [template.head, template.tail]
-    encoded = template.tokenizer(texts, add_special_tokens=False, split_special_tokens=False)
-    return encoded["input_ids"][0], encoded["input_ids"][1]
+    head, tail = template.ids([template.head, template.tail])
+    return head, tail
 
 
 def _user_span(prompt: np.ndarray, head: Sequence[int], tail: Sequence[int]) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Bad rows: an error that lists all of them, or setting them aside, so that none is ever lost."""
 
 import base64
+import dataclasses
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from dignified_jax.files import atomic
 _FIELDS = {"file", "row", "problems", "raw"}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Judged:
     """A record and what it gives: rows, or problems."""
 
@@ -24,7 +24,7 @@ class Judged:
     problems: Sequence[RowProblem]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class BadRowPolicy:
     """The policy of a reader, checked.
 
@@ -60,7 +60,11 @@ class BadRowPolicy:
         """
         if not judged:
             raise BadRowsError([RowProblem(str(source), 0, "file", "at least one row", "none")])
-        rows = [row for each in judged for row in each.rows]
+        rows = [
+            dataclasses.replace(row, file=each.record.file, row=each.record.row)
+            for each in judged
+            for row in each.rows
+        ]
         rejected = [(each.record, each.problems) for each in judged if each.problems]
         if rejected:
             if self.rejected_path is None or not rows:
@@ -83,16 +87,44 @@ def write_rejected(
     Raises:
       ValueError: `path` holds something other than rejected rows; it is left untouched.
     """
-    path = Path(path)
     files = {record.file for record, _ in rejected}
-    kept = [line for line, file in _existing(path) if file not in files]
-    lines = kept + [_line(record, problems) for record, problems in rejected]
+    kept = [line for line, file, _ in _existing(Path(path)) if file not in files]
+    _write(Path(path), kept + [_line(record, problems) for record, problems in rejected])
+
+
+def set_aside(
+    path: str | Path, rejected: Sequence[tuple[PreferenceRow, Sequence[RowProblem]]]
+) -> None:
+    """Adds rows that turned out bad after they were read, such as those no template can render.
+
+    `raw` is the row as an object, in the columns of its source. Lines of the same rows, from an
+    earlier run, are replaced.
+
+    Raises:
+      ValueError: `path` holds something other than rejected rows; it is left untouched.
+    """
+    places = {(row.file, row.row) for row, _ in rejected}
+    kept = [line for line, *place in _existing(Path(path)) if tuple(place) not in places]
+    added = [
+        _line(RawRecord(row.file, row.row, None, _columns(row)), problems)
+        for row, problems in rejected
+    ]
+    _write(Path(path), kept + added)
+
+
+def _columns(row: PreferenceRow) -> dict[str, Any]:
+    texts = {"prompt": row.prompt, "golden": row.golden, "mask": list(row.mask)}
+    origin = {name: getattr(row, name) for name in ("seed_scene", "context", "trigger")}
+    return texts | {f"reject_{name}": text for name, text in row.rejects.items()} | origin
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _existing(path: Path) -> list[tuple[str, str]]:
-    """(line, source file) of each row set aside before."""
+def _existing(path: Path) -> list[tuple[str, str, int]]:
+    """(line, source file, row in it) of each row set aside before."""
     if not path.exists():
         return []
     try:
@@ -103,7 +135,8 @@ def _existing(path: Path) -> list[tuple[str, str]]:
     for record in records:
         if not isinstance(record, dict) or not record.keys() >= _FIELDS:
             raise _not_ours(path)
-    return [(line, record["file"]) for line, record in zip(lines, records, strict=True)]
+    places = ((record["file"], record["row"]) for record in records)
+    return [(line, *place) for line, place in zip(lines, places, strict=True)]
 
 
 def _not_ours(path: Path) -> ValueError:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DIMENSIONS = ("A", "T", "E", "C")
 """The default set: anti-sycophancy, trustworthiness, empathy, creativity."""
@@ -68,6 +68,8 @@ class PreferenceRow:
         supervised example (`read_anchors`), which only fine-tuning on golden can use.
       seed_scene, context, trigger: where the row comes from; never shown to a model.
       dimensions: the set that the data are about, in its order; the same for all rows.
+      file, row: the source as the user named it, and the 1-based row (JSONL: line) in it; empty
+        and 0 for a row made otherwise. They don't count in comparisons.
 
     Raises:
       ValueError: a key of `rejects` is not one of `dimensions`.
@@ -80,11 +82,17 @@ class PreferenceRow:
     context: str = ""
     trigger: str = ""
     dimensions: tuple[str, ...] = DIMENSIONS
+    file: str = field(default="", compare=False, repr=False)
+    row: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         unknown = [key for key in self.rejects if key not in self.dimensions]
         if unknown:
             raise ValueError(f"rejects: expected keys out of {self.dimensions}, found {unknown}")
+
+    def place(self, index: int) -> tuple[str, int]:
+        """Returns file and row for messages; of a row without a file, its place in a list."""
+        return (self.file, self.row) if self.file else (f"rows[{index}]", 0)
 
     @property
     def mask(self) -> tuple[str, ...]:
@@ -130,22 +138,35 @@ class RowProblem:
         return f"{where}: {self.field}: expected {self.expected}, found {self.found}"
 
 
+MOST_LINES = 100
+"""Problems that the message of a `BadRowsError` shows, the first ones."""
+
+
 class BadRowsError(ValueError):
-    """Every problem of a data set, one line each.
+    """Every problem of a data set, one line each; of very many, the first ones and their number.
 
     Attributes:
-      problems: list of `RowProblem`, in file order.
+      problems: list of `RowProblem`, all of them, in file order.
     """
 
     def __init__(self, problems: Iterable[RowProblem]) -> None:
         self.problems = list(problems)
         rows = len({(problem.file, problem.row) for problem in self.problems})
         head = f"{_count(len(self.problems), 'problem')} in {_count(rows, 'row')}:"
-        super().__init__("\n".join([head, *map(str, self.problems)]))
+        super().__init__("\n".join([head, *first_lines(self.problems)]))
+
+
+def first_lines(each: Sequence[object]) -> list[str]:
+    """Returns a line for each of the first `MOST_LINES`, and one for how many more there are."""
+    lines = [str(one) for one in each[:MOST_LINES]]
+    more = len(each) - MOST_LINES
+    return [*lines, f"... and {more} more"] if more > 0 else lines
 
 
 def shorten(value: object, limit: int = 60) -> str:
     """`repr(value)` on one line of at most about `limit` characters."""
+    if isinstance(value, str | bytes | list | tuple) and len(value) > limit:
+        value = value[: limit + 1]  # the rest would be cut off in any case
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
 

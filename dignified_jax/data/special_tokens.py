@@ -7,7 +7,22 @@ are parsed and those in the user's text are plain characters.
 from dignified_jax.data.template import ChatTemplate
 
 
-def encode_literally(template: ChatTemplate, part: str, content: str, text: str) -> list[int]:
+class SpelledToken(ValueError):
+    """A text spells a special token and can't be encoded as plain text.
+
+    Attributes:
+      expected, found: as it should be and as it is, in words.
+    """
+
+    def __init__(self, spelled: str, why: str) -> None:
+        self.expected = "text without special tokens"
+        self.found = f"{spelled!r}, which can't be encoded as plain text: {why}"
+        super().__init__(f"expected {self.expected}, found {self.found}")
+
+
+def encode_literally(
+    template: ChatTemplate, part: str, content: str, text: str, start: str = ""
+) -> list[int]:
     """Token ids of a rendered text, with `content` in it as plain text.
 
     The text is cut at the last special token before the content and the first after it:
@@ -18,14 +33,22 @@ def encode_literally(template: ChatTemplate, part: str, content: str, text: str)
       part: "prompt" or "reply".
       content: the user's text or the reply.
       text: the rendered prompt, or the reply up to its end-of-turn token.
+      start: of a reply, the text that it is tokenised after.
 
     Raises:
-      ValueError: this tokenizer can't be made to do that.
+      SpelledToken: this tokenizer can't be made to do that.
     """
     if part == "prompt":
         head, tail = template.head, template.tail
     else:
-        head, tail = template.reply_head, template.closing
+        head, tail = start + template.reply_head, template.closing + template.end_text
+        text = start + text + template.end_text
+        if not template.context:
+            # No special token ends the prompt: its text and the reply are one piece.
+            content = text[len(template.head) : len(text) - len(tail)]
+            head = template.head
+            if template.special.search(template.reply_head):
+                raise _refusal(template, content, "a special token begins the reply")
     middle = text[len(head) : len(text) - len(tail)]
     fits = text.startswith(head) and text.endswith(tail)
     if not fits or middle.strip() != content.strip():
@@ -65,10 +88,6 @@ def _tokens(template: ChatTemplate, ids: list[int]) -> list[str]:
     return template.tokenizer.convert_ids_to_tokens(ids)
 
 
-def _refusal(template: ChatTemplate, content: str, why: str) -> ValueError:
+def _refusal(template: ChatTemplate, content: str, why: str) -> SpelledToken:
     found = template.special.search(content)
-    spelled = found.group() if found else ""
-    return ValueError(
-        f"expected text without special tokens, found {spelled!r}, which can't be encoded as "
-        f"plain text: {why}"
-    )
+    return SpelledToken(found.group() if found else "", why)

@@ -1,17 +1,24 @@
 """Preference rows to token ids: a prompt, golden and up to one reject a dimension."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from dignified_jax.data.chat.text_loss import TextLoss
 from dignified_jax.data.limits import Limits, apply_limits
-from dignified_jax.data.schema import PreferenceRow, dimensions_of, response_names
-from dignified_jax.data.special_tokens import encode_literally
+from dignified_jax.data.row_tokens import RowTokens, problems_of, tokenize_rows
+from dignified_jax.data.schema import (
+    BadRowsError,
+    PreferenceRow,
+    RowProblem,
+    dimensions_of,
+    response_names,
+)
 from dignified_jax.data.template import ChatTemplate, load_template
 
-_TEXTS_A_CALL = 4096  # enough for the tokenizer's threads, without all texts twice in memory
+_ROWS_A_CALL = 1024  # enough for the tokenizer's threads, without all texts twice in memory
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,16 @@ class EncodingReport:
 
     Attributes:
       examples: number of examples returned.
-      truncated_indices, dropped_indices: positions of the rows cut and left out.
+      truncated_indices, dropped_indices: positions of the rows cut and left out as too long.
+      rejected: position of each bad row -> its problems; with `on_bad_row="skip"` only.
+      lossy_indices: positions of rows of whose characters the tokenizer loses up to 1%.
     """
 
     examples: int
     truncated_indices: tuple[int, ...] = ()
     dropped_indices: tuple[int, ...] = ()
+    rejected: Mapping[int, Sequence[RowProblem]] = field(default_factory=dict)
+    lossy_indices: tuple[int, ...] = ()
 
     @property
     def truncated(self) -> int:
@@ -87,11 +98,14 @@ def encode(
     on_too_long: str = "error",
     responses: Sequence[str] | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    template: ChatTemplate | None = None,
+    on_bad_row: str = "error",
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[TokenizedExample], EncodingReport]:
     """Renders rows with the tokenizer's chat template and tokenise them.
 
-    Prompt and responses are tokenised apart, so that every response of an example continues
-    the very same prompt tokens. Texts that spell a special token stay plain text.
+    Every response continues the very same prompt tokens, and prompt and response have the ids of
+    the whole conversation. Texts that spell a special token stay plain text.
 
     Args:
       rows: the rows to encode.
@@ -104,89 +118,71 @@ def encode(
       responses: which of "golden" and the rows' dimensions to encode where a row has them; the
         others are None. By default all.
       chat_template_kwargs: extra arguments for the chat template.
+      template: the tokenizer's chat template, where it is loaded already (`load_template`); takes
+        the place of `chat_template_kwargs`.
+      on_bad_row: what to do with rows that template or tokenizer can't keep: "error", or "skip"
+        to leave them out and report them.
+      progress: called with the rows done and all rows, again and again.
 
     Returns:
-      (examples in the order of `rows`, report of what was cut or dropped).
+      (examples in the order of `rows`, report of what was cut, dropped or rejected).
 
     Raises:
+      BadRowsError: texts that the template alters or refuses, or that the tokenizer can't write
+        or can't tell from the prompt; names file, row and column of each.
       ValueError: contradictory arguments; rows of different sets of dimensions; a chat template
-        that can't be used (the message says why); a text that the template or tokenizer can't
-        keep (names row and field); examples beyond a limit (all of them, by position in `rows`).
+        that can't be used (the message says why); examples beyond a limit, by file and row.
     """
-    slots_of_row = response_names(dimensions_of(rows))
-    responses = slots_of_row if responses is None else responses
-    _check_responses(responses, slots_of_row)
+    names = response_names(dimensions_of(rows))
+    responses = names if responses is None else responses
+    _check_responses(responses, names)
+    if on_bad_row not in ("error", "skip"):
+        raise ValueError(f"on_bad_row: expected 'error' or 'skip', found {on_bad_row!r}")
     limits = Limits(max_length, row_length, on_too_long)
-    template = load_template(tokenizer, chat_template_kwargs)
-    texts: list[str] = []
-    literal: dict[int, np.ndarray] = {}  # texts encoded one by one, by position in `texts`
-    slots: list[tuple[int, int]] = []  # (row, -1 for the prompt or the response's number)
-    for index, row in enumerate(rows):
-        for slot, text, ids in _row_texts(row, index, template, responses):
-            if ids is not None:
-                literal[len(texts)] = ids
-            texts.append(text)
-            slots.append((index, slot))
-    encoded = _encode_texts(texts, tokenizer, literal)
-    prompts: list[np.ndarray] = []
-    replies: list[list[np.ndarray | None]] = []
-    for (index, slot), ids in zip(slots, encoded, strict=True):
-        if slot < 0:
-            prompts.append(ids)
-            replies.append([None] * len(slots_of_row))
-        else:
-            replies[index][slot] = np.append(ids, np.int32(template.end_of_turn))
-    return _limited(prompts, replies, template, limits)
-
-
-def _row_texts(
-    row: PreferenceRow, index: int, template: ChatTemplate, responses: Sequence[str]
-) -> Iterator[tuple[int, str, np.ndarray | None]]:
-    """(slot, text, ids or None to encode the text as it is) of the prompt, then the replies."""
-    field = "prompt"
-    try:
-        prompt_text = template.prompt_text(row.prompt)
-        yield -1, prompt_text, _literal_ids(template, "prompt", row.prompt, prompt_text)
-        for slot, field in enumerate(response_names(row.dimensions)):
-            reply = row.response(field) if field in responses else None
-            if reply is not None:
-                text = template.reply_text(row.prompt, prompt_text, reply)
-                yield slot, text, _literal_ids(template, "reply", reply, text)
-    except ValueError as error:
-        name = field if field in ("prompt", "golden") else f"reject_{field}"
-        raise ValueError(f"rows[{index}].{name}: {error}") from error
-
-
-def _literal_ids(template: ChatTemplate, part: str, content: str, text: str) -> np.ndarray | None:
-    if template.special.search(content) is None:
-        return None
-    return np.asarray(encode_literally(template, part, content, text), np.int32)
-
-
-def _encode_texts(
-    texts: Sequence[str], tokenizer: Any, literal: Mapping[int, np.ndarray]
-) -> Iterator[np.ndarray]:
-    for start in range(0, len(texts), _TEXTS_A_CALL):
-        batch = list(texts[start : start + _TEXTS_A_CALL])
-        encoded = tokenizer(
-            batch, add_special_tokens=False, split_special_tokens=False, verbose=False
-        )
-        for offset, ids in enumerate(encoded["input_ids"], start):
-            yield literal.get(offset, np.asarray(ids, np.int32))
+    template = template or load_template(tokenizer, chat_template_kwargs)
+    loss = TextLoss(tokenizer)
+    good: dict[int, RowTokens] = {}
+    rejected: dict[int, list[RowProblem]] = {}
+    for start in range(0, len(rows), _ROWS_A_CALL):
+        chunk = rows[start : start + _ROWS_A_CALL]
+        for index, tokens in enumerate(tokenize_rows(chunk, template, responses, loss), start):
+            if isinstance(tokens, RowTokens):
+                good[index] = tokens
+            else:
+                rejected[index] = problems_of(rows[index], index, tokens)
+        if progress is not None:
+            progress(start + len(chunk), len(rows))
+    if rejected and on_bad_row == "error":
+        raise BadRowsError(problem for problems in rejected.values() for problem in problems)
+    examples, report = _limited(rows, good, names, template, limits)
+    lossy = tuple(index for index, tokens in good.items() if tokens.lossy)
+    return examples, replace(report, rejected=rejected, lossy_indices=lossy)
 
 
 def _limited(
-    prompts: Sequence[np.ndarray],
-    replies: Sequence[Sequence[np.ndarray | None]],
+    rows: Sequence[PreferenceRow],
+    tokens: Mapping[int, RowTokens],
+    names: Sequence[str],
     template: ChatTemplate,
     limits: Limits,
 ) -> tuple[list[TokenizedExample], EncodingReport]:
-    lengths = [[len(reply) for reply in of_row if reply is not None] for of_row in replies]
-    kept, truncated, dropped = apply_limits(prompts, lengths, template, limits)
+    """The examples within the limits, by position in `rows`; which were cut, and left out."""
+    indices = list(tokens)
+    kept, truncated, dropped = apply_limits(
+        [tokens[index].prompt for index in indices],
+        [[len(ids) for ids in tokens[index].responses.values()] for index in indices],
+        [":".join(map(str, filter(None, rows[index].place(index)))) for index in indices],
+        template,
+        limits,
+    )
     examples = [
-        TokenizedExample(prompt, tuple(replies[index]), index) for index, prompt in kept.items()
+        TokenizedExample(
+            prompt, tuple(tokens[indices[at]].responses.get(name) for name in names), indices[at]
+        )
+        for at, prompt in kept.items()
     ]
-    return examples, EncodingReport(len(examples), truncated, dropped)
+    cut, left = (tuple(indices[at] for at in which) for which in (truncated, dropped))
+    return examples, EncodingReport(len(examples), cut, left)
 
 
 def _check_responses(responses: Sequence[str], slots: Sequence[str]) -> None:

@@ -156,7 +156,7 @@ def test_template_that_loses_or_repeats_text(tokenizer):
         PreferenceRow("a", "b", {"A": "c"}),
         PreferenceRow("a", "b", {"A": "I mused</think>c"}),
     ]
-    with pytest.raises(ValueError, match=r"^rows\[1\]\.reject_A: .* loses or alters"):
+    with pytest.raises(ValueError, match=r"\nrows\[1\]: reject_A: .* loses or alters"):
         encode(rows, prepare(tokenizer, LOSES_TEXT))
     with pytest.raises(ValueError, match="the user's text exactly once, found it 2 times"):
         encode(rows, prepare(tokenizer, "{{ messages[0].content }}" + PLAIN))
@@ -211,12 +211,15 @@ def test_tokenizer_that_can_not_keep_special_tokens_as_text():
     )
     backend.train_from_iterator(["user assistant word what it ends </s> : \n"], trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", chat_template="<s>" + PLAIN
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        chat_template="<s>" + PLAIN.replace("assistant: ", "assistant:"),
     )
     row = PreferenceRow("what", "it", {"T": "ends"})
     assert len(encode([row], tokenizer)[0]) == 1
     bad = PreferenceRow("what </s>", "it", {"T": "ends"})
-    with pytest.raises(ValueError, match=r"^rows\[1\]\.prompt: .* found '</s>'"):
+    with pytest.raises(ValueError, match=r"\nrows\[1\]: prompt: .* found '</s>'"):
         encode([row, bad], tokenizer)
 
 
@@ -230,6 +233,15 @@ def lengths(example):
 def single(example):
     prompt, responses = lengths(example)
     return prompt + max(responses)
+
+
+def test_cut_prompt_begins_with_a_whole_character(tokenizer):
+    row = PreferenceRow("\u597d\U0001f642\u00e9" * 8 + " so?", "Yes.", {"A": "No."})
+    (full,), _ = encode([row], tokenizer)
+    for limit in range(single(full) - 12, single(full)):
+        (cut,), _ = encode([row], tokenizer, max_length=limit, on_too_long="truncate")
+        assert "\ufffd" not in tokenizer.decode(cut.prompt)
+        assert limit - 3 <= single(cut) <= limit
 
 
 def test_too_long_lists_every_example(tokenizer, rows):

@@ -1,0 +1,1 @@
+"""Chat templates: programs of strangers, rendered within bounds, and what tokenizers make of it."""
