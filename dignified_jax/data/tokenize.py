@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from dignified_jax.data.chat.row_tokens import RowTokens, problems_of, tokenize_rows
 from dignified_jax.data.chat.text_loss import TextLoss
 from dignified_jax.data.limits import Limits, apply_limits
-from dignified_jax.data.row_tokens import RowTokens, problems_of, tokenize_rows
 from dignified_jax.data.schema import (
     BadRowsError,
     PreferenceRow,
