@@ -72,6 +72,7 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
     else:
         peft.save_merged(out, directory, record.lora, params, **options)
     checkpoint.copy_model_files(side, out, checkpoint.TOKENIZER_FILES)
+    hf.rewrite_config(out)
 
 
 def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:

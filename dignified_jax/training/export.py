@@ -11,8 +11,10 @@ from typing import Any
 import jax
 
 from dignified_jax.files import owned
+from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
 from dignified_jax.models.hf import names, peft
+from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import checkpoint, lora_base
 from dignified_jax.training.run_context import RunContext
 
@@ -32,10 +34,9 @@ def export(context: RunContext, params: Any) -> list[pathlib.Path]:
       params: its trained tree; LoRA is merged into the base's files.
     """
     model, config, tokenizer = context.model, context.config, context.data.tokenizer
-    generation = model.directory / "generation_config.json"
     options = {
         "dtype": model.export_dtype,
-        "generation_config": generation if generation.is_file() else None,
+        "generation_config": locate(model.directory, "generation_config.json"),
     }
     directories = [context.workdir / DIRECTORY]
     with _writing(directories[0]) as partial:
@@ -43,6 +44,8 @@ def export(context: RunContext, params: Any) -> list[pathlib.Path]:
             hf.save(partial, model.module, params, tokenizer, **options)
         else:
             peft.save_merged(partial, model.directory, config.lora, params, tokenizer, **options)
+        if jax.process_index() == 0:
+            hf.add_end_of_turn(partial, tokenizer, input_data.end_of_turn(config, tokenizer))
     if model.base is not None:
         directories.append(context.workdir / ADAPTER_DIRECTORY)
         base = lora_base.base_name(config.model.path)

@@ -101,7 +101,8 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
         continuation.check_inputs(workdir, inputs)
         for note in continuation.check_environment(workdir, environment()):
             notify(note)
-        _write_model_files(config, workdir, data, model)
+        if note := _write_model_files(config, workdir, data, model):
+            notify(note)
         continuation.write_config(workdir, config)
     if model.base is not None:
         notify(_lora_note(config, model))
@@ -136,14 +137,16 @@ def _write_model_files(
     workdir: pathlib.Path,
     data: input_data.PreparedData,
     model: input_model.PreparedModel,
-) -> None:
-    """What checkpoints need beside them, into WORKDIR/model."""
+) -> str | None:
+    """Writes what checkpoints need beside them into WORKDIR/model; a note on a changed ending."""
     side = workdir / checkpoint.MODEL_DIRECTORY
     checkpoint.copy_model_files(model.directory, side)
     hf.save_tokenizer(side, data.tokenizer)
+    end = input_data.end_of_turn(config, data.tokenizer)
+    note = hf.add_end_of_turn(side, data.tokenizer, end)
     if model.base is None:
         (side / lora_base.FILE).unlink(missing_ok=True)
-        return
+        return note
     recorded = None
     if continuation.begun(workdir):
         with contextlib.suppress(checkpoint.CheckpointError):  # damaged: written anew
@@ -152,6 +155,7 @@ def _write_model_files(
     digest = hf.digest(model.directory) if recorded is None else recorded.digest
     base = lora_base.base_name(config.model.path)
     lora_base.write(side, lora_base.Record(config.lora, base, digest))
+    return note
 
 
 def _lora_note(config: TrainConfig, model: input_model.PreparedModel) -> str:

@@ -5,6 +5,7 @@ hf.save(directory, model, params, tokenizer=tokenizer)
 """
 
 from dignified_jax.models.hf.reader import load, resolve
+from dignified_jax.models.hf.tokenizer import add_end_of_turn, rewrite_config, save_tokenizer
 from dignified_jax.models.hf.weight_files import (
     CheckpointError,
     Stored,
@@ -12,14 +13,16 @@ from dignified_jax.models.hf.weight_files import (
     stored,
     stored_dtype,
 )
-from dignified_jax.models.hf.writer import save, save_tokenizer
+from dignified_jax.models.hf.writer import save
 
 __all__ = [
     "CheckpointError",
     "Stored",
+    "add_end_of_turn",
     "digest",
     "load",
     "resolve",
+    "rewrite_config",
     "save",
     "save_tokenizer",
     "stored",

@@ -122,7 +122,9 @@ def _family(fields: Mapping[str, Any], where: str) -> Family:
     supported = ", ".join(family.model_type for family in families.known())
     if not isinstance(kind, str):
         found = "none" if kind is None else _short(kind)
-        raise UnsupportedModelError(f"{where}: model_type: expected one of {supported}, {found=!s}")
+        raise UnsupportedModelError(
+            f"{where}: model_type: expected one of {supported}, found {found}"
+        )
     family = next((f for f in families.known() if f.model_type == kind), None)
     if family is None:
         missing = f"{MISSING[kind]} are missing here" if kind in MISSING else "it is not known here"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -17,12 +16,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from dignified_jax.files import atomic, owned
+from dignified_jax.files.model_directory import read_object
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf import names
 from dignified_jax.models.hf.config import to_hf
 from dignified_jax.models.hf.names import INDEX_FILE, SINGLE_FILE
+from dignified_jax.models.hf.tokenizer import save_tokenizer
 
 
 def save(
@@ -120,28 +121,17 @@ def save_tensors(tensors: dict[str, np.ndarray], file: pathlib.Path) -> None:
     file.chmod(0o666 & ~mask)  # safetensors leaves its files readable by their owner alone
 
 
-def save_tokenizer(directory: str | pathlib.Path, tokenizer: Any) -> None:
-    """Writes the tokenizer so that transformers 4 can read it too."""
-    tokenizer.save_pretrained(str(directory))
-    file = pathlib.Path(directory) / "tokenizer_config.json"
-    fields = json.loads(file.read_text(encoding="utf-8"))
-    if fields.get("tokenizer_class") == "TokenizersBackend":  # a name transformers 4 refuses
-        fields["tokenizer_class"] = "PreTrainedTokenizerFast"
-        file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _save_generation_config(
     directory: pathlib.Path, config: DecoderConfig, source: str | pathlib.Path | None
 ) -> None:
-    target = directory / "generation_config.json"
     if source is not None:
-        # Copied as it is: GenerationConfig refuses to save some files that it reads.
-        content = pathlib.Path(source).read_text(encoding="utf-8")
-        atomic.write_text(target, content)
-        return
-    hf = to_hf(config, "float32")
-    ids = {key: hf[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    atomic.write_json(target, {k: v for k, v in ids.items() if v is not None})
+        # As it is: GenerationConfig refuses to save some files that it reads.
+        fields = read_object(source)
+    else:
+        hf = to_hf(config, "float32")
+        ids = {key: hf[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        fields = {k: v for k, v in ids.items() if v is not None}
+    atomic.write_json(directory / "generation_config.json", fields)
 
 
 def _plan_files(

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from dignified_jax import data
 from dignified_jax.data import packing_report
 from dignified_jax.data.schema import response_names
+from dignified_jax.data.template import load_template
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
@@ -22,6 +23,9 @@ from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import GOLDEN, Objective
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.run import fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +191,11 @@ def _check_vocabulary(examples: list[data.TokenizedExample], size: int) -> None:
                 f"model.path: the tokenizer gives token id {largest}, but the model's vocabulary "
                 f"has {size} entries; tokenizer and weights are of different models"
             )
+
+
+def end_of_turn(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Token id that ends every trained reply."""
+    return load_template(tokenizer, json.loads(config.data.chat_template_kwargs)).end_of_turn
 
 
 def total_steps(config: TrainConfig, stream: data.BatchStream) -> int:

@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
+from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.training.run import checkpoint_index, fingerprint, quiet, storage
 from dignified_jax.training.run.literal_path import literal
 from dignified_jax.training.step.state import TrainState
@@ -349,9 +350,16 @@ def newest_in(path: pathlib.Path) -> pathlib.Path | None:
 def copy_model_files(
     source: str | pathlib.Path, target: str | pathlib.Path, names: Sequence[str] = _SIDE_FILES
 ) -> None:
-    """Copies config, tokenizer and generation config, as they are, to `target`."""
+    """Copies config, tokenizer and generation config, as they are, to `target`.
+
+    Raises:
+      ModelFileError: one is not readable, or a link that leads out of the directory.
+    """
     source, target = pathlib.Path(source), pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
-        if (source / name).is_file() and source != target:
-            shutil.copyfile(source / name, target / name)
+        if source == target or (file := locate(source, name)) is None:
+            continue
+        if file.suffix == ".json":
+            read_object(file)
+        shutil.copyfile(file, target / name)
