@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ml_collections
 
-PRESETS = ("tiny", "qwen3-4b", "llama3-8b")
-
 _HUB_IDS = {
     "qwen3-4b": "Qwen/Qwen3-4B-Instruct-2507",
     "llama3-8b": "meta-llama/Meta-Llama-3-8B-Instruct",
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
+    "smollm3-3b": "HuggingFaceTB/SmolLM3-3B",
+    "qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct",
+    "mistral-7b": "mistralai/Mistral-7B-Instruct-v0.3",
 }
+PRESETS = ("tiny", *_HUB_IDS)
 
 
 def apply(config: ml_collections.ConfigDict, preset: str, workdir: str) -> None:

@@ -42,7 +42,7 @@ def test_every_preset_parses(name, preset):
     config = training_config.parse(load(name, preset))
     assert isinstance(config.method, METHODS[name])
     assert preset in config.workdir or preset == "scratch"
-    large = preset in ("qwen3-4b", "llama3-8b")
+    large = preset not in ("tiny", "scratch")
     assert config.model.path.startswith("embedded:") != large
     assert config.data.train.startswith("embedded:") != large
     assert config.model.compute_dtype == ("bfloat16" if large else "float32")

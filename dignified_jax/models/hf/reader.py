@@ -86,7 +86,8 @@ def resolve(path: str, weights: bool = True) -> pathlib.Path:
 
     try:
         patterns = ["*.json", "*.jinja", "*.txt", "tokenizer.model"]
-        patterns += ["*.safetensors"] if weights else []
+        # Some repositories hold the weights a second time, under names of their own.
+        patterns += ["model*.safetensors"] if weights else []
         return pathlib.Path(snapshot_download(path, allow_patterns=patterns))
     except Exception as error:  # the hub's errors share no base class with a useful message
         reason = str(error).strip().partition("\n")[0]
