@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from dignified_jax.models.decoder import Decoder, output_kernel
 from dignified_jax.models.logprobs import Packed, sum_by_response, token_tree
@@ -17,7 +18,7 @@ def token_kl(
     hidden: tuple[jax.Array, jax.Array],
     kernel: tuple[jax.Array, jax.Array],
     *,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
 ) -> jax.Array:
     """KL(p || q) = sum_v p_v (log p_v - log q_v) of two models' next-token distributions.

@@ -50,7 +50,7 @@ def response_log_probs(
 def response_log_probs_and_entropy(
     model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
 ) -> tuple[jax.Array, jax.Array]:
-    """Those of `response_log_probs`, and the predictions' entropies summed over each response.
+    """Log-probs as `response_log_probs`, and the predictions' entropies summed over each response.
 
     Returns:
       Two (example, 5) float32, nats; over `batch.response_length` they are means over tokens. The

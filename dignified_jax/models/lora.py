@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from dignified_jax.typed_config import Bounds, Positive, check_bounds
 
@@ -55,7 +56,7 @@ class LoraConfig:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is any."""
+        """True where some matrix has LoRA beside it."""
         return self.rank is not None
 
     @property
@@ -113,7 +114,7 @@ class LoraDense(nn.Module):
 
     features: int
     lora: LoraConfig
-    dtype: Any
+    dtype: DTypeLike
     kernel_init: nn.initializers.Initializer
     use_bias: bool = False
 
@@ -136,6 +137,8 @@ class LoraDense(nn.Module):
         low = x.astype(self.dtype) @ a.astype(self.dtype)
         return self.dense(x) + (self.lora.scale * low) @ b.astype(self.dtype)
 
-    def _matrix(self, name: str, init: Any, shape: tuple[int, int]) -> jax.Array:
+    def _matrix(
+        self, name: str, init: nn.initializers.Initializer, shape: tuple[int, int]
+    ) -> jax.Array:
         draw = lambda: init(self.make_rng("params"), shape)  # noqa: E731
         return self.variable(COLLECTION, name, draw).value

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from dignified_jax.models.tensor_parallel import TensorParallel
 
@@ -28,7 +29,7 @@ def token_log_probs(
     kernel: jax.Array,
     target: jax.Array,
     *,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
 ) -> jax.Array:
     """log softmax(hidden @ kernel)[target].
@@ -54,10 +55,10 @@ def token_log_probs_and_entropy(
     kernel: jax.Array,
     target: jax.Array,
     *,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
 ) -> tuple[jax.Array, jax.Array]:
-    """Those of `token_log_probs`, and the entropy of softmax(hidden @ kernel) in nats.
+    """Log-probs as `token_log_probs`, and the entropy of softmax(hidden @ kernel) in nats.
 
     Returns:
       Two (token,) float32. The entropy is for watching: its gradient is 0.
@@ -71,7 +72,7 @@ def _scores(
     hidden: jax.Array,
     kernel: jax.Array,
     target: jax.Array,
-    dtype: Any,
+    dtype: DTypeLike,
     tensor: TensorParallel,
     with_entropy: bool,
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -82,7 +83,7 @@ def _scores_forward(
     hidden: jax.Array,
     kernel: jax.Array,
     target: jax.Array,
-    dtype: Any,
+    dtype: DTypeLike,
     tensor: TensorParallel,
     with_entropy: bool,
 ) -> tuple[Any, Any]:
@@ -110,7 +111,7 @@ def _scores_forward(
 
 
 def _scores_backward(
-    dtype: Any, tensor: TensorParallel, with_entropy: bool, saved: Any, cotangents: Any
+    dtype: DTypeLike, tensor: TensorParallel, with_entropy: bool, saved: Any, cotangents: Any
 ) -> tuple[jax.Array, jax.Array, None]:
     del with_entropy
     hidden, kernel, target, log_sum = saved

@@ -1,4 +1,4 @@
-"""What of a layer's forward pass is kept for its backward pass, by name.
+"""Rematerialisation: how much of a layer's forward pass is kept for its backward pass, by name.
 
 The less is kept, the more is computed a second time; gradients are the same.
 """

@@ -39,7 +39,7 @@ class TensorParallel:
         return dataclasses.replace(config, **{n: v // self.size for n, v in sizes.items()})
 
     def enter(self, x: jax.Array) -> jax.Array:
-        """Identity, from what all devices share to what each computes; sums the gradient."""
+        """Passes on what all devices share to what each computes; sums the gradient."""
         return x if self.size == 1 else _enter(x)
 
     def leave(self, x: jax.Array) -> jax.Array:
@@ -55,7 +55,7 @@ class TensorParallel:
         return jnp.where(inside, index, 0), inside
 
     def logsumexp(self, logits: jax.Array) -> jax.Array:
-        """Over the last axis, of which each device holds a part."""
+        """Log-sum-exp over the last axis, of which each device holds a part."""
         if self.size == 1:
             return jax.nn.logsumexp(logits, axis=-1)
         largest = jax.lax.pmax(jax.lax.stop_gradient(logits.max(axis=-1)), TENSOR_AXIS)

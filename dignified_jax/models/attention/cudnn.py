@@ -21,7 +21,7 @@ MOST_WIDTH, WIDTH_UNIT = 128, 8
 
 
 def cudnn_takes(dtype: jax.typing.DTypeLike, width: int) -> bool:
-    """Whether cuDNN has a kernel for this dtype and head width."""
+    """Says whether cuDNN has a kernel for this dtype and head width."""
     return jnp.dtype(dtype).name in DTYPES and width <= MOST_WIDTH and width % WIDTH_UNIT == 0
 
 

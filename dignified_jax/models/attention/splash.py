@@ -21,7 +21,7 @@ BLOCK = 256
 
 
 def tokamax_installed() -> bool:
-    """Whether the extra ``tpu`` is there."""
+    """Says whether the extra ``tpu`` is installed."""
     return importlib.util.find_spec("tokamax") is not None
 
 

@@ -1,4 +1,4 @@
-"""What a model family declares: how its ``config.json`` reads, and how its layer differs."""
+"""The declaration of a model family: how its ``config.json`` reads, and how its layer differs."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -11,9 +11,13 @@ import numpy as np
 from dignified_jax.files import atomic, owned
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.decoder import Params
 from dignified_jax.models.hf import names, writer
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
 
@@ -22,7 +26,7 @@ def save_adapter(
     directory: str | pathlib.Path,
     config: DecoderConfig,
     lora: LoraConfig,
-    params: Any,
+    params: Params,
     base: str,
     *,
     dtype: str | None = None,
@@ -55,8 +59,8 @@ def save_merged(
     directory: str | pathlib.Path,
     base: str | pathlib.Path,
     lora: LoraConfig,
-    params: Any,
-    tokenizer: Any = None,
+    params: Params,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     dtype: str | None = None,
     generation_config: str | pathlib.Path | None = None,
@@ -102,7 +106,7 @@ def save_merged(
     )
 
 
-def _pairs(config: DecoderConfig, params: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _pairs(config: DecoderConfig, params: Params) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Tensor of the base -> its A (rank, in) and B (out, rank), both as PyTorch has them."""
     leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
     whole = {name: writer.to_host(leaf) for name, leaf in leaves.items()}

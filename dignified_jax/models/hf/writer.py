@@ -6,7 +6,7 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,15 @@ from dignified_jax.models.hf.config import to_hf
 from dignified_jax.models.hf.names import INDEX_FILE, SINGLE_FILE
 from dignified_jax.models.hf.tokenizer import save_tokenizer
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 def save(
     directory: str | pathlib.Path,
     model: Decoder,
     params: Params,
-    tokenizer: Any = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     dtype: str | None = None,
     generation_config: str | pathlib.Path | None = None,
@@ -73,7 +76,7 @@ def write(
     directory: str | pathlib.Path,
     config: DecoderConfig,
     read: Callable[[names.Tensor], np.ndarray],
-    tokenizer: Any = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     dtype: str,
     generation_config: str | pathlib.Path | None = None,
