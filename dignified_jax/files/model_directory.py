@@ -27,7 +27,9 @@ def locate(directory: str | pathlib.Path, name: str) -> pathlib.Path | None:
     if homes[0].parent.name == "snapshots":  # of a hub cache: snapshots/REVISION beside blobs
         homes.append(homes[0].parent.parent / "blobs")
     if not any(where.is_relative_to(home) for home in homes):
-        raise ModelFileError(f"{file}: leads out of the directory, to {where}; copy the file there")
+        raise ModelFileError(
+            f"{file}: leads out of the directory {directory}, to {where}; copy the file there"
+        )
     if not file.is_file():
         return None
     with file.open("rb") as stream:

@@ -190,9 +190,11 @@ def _with_defaults(fields: Mapping[str, Any], family: Family, where: str) -> dic
 
     It turns rope_theta and rope_scaling (transformers 4) into rope_parameters (5) as well.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, logging
 
     wanted = {name: fields[name] for name in (*_READ, *family.reads) if name in fields}
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # what is wrong is told here, once
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -200,6 +202,8 @@ def _with_defaults(fields: Mapping[str, Any], family: Family, where: str) -> dic
     except Exception as error:  # of several libraries, some with a page of text
         reason = next(iter(str(error).strip().splitlines()[-1:]), type(error).__name__)
         raise UnsupportedModelError(f"{where}: {reason.strip()}") from error
+    finally:
+        logging.set_verbosity(before)
 
 
 def _rope(fields: Mapping[str, Any], where: str) -> tuple[float, RopeScaling | None]:

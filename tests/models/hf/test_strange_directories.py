@@ -121,7 +121,9 @@ def test_the_single_file_wins_over_an_index(plain, sources):
     shutil.copy(sources / "other" / "model.safetensors", plain / "model-00001-of-00001.safetensors")
     names = load_file(plain / "model.safetensors")
     weight_map = dict.fromkeys(names, "model-00001-of-00001.safetensors")
-    (plain / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    (plain / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     assert_as_transformers(plain)
     (plain / "model.safetensors").unlink()
     assert_as_transformers(plain)
