@@ -34,7 +34,12 @@ def runs_csv(results: Results) -> str:
     """A line a run."""
     return _csv(
         [
-            {"method": r.name, "seed": r.seed, "worst": r.worst, **measures(r.score)}
+            {
+                "method": r.name,
+                "seed": r.seed,
+                "worst": r.worst,
+                **measures(r.score, results.groups),
+            }
             for r in results.records
         ]
     )
@@ -60,6 +65,7 @@ def as_json(comparison: Comparison, results: Results) -> dict[str, Any]:
         "means": section(results.means),
         "against_minus_method": section(results.paired),
         "worst": results.worst,
+        "groups": results.groups,
         "runs": [{"method": r.name, "seed": r.seed, **r.score} for r in results.records],
         "base": comparison.base,
         "entries": {name: comparison.entries[name] for name in comparison.methods},

@@ -32,7 +32,11 @@ def radar(results: Results) -> Figure:
     names, dimensions = list(results.means), list(results.longer)
     columns = min(len(names), 4)
     rows = math.ceil(len(names) / columns)
-    figure = _figure(max(0.3 + 2.9 * columns, 6.4), 0.8 + 2.9 * rows)
+    width = max(0.3 + 2.9 * columns, 6.4)
+    spokes, key = _spokes(dimensions, width)
+    figure = _figure(width, 0.8 + 2.9 * rows + 0.17 * len(key))
+    if key:
+        figure.supxlabel("\n".join(key), color=_INK, fontsize=8)
     figure.get_layout_engine().set(h_pad=0.1)
     lowest = min(_accuracies(results, name).min() for name in names)
     floor = min(math.floor(10 * lowest - 1e-9) / 10, 0.9)
@@ -45,7 +49,7 @@ def radar(results: Results) -> Figure:
         axes.set_theta_direction(-1)
         axes.set_facecolor("white")
         axes.set_ylim(floor, 1.0)
-        axes.set_xticks(turn, dimensions, color=_INK, fontsize=11)
+        axes.set_xticks(turn, spokes, color=_INK, fontsize=11)
         axes.set_yticks(rings, [f"{ring:.1f}" for ring in rings], color=_INK, fontsize=7)
         axes.set_rlabel_position(180 / len(dimensions))
         axes.grid(True, color="#c9c9c9", linewidth=0.8)
@@ -64,6 +68,22 @@ def radar(results: Results) -> Figure:
         **{"color": _INK, "fontsize": 10},
     )
     return figure
+
+
+def _spokes(dimensions: list[str], width: float) -> tuple[list[str], list[str]]:
+    """Labels of the spokes: names, or numbers and the lines of their key where those are long."""
+    if len(dimensions) <= 8 and max(map(len, dimensions)) <= 3:
+        return dimensions, []
+    numbers = [str(number) for number in range(1, len(dimensions) + 1)]
+    lines = [""]
+    for number, name in zip(numbers, dimensions, strict=True):
+        entry = f"{number}\u00a0{name}"
+        joined = f"{lines[-1]}    {entry}" if lines[-1] else entry
+        if len(joined) <= 13 * width:  # characters of this size in the figure
+            lines[-1] = joined
+        else:
+            lines.append(entry)
+    return numbers, lines
 
 
 def pareto(results: Results) -> Figure:

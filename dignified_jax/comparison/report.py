@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dignified_jax.comparison import curves, export, figures, plan
@@ -61,7 +61,10 @@ def markdown(
         *_difference_section(results),
         "## Accuracy by dimension",
         _by_dimension(results, "accuracy", ("worst_accuracy", "worst")),
-        "`longer` prefers the longer answer and has seen no model.",
+        "`longer` prefers the longer answer and has seen no model."
+        + "".join(
+            f" {name} is the mean of {', '.join(ks)}." for name, ks in results.groups.items()
+        ),
         "## Loss by dimension",
         _by_dimension(results, "loss", ("worst_loss", "worst")),
         "An untrained policy has log 2 = 0.6931 everywhere.",
@@ -121,17 +124,25 @@ def _difference_section(results: Results) -> list[str]:
 
 
 def _by_dimension(results: Results, measure: str, last: tuple[str, str] | None = None) -> str:
-    dimensions = list(results.longer)
-    header = ["method", *dimensions, *(last[1:] if last else ())]
+    columns = [*results.longer, *results.groups]
+    header = ["method", *columns, *(last[1:] if last else ())]
     rows = [
-        [name, *(_shown(means[f"{measure}/{k}"]) for k in dimensions)]
+        [name, *(_shown(means[f"{measure}/{k}"]) for k in columns)]
         + ([_shown(means[last[0]])] if last else [])
         for name, means in results.means.items()
     ]
     if measure == "accuracy":
-        longer = list(results.longer.values())
-        rows.append(["longer", *(f"{value:.4f}" for value in (*longer, min(longer)))])
+        single = results.longer
+        longer = [*single.values(), *(_mean(single, ks) for ks in results.groups.values())]
+        lowest = min(single.values())
+        rows.append(["longer", *(f"{value:.4f}" for value in (*longer, lowest))])
     return _table(header, rows)
+
+
+def _mean(values: Mapping[str, float], keys: Sequence[str]) -> float:
+    """The mean over the keys that have a value."""
+    known = [values[key] for key in keys if key in values]
+    return sum(known) / len(known)
 
 
 def _curves(comparison: Comparison, runs: Sequence[Run]) -> dict[str, Any]:

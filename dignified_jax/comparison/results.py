@@ -48,6 +48,7 @@ class Results:
       paired: method other than `against` -> measure -> `against` minus the method, over seeds.
       worst: method -> the worst dimension by seed, in the order of `seeds`.
       seeds: of every method.
+      groups: name -> dimensions; its measures are the means of theirs.
       longer, pairs: dimension -> the "longer answer" baseline, and number of test pairs.
     """
 
@@ -59,45 +60,66 @@ class Results:
     seeds: tuple[int, ...]
     longer: dict[str, float]
     pairs: dict[str, int]
+    groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
-def measures(score: Mapping[str, Any]) -> dict[str, float]:
+def measures(
+    score: Mapping[str, Any], groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, float]:
     """Returns one run's figures by name.
 
     worst_accuracy (the least over dimensions), worst_loss (the greatest), mean_accuracy, kl, and
-    accuracy/K, loss/K, margin/K of each dimension K.
+    accuracy/K, loss/K, margin/K of each dimension K, and of each group the means over those of its
+    dimensions that have test pairs.
     """
     rows = score["dimensions"]
+    single = {k: [row] for k, row in rows.items()}
+    single |= {
+        name: [rows[k] for k in members if k in rows] for name, members in (groups or {}).items()
+    }
     accuracies = [row["accuracy"] for row in rows.values()]
     return {
         "worst_accuracy": min(accuracies),
         "worst_loss": max(row["loss"] for row in rows.values()),
         "mean_accuracy": sum(accuracies) / len(rows),
         "kl": score["kl"],
-        **{f"{name}/{k}": rows[k][name] for name in ("accuracy", "loss", "margin") for k in rows},
+        **{
+            f"{name}/{k}": sum(row[name] for row in some) / len(some)
+            for name in ("accuracy", "loss", "margin")
+            for k, some in single.items()
+            if some
+        },
     }
 
 
-def summarise(records: Sequence[Record], against: str) -> Results:
+def summarise(
+    records: Sequence[Record],
+    against: str,
+    groups: Mapping[str, tuple[str, ...]] | None = None,
+) -> Results:
     """Returns means, intervals and paired differences.
 
     Args:
       records: of the same seeds for every method, and of the same test rows.
       against: one of the methods.
+      groups: name -> dimensions, to be reported beside the dimensions; those without test pairs
+        are left out.
     """
+    tested = records[0].score["dimensions"]
+    groups = {name: ks for name, ks in (groups or {}).items() if set(ks) & set(tested)}
     runs = {record.name: {} for record in records}
     for record in records:
         runs[record.name][record.seed] = record
     seeds = tuple(runs[against])
     values = {
-        name: [measures(by_seed[seed].score) for seed in seeds] for name, by_seed in runs.items()
+        name: [measures(by_seed[seed].score, groups) for seed in seeds]
+        for name, by_seed in runs.items()
     }
     names = list(values[against][0])
 
     def column(name: str, measure: str) -> list[float]:
         return [value[measure] for value in values[name]]
 
-    dimensions = records[0].score["dimensions"]
     return Results(
         records=tuple(records),
         against=against,
@@ -109,6 +131,7 @@ def summarise(records: Sequence[Record], against: str) -> Results:
         },
         worst={name: tuple(by_seed[s].worst for s in seeds) for name, by_seed in runs.items()},
         seeds=seeds,
-        longer={k: row["longer"] for k, row in dimensions.items()},
-        pairs={k: row["pairs"] for k, row in dimensions.items()},
+        longer={k: row["longer"] for k, row in tested.items()},
+        pairs={k: row["pairs"] for k, row in tested.items()},
+        groups=groups,
     )

@@ -57,7 +57,8 @@ def run(
     records = score_runs(
         planned, comparison.beta, lambda weights: policy_scores.score(scorer(), weights), notify
     )
-    found = results.summarise(records, comparison.against)
+    groups = plan.scorer_config(comparison).data.named_groups
+    found = results.summarise(records, comparison.against, groups)
     return found, report.write(comparison, planned, found)
 
 

@@ -18,6 +18,7 @@ import ml_collections
 
 from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
+from dignified_jax.data.groups import Groups, parse_groups
 from dignified_jax.data.schema import check_dimensions
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS, Method
@@ -50,6 +51,8 @@ class DataConfig:
         reject, so they are for methods without a reference.
       dimensions: names of the 1 to 16 dimensions that the rows are about, in the order of all
         per-dimension fields; each has a column reject_NAME.
+      groups: "NAME:DIMENSION+DIMENSION" of groups that methods and reports name; () stands for
+        Peer:E+C and Dignity:A+T where the dimensions are A, T, E and C.
       validation_fraction: share of the training prompts held out for evaluation while training.
       on_bad_row: "error" stops, listing every bad row; "skip" writes them to
         WORKDIR/rejected_*.jsonl and goes on without them.
@@ -67,6 +70,7 @@ class DataConfig:
     test: Path = "embedded:personaknob_mini/test.jsonl"
     anchors: tuple[SourcePath, ...] = ()
     dimensions: tuple[str, ...] = DIMENSIONS
+    groups: tuple[str, ...] = ()
     validation_fraction: Annotated[float, Bounds("[0, 1)")] = 0.1
     on_bad_row: Literal["error", "skip"] = "error"
     row_length: Annotated[int, Bounds("[2, 1048576]")] = 4096
@@ -81,6 +85,10 @@ class DataConfig:
             check_dimensions(self.dimensions)
         except ValueError as error:
             raise ConfigError(f"data.{error}", "data.dimensions") from error
+        try:
+            parse_groups(self.groups, self.dimensions)
+        except ValueError as error:
+            raise ConfigError(f"data.{error}", "data.groups") from error
         for anchor in self.anchors:
             kind, _, path = anchor.partition(":")
             if kind not in ANCHOR_KINDS or not path:
@@ -105,6 +113,11 @@ class DataConfig:
                 f"data.chat_template_kwargs must be a JSON object, "
                 f"found {self.chat_template_kwargs!r}"
             )
+
+    @property
+    def named_groups(self) -> Groups:
+        """Name -> dimensions of every group."""
+        return parse_groups(self.groups, self.dimensions)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,8 +110,8 @@ def describe_type(hint: Any) -> str:
         bounds = find_bounds(hint)
         return f"{describe_type(args[0])}{f', {bounds}' if bounds else ''}"
     if origin in (typing.Union, types.UnionType):
-        inner = next(arg for arg in args if arg is not types.NoneType)
-        return f"{describe_type(inner)}, or None"
+        inner = [describe_type(arg) for arg in args if arg is not types.NoneType]
+        return " or ".join(inner) + (", or None" if types.NoneType in args else "")
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin is tuple:

@@ -228,7 +228,9 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        return convert(next(arg for arg in args if arg is not types.NoneType), value, key)
+        inner = [arg for arg in args if arg is not types.NoneType]
+        fit = (arg for arg in inner if isinstance(arg, type) and isinstance(value, arg))
+        return convert(next(fit, inner[0]), value, key)
     if origin is Literal:
         if not any(type(value) is type(arg) and value == arg for arg in args):
             near = suggestion(value, map(str, args)) if isinstance(value, str) else ""

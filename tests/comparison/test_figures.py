@@ -84,3 +84,21 @@ def test_a_dark_style_of_the_user_changes_no_colour(draw, made_up, tmp_path):
     plain, dark = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("plain", "dark"))
     np.testing.assert_array_equal(plain, dark)
     assert (plain[[0, -1]][:, [0, -1]] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "names", [("x" * 64,), tuple(f"dimension_{k}" for k in range(16))], ids=len
+)
+def test_the_radar_has_a_key_where_names_are_long(names):
+    """Numbers at the spokes, every name in the key, and nothing beyond the picture's edge."""
+    row = {"pairs": 1, "loss": 0.5, "accuracy": 0.7, "margin": 0.1, "longer": 0.5}
+    score = {"kl": 0.1, "dimensions": dict.fromkeys(names, row)}
+    figure = figures.radar(summarise([Record("dpo", 0, score)], "dpo"))
+    (axes,) = figure.axes
+    numbers = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert numbers == [str(number) for number in range(1, len(names) + 1)]
+    key = figure.get_supxlabel().replace("\n", "    ").split("    ")
+    assert key == [f"{number}\u00a0{name}" for number, name in zip(numbers, names, strict=True)]
+    figure.draw_without_rendering()
+    box = figure._supxlabel.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1

@@ -142,3 +142,13 @@ def test_losses_that_are_not_dpos_have_no_curve(get_config):
     assert curves.incomparable(lagdpo, 0.2) == "its losses are at beta 0.1"
     for method in (LagDPO(beta=0.2), MultiNegativeDPO(beta=0.2)):
         assert curves.incomparable(dataclasses.replace(lagdpo, method=method), 0.2) is None
+
+
+def test_groups_stand_beside_their_dimensions(comparison, runs, made_up):
+    grouped = summarise(made_up.records, "lagdpo", {"Both": ("A", "E")})
+    text = report.markdown(comparison, runs, grouped, ())
+    header, lagdpo, _, longer = table(text, "Accuracy by dimension")
+    assert header == ["method", "A", "E", "Both", "worst"]
+    assert lagdpo[3] == "0.7500 ± 0.0000" and longer[3] == "0.5500"
+    assert "Both is the mean of A, E." in text
+    assert export.as_json(comparison, grouped)["groups"] == {"Both": ["A", "E"]}

@@ -50,3 +50,14 @@ def test_the_baseline_and_the_pairs_are_those_of_the_test_rows(made_up):
     assert made_up.longer == {"A": 0.5, "E": 0.6}
     assert made_up.pairs == {"A": 10, "E": 11}
     assert made_up.seeds == (0, 1, 2)
+
+
+def test_measures_of_a_group_are_the_means_of_its_dimensions(made_up):
+    found = results.measures(score((0.8, 0.6)), {"Both": ("A", "T", "E")})
+    assert found["accuracy/Both"] == pytest.approx(0.7)  # T has no test pair
+    assert found["worst_accuracy"] == 0.6 and found["mean_accuracy"] == pytest.approx(0.7)
+    groups = {"Both": ("A", "E"), "Absent": ("T",)}
+    whole = results.summarise(made_up.records, "lagdpo", groups)
+    assert whole.groups == {"Both": ("A", "E")}
+    assert whole.means["soup"]["accuracy/Both"].mean == pytest.approx((0.7 + 0.7 + 0.75) / 3)
+    assert whole.means["soup"]["accuracy/A"] == made_up.means["soup"]["accuracy/A"]

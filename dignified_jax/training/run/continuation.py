@@ -141,7 +141,7 @@ def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     if isinstance(method, dict) and method.get("name") in METHODS:
         fields = {**fields, "method": dict(METHODS[method["name"]].upgraded(method))}
     if isinstance(data, dict):
-        fields = {**fields, "data": {"dimensions": list(DIMENSIONS), **data}}
+        fields = {**fields, "data": {"dimensions": list(DIMENSIONS), "groups": [], **data}}
     return fields
 
 
