@@ -1,4 +1,4 @@
-"""Which runs a comparison consists of: every method from one base configuration, with every seed.
+"""The runs of a comparison: every method from one base configuration, with every seed.
 
 `base` has the fields of `TrainConfig` without method, workdir, seed and distributed; an entry has a
 section `method`, and whatever fields of the base it changes.
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """For a person."""
+        """The run's name for a person."""
         return f"{self.name} seed {self.config.seed}"
 
 
@@ -247,7 +247,7 @@ def _refuse_own(section: str, fields: Mapping[str, Any], own: tuple[str, ...]) -
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What `after` has that `before` has not, or otherwise; sections stay sections."""
+    """Returns what `after` has that `before` has not, or otherwise; sections stay sections."""
     changes: dict[str, Any] = {}
     for key, value in after.items():
         if isinstance(value, Mapping) and isinstance(before.get(key), Mapping):

@@ -94,7 +94,7 @@ def summary(results: Results) -> str:
 
 
 def settings(comparison: Comparison) -> str:
-    """What sets the methods apart: fields that are not the method's default, or not the base's."""
+    """Returns a table of the fields that are not a method's default, or not the base's."""
     rows = []
     for name in comparison.methods:
         entry = dict(comparison.entries[name])
@@ -167,7 +167,7 @@ def _left_out(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
 
 
 def _several_stages(runs: Sequence[Run]) -> list[str]:
-    """What is not the same for all: the steps that a method takes."""
+    """A line on what is not the same for all: the steps that a method takes."""
     methods = {run.name: run.config.method for run in runs}
     several = [
         name

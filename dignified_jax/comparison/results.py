@@ -1,4 +1,4 @@
-"""From the scores of single runs to means over seeds and differences between methods."""
+"""The scores of single runs, and their means over seeds and differences between methods."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Paired(Interval):
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """True where the interval leaves 0 out."""
         return abs(self.mean) > self.half
 
 

@@ -1,4 +1,4 @@
-"""What happens to examples that are longer than a limit: error, truncate or drop.
+"""Policies for examples that are longer than a limit: error, truncate or drop.
 
 "truncate" drops an example that is too long even with one token of the user's text left: its
 responses alone exceed the limit, and cutting those would change what is compared.
@@ -60,7 +60,7 @@ def apply_limits(
     template: ChatTemplate,
     limits: Limits,
 ) -> tuple[dict[int, np.ndarray], tuple[int, ...], tuple[int, ...]]:
-    """Apply a policy to every example.
+    """Applies a policy to every example.
 
     Args:
       prompts: (tokens,) int32 of each example.

@@ -1,4 +1,4 @@
-"""How full a stream's packed rows are, in words."""
+"""Lines that say how full a stream's packed rows are."""
 
 from collections.abc import Mapping
 

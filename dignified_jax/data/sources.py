@@ -1,4 +1,4 @@
-"""Where rows come from: every accepted source becomes a list of raw records.
+"""Sources of rows: every accepted one becomes a list of raw records.
 
 Nothing is judged here but what keeps a record from being read at all (broken JSON, wrong
 encoding, a ragged CSV line); `validation` looks at the columns.

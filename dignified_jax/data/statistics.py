@@ -25,7 +25,7 @@ class LengthSummary:
 
 @dataclass(frozen=True)
 class LengthBaseline:
-    """How well "the longer answer is golden" does: what a model must beat to show anything.
+    """The rule "the longer answer is golden", which a model must beat to show anything.
 
     Attributes:
       accuracy: share of pairs where golden is longer than the reject; a tie counts one half.

@@ -17,7 +17,7 @@ _EPOCH_COST = 200  # drawing an epoch's order takes as long as packing about so 
 
 @dataclass(frozen=True)
 class ExampleSizes:
-    """What packing needs to know of the examples, by position in their list.
+    """Sizes of the examples, all that packing needs to know of them, by position in their list.
 
     Attributes:
       tokens: (example,) tokens of prompt and responses.

@@ -1,4 +1,4 @@
-"""What a tokenizer's chat template puts around the user's text and around a reply.
+"""The texts that a tokenizer's chat template puts around the user's text and around a reply.
 
 A template is a program; it is learned by rendering it once with two sentinel words and
 checked again on every conversation, as its output may depend on the texts.
@@ -59,7 +59,7 @@ class ChatTemplate:
         return text
 
     def reply_text(self, prompt: str, prompt_text: str, reply: str) -> str:
-        """What follows `prompt_text` in the full conversation, up to the end-of-turn token.
+        """Returns what follows `prompt_text` in the full conversation, up to the end-of-turn token.
 
         Raises:
           ValueError: the conversation does not begin with `prompt_text`, does not end as it

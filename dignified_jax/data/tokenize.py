@@ -63,7 +63,7 @@ class TokenizedExample:
 
 @dataclass(frozen=True)
 class EncodingReport:
-    """What `encode` did.
+    """Numbers and positions of the examples that `encode` returned, cut and dropped.
 
     Attributes:
       examples: number of examples returned.

@@ -27,7 +27,7 @@ Once the module is imported, `method.name=hinge` trains with it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from flax import struct
@@ -108,6 +108,16 @@ class Method:
         """
         del dimensions
         return ()
+
+    def resolved(self, find: Callable[[str], tuple[str, ...]], dimensions: Sequence[str]) -> Method:
+        """Returns the method with names of dimensions and groups in the form it computes with.
+
+        Args:
+          find: gives the dimensions that a name stands for, and raises ValueError for others.
+          dimensions: of the data.
+        """
+        del find, dimensions
+        return self
 
     @classmethod
     def upgraded(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from dignified_jax.objectives.base import Stage, register
@@ -27,7 +27,8 @@ class SACPO(MultiStage):
 
     Attributes:
       beta: inverse temperature of the first stage.
-      groups: letters of each stage's dimensions, in order; Peer before Dignity by default.
+      groups: for each stage in order a group of data.groups, a dimension, dimensions joined by "+",
+        or dimensions of one letter in a row; Peer before Dignity by default.
       multipliers: lambda_j of the stages after the first, whose beta is beta / lambda_j; one for
         all or one for each.
       last_share: None exports the last stage's policy; a number mixes its parameters, with this
@@ -43,11 +44,8 @@ class SACPO(MultiStage):
 
     def __post_init__(self) -> None:
         check_bounds(self, "method.")
-        named = list(itertools.chain(*self.groups))
-        if not self.groups or not all(self.groups) or len(set(named)) < len(named):
-            raise ValueError(
-                f"method.groups: expected non-empty groups without repetition, found {self.groups}"
-            )
+        if not self.groups or not all(self.groups):
+            raise ValueError(f"method.groups: expected non-empty groups, found {self.groups}")
         later = len(self.groups) - 1
         if len(self.multipliers) not in (1, later):
             raise ValueError(
@@ -57,16 +55,35 @@ class SACPO(MultiStage):
         if self.last_share is not None and later < 1:
             raise ValueError(f"method.last_share needs two stages, found {self.groups}")
 
+    def resolved(self, find: Callable[[str], tuple[str, ...]], dimensions: Sequence[str]) -> SACPO:
+        """Returns the method with the dimensions of named groups in place of their names."""
+
+        def resolve(group: str) -> str:
+            if set(_members(group, dimensions)) <= set(dimensions):
+                return group
+            try:
+                return "+".join(find(group))
+            except ValueError:
+                return group  # `stages` says what is wrong with it
+
+        return dataclasses.replace(self, groups=tuple(map(resolve, self.groups)))
+
     def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
         """Returns the stages in order.
 
         Raises:
-          ValueError: a letter that is not one of `dimensions`.
+          ValueError: a name that is not one of `dimensions`, or a dimension in two groups.
         """
-        unknown = [letter for letter in itertools.chain(*self.groups) if letter not in dimensions]
+        members = [_members(group, dimensions) for group in self.groups]
+        named = list(itertools.chain(*members))
+        unknown = [name for name in named if name not in dimensions]
         if unknown:
+            short = all(len(dimension) == 1 for dimension in dimensions)
+            known = f"letters of {''.join(dimensions)}" if short else f"names of {dimensions}"
+            raise ValueError(f"method.groups: expected {known}, found {unknown}")
+        if len(set(named)) < len(named):
             raise ValueError(
-                f"method.groups: expected letters of {''.join(dimensions)}, found {unknown}"
+                f"method.groups: expected non-empty groups without repetition, found {self.groups}"
             )
         later = len(self.groups) - 1
         multipliers = self.multipliers * (later if len(self.multipliers) == 1 else 1)
@@ -75,12 +92,12 @@ class SACPO(MultiStage):
                 name=f"{number + 1}_{group}",
                 objective=MultiNegativeDPO(
                     beta=self.beta / multiplier,
-                    weights=tuple(float(dimension in group) for dimension in dimensions),
+                    weights=tuple(float(dimension in names) for dimension in dimensions),
                 ),
                 start=number - 1 if number else None,
             )
-            for number, (group, multiplier) in enumerate(
-                zip(self.groups, (1.0, *multipliers), strict=False)
+            for number, (group, names, multiplier) in enumerate(
+                zip(self.groups, members, (1.0, *multipliers), strict=False)
             )
         )
 
@@ -91,3 +108,12 @@ class SACPO(MultiStage):
         if self.last_share is None:
             return (*before, 1.0)
         return (*before[1:], 1.0 - self.last_share, self.last_share)
+
+
+def _members(group: str, dimensions: Sequence[str]) -> tuple[str, ...]:
+    """The names in a group: the whole, parts between "+", or letters where dimensions are such."""
+    if group in dimensions:
+        return (group,)
+    short = any(len(dimension) == 1 for dimension in dimensions)
+    parts = group.split("+") if "+" in group or not short else group
+    return tuple(part.strip() for part in parts)

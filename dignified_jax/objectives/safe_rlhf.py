@@ -15,7 +15,9 @@ does not depend on the batch that it weighs.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import jax
@@ -49,8 +51,9 @@ class SafeRLHF(Objective):
 
     Attributes:
       beta: inverse temperature of the implicit reward.
-      constrained: for each dimension (A, T, E, C) whether it is constrained (Dignity) or primary
-        (Peer); some of each.
+      constrained: names of the dimensions or groups (data.groups) that are constrained, such as
+        Dignity, the others being primary (Peer); or a truth value for each dimension in order (of
+        A, T, E and C by default). Some are constrained and some are not.
       epsilon: threshold d of the mean constraint value, in nats.
       dual_learning_rate: rate of the ascent in log lambda.
       lambda_init: multiplier before the first step.
@@ -59,7 +62,7 @@ class SafeRLHF(Objective):
     """
 
     beta: Positive = 0.1
-    constrained: tuple[bool, ...] = (True, True, False, False)
+    constrained: tuple[bool | str, ...] = (True, True, False, False)
     epsilon: NonNegative = 0.5
     dual_learning_rate: NonNegative = 0.1
     lambda_init: Positive = 1.0
@@ -74,17 +77,33 @@ class SafeRLHF(Objective):
             raise ValueError(
                 f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"
             )
-        if len(set(self.constrained)) != 2:
+        kinds = {type(entry) for entry in self.constrained}
+        if kinds != {str} and (kinds != {bool} or len(set(self.constrained)) != 2):
             raise ValueError(
-                "method.constrained needs a True (constrained) and a False (primary), "
+                "method.constrained needs a True (constrained) and a False (primary), or names, "
                 f"found {self.constrained}"
             )
 
+    def resolved(
+        self, find: Callable[[str], tuple[str, ...]], dimensions: Sequence[str]
+    ) -> SafeRLHF:
+        """Returns the method with a truth value for each dimension in place of names."""
+        names = [entry for entry in self.constrained if isinstance(entry, str)]
+        if not names:
+            return self
+        try:
+            chosen = set(itertools.chain.from_iterable(map(find, names)))
+        except ValueError as error:
+            raise ValueError(f"method.constrained: {str(error).partition(': ')[2]}") from error
+        entries = tuple(dimension in chosen for dimension in dimensions)
+        return dataclasses.replace(self, constrained=entries)
+
     def init(self, dimensions: int) -> SafeRLHFState:
         """Raises ValueError when constrained does not have K entries."""
-        if len(self.constrained) != dimensions:
+        if len(self.constrained) != dimensions or str in map(type, self.constrained):
             raise ValueError(
-                f"method.constrained needs {dimensions} entries, found {self.constrained}"
+                f"method.constrained needs {dimensions} entries, one for each dimension, or names "
+                f"of dimensions or groups; found {self.constrained}"
             )
         return SafeRLHFState(
             log_multiplier=jnp.log(jnp.float32(self.lambda_init)),

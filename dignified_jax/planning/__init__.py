@@ -1,1 +1,1 @@
-"""What a run would take, found before anything is allocated or loaded."""
+"""Memory and FLOPs of a run, counted before anything is allocated or loaded."""

@@ -1,4 +1,4 @@
-"""What the forward and backward passes of a device's rows hold for a while, in bytes.
+"""Bytes that the forward and backward passes of a device's rows hold for a while.
 
 `memory` says which of it is there at which moment.
 """
@@ -40,7 +40,7 @@ class Rows:
 
     @property
     def tokens(self) -> int:
-        """Of all rows."""
+        """Tokens of all rows."""
         return self.rows * self.length
 
     @property
@@ -50,7 +50,7 @@ class Rows:
 
 
 @functools.cache
-def kept(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
+def residual_bytes(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
     """Bytes that the layers' forward pass keeps for the backward pass on one device.
 
     Not a formula: the residuals of the decoder's own `jax.vjp` with respect to what is trained,

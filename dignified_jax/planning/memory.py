@@ -71,7 +71,7 @@ class Parts:
 
     @property
     def arguments(self) -> int:
-        """What lies there throughout."""
+        """Bytes that lie there throughout."""
         return self.parameters + self.base + self.optimizer + self.reference + self.batch
 
 
@@ -85,7 +85,7 @@ def moments(
     fused: bool = True,
     inlined: bool = False,
 ) -> dict[str, Parts]:
-    """What is there at each moment that may be the step's largest, by the moment's name.
+    """Returns what is there at each moment that may be the step's largest, by the moment's name.
 
     Args:
       module: the decoder, its attention by name.
@@ -128,7 +128,7 @@ def moments(
     )
     forward = dataclasses.replace(
         throughout,
-        activations=activations.kept(module, dtype.name, fsdp, rows),
+        activations=activations.residual_bytes(module, dtype.name, fsdp, rows),
         # As much as all layers' weights in the compute dtype, by XLA's account; not one layer's.
         casts=elements(params["layers"]) * compute if narrows else 0,
     )

@@ -36,7 +36,7 @@ ASSUMED_PIECE = 256
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run takes.
+    """Memory and FLOPs of a run.
 
     Attributes:
       config: of the run, or of its first stage.
@@ -158,7 +158,7 @@ def _assumed(config: TrainConfig, rows_per_step: int, rows: int | None) -> Batch
 
 
 def shape_of(stream: BatchStream, rows_per_step: int) -> BatchShape:
-    """Of a stream's batches, `rows_per_step` rows of which are computed at a time."""
+    """Returns the shape of a stream's batches, computed `rows_per_step` rows at a time."""
     return BatchShape(
         steps=stream.rows // rows_per_step,
         rows=rows_per_step,

@@ -1,4 +1,4 @@
-"""What `python -m dignified_jax.train --plan` prints: bytes, whether they fit, what would help."""
+"""The text of `python -m dignified_jax.train --plan`: bytes, whether they fit, what would help."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOLERANCE = 0.1
 
 
 def report(config: TrainConfig, on: str | None = None, rows: int | None = None) -> str:
-    """What `python -m dignified_jax.train --plan` prints.
+    """Returns what `python -m dignified_jax.train --plan` prints.
 
     Args:
       config: the run's configuration.
@@ -128,12 +128,12 @@ def text(plan: Plan) -> str:
             lines.append(f"  {field.name.replace('_', ' '):<16}{value / 1e9:10.3f}")
     lines.append(f"  {'total':<16}{parts.total / 1e9:10.3f} of {size / 1e9:.4g}: {verdict(plan)}")
     if parts.total > (1 - TOLERANCE) * size:
-        lines += ["what would save memory, each by itself:", *_advice(plan)]
+        lines += ["what would save memory, each by itself:", *_savings(plan)]
     return "\n".join([*lines, _flops(plan)])
 
 
 def verdict(plan: Plan) -> str:
-    """Whether the total fits, given how far the formulas may be off."""
+    """Says whether the total fits, given how far the formulas may be off."""
     total, size = plan.parts.total, plan.device.memory
     if total <= (1 - TOLERANCE) * size:
         return "fits"
@@ -142,7 +142,7 @@ def verdict(plan: Plan) -> str:
     return "does not fit"
 
 
-def _advice(plan: Plan) -> list[str]:
+def _savings(plan: Plan) -> list[str]:
     saved = [
         (plan.parts.total - other.parts.total, flag, other) for flag, other in alternatives(plan)
     ]

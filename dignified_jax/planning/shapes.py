@@ -115,7 +115,7 @@ def _params(config: TrainConfig, model: DecoderConfig) -> tuple[Params, Params |
 
 
 def _frozen(config: TrainConfig, params: Params, mesh: Mesh | AbstractMesh) -> Params:
-    """As `input_model.freeze` makes it, and `input_model.prepare_model` loads LoRA's base."""
+    """The frozen parameters as `input_model.freeze` makes them, and LoRA's base as it is loaded."""
     frozen = jax.eval_shape(
         lambda tree: input_model.freeze(tree, config.model.compute_dtype), params
     )

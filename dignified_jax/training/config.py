@@ -18,7 +18,7 @@ import ml_collections
 
 from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
-from dignified_jax.data.groups import Groups, parse_groups
+from dignified_jax.data.groups import Groups, find_dimensions, parse_groups
 from dignified_jax.data.schema import check_dimensions
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS, Method
@@ -173,8 +173,8 @@ class TrainConfig:
         "cached" in a file before the first step, which leaves its memory free.
       reference_cache: directory of that file, for several runs to share; None means
         WORKDIR/reference. Only with reference "cached".
-      reward_policies: directories or hub ids of four policies, each DPO-trained on one dimension
-        (A, T, E, C), for methods that need their rewards (modpo).
+      reward_policies: directories or hub ids of policies, one DPO-trained on each of
+        data.dimensions in their order, for methods that need their rewards (modpo).
       compilation_cache: directory of compiled programs, which a restart reads instead of compiling
         again; None means that of JAX_COMPILATION_CACHE_DIR where it is set, else
         WORKDIR/compilation_cache.
@@ -249,9 +249,10 @@ class TrainConfig:
                     "use for them"
                 )
             return
-        if len(self.reward_policies) not in (0, len(DIMENSIONS)):
+        count = len(self.data.dimensions)
+        if len(self.reward_policies) not in (0, count):
             raise ConfigError(
-                f"reward_policies must be {len(DIMENSIONS)} paths, found {self.reward_policies}"
+                f"reward_policies must be {count} paths, found {self.reward_policies}"
             )
         if self.reference != "cached":
             raise ConfigError(
@@ -306,11 +307,14 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
     _refuse_renamed(cls, section, "method")
     known = field_names(cls.name)
     method = typed_config.parse(cls, section, "method.", known)
+    whole = typed_config.parse(TrainConfig, fields, "", known, method=method)
+    dimensions, groups = whole.data.dimensions, whole.data.named_groups
     try:
-        method.check(DIMENSIONS)
+        method = method.resolved(lambda name: find_dimensions(name, dimensions, groups), dimensions)
+        method.check(dimensions)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return typed_config.parse(TrainConfig, fields, "", known, method=method)
+    return dataclasses.replace(whole, method=method)
 
 
 def _refuse_renamed(cls: type[Method], section: Mapping[str, Any], key: str) -> None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dignified_jax.console.safe_stream import Unbreakable
-from dignified_jax.data import DIMENSIONS, PackedBatch
+from dignified_jax.data import PackedBatch
 from dignified_jax.files import atomic
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Objective
@@ -98,7 +98,7 @@ def assess(
             step=jnp.zeros((), jnp.int32),
             params=policy(context.model.mesh),
             opt_state=(),
-            method_state=objective.init(len(DIMENSIONS)),
+            method_state=objective.init(len(config.data.dimensions)),
         )
         _compile_evaluation(context, state, _notify)
         return _finish(context, state, config.method.name)
@@ -107,7 +107,8 @@ def assess(
 def _start(context: RunContext, manager: Any) -> TrainState:
     """The first state, or that of the newest checkpoint; the log is cut back to it."""
     config, model = context.config, context.model
-    state = init_state(model.params, config.method, len(DIMENSIONS), context.optimizer, model.mesh)
+    count = len(config.data.dimensions)
+    state = init_state(model.params, config.method, count, context.optimizer, model.mesh)
     if manager.latest_step() is not None:
         state = checkpoint.restore(manager, state)
         _notify(f"resuming after step {int(state.step)} from {manager.directory}")
@@ -140,7 +141,7 @@ def _watched(context: RunContext, start: int) -> Iterator[_Watch]:
     fields = run_directory.as_dict(config)
     with (
         trackers.open(workdir, start, fields, config.wandb_project, **only) as curves,
-        progress.open(context.steps, start, **only) as bar,
+        progress.open(context.steps, start, dimensions=config.data.dimensions, **only) as bar,
         interrupt.watched(bar.notify) as interrupts,
     ):
         yield _Watch(workdir, curves, bar, interrupts)
@@ -160,7 +161,7 @@ def _train(context: RunContext, state: TrainState, manager: Any, watch: _Watch) 
         if _due(step, config.eval_every, steps) and "validation" in context.data.streams:
             evaluated = _evaluate(context, state, "validation", EVAL_PREFIX)
             watch.log({"step": step, **evaluated})
-            watch.bar.notify(status_text.evaluation(evaluated, step))
+            watch.bar.notify(status_text.evaluation(evaluated, step, config.data.dimensions))
         signal = watch.interrupts.pending(step)
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
@@ -221,7 +222,7 @@ def _stepper(
         host, inputs = context.inputs("train", step - 1)
         state, report = train_step(state, inputs)
         log_probs = report.pop("log_probs")
-        flat = metrics.flatten(report, DIMENSIONS)
+        flat = metrics.flatten(report, context.config.data.dimensions)
         if not flat.pop("finite"):
             checkpoint.finish(manager, state)
             raise NonFiniteError(diagnose(context, step, flat, log_probs, manager.latest_step()))
@@ -255,7 +256,7 @@ def _evaluate(context: RunContext, state: TrainState, split: str, prefix: str) -
     batches = (context.inputs(split, step) for step in steps)
     state = state.replace(params=context.model.policy(state.params))
     report = evaluate(context.score_step, context.config.method, state, batches)
-    return metrics.flatten(report, DIMENSIONS, prefix)
+    return metrics.flatten(report, context.config.data.dimensions, prefix)
 
 
 def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
+from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -180,7 +180,7 @@ def _rewards(
 ) -> PerExample:
     """Of `config.reward_policies`, which are on the devices one after another."""
     policies = []
-    for dimension, path in zip(DIMENSIONS, config.reward_policies, strict=True):
+    for dimension, path in zip(config.data.dimensions, config.reward_policies, strict=True):
         module, params = hf.load(hf.resolve(resolve(path)), config.model.param_dtype, model.mesh)
         if module.config != model.module.config:
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
@@ -211,7 +211,8 @@ def _check_best_metric(config: TrainConfig, data: input_data.PreparedData) -> No
         return
     if "validation" not in data.streams:
         raise ConfigError("best_metric: the validation split is empty; raise validation_fraction")
-    known = {EVAL_PREFIX + name for name in metric_names(config.method, data.streams["validation"])}
+    names = metric_names(config.method, data.streams["validation"], config.data.dimensions)
+    known = {EVAL_PREFIX + name for name in names}
     if config.best_metric not in known:
         raise ConfigError(
             f"best_metric must be a metric of the validation split, one of "

@@ -100,7 +100,7 @@ def test_two_stages_reach_the_tilted_policy():
 )
 def test_refused_by_name(groups, multipliers, message):
     with pytest.raises(ValueError, match=message):
-        SACPO(groups=groups, multipliers=multipliers)
+        SACPO(groups=groups, multipliers=multipliers).check("ATEC")
 
 
 def test_unknown_dimension_is_refused():

@@ -18,8 +18,8 @@ TRAIN_ROWS = 11
 ROW_LENGTH = 80  # one example or two; those of a batch take one accumulation step or two
 
 
-def records():
-    """Rows as they stand in a file: 11 to train on, 4 to test on."""
+def records(masks=_MASKS):
+    """Rows as they stand in a file: 11 to train on, 4 to test on; or a row for each mask."""
     return [
         {
             "prompt": f"Will boat {number} float?",
@@ -27,7 +27,7 @@ def records():
             "mask": list(mask),
             **{f"reject_{dimension}": f"Sure, {dimension} {number}." for dimension in mask},
         }
-        for number, mask in enumerate(_MASKS)
+        for number, mask in enumerate(masks)
     ]
 
 

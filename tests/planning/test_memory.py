@@ -89,7 +89,9 @@ def test_what_layers_keep_is_their_input_and_what_remat_adds():
 
     def kept(layers, **changes):
         config = dataclasses.replace(SMALL, num_layers=layers)
-        return activations.kept(module.clone(config=config, **changes), "float32", 1, rows)
+        return activations.residual_bytes(
+            module.clone(config=config, **changes), "float32", 1, rows
+        )
 
     assert kept(5) - kept(3) == 2 * rows.tokens * SMALL.hidden_size * 2
     # And no less without it than the products' inputs.

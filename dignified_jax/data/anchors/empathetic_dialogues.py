@@ -63,7 +63,7 @@ def _judge(file: str, lines: Sequence[_Line]) -> Judged:
 
 
 def _turn_problems(turns: Sequence[dict[str, str]], number: int) -> list[Found]:
-    """What is wrong with the first utterance of a conversation (number 0) or the reply to it."""
+    """Lists the problems of the first utterance of a conversation (number 0) or of its reply."""
     found: list[Found] = []
     turn = turns[number]
     filled(turn, "utterance", found)

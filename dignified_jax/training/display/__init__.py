@@ -1,1 +1,1 @@
-"""What a run shows to people."""
+"""The display of a run: lines, tables, plots, trackers."""

@@ -73,7 +73,7 @@ class Progress:
 
 
 class _Status:
-    """How far the run is, and its last metrics."""
+    """The state of the run: its step, clock and last metrics."""
 
     def __init__(
         self, total: int, start: int, clock: Callable[[], float], dimensions: Sequence[str]
@@ -119,7 +119,7 @@ class _Status:
 
 
 class _Screen(Protocol):
-    """Where the display goes."""
+    """The place that the display goes to."""
 
     def notify(self, text: str) -> None: ...
 

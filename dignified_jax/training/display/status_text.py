@@ -188,7 +188,7 @@ def _named(
 
 
 def _is_wide(sections: Sequence[_Section], dimensions: Sequence[str]) -> bool:
-    """Whether a table with a column for every dimension is too wide."""
+    """True if a table with a column for every dimension is too wide."""
     return 11 + sum(sum(s.columns(dimensions)) for s in sections) + 2 * 8 > WIDTH
 
 
@@ -213,7 +213,7 @@ def _present(
 
 
 def _number(value: float | None, width: int) -> str:
-    """As many decimals as `width` characters (at least 4) hold; ### if not even the integer."""
+    """Text of at most `width` (at least 4) characters; ### if not even the integer fits."""
     if value is None:
         return "-"
     if not math.isfinite(value):

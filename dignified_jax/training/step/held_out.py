@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from dignified_jax.data import DIMENSIONS, BatchStream, PackedBatch
+from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.objectives import Objective, ScoredBatch
 from dignified_jax.training.step import metrics
 from dignified_jax.training.step.state import TrainState
@@ -53,16 +53,16 @@ def evaluate(
     return _report(objective, state.method_state, policy, reference)
 
 
-def metric_names(objective: Objective, stream: BatchStream) -> set[str]:
+def metric_names(objective: Objective, stream: BatchStream, dimensions: Sequence[str]) -> set[str]:
     """Returns the names, without a prefix, of the metrics that `evaluate` finds for a stream."""
     host = [stream.batch(step) for step in range(stream.total_steps)]
     mask = jnp.concatenate([batch.response_mask for batch in host])
     length = jnp.concatenate([batch.response_length for batch in host])
     zeros = jnp.zeros(mask.shape)
-    rewards = jnp.zeros((*mask.shape, len(DIMENSIONS))) if objective.needs_rewards else None
-    state = objective.init(len(DIMENSIONS))
+    rewards = jnp.zeros((*mask.shape, len(dimensions))) if objective.needs_rewards else None
+    state = objective.init(len(dimensions))
     report = _report(objective, state, ScoredBatch(zeros, mask, length, rewards), zeros)
-    return set(metrics.flatten(report, DIMENSIONS))
+    return set(metrics.flatten(report, dimensions))
 
 
 def _report(
