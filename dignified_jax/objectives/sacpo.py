@@ -112,7 +112,7 @@ class SACPO(MultiStage):
 
 def _members(group: str, dimensions: Sequence[str]) -> tuple[str, ...]:
     """The names in a group: the whole, parts between "+", or letters where dimensions are such."""
-    if group in dimensions:
+    if group in tuple(dimensions):  # a text would find parts of itself
         return (group,)
     short = any(len(dimension) == 1 for dimension in dimensions)
     parts = group.split("+") if "+" in group or not short else group
