@@ -18,8 +18,7 @@ import ml_collections
 
 from dignified_jax import typed_config
 from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
-from dignified_jax.data.groups import Groups, find_dimensions, parse_groups
-from dignified_jax.data.schema import check_dimensions
+from dignified_jax.data.schema import Groups, check_dimensions, find_dimensions, parse_groups
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS, Method
 from dignified_jax.training.step.optimizer import OptimizerConfig

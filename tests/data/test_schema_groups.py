@@ -3,7 +3,7 @@
 import pytest
 
 from dignified_jax.data import DIMENSIONS
-from dignified_jax.data.groups import find_dimensions, parse_groups
+from dignified_jax.data.schema import find_dimensions, parse_groups
 
 LONG = ("kindness", "humor", "a-b")
 GROUPS = {"Warm": ("kindness", "humor")}
