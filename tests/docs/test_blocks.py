@@ -164,6 +164,14 @@ def test_a_comment_counts_for_the_block_below_it():
     assert blocks[2].text == "if True:\n    pass"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in set(re.findall(r"`((?:\w+/)+\w+\.(?:py|md|sh))`", text)):
+        places = (ROOT / name, ROOT / "dignified_jax" / name)
+        assert any(place.exists() for place in places), f"{page}: {name}"
+
+
 def test_the_import_rules_are_those_that_are_tested():
     """The table of docs/architecture.md against `test_imports.ALLOWED`."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
