@@ -59,18 +59,19 @@ def random_inputs(tree, heads, kv_heads, seed=0):
     return [rng.normal(size=shape) for shape in shapes]
 
 
-def keys_seen(batch):
+def keys_seen(batch, window=10**6):
     """(row, query, key) bool from the layout's meaning, not from `visible_until`.
 
-    A token sees itself and what stands before it in its own response, and its example's prompt.
+    A token sees itself and what stands before it in its own response, and its example's prompt;
+    of these the last `window`.
     """
     rows, length = batch.tokens.shape
     seen = np.zeros((rows, length, length), bool)
     for row, laid in enumerate(batch.segments):
         for prompt_start, prompt, start, size in laid:
             for n in range(size):
-                seen[row, start + n, prompt_start : prompt_start + prompt] = True
-                seen[row, start + n, start : start + n + 1] = True
+                before = [*range(prompt_start, prompt_start + prompt), *range(start, start + n + 1)]
+                seen[row, start + n, before[-window:]] = True
     return seen
 
 
@@ -111,7 +112,7 @@ def brute_force_gradients(query, key, value, seen, cotangent):
 def check(attend, tree, batch, heads=(4, 2)):
     """Values and gradients of `attend` on the tokens of `batch` against brute force."""
     *inputs, cotangent = random_inputs(tree, *heads)
-    seen = keys_seen(batch)
+    seen = keys_seen(batch) if tree.window is None else keys_seen(batch, tree.window)
     used = seen.any(axis=-1)[..., None, None]
     cotangent = np.where(used, cotangent, 0.0)
     narrow = [jnp.asarray(x, jnp.float32) for x in inputs]
@@ -159,6 +160,17 @@ def test_packed_rows_equal_brute_force(attend, seed, heads):
     assert len(set(used)) > 1 and used[-1] == 0  # unused segments, and a row with none at all
     assert not seen[:-1].any(axis=-1).all()  # pad tokens beside examples
     check(attend, tree, batch, heads)
+
+
+@pytest.mark.parametrize("window", [1, 5, 16])
+@pytest.mark.parametrize("attend", COMPUTATIONS)
+def test_a_window_reaches_from_a_response_back_into_its_prompt(attend, window, monkeypatch):
+    monkeypatch.setattr(block_module, "BLOCK", 24)
+    monkeypatch.setattr(dispatch, "QUERY_BLOCK", 24)
+    tree, batch = packed_tree(1)
+    assert (keys_seen(batch, window) != keys_seen(batch)).any()
+    tree = dataclasses.replace(tree, window=window, positions=jnp.asarray(batch.positions))
+    check(attend, tree, batch)
 
 
 @pytest.mark.parametrize("scores", [1, 2000, 20_000, 2**40])
