@@ -14,9 +14,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import jax
 import pytest
+from jaxtyping import install_import_hook
 
-from dignified_jax import data
-from dignified_jax.embedded import resolve
+# Modules whose annotations of arrays (dtypes, axes) are checked at every call while tests run. Not
+# those that define trees: JAX makes trees of shapes and shardings from the same classes.
+_OBJECTIVES = ("dpo", "lagdpo", "modpo", "multi_negative", "pcgrad", "sft", "duals.controllers")
+CHECKED_MODULES = (
+    *(f"dignified_jax.objectives.{name}" for name in _OBJECTIVES),
+    *(f"dignified_jax.training.step.{name}" for name in ("local", "metrics")),
+)
+install_import_hook(CHECKED_MODULES, "beartype.beartype")
+
+from dignified_jax import data  # noqa: E402
+from dignified_jax.embedded import resolve  # noqa: E402
 
 # A process can map 65,530 regions, and every compiled program takes some; a worker of two on a
 # machine of 8 GiB may hold this much.

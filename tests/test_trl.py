@@ -5,6 +5,7 @@ reject of a row makes one pair for TRL; here prompt and golden are computed once
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -102,7 +103,7 @@ def trainer(rows, directories, tiny_tokenizer, tmp_path_factory):
 
 def pairs(batch):
     """(pair,) numbers of the example and of the dimension, example by example."""
-    return np.nonzero(np.asarray(dpo.pair_mask(batch.response_mask)))
+    return np.nonzero(np.asarray(dpo.pair_mask(jnp.asarray(batch.response_mask))))
 
 
 def test_token_ids_agree(rows, trainer, tiny_tokenizer):
@@ -121,7 +122,9 @@ def test_token_ids_agree(rows, trainer, tiny_tokenizer):
 def test_every_pair_equals_trl(ours, batch, trainer):
     policy, reference = ours
     rewards = BETA * (policy - reference)
-    losses = np.asarray(dpo.pair_losses(policy - reference, batch.response_mask, BETA))
+    losses = np.asarray(
+        dpo.pair_losses(*map(jnp.asarray, (policy - reference, batch.response_mask)), BETA)
+    )
     examples, dimensions = pairs(batch)
     assert np.std(losses[examples, dimensions]) > 100 * TOLERANCE  # else any loss would do
     for row, example, dimension in zip(trainer.train_dataset, examples, dimensions, strict=True):
@@ -155,7 +158,9 @@ def test_every_pair_equals_plain_torch(ours, batch, rows, directories, tiny_toke
         at = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
         return (policy - reference)[0, at, ids[0, len(prompt) :]].sum()
 
-    losses = np.asarray(dpo.pair_losses(ours[0] - ours[1], batch.response_mask, BETA))
+    losses = np.asarray(
+        dpo.pair_losses(*map(jnp.asarray, (ours[0] - ours[1], batch.response_mask)), BETA)
+    )
     for number, example in enumerate(examples):
         ratios = [r if r is None else log_ratio(example.prompt, r) for r in example.responses]
         for dimension, rejected in enumerate(ratios[1:]):

@@ -92,3 +92,10 @@ def test_parts_of_a_batch_add_up():
         for part in (held, ~held)
     ]
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-6)
+
+
+def test_annotations_of_arrays_are_checked_while_tests_run():
+    with pytest.raises(TypeError, match="response_mask"):
+        dpo.pair_mask(jnp.ones((3, 5), jnp.float32))  # not bool
+    with pytest.raises(TypeError, match="mask"):
+        dpo.margin_losses(jnp.ones((3, 4)), jnp.ones((3, 5), bool))  # not the same axis

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dignified_jax.objectives import PCGradDPO, pcgrad
+from dignified_jax.objectives import PCGradDPO, ScoredBatch, pcgrad
+
+BATCH = ScoredBatch(jnp.zeros((1, 5)), jnp.ones((1, 5), bool), jnp.ones((1, 5), jnp.int32))
 
 PROJECT = jax.jit(pcgrad.project, static_argnames="reduce")
 COEFFICIENTS = jax.jit(
@@ -124,7 +126,7 @@ def test_the_method_draws_new_orders_every_step():
     state, found = method.init(4), []
     for _ in range(8):
         found.append(flat(combine(gradients, state)).tobytes())
-        state = method.update(state, jnp.zeros(4), jnp.ones(4, bool), None)
+        state = method.update(state, jnp.zeros(4), jnp.ones(4, bool), BATCH)
     assert len(set(found)) > 1
     again = flat(combine(gradients, method.init(4))).tobytes()
     assert again == found[0]

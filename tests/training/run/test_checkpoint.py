@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dignified_jax import convert
 from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
-from dignified_jax.objectives import LagDPO
+from dignified_jax.objectives import LagDPO, ScoredBatch
 from dignified_jax.objectives.duals.controllers import Ascent
 from dignified_jax.objectives.duals.signals import Ema
 from dignified_jax.objectives.duals.tolerances import Constant
@@ -54,12 +54,13 @@ def stepped(state):
     updates, opt_state = OPTIMIZER.update(
         jax.tree.unflatten(tree, gradients), state.opt_state, state.params
     )
+    batch = ScoredBatch(jnp.zeros((1, 5)), jnp.ones((1, 5), bool), jnp.ones((1, 5), jnp.int32))
     losses, present = jnp.array([0.7, 0.2, 0.9, 0.0]), jnp.array([True, True, True, False])
     return state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         opt_state=opt_state,
-        method_state=METHOD.update(state.method_state, losses, present),
+        method_state=METHOD.update(state.method_state, losses, present, batch),
     )
 
 

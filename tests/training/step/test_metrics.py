@@ -1,6 +1,7 @@
 """Preference metrics against hand numbers and a plain loop over pairs."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,12 +12,17 @@ from dignified_jax.training.step import metrics
 NAMES = ("chosen", "rejected", "margins", "accuracies")
 
 
+def preference(*arrays_and_objective):
+    *arrays, objective = arrays_and_objective
+    return metrics.preference(*map(jnp.asarray, arrays), objective)
+
+
 def test_two_examples_by_hand():
     """Golden, A, T, E, C; the second example has T alone, and no example has C."""
     policy = np.array([[-10.0, -14.0, -9.0, -12.0, 0.0], [-20.0, 0.0, -26.0, 0.0, 0.0]])
     reference = np.array([[-11.0, -13.0, -11.0, -13.0, 0.0], [-19.0, 0.0, -21.0, 0.0, 0.0]])
     mask = np.array([[1, 1, 1, 1, 0], [1, 0, 1, 0, 0]], bool)
-    report = metrics.preference(policy, reference, mask, LagDPO(beta=0.5))
+    report = preference(policy, reference, mask, LagDPO(beta=0.5))
     # Rewards: golden 0.5 and -0.5; A -0.5; T 1.0 and -2.5; E 0.5, a tie.
     expected = {
         "pairs": 4.0,
@@ -55,7 +61,7 @@ def test_random_batches_against_a_loop_over_pairs(seed):
             rejected = 0.3 * (policy[i, 1 + k] - reference[i, 1 + k])
             found[k].append((chosen, rejected, chosen - rejected, chosen > rejected))
     everything = [pair for pairs in found.values() for pair in pairs]
-    report = jax.jit(lambda *a: metrics.preference(*a, method))(policy, reference, mask)
+    report = jax.jit(lambda *a: preference(*a, method))(policy, reference, mask)
     assert report["pairs"] == len(everything)
     for column, name in enumerate(NAMES):
         want = np.mean([pair[column] for pair in everything])
@@ -68,7 +74,7 @@ def test_random_batches_against_a_loop_over_pairs(seed):
 
 def test_methods_without_a_reference_have_no_rewards():
     mask = np.ones((2, 5), bool)
-    report = metrics.preference(np.ones((2, 5)), np.zeros((2, 5)), mask, SFT())
+    report = preference(np.ones((2, 5)), np.zeros((2, 5)), mask, SFT())
     assert not [name for name in report if "rewards" in name]
     assert report["logps/chosen"] == 1.0
 
@@ -76,7 +82,7 @@ def test_methods_without_a_reference_have_no_rewards():
 def test_a_batch_without_pairs_is_finite():
     mask = np.zeros((2, 5), bool)
     mask[:, 0] = True
-    report = metrics.preference(np.ones((2, 5)), np.zeros((2, 5)), mask, LagDPO())
+    report = preference(np.ones((2, 5)), np.zeros((2, 5)), mask, LagDPO())
     assert all(np.isfinite(value).all() for value in report.values())
     assert report["pairs"] == 0
 
