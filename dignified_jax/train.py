@@ -24,6 +24,7 @@ something is refused or fails; 130 for Ctrl-C and 143 for SIGTERM, after a check
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,22 +55,25 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.training import command, stages
     from dignified_jax.training import config as training_config
     from dignified_jax.training.run import directory as run_directory
-    from dignified_jax.typed_config import yaml_text
+    from dignified_jax.training.run import processes
+    from dignified_jax.typed_config import sections, yaml_text
 
     given = command.load(options, overrides, "lagdpo", _method_name)
     runs = not options.plan and not options.print_config
-    if runs and command.is_true(given, "distributed"):
-        import jax
-
-        jax.distributed.initialize()  # before anything touches a device, so before parse
-    with command.located(given):
-        parsed = training_config.parse(given.values)
-    if options.print_config:
-        print(yaml_text.dump(run_directory.as_dict(parsed)), end="")
-    elif options.plan:
-        print(report.report(parsed, options.plan_devices, options.plan_rows))
-    else:
-        stages.run(parsed)
+    with contextlib.ExitStack() as stack:
+        if runs and command.is_true(given, "distributed"):
+            cluster = given.values.get("cluster", {})
+            with command.located(given):  # before anything touches a device, so before parse
+                processes.start(sections.parse(training_config.ClusterConfig, cluster, "cluster."))
+            stack.enter_context(processes.watched())
+        with command.located(given):
+            parsed = training_config.parse(given.values)
+        if options.print_config:
+            print(yaml_text.dump(run_directory.as_dict(parsed)), end="")
+        elif options.plan:
+            print(report.report(parsed, options.plan_devices, options.plan_rows))
+        else:
+            stages.run(parsed)
 
 
 def _help(

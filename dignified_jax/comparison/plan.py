@@ -1,7 +1,7 @@
 """The runs of a comparison: every method from one base configuration, with every seed.
 
-`base` has the fields of `TrainConfig` without method, workdir, seed and distributed; an entry has a
-section `method`, and whatever fields of the base it changes.
+`base` has the fields of `TrainConfig` without method, workdir, seed, distributed and cluster; an
+entry has a section `method`, and whatever fields of the base it changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dignified_jax.typed_config import (
 )
 
 # Of a run alone, so not of the base. Runs of several processes would need one plan for all.
-_OWN_FIELDS = ("method", "workdir", "seed", "distributed")
+_OWN_FIELDS = ("method", "workdir", "seed", "distributed", "cluster")
 
 
 @dataclasses.dataclass(frozen=True)

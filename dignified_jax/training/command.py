@@ -145,7 +145,7 @@ def exiting() -> Iterator[None]:
         # Imported late: --help and wrong flags need no transformers.
         from dignified_jax.training import diagnosis
         from dignified_jax.training.run import directory as run_directory
-        from dignified_jax.training.run import interrupt
+        from dignified_jax.training.run import interrupt, processes
 
         if isinstance(error, interrupt.Interrupted):
             print(error, file=sys.stderr)
@@ -158,6 +158,7 @@ def exiting() -> Iterator[None]:
         notes = getattr(error, "__notes__", [])
         separator = "\n" if "\n" in str(error) else "; "
         print(separator.join([f"error: {error}", *notes]), file=sys.stderr)
+        processes.leave(1)
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 import typing
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
@@ -35,7 +36,15 @@ from dignified_jax.typed_config import (
     sections,
 )
 
-__all__ = ["ConfigError", "DataConfig", "ModelConfig", "TrainConfig", "config_dict", "parse"]
+__all__ = [
+    "ClusterConfig",
+    "ConfigError",
+    "DataConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "config_dict",
+    "parse",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +158,36 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClusterConfig:
+    """How the processes of a distributed run find each other, where no cluster says it.
+
+    Attributes:
+      coordinator: HOST:PORT of the first process; None takes JAX_COORDINATOR_ADDRESS or asks the
+        cluster.
+      processes: how many there are; None takes JAX_NUM_PROCESSES or asks the cluster.
+      process: number of this one, from 0; None takes JAX_PROCESS_ID or asks the cluster.
+    """
+
+    coordinator: str | None = None
+    processes: Count | None = None
+    process: Annotated[int, Bounds("[0, 1048576]")] | None = None
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "cluster.")
+        if self.coordinator is not None and not re.fullmatch(r".+:\d{1,5}", self.coordinator):
+            raise ConfigError(
+                f"cluster.coordinator must be HOST:PORT, found {self.coordinator!r}",
+                "cluster.coordinator",
+            )
+        if None not in (self.processes, self.process) and self.process >= self.processes:
+            raise ConfigError(
+                f"cluster.process must be less than cluster.processes ({self.processes}), found "
+                f"{self.process}",
+                "cluster.process",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
@@ -178,7 +217,7 @@ class TrainConfig:
         again; None means that of JAX_COMPILATION_CACHE_DIR where it is set, else
         WORKDIR/compilation_cache.
       wandb_project: Weights & Biases project to log to as well; None for none.
-      distributed: call `jax.distributed.initialize()`, for runs of several processes.
+      distributed: whether this is one of several processes of a run; see `cluster`.
     """
 
     method: Method
@@ -204,6 +243,7 @@ class TrainConfig:
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
         check_bounds(self, "")

@@ -29,7 +29,7 @@ CHECKPOINTS_DIRECTORY = "checkpoints"
 # May differ between the first start of a run and its continuation.
 _FREE = {
     *("workdir", "checkpoints_to_keep", "checkpoint_every", "eval_every", "compilation_cache"),
-    *("distributed", "reference_cache", "wandb_project", "model.export_dtype"),
+    *("distributed", "cluster", "reference_cache", "wandb_project", "model.export_dtype"),
 }
 # May differ too, though sums are then taken in another order.
 _ROUNDING = {"mesh", "rows_per_device", "reference", "model.remat", "model.attention"}
