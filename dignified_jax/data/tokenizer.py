@@ -48,7 +48,10 @@ def load_tokenizer(
         file = pathlib.Path(chat_template)
         if not file.is_file():
             raise FileNotFoundError(f"data.chat_template: {file} not found")
-        tokenizer.chat_template = file.read_text(encoding="utf-8")
+        try:
+            tokenizer.chat_template = file.read_text(encoding="utf-8-sig")  # as editors write it
+        except UnicodeDecodeError as error:
+            raise TokenizerError(f"data.chat_template: {file}: not UTF-8 text: {error}") from error
     return tokenizer
 
 

@@ -53,7 +53,8 @@ class DataConfig:
 
     Attributes:
       train, test: path (.jsonl, .parquet, .csv), hub id ("owner/name:split"), or "embedded:NAME".
-        train may be empty where there are anchors.
+        train may be empty where there are anchors. Where train is your own and test is not given,
+        the final table is of the validation rows.
       anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,
         truthfulqa, empathetic_dialogues and writing_prompts (`data.anchors`). Their rows have no
         reject, so they are for methods without a reference.
@@ -86,6 +87,17 @@ class DataConfig:
     on_too_long: Literal["error", "truncate", "drop"] = "error"
     chat_template: Path | None = None
     chat_template_kwargs: str = "{}"
+
+    @property
+    def lacks_test(self) -> bool:
+        """Whether the training rows are a user's own and the test rows the embedded default."""
+        default = {each.name: each.default for each in dataclasses.fields(self)}
+        return self.train not in ("", default["train"]) and self.test == default["test"]
+
+    @property
+    def test_rows(self) -> str:
+        """The rows of the final table, in words."""
+        return f"validation rows of {self.train}" if self.lacks_test else f"rows of {self.test}"
 
     def __post_init__(self) -> None:
         check_bounds(self, "data.")

@@ -91,7 +91,7 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
         notify(note)
     mesh = make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * row_devices(mesh)
-    data = input_data.prepare_data(config, workdir, rows_per_step)
+    data = input_data.prepare_data(config, workdir, rows_per_step, notify)
     for note in data.notes:
         notify(note)
     _check_best_metric(config, data)

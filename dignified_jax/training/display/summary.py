@@ -37,6 +37,7 @@ def build(
     return {
         "method": config.method.name,
         "step": int(state.step),
+        "rows": config.data.test_rows,
         "test": test,
         "dimensions": rows,
         "worst": max(rows, key=lambda k: rows[k]["loss"]) if rows else None,
@@ -51,7 +52,7 @@ def table(result: dict[str, Any]) -> str:
     width = max(map(len, ["dimension", *result["dimensions"]]))
     names = ("pairs", "loss", "accuracy", "margin", "longer", "lambda")
     lines = [
-        f"held-out test split after {result['step']} steps of {result['method']}",
+        f"held-out {result['rows']} after {result['step']} steps of {result['method']}",
         "  ".join([f"{'dimension':<{width}}", *(f"{name:>8}" for name in names)]),
     ]
     for dimension, row in result["dimensions"].items():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import itertools
 import json
 import math
 import pathlib
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,6 +17,7 @@ import numpy as np
 
 from dignified_jax import data
 from dignified_jax.data import packing_report
+from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.schema import response_names
 from dignified_jax.data.template import load_template
 from dignified_jax.data.tokenizer import load_tokenizer
@@ -22,7 +26,10 @@ from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import GOLDEN, Objective
 from dignified_jax.training.config import ConfigError, TrainConfig
-from dignified_jax.training.run import fingerprint
+from dignified_jax.training.run import continuation, fingerprint
+
+TEMPLATE_DATE = "template date"
+_SECONDS_A_LINE = 5
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,13 +52,19 @@ class PreparedData:
     notes: tuple[str, ...]
 
 
-def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int) -> PreparedData:
+def prepare_data(
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    rows_per_step: int,
+    notify: Callable[[str], None] | None = None,
+) -> PreparedData:
     """Reads, validates, splits, tokenises and packs.
 
     Args:
       config: the run's configuration.
       workdir: rejected rows are written here when `data.on_bad_row` is "skip".
       rows_per_step: packed rows of one accumulation step, over all devices.
+      notify: shows a line now and then while rows are tokenised.
 
     Raises:
       BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`.
@@ -94,8 +107,29 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         config.data.validation_fraction,
         config.seed,
     )
-    test_rows = rows("test")
     notes: list[str] = []
+    if config.data.lacks_test:
+        if not validation_rows:
+            raise ConfigError(
+                "data.test is not given, and data.validation_fraction is 0: there are no rows for "
+                "the final table; give either",
+                "data.test",
+            )
+        test_rows = validation_rows
+        notes.append(
+            f"no data.test: the final table is of the validation rows of {config.data.train}"
+        )
+    else:
+        test_rows = rows("test")
+    seen = _template_date(workdir)
+    template = load_template(
+        tokenizer,
+        json.loads(config.data.chat_template_kwargs),
+        name=config.data.chat_template or config.model.path,
+        now=seen,
+    )
+    if "random numbers" in template.reads:
+        notes.append("the chat template draws random numbers: texts differ from start to start")
     prompts: dict[str, tuple[str, ...]] = {}
     identity = {
         "tokenizer": fingerprint.of_tokenizer(tokenizer),
@@ -103,6 +137,12 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
             str(tokenizer.chat_template), config.data.chat_template_kwargs
         ),
     }
+
+    if "the clock" in template.reads:
+        identity[TEMPLATE_DATE] = f"{seen:%Y-%m-%d}"
+        notes.append(f"the chat template reads the clock; this run keeps {seen:%Y-%m-%d}")
+    heads = tuple(notes)
+    notes.clear()
 
     def stream(name: str, split: list[data.PreferenceRow]) -> data.BatchStream:
         trains = name == "train"
@@ -122,8 +162,15 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
             row_length=config.data.row_length,
             on_too_long=config.data.on_too_long,
             responses=responses,
-            chat_template_kwargs=json.loads(config.data.chat_template_kwargs),
+            template=template,
+            on_bad_row=config.data.on_bad_row,
+            progress=None if notify is None else _progress(name, notify),
         )
+        if report.rejected:
+            bad = [(split[index], problems) for index, problems in report.rejected.items()]
+            if len(bad) == len(split):
+                raise data.BadRowsError(problem for _, problems in bad for problem in problems)
+            set_aside(policy("test" if name == "test" else "train")["rejected_path"], bad)
         if not examples:
             raise ConfigError(
                 f"data.row_length {config.data.row_length} (data.max_length {longest}): none of "
@@ -148,6 +195,8 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "
             f"in {batches} of {config.batch_size}"
+            + (f"; {len(report.rejected)} bad rows set aside" if report.rejected else "")
+            + (f"; {len(report.lossy_indices)} lose a character" if report.lossy_indices else "")
         )
         return made
 
@@ -159,7 +208,27 @@ def prepare_data(config: TrainConfig, workdir: pathlib.Path, rows_per_step: int)
         for note, made in zip(notes, streams.values(), strict=True)
     ]
     notes.append(packing_report.shapes(streams))
-    return PreparedData(tokenizer, prompts["train"], streams, identity, tuple(notes))
+    return PreparedData(tokenizer, prompts["train"], streams, identity, (*heads, *notes))
+
+
+def _template_date(workdir: pathlib.Path) -> datetime.datetime:
+    """The day that templates are told: that of the run's first start."""
+    recorded = continuation.recorded_input(workdir, TEMPLATE_DATE)
+    day = datetime.date.fromisoformat(recorded) if recorded else datetime.date.today()
+    return datetime.datetime.combine(day, datetime.time())
+
+
+def _progress(name: str, notify: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Says every few seconds how many rows are tokenised."""
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if done < total and time.monotonic() - last > _SECONDS_A_LINE:
+            last = time.monotonic()
+            notify(f"{name}: {done} of {total} rows tokenised")
+
+    return show
 
 
 def _evaluated(streams: dict[str, data.BatchStream], cached: bool) -> dict[str, data.BatchStream]:

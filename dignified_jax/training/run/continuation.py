@@ -104,6 +104,14 @@ def check_inputs(workdir: pathlib.Path, inputs: Mapping[str, str]) -> None:
     atomic.write_json(workdir / INPUTS_FILE, dict(inputs))
 
 
+def recorded_input(workdir: pathlib.Path, name: str) -> str | None:
+    """Returns what the run that began in the directory has recorded of an input, if it has."""
+    if not begun(workdir):
+        return None
+    records = _records(workdir, "inputs", INPUTS_FILE).values()
+    return next((str(found[name]) for found in records if name in found), None)
+
+
 def check_environment(workdir: pathlib.Path, environment: Mapping[str, str]) -> list[str]:
     """A note if a run goes on elsewhere than it began: its last bits may then differ."""
     file = workdir / ENVIRONMENT_FILE
