@@ -100,7 +100,8 @@ def split_validation(
     prompts = sorted({row.prompt.strip() for row in rows}, key=lambda text: _rank(text, seed))
     if len(prompts) < 2:
         raise ValueError(
-            f"fraction: {fraction} needs at least 2 distinct prompts, found {len(prompts)}"
+            f"a validation set (fraction {fraction}) needs at least 2 distinct prompts, found "
+            f"{len(prompts)}; add rows, or set data.validation_fraction to 0"
         )
     count = min(max(round(fraction * len(prompts)), 1), len(prompts) - 1)
     chosen = set(prompts[:count])

@@ -4,11 +4,13 @@ Nothing is judged here but what keeps a record from being read at all (broken JS
 encoding, a ragged CSV line); `validation` looks at the columns.
 """
 
+import codecs
 import csv
 import io
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ ACCEPTED = (
     "a .jsonl, .json (one object a line), .parquet or .csv file, a directory that "
     "datasets.load_dataset reads, or a hub id 'owner/name' or 'owner/name:split'"
 )
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
@@ -61,21 +64,29 @@ def read_records(
       BadRowsError: a table that lacks a required column or repeats one.
     """
     path, name = Path(source), str(source)
+    kind = path.suffix.lower()
     if path.is_dir():
+        if (path / "state.json").is_file():
+            raise ValueError(
+                f"{name}: a folder of save_to_disk, with its rows in Arrow; write them with "
+                "to_parquet or to_json and name that file"
+            )
         return _hub(name, str(path), "train", required)
     if path.is_file():
-        if path.suffix == ".parquet":
+        _refuse_pointer(name, path)
+        if kind == ".parquet":
             return _parquet(name, path, required)
-        if path.suffix == ".csv":
+        if kind == ".csv":
             return _csv(name, path, required)
-        if path.suffix in SUFFIXES:
-            return list(_json_lines(name, path.read_bytes()))
+        if kind in SUFFIXES:
+            return list(_json_records(name, path.read_bytes(), kind))
         raise ValueError(f"{name}: unknown kind of file {path.suffix!r}; expected {ACCEPTED}")
     head, _, split = name.rpartition(":")
     if head and split and Path(head).is_dir():
         return _hub(name, head, split, required)
     # A Path, or a name such as data/train.jsonl, means a file even though it reads like a hub id.
-    is_file_name = isinstance(source, Path) or path.suffix in SUFFIXES
+    there = path.parent != Path() and path.parent.is_dir()  # so is one in an existing directory
+    is_file_name = isinstance(source, Path) or kind in SUFFIXES or there
     if is_file_name or not _HUB_ID.fullmatch(name):
         raise FileNotFoundError(f"{name}: no such file; expected {ACCEPTED}")
     repository, _, split = name.partition(":")
@@ -93,6 +104,10 @@ def _hub(
     except FileNotFoundError as error:
         message = f"{name}: no such file and no such data set; expected {ACCEPTED}"
         raise FileNotFoundError(message) from error
+    except Exception as error:  # of the many libraries below `datasets`
+        cause = error.__cause__ or error
+        line = " ".join(str(cause).split())[:300]
+        raise ValueError(f"{name}: not readable as a data set: {line}") from error
     records = [RawRecord(name, row, columns, columns) for row, columns in enumerate(table, 1)]
     if records:
         _check_header(name, list(records[0].columns or ()), required)
@@ -123,6 +138,36 @@ def _cell(scalar: Any) -> Any:
         return scalar.cast("binary").as_py().decode("utf-8", "surrogateescape")
 
 
+def _refuse_pointer(name: str, path: Path) -> None:
+    with path.open("rb") as stream:
+        if stream.read(len(_POINTER)) == _POINTER:
+            raise ValueError(
+                f"{name}: a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"
+            )
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """Text that office programs write as UTF-16, in UTF-8; other bytes as they are."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
+    return data
+
+
+def _json_records(name: str, data: bytes, kind: str) -> Iterator[RawRecord]:
+    """One object a line; a .json may be one array of objects, whose rows are numbered from 1."""
+    data = _as_utf8(data)
+    if kind == ".json" and data.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+        try:
+            array = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name}: not readable as a JSON array: {error}") from error
+        for row, value in enumerate(array, 1):
+            bad = None if isinstance(value, dict) else ("row", "a JSON object", shorten(value))
+            yield RawRecord(name, row, None if bad else value, value, bad)
+    else:
+        yield from _json_lines(name, data)
+
+
 def _json_lines(name: str, data: bytes) -> Iterator[RawRecord]:
     data = data.removeprefix(b"\xef\xbb\xbf").rstrip()
     # Only \n ends a line: str.splitlines would also cut at U+2028 inside a text.
@@ -150,15 +195,17 @@ def _json_object(line: bytes) -> tuple[dict[str, Any] | None, tuple[str, str, st
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """json.loads would keep the last of two equal keys and lose the other."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
-    return dict(pairs)
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise ValueError(f"key {shorten(key)} occurs twice")
+        seen[key] = value
+    return seen
 
 
 def _csv(name: str, path: Path, required: Sequence[str]) -> list[RawRecord]:
     # Bytes that are not UTF-8 become surrogates, which `validation` reports row by row.
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    text = _as_utf8(path.read_bytes()).decode("utf-8", "surrogateescape")
     text = text.removeprefix("\ufeff").rstrip("\r\n")
     consumed: list[str] = []  # the physical lines of the record being read
 
@@ -206,10 +253,11 @@ def _csv_records(
 
 def _check_header(name: str, columns: list[str], required: Sequence[str]) -> None:
     """A table's columns hold for every row: one problem each, not one a row."""
-    missing = [column for column in required if column not in columns]
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    counts = Counter(columns)
+    missing = [column for column in required if column not in counts]
+    repeated = sorted(column for column, count in counts.items() if count > 1)
     problems = [
-        RowProblem(name, 0, column, "a column of this name", f"columns {columns}")
+        RowProblem(name, 0, column, "a column of this name", f"columns {shorten(columns, 400)}")
         for column in missing
     ] + [RowProblem(name, 0, column, "one column of this name", "several") for column in repeated]
     if problems:

@@ -88,7 +88,7 @@ def _row(
     columns: Mapping[str, Any], dimensions: tuple[str, ...]
 ) -> tuple[PreferenceRow | None, list[_Found]]:
     problems: list[_Found] = [
-        (name, "a column of this name", f"columns {list(columns)}")
+        (name, "a column of this name", f"columns {shorten(list(columns), 400)}")
         for name in REQUIRED_COLUMNS
         if name not in columns
     ]

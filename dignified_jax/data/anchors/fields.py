@@ -15,7 +15,7 @@ Found = tuple[str, str, str]
 def filled(columns: Mapping[str, Any], name: str, problems: list[Found]) -> str:
     """The text of a cell; "" after noting that it is missing, empty or no text."""
     if name not in columns:
-        problems.append((name, "a column of this name", f"columns {list(columns)}"))
+        problems.append((name, "a column of this name", f"columns {shorten(list(columns), 400)}"))
         return ""
     text = read_text(name, columns[name], problems)
     if text is not None and not text.strip():

@@ -1,0 +1,34 @@
+"""What a run's data depend on besides its files: the day of its start, and whose rows they are."""
+
+import datetime
+import json
+
+from dignified_jax.data.tokenizer import load_tokenizer
+from dignified_jax.embedded import resolve
+from dignified_jax.training.config import DataConfig
+from dignified_jax.training.inputs import data
+
+
+def test_templates_are_told_the_day_of_the_first_start(tmp_path):
+    today = datetime.date.today()
+    assert data._template_date(tmp_path).date() == today
+    (tmp_path / "inputs.json").write_text(json.dumps({"template date": "2024-07-26"}))
+    assert data._template_date(tmp_path).date() == today  # nothing has begun
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_text("{}")
+    assert data._template_date(tmp_path) == datetime.datetime(2024, 7, 26)
+
+
+def test_embedded_test_rows_are_of_embedded_training_rows_only():
+    assert not DataConfig().lacks_test
+    own = DataConfig(train="mine.jsonl")
+    assert own.lacks_test and own.test_rows == "validation rows of mine.jsonl"
+    both = DataConfig(train="mine.jsonl", test="theirs.jsonl")
+    assert not both.lacks_test and both.test_rows == "rows of theirs.jsonl"
+
+
+def test_byte_order_mark_is_no_part_of_a_template(tmp_path):
+    file = tmp_path / "chat.jinja"
+    file.write_bytes(b"\xef\xbb\xbf{{ messages[0].content }}")
+    tokenizer = load_tokenizer(resolve("embedded:tiny-qwen3"), file)
+    assert tokenizer.chat_template == "{{ messages[0].content }}"
