@@ -18,7 +18,7 @@ COMPARED = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class ScoredRun:
     """The score of one run, as `policy_scores.score` gives it."""
 
     name: str
@@ -52,7 +52,7 @@ class Results:
       longer, pairs: dimension -> the "longer answer" baseline, and number of test pairs.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[ScoredRun, ...]
     against: str
     means: dict[str, dict[str, Interval]]
     paired: dict[str, dict[str, Paired]]
@@ -93,7 +93,7 @@ def measures(
 
 
 def summarise(
-    records: Sequence[Record],
+    records: Sequence[ScoredRun],
     against: str,
     groups: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Results:

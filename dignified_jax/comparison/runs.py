@@ -17,7 +17,7 @@ from typing import Any
 from dignified_jax.comparison import plan, policy_scores, report, results
 from dignified_jax.comparison.plan import Run
 from dignified_jax.comparison.policy_reuse import share_policies
-from dignified_jax.comparison.results import Record, measures
+from dignified_jax.comparison.results import ScoredRun, measures
 from dignified_jax.files import atomic
 from dignified_jax.files.differences import differences
 from dignified_jax.training import stages
@@ -97,7 +97,7 @@ def score_runs(
     beta: float,
     score: Callable[[pathlib.Path], dict[str, Any]],
     notify: Notify,
-) -> list[Record]:
+) -> list[ScoredRun]:
     """Scores the exports that are not scored yet.
 
     Args:
@@ -116,7 +116,7 @@ def score_runs(
         if found.get("beta") != beta:
             found = score(file.parent / EXPORT_DIRECTORY)
             atomic.write_json(file, found)
-        records.append(Record(run.name, run.config.seed, found))
+        records.append(ScoredRun(run.name, run.config.seed, found))
         _check_inputs(records[0], records[-1])
         value = measures(found)
         notify(
@@ -139,7 +139,7 @@ def _trained(run: Run) -> bool:
     return True
 
 
-def _check_inputs(first: Record, other: Record) -> None:
+def _check_inputs(first: ScoredRun, other: ScoredRun) -> None:
     changes = differences(first.score["inputs"], other.score["inputs"])
     if changes:
         raise ConfigError(

@@ -1,1 +1,1 @@
-"""What people see in a terminal: streams that do not break, waiting lines, tables."""
+"""Terminal output: streams that do not break, waiting lines, tables."""

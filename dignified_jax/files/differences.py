@@ -1,4 +1,4 @@
-"""What differs between two records of the same kind, in lines for a person."""
+"""Differences between two records of the same kind, in lines for a person."""
 
 from __future__ import annotations
 

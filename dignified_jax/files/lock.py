@@ -56,7 +56,7 @@ def held(directory: pathlib.Path, notify: Callable[[str], None]) -> Iterator[Non
 
 
 def _acquired(descriptor: int, unsupported: set[int] = _UNSUPPORTED) -> bool | None:
-    """Whether the lock was taken; None where there are no locks."""
+    """Returns whether the lock was taken; None where there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

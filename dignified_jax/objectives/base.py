@@ -76,7 +76,7 @@ class Stage:
 
 
 class Method:
-    """What objectives and methods of several stages have in common.
+    """Common part of objectives and methods of several stages.
 
     Attributes:
       name: in the configuration.

@@ -1,4 +1,4 @@
-"""What the command lines that train have in common: their configuration, help, and how they fail.
+"""Common part of the command lines that train: their configuration, help, and how they fail.
 
 Exit status: 0; 1 where something is refused or fails, told in a line; 128 + N where signal N ended
 it, 130 for Ctrl-C.

@@ -95,7 +95,7 @@ def _existing(file: str) -> pathlib.Path:
 
 
 def _run_python(path: pathlib.Path, preset: str | None) -> dict[str, Any]:
-    """What `get_config` of a Python file returns."""
+    """Runs a Python file and returns what its `get_config` gives."""
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     try:

@@ -1,4 +1,4 @@
-"""What to tell a person when the numbers of a step are not finite."""
+"""Tells a person where it began when the numbers of a step are not finite."""
 
 from __future__ import annotations
 

@@ -68,5 +68,5 @@ def _writing(target: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _exported(name: str) -> bool:
-    """Whether an export has such a file; those of earlier versions have no manifest."""
+    """Returns whether an export has such a file; those of earlier versions have no manifest."""
     return name in _FILES or re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", name) is not None

@@ -154,7 +154,7 @@ def _write_model_files(
     # A digest takes a while, and the weights were checked. Only their place may be another.
     digest = hf.digest(model.directory) if recorded is None else recorded.digest
     base = lora_base.base_name(config.model.path)
-    lora_base.write(side, lora_base.Record(config.lora, base, digest))
+    lora_base.write(side, lora_base.LoraBase(config.lora, base, digest))
     return note
 
 
@@ -178,7 +178,7 @@ def _rewards(
     rows_per_step: int,
     notify: Notify,
 ) -> PerExample:
-    """Of `config.reward_policies`, which are on the devices one after another."""
+    """Returns rewards of `config.reward_policies`, which are on the devices one after another."""
     policies = []
     for dimension, path in zip(config.data.dimensions, config.reward_policies, strict=True):
         module, params = hf.load(hf.resolve(resolve(path)), config.model.param_dtype, model.mesh)

@@ -49,7 +49,7 @@ def made_up():
     }
     return results.summarise(
         [
-            results.Record(name, seed, score(accuracy, kl=kl))
+            results.ScoredRun(name, seed, score(accuracy, kl=kl))
             for name, runs in table.items()
             for seed, (accuracy, kl) in enumerate(runs)
         ],

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from dignified_jax.comparison import figures
-from dignified_jax.comparison.results import Record, summarise
+from dignified_jax.comparison.results import ScoredRun, summarise
 from tests.comparison.conftest import score
 
 
@@ -67,7 +67,7 @@ def test_convergence_draws_the_curves_given(made_up):
 
 
 def test_many_methods_differ_without_colour():
-    records = [Record(f"m{i}", 0, score((0.5, 0.6), kl=0.01 * i)) for i in range(11)]
+    records = [ScoredRun(f"m{i}", 0, score((0.5, 0.6), kl=0.01 * i)) for i in range(11)]
     results = summarise(records, "m0")
     looks = {(style["marker"], str(style["linestyle"])) for style in map(figures._style, range(11))}
     assert len(looks) == 11
@@ -93,7 +93,7 @@ def test_the_radar_has_a_key_where_names_are_long(names):
     """Numbers at the spokes, every name in the key, and nothing beyond the picture's edge."""
     row = {"pairs": 1, "loss": 0.5, "accuracy": 0.7, "margin": 0.1, "longer": 0.5}
     score = {"kl": 0.1, "dimensions": dict.fromkeys(names, row)}
-    figure = figures.radar(summarise([Record("dpo", 0, score)], "dpo"))
+    figure = figures.radar(summarise([ScoredRun("dpo", 0, score)], "dpo"))
     (axes,) = figure.axes
     numbers = [tick.get_text() for tick in axes.get_xticklabels()]
     assert numbers == [str(number) for number in range(1, len(names) + 1)]

@@ -20,8 +20,8 @@ def test_measures_of_one_run():
 
 
 def test_the_worst_of_equal_accuracies_is_that_of_the_greater_loss():
-    assert results.Record("x", 0, score((0.5, 0.6))).worst == "A"
-    assert results.Record("x", 0, score((0.5, 0.5), loss=(0.6, 0.7))).worst == "E"
+    assert results.ScoredRun("x", 0, score((0.5, 0.6))).worst == "A"
+    assert results.ScoredRun("x", 0, score((0.5, 0.5), loss=(0.6, 0.7))).worst == "E"
 
 
 def test_the_worst_is_taken_in_each_run_not_of_the_means(made_up):

@@ -179,7 +179,7 @@ def test_comparison_of_sixteen(roots, tmp_path):
     assert tuple(score["dimensions"]) == SIXTEEN
     groups = config.data.named_groups
     assert groups == {"Some": ("dimension_0", "dimension_3")}
-    found = results.summarise([results.Record("sft", 0, score)], "sft", groups)
+    found = results.summarise([results.ScoredRun("sft", 0, score)], "sft", groups)
     assert found.worst["sft"][0] in SIXTEEN
     two = [score["dimensions"][d]["accuracy"] for d in ("dimension_0", "dimension_3")]
     assert found.means["sft"]["accuracy/Some"].mean == np.mean(two)

@@ -7,8 +7,8 @@ hf.save(directory, model, params, tokenizer=tokenizer)
 from dignified_jax.models.hf.reader import load, resolve
 from dignified_jax.models.hf.tokenizer import add_end_of_turn, rewrite_config, save_tokenizer
 from dignified_jax.models.hf.weight_files import (
-    CheckpointError,
     Stored,
+    WeightsError,
     digest,
     stored,
     stored_dtype,
@@ -16,8 +16,8 @@ from dignified_jax.models.hf.weight_files import (
 from dignified_jax.models.hf.writer import save
 
 __all__ = [
-    "CheckpointError",
     "Stored",
+    "WeightsError",
     "add_end_of_turn",
     "digest",
     "load",

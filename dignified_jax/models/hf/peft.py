@@ -79,7 +79,7 @@ def save_merged(
 
     Raises:
       ValueError: `directory` is that of the base.
-      FileNotFoundError, hf.CheckpointError: as `hf.load`.
+      FileNotFoundError, hf.WeightsError: as `hf.load`.
     """
     if pathlib.Path(directory).resolve() == pathlib.Path(base).resolve():
         raise ValueError(f"{directory}: is the base that is to be merged with; choose another")

@@ -40,7 +40,7 @@ def load(
     Raises:
       FileNotFoundError: config.json or the weights are missing.
       UnsupportedModelError: see `config.read_config`.
-      CheckpointError: missing, unknown, wrongly shaped or non-floating tensors, by name.
+      WeightsError: missing, unknown, wrongly shaped or non-floating tensors, by name.
       ModelFileError: a file is not readable, a Git LFS pointer, or outside the directory.
     """
     directory = pathlib.Path(directory)

@@ -21,7 +21,7 @@ DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _LISTED = 20
 
 
-class CheckpointError(ValueError):
+class WeightsError(ValueError):
     """A checkpoint's tensors are not those that its config.json promises."""
 
 
@@ -48,7 +48,7 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
     "model.layers.0..."), and a tied matrix under either name.
 
     Raises:
-      FileNotFoundError, CheckpointError, ModelFileError: as `reader.load`.
+      FileNotFoundError, WeightsError, ModelFileError: as `reader.load`.
     """
     directory = pathlib.Path(directory)
     expected = {tensor.name: tensor for tensor in names.tensors(config)}
@@ -59,7 +59,7 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
             continue
         known = name if name in expected or PREFIX + name not in expected else PREFIX + name
         if known in tensors:
-            raise CheckpointError(
+            raise WeightsError(
                 f"{directory}: holds both {tensors[known].name} and {name}, which name one tensor"
             )
         tensors[known] = tensor
@@ -67,7 +67,7 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
         head = tensors.pop(HEAD)
         embedding = tensors.setdefault(EMBEDDING, head)
         if head.shape != embedding.shape or not np.array_equal(head.read(), embedding.read()):
-            raise CheckpointError(
+            raise WeightsError(
                 f"{directory}: tie_word_embeddings is true, but {head.name} differs from "
                 f"{embedding.name}"
             )
@@ -80,7 +80,7 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
         if found.dtype not in DTYPE_NAMES:
             problems.append(f"tensor {name} has dtype {found.dtype}")
     if problems:
-        raise CheckpointError(f"{directory}: {_joined(sorted(problems))}")
+        raise WeightsError(f"{directory}: {_joined(sorted(problems))}")
     return tensors
 
 
@@ -88,12 +88,12 @@ def find(directory: str | pathlib.Path) -> dict[str, Stored]:
     """All tensors by their names in the files: of the single file, else of an index's shards.
 
     Raises:
-      FileNotFoundError, CheckpointError, ModelFileError: as `reader.load`.
+      FileNotFoundError, WeightsError, ModelFileError: as `reader.load`.
     """
     directory = pathlib.Path(directory)
     adapter = directory / "adapter_config.json"
     if adapter.is_file():
-        raise CheckpointError(
+        raise WeightsError(
             f"{adapter}: the directory holds a PEFT adapter; merge it with its base first"
         )
     # transformers takes the single file where there are both.
@@ -107,7 +107,7 @@ def find(directory: str | pathlib.Path) -> dict[str, Stored]:
     weight_map = read_object(index).get("weight_map")
     valid = isinstance(weight_map, dict) and weight_map
     if not valid or not all(isinstance(file, str) for file in weight_map.values()):
-        raise CheckpointError(f"{index}: weight_map: expected the file of each tensor")
+        raise WeightsError(f"{index}: weight_map: expected the file of each tensor")
     tensors: dict[str, Stored] = {}
     for file in sorted(set(weight_map.values())):
         if (path := locate(directory, file)) is None:
@@ -115,11 +115,11 @@ def find(directory: str | pathlib.Path) -> dict[str, Stored]:
         found = _read_header(path)
         for name in found:
             if weight_map.get(name) != file:
-                raise CheckpointError(f"{path}: tensor {name} is not where {index.name} says")
+                raise WeightsError(f"{path}: tensor {name} is not where {index.name} says")
         tensors |= found
     absent = sorted(set(weight_map) - set(tensors))
     if absent:
-        raise CheckpointError(f"{index}: names tensors that no file has: {_joined(absent)}")
+        raise WeightsError(f"{index}: names tensors that no file has: {_joined(absent)}")
     return tensors
 
 
@@ -132,7 +132,7 @@ def _read_header(path: pathlib.Path) -> dict[str, Stored]:
                 for name, part in slices.items()
             }
     except Exception as error:  # SafetensorError derives from Exception alone
-        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def digest(directory: str | pathlib.Path) -> str:
@@ -153,12 +153,12 @@ def widest(tensors: dict[str, Stored], directory: str | pathlib.Path) -> str:
     """Name of the widest floating dtype of `tensors`.
 
     Raises:
-      CheckpointError: one has no floating dtype that is read here.
+      WeightsError: one has no floating dtype that is read here.
     """
     kinds = {tensor.dtype for tensor in tensors.values()}
     unknown = kinds - set(DTYPE_NAMES)
     if unknown:
-        raise CheckpointError(f"{directory}: tensors of dtype {', '.join(sorted(unknown))}")
+        raise WeightsError(f"{directory}: tensors of dtype {', '.join(sorted(unknown))}")
     return next(name for kind, name in DTYPE_NAMES.items() if kind in kinds)
 
 

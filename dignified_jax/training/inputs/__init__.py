@@ -1,1 +1,1 @@
-"""What a run is fed with: batches, policy and reference."""
+"""Inputs of a run: batches, policy and reference."""

@@ -115,7 +115,7 @@ def open_manager(
 
 
 def _verify_newest(directory: pathlib.Path) -> None:
-    """Of the checkpoint that was written last, whatever its name is meanwhile."""
+    """Verifies the checkpoint that was written last, whatever its name is meanwhile."""
     numbered = {entry: entry.name.partition(".")[0] for entry in directory.iterdir()}
     written = [entry for entry, number in numbered.items() if number.isdigit()]
     newest = max(written, key=lambda entry: int(numbered[entry]))
@@ -294,7 +294,7 @@ def _explained(where: str | pathlib.Path, done: str) -> Iterator[None]:
 
 
 def read_run(directory: str | pathlib.Path) -> Mapping[str, Any] | None:
-    """What `save` was told of its run, by the newest checkpoint under `directory`.
+    """Returns what `save` was told of its run, by the newest checkpoint under `directory`.
 
     None where there is no checkpoint, or one of a version that did not write it.
 

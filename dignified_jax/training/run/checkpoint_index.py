@@ -1,4 +1,4 @@
-"""Whether a checkpoint can be read back, seen from its own index: no array is read."""
+"""Checks from its own index that a checkpoint can be read back: no array is read."""
 
 from __future__ import annotations
 

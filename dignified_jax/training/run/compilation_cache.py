@@ -84,7 +84,7 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
 
 
 def others_write(directory: pathlib.Path) -> bool:
-    """Whether someone else than this user and root may put files into a directory."""
+    """Returns whether someone else than this user and root may put files into a directory."""
     status = directory.stat()
     if status.st_uid not in (os.getuid(), 0):
         return True
@@ -117,7 +117,7 @@ def remove_damaged(directory: pathlib.Path) -> int:
 
 
 def _whole(content: bytes) -> bool:
-    """Whether an entry, compressed as JAX does it, can be decompressed."""
+    """Returns whether an entry, compressed as JAX does it, can be decompressed."""
     if not content.startswith(_ZSTANDARD):
         return _decompresses(content, zlib.decompress, zlib.error)
     try:

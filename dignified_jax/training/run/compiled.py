@@ -51,7 +51,7 @@ class CompiledFunction:
             notify(f"compiled {self._name} in {seconds:.1f} s")
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function returns.
+        """Returns what the function does.
 
         Raises:
           TypeError: it was not compiled for such arguments; names the first that differs.

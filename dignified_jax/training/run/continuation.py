@@ -40,7 +40,7 @@ _DIGESTED = {
 
 
 def begun(workdir: pathlib.Path) -> bool:
-    """Whether a run got as far as its first step; one that failed earlier left nothing to keep."""
+    """Returns whether a run got as far as its first step; one that failed earlier left nothing to keep."""
     files = (workdir / CONFIG_FILE).is_file() and (workdir / METRICS_FILE).is_file()
     return files or _checkpointed(workdir)
 
@@ -50,7 +50,7 @@ def _checkpointed(workdir: pathlib.Path) -> bool:
 
 
 def as_run(config: TrainConfig, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """What a checkpoint says of its run."""
+    """Returns what a checkpoint says of its run."""
     return {"config": as_dict(config), "inputs": dict(inputs)}
 
 
@@ -141,9 +141,10 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Of earlier versions too, which had no `data.dimensions`: there was the default set alone.
+    """Returns fields of any version in today's form.
 
-    And some of whose methods had other keys.
+    Earlier ones had no `data.dimensions` (there was the default set alone), and other keys in
+    some methods.
     """
     data, method = fields.get("data"), fields.get("method")
     if isinstance(method, dict) and method.get("name") in METHODS:

@@ -17,17 +17,17 @@ from dignified_jax.models import partition
 
 
 def of_text(*parts: str) -> str:
-    """Of some strings in order."""
+    """Returns that of some strings in order."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def of_rows(rows: Iterable[PreferenceRow]) -> str:
-    """Of what a model sees of rows, in order."""
+    """Returns that of what a model sees of rows, in order."""
     return of_text(*(json.dumps([row.prompt, row.golden, dict(row.rejects)]) for row in rows))
 
 
 def of_examples(examples: Iterable[TokenizedExample]) -> str:
-    """Of the token ids of examples, in order."""
+    """Returns that of the token ids of examples, in order."""
     digest = hashlib.sha256()
     for example in examples:
         for ids in (example.prompt, *example.responses):
@@ -37,7 +37,7 @@ def of_examples(examples: Iterable[TokenizedExample]) -> str:
 
 
 def of_tokenizer(tokenizer: Any) -> str:
-    """Of a transformers tokenizer: its whole pipeline, or the vocabulary of a slow one."""
+    """Returns that of a transformers tokenizer: its whole pipeline, or the vocabulary of a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return of_text(backend.to_str())
@@ -45,7 +45,7 @@ def of_tokenizer(tokenizer: Any) -> str:
 
 
 def of_arrays(tree: Any) -> str:
-    """Of the bits of a pytree of arrays, computed where they lie; the same for any sharding."""
+    """Returns that of the bits of a pytree's arrays, where they lie; the same for any sharding."""
     if not jax.tree.leaves(tree):
         return of_text()
     return "".join(f"{word:08x}" for word in np.asarray(_hash(tree)))

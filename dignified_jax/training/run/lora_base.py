@@ -1,4 +1,4 @@
-"""What LoRA checkpoints in a run directory are of: a file beside the model's other files."""
+"""Names the base of a run directory's LoRA checkpoints, in a file beside the model's others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "lora.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class LoraBase:
     """LoRA of a base.
 
     Attributes:
@@ -36,13 +36,13 @@ def base_name(path: str) -> str:
     return str(directory.absolute()) if directory.is_dir() else path
 
 
-def write(side: pathlib.Path, record: Record) -> None:
+def write(side: pathlib.Path, record: LoraBase) -> None:
     """Writes the record into a `model` directory."""
     text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
     atomic.write_text(side / FILE, text)
 
 
-def read(side: pathlib.Path) -> Record | None:
+def read(side: pathlib.Path) -> LoraBase | None:
     """The record in a `model` directory; None where checkpoints hold whole models.
 
     Raises:
@@ -54,7 +54,7 @@ def read(side: pathlib.Path) -> Record | None:
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
         lora = fields.pop("lora")
-        record = Record(lora=LoraConfig(**lora | {"targets": tuple(lora["targets"])}), **fields)
+        record = LoraBase(lora=LoraConfig(**lora | {"targets": tuple(lora["targets"])}), **fields)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{file}: expected rank, scale and targets under lora, base and digest, found "
@@ -66,7 +66,7 @@ def read(side: pathlib.Path) -> Record | None:
     return record
 
 
-def find_base(record: Record, given: str | None = None) -> pathlib.Path:
+def find_base(record: LoraBase, given: str | None = None) -> pathlib.Path:
     """The directory of the base, at its recorded place or the one given.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a file system says when it takes no more, in words with a file and bytes."""
+"""Translates what a file system says when it takes no more, in words with a file and bytes."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def forward_flops(
 def _forward(
     config: DecoderConfig, batch: PackedBatch, lora: LoraConfig
 ) -> tuple[float, float, float]:
-    """Of the products with weights, of attention, and of LoRA."""
+    """Returns those of the products with weights, of attention, and of LoRA."""
     prompt, length = np.moveaxis(batch.segments[..., [1, 3]].astype(np.int64), -1, 0)
     # A segment sees its prompt, and itself causally: its tokens are the last of a causal sequence.
     window = config.sliding_window

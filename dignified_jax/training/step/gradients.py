@@ -26,7 +26,7 @@ from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 
 
 class Gradients(NamedTuple):
-    """What a batch gives.
+    """Result of a batch.
 
     Attributes:
       gradients: of the whole batch's loss, like the trained parameters.

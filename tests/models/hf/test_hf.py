@@ -161,7 +161,7 @@ def test_wrong_tensors_are_all_listed(checkpoint):
         tensors["lm_head.weight"] = np.zeros((131, 48), np.int8)
 
     edit_tensors(checkpoint, change)
-    with pytest.raises(hf.CheckpointError) as error:
+    with pytest.raises(hf.WeightsError) as error:
         hf.load(checkpoint)
     for part in (
         "missing tensor model.layers.1.mlp.up_proj.weight",
@@ -180,7 +180,7 @@ def test_tied_head_equal_copy_is_accepted_and_a_different_one_refused(tmp_path):
     _, got = hf.load(tmp_path)
     assert jax.tree.structure(got) == jax.tree.structure(want)
     edit_tensors(tmp_path, lambda t: t.update({"lm_head.weight": t[embedding] + 1}))
-    with pytest.raises(hf.CheckpointError, match=r"lm_head\.weight differs"):
+    with pytest.raises(hf.WeightsError, match=r"lm_head\.weight differs"):
         hf.load(tmp_path)
 
 
@@ -190,7 +190,7 @@ def test_missing_and_damaged_files(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(hf.CheckpointError, match="not a readable safetensors file"):
+    with pytest.raises(hf.WeightsError, match="not a readable safetensors file"):
         hf.load(tmp_path / "cut")
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=r"found neither model\.safetensors nor"):

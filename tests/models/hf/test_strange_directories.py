@@ -170,12 +170,12 @@ def test_pointers_and_adapters_are_told(plain):
     refused(plain, r"model\.safetensors: is a Git LFS pointer", ModelFileError)
     (plain / "model.safetensors").write_bytes(weights)
     (plain / "adapter_config.json").write_text("{}")
-    refused(plain, "holds a PEFT adapter", hf.CheckpointError)
+    refused(plain, "holds a PEFT adapter", hf.WeightsError)
 
 
 def test_other_weights_are_told_in_one_bounded_line(plain):
     edit(plain, num_hidden_layers=50)
-    with pytest.raises(hf.CheckpointError, match="; and 403 more") as error:
+    with pytest.raises(hf.WeightsError, match="; and 403 more") as error:
         hf.load(plain)
     assert "\n" not in str(error.value)
 
