@@ -37,7 +37,7 @@ def of_examples(examples: Iterable[TokenizedExample]) -> str:
 
 
 def of_tokenizer(tokenizer: Any) -> str:
-    """Returns that of a transformers tokenizer: its whole pipeline, or the vocabulary of a slow one."""
+    """Returns that of a tokenizer: its whole pipeline, or the vocabulary of a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return of_text(backend.to_str())
