@@ -40,7 +40,7 @@ _DIGESTED = {
 
 
 def begun(workdir: pathlib.Path) -> bool:
-    """Returns whether a run reached its first step; one that failed earlier left nothing to keep."""
+    """Returns whether a run reached a first step; one that failed earlier left nothing."""
     files = (workdir / CONFIG_FILE).is_file() and (workdir / METRICS_FILE).is_file()
     return files or _checkpointed(workdir)
 
