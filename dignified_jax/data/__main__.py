@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dignified_jax.console import entry
 from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
+from dignified_jax.data.tokenize import encode
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.data.train_tokenizer import train_tokenizer
 from dignified_jax.embedded import resolve
@@ -30,15 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    measure, unit = count_words, "words"
+    measure, unit, tokenizer = count_words, "words", None
     if arguments.tokenizer:
-        measure = token_counter(load_tokenizer(resolve(arguments.tokenizer)))
+        tokenizer = load_tokenizer(resolve(arguments.tokenizer))
+        measure = token_counter(tokenizer)
         unit = f"tokens of {arguments.tokenizer}"
     results: dict[str, Statistics] = {}
     failed = False
     for file in arguments.files:
         try:
             rows = read_rows(resolve(file), dimensions=arguments.dimensions)
+            if tokenizer is not None and tokenizer.chat_template:
+                encode(rows, tokenizer)  # finds the rows that a run would refuse
             results[file] = summarise(rows, measure, unit)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
             print(error, file=sys.stderr)

@@ -142,3 +142,16 @@ def test_tokenizer_command_is_deterministic_and_loads(file, tmp_path):
     turns = [{"role": "user", "content": "one"}]
     rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     assert rendered == "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_stats_with_a_tokenizer_finds_rows_that_a_run_would_refuse(tmp_path, tokenizer, capsys):
+    tokenizer.chat_template = (
+        "{% if 'dog' in messages[-1].content %}{{ raise_exception('no dogs') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    row = {"prompt": "p?", "golden": "a dog", "mask": ["A"], "reject_A": "a"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert main(["stats", str(file), "--tokenizer", str(tmp_path / "tokenizer")]) == 1
+    assert f"{file}:1: golden: expected" in capsys.readouterr().err
