@@ -49,6 +49,11 @@ def shorten(texts: Sequence[str], most: int) -> list[str]:
     return [found[text] for text in texts]
 
 
+def clip(label: object, most: int = 60) -> str:
+    """A label for a sentence: printable, its middle left out where it is long."""
+    return _without_middle(printable(str(label)), most)
+
+
 def _alike(found: dict[str, str]) -> list[list[str]]:
     """Groups of different texts that are shown alike, in order of first appearance."""
     groups = defaultdict(list)

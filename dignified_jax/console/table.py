@@ -13,6 +13,8 @@ import numpy as np
 from dignified_jax.console.labels import printable, shorten, width
 
 SMALLEST_P = 1e-4
+# Columns shown with four digits.
+PROBABILITIES = ("p", "q", "p_holm")
 WIDEST_LABEL = 40
 # Spreadsheets take a text that begins so for a formula; the last four are full-width forms.
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
@@ -121,9 +123,9 @@ def _column(name: str, values: Sequence[object], chosen: Sequence[int | None]):
 def _number(column: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    if column in ("p", "q") and value < SMALLEST_P:
+    if column in PROBABILITIES and value < SMALLEST_P:
         return f"<{SMALLEST_P:.4f}"
-    digits = 4 if column in ("p", "q") else 2
+    digits = 4 if column in PROBABILITIES else 2
     return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.00
 
 

@@ -13,7 +13,9 @@ Needs JAX and NumPy only (pyarrow for Parquet files, matplotlib for `mfrm.plots`
 """
 
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
+from dignified_jax.mfrm.diagnostics.agreement import Agreement, agreement
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap, bootstrap
+from dignified_jax.mfrm.diagnostics.contrasts import Contrasts, contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, diagnose
 from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
 from dignified_jax.mfrm.diagnostics.interactions import Interactions, interactions
@@ -23,6 +25,7 @@ from dignified_jax.mfrm.diagnostics.sensitivity import (
     leave_one_judge_out,
     propagate,
 )
+from dignified_jax.mfrm.diagnostics.unexpected import UnexpectedResponses, unexpected_responses
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
@@ -31,7 +34,9 @@ from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors, S
 from dignified_jax.mfrm.sparse.fit import fit_sparse
 
 __all__ = [
+    "Agreement",
     "Bootstrap",
+    "Contrasts",
     "Diagnostics",
     "DisconnectedError",
     "Extreme",
@@ -44,8 +49,11 @@ __all__ = [
     "SparseRatings",
     "StandardErrors",
     "Status",
+    "UnexpectedResponses",
+    "agreement",
     "anchor_groups",
     "bootstrap",
+    "contrasts",
     "diagnose",
     "fit",
     "fit_sparse",
@@ -57,4 +65,5 @@ __all__ = [
     "propagate",
     "subsets",
     "tables",
+    "unexpected_responses",
 ]

@@ -16,7 +16,6 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -38,6 +37,7 @@ from dignified_jax.mfrm.report import arguments as options_of
 from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
 from dignified_jax.mfrm.report.arguments import ABSENT
+from dignified_jax.mfrm.report.options import FitOption
 from dignified_jax.mfrm.result import FACETS, Fit
 
 PRINTED_ROWS = 30
@@ -73,6 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
     pairs = [parsing.pair(text) for text in given_pairs]
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
+    members = parsing.judge_groups(arguments.judge_group, ratings)
     if groups and arguments.bootstrap:
         raise ValueError("--bootstrap is of scores on the zero-sum scale: leave --group out")
     if arguments.out is not None:  # before the work, so that none is lost
@@ -103,7 +104,13 @@ def _run(arguments: argparse.Namespace) -> int:
         found = anchor_groups(found, *counts, groups=groups, anchors=options["anchors"])
     with waiting("tables"):
         report = reports.report(
-            found, about, ratings, pairs=pairs, bootstrap=samples, sensitivity=left_out
+            found,
+            about,
+            ratings,
+            pairs=pairs,
+            bootstrap=samples,
+            sensitivity=left_out,
+            judge_groups=members,
         )
     written = []
     if arguments.out is not None:  # before printing, which may be cut short
@@ -143,7 +150,9 @@ def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings:
 
 
 def _fit(
-    counts: tuple[np.ndarray, ...], labels: dict[str, tuple[Any, ...]], options: dict[str, Any]
+    counts: tuple[np.ndarray, ...],
+    labels: dict[str, tuple[object, ...]],
+    options: dict[str, FitOption],
 ) -> Fit:
     """The fit; subsets of a disconnected design are named by label."""
     try:
@@ -169,7 +178,7 @@ def _fit(
         ) from error
 
 
-def _plain_options(arguments: argparse.Namespace) -> dict[str, Any]:
+def _plain_options(arguments: argparse.Namespace) -> dict[str, object]:
     plain = (str, int, float, bool, list, type(None))
     return {k: v if isinstance(v, plain) else str(v) for k, v in vars(arguments).items()}
 

@@ -1,4 +1,4 @@
-"""What `fit` refuses at once because its values can be read, and where they can't."""
+"""Refusals of `fit`, made at once because its values can be read, and where they can't."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver import ordinal
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
-from dignified_jax.mfrm.solver.estimate import Model
+from dignified_jax.mfrm.solver.estimate import ResponseModel
 from dignified_jax.mfrm.solver.mesh import over_mesh
 
 
 def traced(tree: object) -> bool:
-    """Whether any leaf is a tracer, whose values can't be read."""
+    """Tells whether any leaf is a tracer, whose values can't be read."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
@@ -50,7 +50,7 @@ def refuse_options(
 
 def refuse_values(
     counts: tuple[jax.Array, ...],
-    model: Model,
+    model: ResponseModel,
     fixed: Mapping[str, jax.Array],
     allow_disconnected: bool,
     random: Collection[str],
@@ -75,7 +75,9 @@ def refuse_values(
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _summarise(counts: tuple[jax.Array, ...], model: Model) -> tuple[Totals, jax.Array | None]:
+def _summarise(
+    counts: tuple[jax.Array, ...], model: ResponseModel
+) -> tuple[Totals, jax.Array | None]:
     """Sums over the ratings, and of ordinal ones the numbers in each category (K,)."""
     if model == "binomial":
         return totals(as_blocks(*counts)), None

@@ -75,7 +75,7 @@ def _totals(trials: jax.Array) -> Totals:
 
 
 def subsets_of(sums: Totals, anchored: Mapping[str, np.ndarray] | None = None) -> Subsets:
-    """As `subsets`, from the totals of the ratings."""
+    """Groups as `subsets` gives them, from the totals of the ratings."""
     counts = _tables(sums)
     known = {
         facet: np.zeros(counts[facet].size, bool) | (anchored or {}).get(facet, False)

@@ -9,7 +9,13 @@ from dignified_jax.mfrm.checks import refuse_options, refuse_values, traced
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import FACETS, Fit, Precision
-from dignified_jax.mfrm.solver.estimate import METHODS, MODELS, Method, Model, estimate
+from dignified_jax.mfrm.solver.estimate import (
+    METHODS,
+    MODELS,
+    FitMethod,
+    ResponseModel,
+    estimate,
+)
 from dignified_jax.mfrm.solver.gauge import CENTERS, Center
 from dignified_jax.mfrm.solver.memory import refuse_dense
 from dignified_jax.mfrm.solver.mesh import explicit_mesh, over_mesh
@@ -19,9 +25,9 @@ def fit(
     successes: jax.typing.ArrayLike,
     trials: jax.typing.ArrayLike | None = None,
     *,
-    model: Model = "binomial",
+    model: ResponseModel = "binomial",
     center: Center = "model",
-    method: Method | None = None,
+    method: FitMethod | None = None,
     precision: Precision | None = None,
     anchors: anchoring.Anchors | None = None,
     allow_disconnected: bool = False,

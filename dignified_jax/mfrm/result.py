@@ -1,4 +1,4 @@
-"""What a fit takes and returns: small frozen dataclasses that JAX can trace, map and shard."""
+"""Arguments and results of a fit: small frozen dataclasses that JAX can trace, map and shard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from dignified_jax.console.labels import clip
 
 FACETS = ("model", "question", "judge", "rubric")
 SHOWN_LEVELS = 8
@@ -238,7 +240,7 @@ def extreme_levels(
     """Extreme models, judges and items: "judge 2 (all successes)"."""
     kinds = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures"}
     return [
-        f"{facet} {level if labels is None else labels[facet][level]} ({kinds[code]})"
+        f"{facet} {level if labels is None else clip(labels[facet][level])} ({kinds[code]})"
         for facet in ("model", "judge", "rubric")
         for level, code in enumerate(np.asarray(getattr(extreme, facet)).tolist())
         if code in kinds
@@ -247,10 +249,8 @@ def extreme_levels(
 
 def _named(extreme: Extreme, labels: Mapping[str, Sequence[object]] | None) -> str:
     found = extreme_levels(extreme, labels)
-    if not found:
-        return ""
     more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
-    return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}."
+    return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
 
 
 def without_estimate(

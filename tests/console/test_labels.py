@@ -2,7 +2,7 @@
 
 import pytest
 
-from dignified_jax.console.labels import printable, shorten, width
+from dignified_jax.console.labels import clip, printable, shorten, width
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from dignified_jax.console.labels import printable, shorten, width
 )
 def test_what_acts_on_a_terminal_is_escaped(text, shown):
     assert printable(text) == shown
+
+
+def test_a_label_in_a_sentence_is_short():
+    assert clip("x" * 5000, 9) == "xxxx…xxxx" and clip(3) == "3"
 
 
 def test_width_in_columns():

@@ -20,7 +20,8 @@ from tests.mfrm.dense_ordinal import simulate
 SAMPLE = "embedded:ratings.csv"
 FILES = {
     "model.csv", "question.csv", "judge.csv", "rubric.csv", "facets.csv", "cells.csv",
-    "bias_judge_model.csv", "bias_rubric_judge.csv", "bootstrap.csv", "judges_left_out.csv",
+    "bias_judge_model.csv", "bias_rubric_judge.csv", "agreement.csv", "agreement_pairs.csv",
+    "unexpected.csv", "contrasts.csv", "bootstrap.csv", "judges_left_out.csv",
     "fit.json", "wright_map.png", "calibration_shift.png", "fit_plot.png",
 }  # fmt: skip
 
@@ -91,13 +92,15 @@ def test_the_truth_is_near(whole):
 def test_printed_summary(whole):
     printed = whole[0]
     assert "1,080 ratings: 4 models, 30 questions, 3 judges, 3 rubrics; 100%" in printed
+    assert "favours amber-small" in printed and "\nmodels " in printed
     assert "\nconverged\n" in printed and "overall infit" in printed
     for title in ("model: measure", "facets: p is", "scores, 1000 samples", "each judge left out"):
         assert title in printed
 
 
-def test_the_readme_shows_what_is_printed(whole):
-    text = pathlib.Path(embedded.__file__).parents[2].joinpath("README.md").read_text("utf-8")
+def test_the_docs_show_what_is_printed(whole):
+    page = pathlib.Path(embedded.__file__).parents[2] / "docs" / "calibration.md"
+    text = page.read_text("utf-8")
     shown = text.split("bias of judge by model", 1)[1].split("```", 1)[0].strip()
     assert shown.count("\n") == 4 and shown in whole[0]
 

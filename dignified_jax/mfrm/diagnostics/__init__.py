@@ -1,1 +1,1 @@
-"""What a fit is worth: mean squares, separation, bias, resampling."""
+"""The worth of a fit: mean squares, separation, bias, resampling."""

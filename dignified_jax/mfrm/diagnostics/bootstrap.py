@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,7 @@ RATINGS_AT_ONCE = 2**21
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """Of B replicates and M models, in logits; all on the scale of the fit to all ratings.
+    """Scores of B replicates and M models, in logits; all on the scale of the fit to all ratings.
 
     A replicate need not have ratings of every judge, item and model. Who is absent is left out of
     it, and scores are then relative to the judges and items that are there, whose mean in the fit
@@ -75,7 +74,7 @@ def bootstrap(
     level: float = 0.95,
     anchors: anchoring.Anchors | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **options: Any,
+    **options: object,
 ) -> Bootstrap:
     """Refits samples of the questions. The ratings are checked once, as `fit` does.
 
@@ -101,7 +100,7 @@ def bootstrap(
     model = options.get("model", "binomial")
     counts = rating_counts.as_counts(successes, trials, model)
     # Refuses what can't be fitted, by name; and gives the scale.
-    whole = fit(successes, trials, anchors=anchors, **options)
+    original = fit(successes, trials, anchors=anchors, **options)
     sizes = dict(zip(FACETS, counts[0].shape, strict=False))
     fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
     static = {name: options[name] for name in ("center", "method", "model") if name in options}
@@ -112,7 +111,7 @@ def bootstrap(
     }
     draws = samples(sizes["question"], replicates, seed)
     batch = max(1, min(replicates, RATINGS_AT_ONCE // counts[0].size))
-    severity = {"judge": whole.judge, "rubric": whole.rubric}
+    severity = {"judge": original.judge, "rubric": original.rubric}
     scores, statuses, complete = [], [], []
     for start in range(0, replicates, batch):
         drawn = draws[start : start + batch]
@@ -157,14 +156,14 @@ def _replicates(
         drawn = [array[:, draw] for array in counts]
         found = fit(*drawn, anchors=anchors, **numbers, **options)
         score, complete = found.score, (found.extreme.model != UNRATED).all()
-        for facet, whole in severity.items():
+        for facet, measure in severity.items():
             present = getattr(found.extreme, facet) != UNRATED
             complete = complete & present.all()
             if facet in fixed:
                 continue
             # Those that the scores are relative to, here and in the fit to all ratings.
-            counted = present & jnp.isfinite(getattr(found, facet)) & jnp.isfinite(whole)
-            score = score + jnp.where(counted, whole, 0.0).sum() / counted.sum()
+            counted = present & jnp.isfinite(getattr(found, facet)) & jnp.isfinite(measure)
+            score = score + jnp.where(counted, measure, 0.0).sum() / counted.sum()
         return score, found.status, complete
 
     return jax.vmap(one)(draws)

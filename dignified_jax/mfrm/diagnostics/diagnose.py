@@ -1,4 +1,4 @@
-"""What a fit says of its levels and how well the ratings bear it out, facet by facet."""
+"""The levels of a fit, and how well the ratings bear it out, facet by facet."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FacetDiagnostics:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Diagnostics:
-    """Of every facet, of the (model, question) cells and of all ratings together."""
+    """Diagnostics of every facet, of the (model, question) cells and of all ratings together."""
 
     model: FacetDiagnostics
     question: FacetDiagnostics

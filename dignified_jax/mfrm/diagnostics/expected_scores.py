@@ -1,4 +1,4 @@
-"""What a model expects of every rating: all that fit statistics and bias tables need to know.
+"""Moments of every rating under a model: all that fit statistics and bias tables need to know.
 
 An observation is the sum of the scores of n judgments of one model's answer to one question by one
 judge on one rubric item. For yes/no judgments of success probability p, with q = 1 - p, that sum is

@@ -33,7 +33,7 @@ from dignified_jax.mfrm.diagnostics.expected_scores import Responses
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FitStatistics:
-    """Of every level (or cell); NaN where the ratings say nothing.
+    """Statistics of every level (or cell); NaN where the ratings say nothing.
 
     Attributes:
       count: number of judgments.

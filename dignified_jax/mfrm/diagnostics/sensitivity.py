@@ -18,7 +18,6 @@ compared by Kendall's tau-b and Spearman's rho.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +114,7 @@ def leave_one_judge_out(
     fit: Fit,
     successes: jax.typing.ArrayLike,
     trials: jax.typing.ArrayLike | None = None,
-    **options: Any,
+    **options: object,
 ) -> JudgeSensitivity:
     """Refits without each judge in turn.
 
@@ -160,7 +159,7 @@ def leave_one_judge_out(
     )
 
 
-def _without(counts: tuple[jax.Array, ...], judge: int, options: dict[str, Any]) -> Fit | str:
+def _without(counts: tuple[jax.Array, ...], judge: int, options: dict[str, object]) -> Fit | str:
     """The fit without a judge, or why the other judges' ratings can't be fitted."""
     kept = np.delete(np.arange(counts[0].shape[2]), judge)
     try:

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Separation:
-    """Of one facet; scalars, NaN with fewer than two levels of estimated, finite measure.
+    """Figures of one facet; scalars, NaN with fewer than two levels of estimated, finite measure.
 
     Attributes:
       levels: number of levels with an estimated, finite measure.

@@ -31,24 +31,24 @@ def as_counts(
     for axis, size in zip(axes, successes.shape, strict=True):
         if size == 0:
             raise ValueError(f"successes has no {axis}: its shape is {successes.shape}")
-    given = {"successes": successes}
+    arrays = {"successes": successes}
     if model != "binomial":
         if trials is not None:
             raise ValueError(f"trials can't be given with model {model!r}: counts hold them")
         if successes.shape[-1] < 2:
             raise ValueError(f"successes has one category only: its shape is {successes.shape}")
     elif trials is not None:
-        trials = given["trials"] = jnp.asarray(trials)
+        trials = arrays["trials"] = jnp.asarray(trials)
         if trials.shape != successes.shape:
             raise ValueError(
                 f"trials must have the shape of successes, {successes.shape}, found {trials.shape}"
             )
-    for name, values in given.items():
+    for name, values in arrays.items():
         if not (values.dtype == bool or jnp.issubdtype(values.dtype, jnp.number)) or (
             jnp.issubdtype(values.dtype, jnp.complexfloating)
         ):
             raise ValueError(f"{name} must hold counts, found {values.dtype}")
-    floating = [a.dtype for a in given.values() if jnp.issubdtype(a.dtype, jnp.floating)]
+    floating = [a.dtype for a in arrays.values() if jnp.issubdtype(a.dtype, jnp.floating)]
     dtype = jnp.result_type(*floating, jnp.float32) if floating else jnp.zeros(()).dtype
     successes = successes.astype(dtype)
     if model != "binomial":
@@ -58,12 +58,12 @@ def as_counts(
 
 def faults(successes: jax.Array, trials: jax.Array | None = None) -> dict[str, jax.Array]:
     """Kind of fault -> bool array of the ratings' shape."""
-    given = {"successes": successes}
+    arrays = {"successes": successes}
     if trials is not None:
-        given["trials"] = trials
-    found = {f"{name} is not finite": ~jnp.isfinite(a) for name, a in given.items()}
-    found |= {f"{name} is negative": a < 0 for name, a in given.items()}
-    found |= {f"{name} is fractional": a != jnp.round(a) for name, a in given.items()}
+        arrays["trials"] = trials
+    found = {f"{name} is not finite": ~jnp.isfinite(a) for name, a in arrays.items()}
+    found |= {f"{name} is negative": a < 0 for name, a in arrays.items()}
+    found |= {f"{name} is fractional": a != jnp.round(a) for name, a in arrays.items()}
     if trials is not None:
         found["successes exceeds trials"] = successes > trials
     return found

@@ -144,8 +144,8 @@ def from_long(
         scoring.report(problems, wrong, ~inside & known, lambda row: columns[score][row])
         places = _places(scores[inside], *limits)
     elif trials is not None:
-        whole = (scores == np.round(scores)) & (counts == np.round(counts))
-        odd = ~(whole & (scores >= 0) & (scores <= counts)) & ~np.isnan(scores + counts)
+        integral = (scores == np.round(scores)) & (counts == np.round(counts))
+        odd = ~(integral & (scores >= 0) & (scores <= counts)) & ~np.isnan(scores + counts)
         wrong = f"{score} and {trials} must be whole with 0 <= {score} <= {trials}"
         pairs = (
             [f"{s:g} of {n:g}" for s, n in zip(scores, counts, strict=True)] if odd.any() else []
@@ -249,10 +249,10 @@ def _whole_range(categories: tuple[int, int]) -> tuple[int, int]:
     """Lowest and highest category, or an error that says what is wrong with them."""
     try:
         lowest, highest = categories
-        whole = lowest == int(lowest) and highest == int(highest)
+        integral = lowest == int(lowest) and highest == int(highest)
     except (TypeError, ValueError, OverflowError):
-        whole = False
-    if not whole or lowest >= highest:
+        integral = False
+    if not integral or lowest >= highest:
         raise ValueError(
             f"categories must be the lowest and the highest score, such as (1, 5), found "
             f"{categories!r}"

@@ -21,7 +21,7 @@ CODES = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 98, 998, 88, 77, -8, -7, -8
 
 
 def is_missing(value: object) -> bool:
-    """Whether nothing is there: None, NaN, pandas' NA and NaT, empty text."""
+    """Tells whether nothing is there: None, NaN, pandas' NA and NaT, empty text."""
     # NaN and pandas.NaT differ from themselves; pandas.NA can't be compared.
     if value is None or type(value).__name__ == "NAType":
         return True
@@ -34,7 +34,7 @@ def is_missing(value: object) -> bool:
 
 
 def is_code(codes: Sequence[object]) -> Callable[[object], bool]:
-    """Whether a value is one of the codes: equal as text, or as a number."""
+    """A test whether a value is one of the codes: equal as text, or as a number."""
     texts = {str(code).strip() for code in codes}
     numbers = {number for number in map(as_number, texts) if not math.isnan(number)}
 

@@ -98,5 +98,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     more.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     more.add_argument("--leave-one-out", action="store_true", help="refit without each judge")
+    more.add_argument(
+        "--judge-group",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "JUDGE"),
+        help="agreement within these judges too, such as human ann bob",
+    )
     more.add_argument("--no-plots", action="store_true", help="write no PNG files")
     return parser

@@ -43,7 +43,7 @@ def font_families(text: str) -> list[str] | None:
 
 
 def _covers(path: str | None, text: str) -> bool:
-    """Whether a font, together with the usual one, has every letter."""
+    """Tells whether a font, together with the usual one, has every letter."""
     from matplotlib import font_manager
 
     usual = font_manager.findfont("DejaVu Sans")

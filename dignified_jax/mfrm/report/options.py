@@ -6,7 +6,6 @@ import argparse
 import csv
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,19 +14,24 @@ from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.result import FACETS, Precision
 
+# Values of the keywords of `mfrm.fit`.
+FitOption = str | bool | int | Precision | dict[str, np.ndarray] | None
 
-def fit_options(arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings) -> dict[str, Any]:
+
+def fit_options(
+    arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings
+) -> dict[str, FitOption]:
     """Keywords of `mfrm.fit`, the anchors file read."""
     precision = None
     if arguments.precision:
         names = Precision.__dataclass_fields__
-        given = {}
+        values = {}
         for text in arguments.precision:
             name, _, value = text.partition("=")
             if name not in names:
                 raise ValueError(f"--precision: expected {'|'.join(names)}=NUMBER, found {text!r}")
-            given[name] = _number(f"--precision {name}", value)
-        precision = Precision(**given)
+            values[name] = _number(f"--precision {name}", value)
+        precision = Precision(**values)
     anchors = None
     if arguments.anchors is not None:
         anchors = _read_anchors(arguments.anchors, ratings)
@@ -61,16 +65,30 @@ def _read_anchors(path: pathlib.Path, ratings: Ratings | OrdinalRatings) -> dict
     return anchors
 
 
-def groups(given: Sequence[Sequence[str]], ratings: Ratings | OrdinalRatings) -> dict[str, Any]:
+def groups(
+    options: Sequence[Sequence[str]], ratings: Ratings | OrdinalRatings
+) -> dict[str, tuple[list[int], float]]:
     """Facet -> (levels, mean), from FACET MEAN LEVEL ... of each --group."""
-    found: dict[str, Any] = {}
-    for facet, *rest in given:
+    found: dict[str, tuple[list[int], float]] = {}
+    for facet, *rest in options:
         if len(rest) < 2:
             raise ValueError("--group: expected FACET MEAN LEVEL [LEVEL ...]")
         if facet in found:
             raise ValueError(f"--group: {facet} has a group already; one fixes its scale")
         levels = [_level("--group", facet, label, ratings) for label in rest[1:]]
         found[facet] = (levels, _number("--group", rest[0]))
+    return found
+
+
+def judge_groups(
+    options: Sequence[Sequence[str]], ratings: Ratings | OrdinalRatings
+) -> dict[str, list[int]]:
+    """Name -> judges by number, from NAME JUDGE ... of each --judge-group."""
+    found = {}
+    for name, *judges in options:
+        if len(set(judges)) < 2:
+            raise ValueError("--judge-group: expected NAME JUDGE JUDGE [JUDGE ...]")
+        found[name] = [_level("--judge-group", "judge", judge, ratings) for judge in judges]
     return found
 
 

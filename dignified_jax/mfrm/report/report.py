@@ -7,19 +7,26 @@ import json
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from dignified_jax.files import atomic
+from dignified_jax.mfrm.diagnostics.agreement import agreement
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics.contrasts import contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics
 from dignified_jax.mfrm.diagnostics.interactions import interactions
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
+from dignified_jax.mfrm.diagnostics.unexpected import unexpected_responses
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
-from dignified_jax.mfrm.report import tables
+from dignified_jax.mfrm.report import judge_tables, tables
 from dignified_jax.mfrm.report.tables import Table
+from dignified_jax.mfrm.report.verdict import verdict
 from dignified_jax.mfrm.result import FACETS, Fit
+
+# More judges than this have no table of their pairs, and neither have more models.
+MOST_COMPARED = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Report:
       ratings: what it was fitted to.
       tables: to print, in this order.
       cells: the table of qualities, too long to print.
+      verdict: sentences on who is harsh, who misfits, which pairs are biased.
       bootstrap: None where not asked for.
     """
 
@@ -40,6 +48,7 @@ class Report:
     ratings: Ratings | OrdinalRatings
     tables: tuple[Table, ...]
     cells: Table
+    verdict: tuple[str, ...] = ()
     bootstrap: Bootstrap | None = None
 
 
@@ -51,10 +60,12 @@ def report(
     pairs: Sequence[tuple[str, str]] = (("judge", "model"),),
     bootstrap: Bootstrap | None = None,
     sensitivity: JudgeSensitivity | None = None,
+    judge_groups: dict[str, Sequence[int]] | None = None,
 ) -> Report:
     """The tables of a fit: facets, their separation, bias of pairs, what else is given.
 
-    Ordinal fits have steps. Pairs with a facet of a single level are left out.
+    `judge_groups` (name -> judges by number) have agreements of their own. Ordinal fits have steps.
+    Pairs with a facet of a single level are left out.
     """
     labels = ratings.labels
     made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
@@ -64,11 +75,22 @@ def report(
     ordinal = isinstance(ratings, OrdinalRatings)
     counts = (ratings.counts,) if ordinal else (ratings.successes, ratings.trials)
     categories = ratings.categories if ordinal else None
+    bias = {}
     for pair in pairs:
         if min(len(labels[facet]) for facet in pair) < 2:
             continue  # with one level there is nothing to interact with
         found = interactions(fit, *counts, facets=pair, categories=categories)
+        bias[pair] = found
         made.append(tables.bias_table(found, labels, pair))
+    if 1 < len(labels["judge"]) <= MOST_COMPARED:
+        agreed = agreement(fit, *counts, categories=categories, groups=judge_groups)
+        made.append(judge_tables.agreement_table(agreed))
+        made.append(judge_tables.agreement_pairs_table(agreed, labels))
+    surprises = unexpected_responses(fit, *counts, categories=categories)
+    made.append(judge_tables.unexpected_table(surprises, labels))
+    if 1 < len(labels["model"]) <= MOST_COMPARED:
+        covariance = None if bootstrap is None else bootstrap.covariance
+        made.append(tables.contrast_table(contrasts(fit, covariance), labels))
     if bootstrap is not None:
         made.append(tables.bootstrap_table(fit, bootstrap, labels))
     if sensitivity is not None:
@@ -79,12 +101,13 @@ def report(
         ratings=ratings,
         tables=tuple(made),
         cells=tables.cell_table(fit, diagnostics, labels),
+        verdict=tuple(verdict(fit, diagnostics, labels, bias)),
         bootstrap=bootstrap,
     )
 
 
 def summary(found: Report) -> list[str]:
-    """What to know before the tables, in lines."""
+    """Lines to read before the tables."""
     fit, trials = found.fit, np.asarray(found.ratings.trials)
     sizes = ", ".join(
         f"{len(found.ratings.labels[facet])} {facet}{'' if n == 1 else 's'}"
@@ -99,6 +122,7 @@ def summary(found: Report) -> list[str]:
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
         *(f"note: {note}" for note in found.ratings.notes),
         fit.describe(found.ratings.labels),
+        *found.verdict,
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
@@ -120,7 +144,7 @@ def summary(found: Report) -> list[str]:
     return lines
 
 
-def write(found: Report, directory: pathlib.Path, options: dict[str, Any]) -> list[pathlib.Path]:
+def write(found: Report, directory: pathlib.Path, options: dict[str, object]) -> list[pathlib.Path]:
     """CSV files of all tables, and one JSON file with them and with `options`; their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
@@ -133,7 +157,7 @@ def write(found: Report, directory: pathlib.Path, options: dict[str, Any]) -> li
     return [*written, path]
 
 
-def as_json(found: Report, options: dict[str, Any]) -> dict[str, Any]:
+def as_json(found: Report, options: dict[str, object]) -> dict[str, object]:
     """The report in JSON's types; null for what is not a finite number."""
     fit = found.fit
     scores = {"models": list(map(str, found.ratings.labels["model"]))}
@@ -143,6 +167,7 @@ def as_json(found: Report, options: dict[str, Any]) -> dict[str, Any]:
     result = {
         "options": options,
         "status": fit.describe(found.ratings.labels),
+        "verdict": list(found.verdict),
         "iterations": int(fit.iterations),
         "log_likelihood": float(fit.log_likelihood),
         "precision": {name: float(value) for name, value in vars(fit.precision).items()},
@@ -172,7 +197,7 @@ def draw(found: Report, directory: pathlib.Path) -> list[pathlib.Path]:
     return paths
 
 
-def _matrix(values: Any) -> list[list[float | None]]:
+def _matrix(values: ArrayLike) -> list[list[float | None]]:
     return [
         [value if math.isfinite(value) else None for value in row]
         for row in np.asarray(values, float).tolist()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
-from dignified_jax.console.labels import printable
+from dignified_jax.console.labels import clip
 from dignified_jax.console.table import Table
 from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics.contrasts import Contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
@@ -33,11 +34,11 @@ SUMMARISED = (
     "outfit",
 )
 
-Labels = Mapping[str, Sequence[Any]]
+Labels = Mapping[str, Sequence[object]]
 EXTREMES = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures", UNRATED: "unrated"}
 
 
-def _numbers(values: Any) -> list[Any]:
+def _numbers(values: ArrayLike) -> list[float]:
     """Python numbers of the shortest form that reads back as the same value."""
     values = np.asarray(values)
     if values.dtype == np.float32:
@@ -45,15 +46,15 @@ def _numbers(values: Any) -> list[Any]:
     return values.tolist()
 
 
-def _whole(values: Any) -> list[int]:
+def _whole(values: ArrayLike) -> list[int]:
     return np.asarray(values).astype(int).tolist()
 
 
-def _labels(labels: Labels, facet: str) -> list[Any]:
+def _labels(labels: Labels, facet: str) -> list[object]:
     return ["(all)" if label is None else label for label in labels[facet]]
 
 
-def _extreme(codes: Any) -> list[str]:
+def _extreme(codes: ArrayLike) -> list[str]:
     return [EXTREMES.get(int(code), "") for code in np.asarray(codes)]
 
 
@@ -169,10 +170,10 @@ def step_table(fit: Fit, labels: Labels, categories: Sequence[int]) -> Table:
     notes = []
     for row in np.flatnonzero(~used.all(axis=1)).tolist():
         never = ", ".join(str(categories[k]) for k in np.flatnonzero(~used[row]))
-        where = "" if sets == ["all"] else f" on {sets[row]}"
+        where = "" if sets == ["all"] else f" on {clip(sets[row])}"
         notes.append(f"never given{where} (by models of finite score): {never}; closed up")
     title = "steps: where adjacent scores are equally likely, in logits"
-    return Table("steps", title, columns, notes=tuple(map(printable, notes[:SHOWN_NOTES])))
+    return Table("steps", title, columns, notes=tuple(notes[:SHOWN_NOTES]))
 
 
 def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> Table:
@@ -181,7 +182,7 @@ def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> 
     order = np.argsort(-np.abs(np.asarray(found.z)[rows, columns]), kind="stable")  # NaN last
     rows, columns = rows[order], columns[order]
 
-    def pick(values: Any) -> Any:
+    def pick(values: ArrayLike) -> np.ndarray:
         return np.asarray(values)[rows, columns]
 
     names = [_labels(labels, facet) for facet in facets]
@@ -202,6 +203,23 @@ def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> 
             "q": _numbers(pick(found.q)),
             "extreme": _extreme(pick(found.extreme)),
         },
+    )
+
+
+def contrast_table(found: Contrasts, labels: Labels) -> Table:
+    """A pair of models a row, in the order of certainty."""
+    order = np.argsort(-np.abs(found.z), kind="stable")
+    columns: dict[str, list[object]] = {
+        "model": [labels["model"][i] for i in found.first[order]],
+        "other": [labels["model"][i] for i in found.second[order]],
+    }
+    names = {"difference": "difference", "se": "standard_error", "z": "z", "p": "p", "q": "q"}
+    columns |= {name: getattr(found, field)[order].tolist() for name, field in names.items()}
+    columns["p_holm"] = found.holm[order].tolist()
+    return Table(
+        "contrasts",
+        "contrasts of models: score of the first less that of the other, in logits",
+        columns,
     )
 
 

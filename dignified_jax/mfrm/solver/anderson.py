@@ -12,7 +12,7 @@ tree counts alike in the norm, by its mean square.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from dignified_jax.mfrm.solver.blocks import einsum
 
 MEMORY = 5
+# A tree of arrays, all of whose points have one structure.
+PyTree: TypeAlias = object
 
 
 @jax.tree_util.register_dataclass
@@ -35,21 +37,21 @@ class History:
       count: points seen since the start.
     """
 
-    points: Any
-    steps: Any
-    point: Any
-    step: Any
+    points: PyTree
+    steps: PyTree
+    point: PyTree
+    step: PyTree
     count: jax.Array
 
 
-def start(point: Any) -> History:
+def start(point: PyTree) -> History:
     """An empty history for points like `point`."""
     empty = jax.tree.map(lambda leaf: jnp.stack([jnp.zeros_like(leaf)] * MEMORY), point)
     zeros = jax.tree.map(jnp.zeros_like, point)
     return History(empty, empty, zeros, zeros, jnp.asarray(0, jnp.int32))
 
 
-def accelerate(history: History, point: Any, step: Any) -> tuple[History, Any]:
+def accelerate(history: History, point: PyTree, step: PyTree) -> tuple[History, PyTree]:
     """The history with this point, and the step to take in place of `step`."""
     place = (history.count - 1) % MEMORY
     first = history.count == 0

@@ -29,19 +29,19 @@ from dignified_jax.mfrm.solver.gauge import Center, Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood
 from dignified_jax.mfrm.solver.moments import Parameters
 
-Method = Literal["ridge", "laplace"]
-METHODS: tuple[Method, ...] = ("ridge", "laplace")
-Model = Literal["binomial", "rating_scale", "partial_credit"]
-MODELS: tuple[Model, ...] = ("binomial", "rating_scale", "partial_credit")
+FitMethod = Literal["ridge", "laplace"]
+METHODS: tuple[FitMethod, ...] = ("ridge", "laplace")
+ResponseModel = Literal["binomial", "rating_scale", "partial_credit"]
+MODELS: tuple[ResponseModel, ...] = ("binomial", "rating_scale", "partial_credit")
 
 
 def select(
     counts: tuple[jax.Array, ...],
     fixed: dict[str, jax.Array],
     *,
-    model: Model,
+    model: ResponseModel,
     center: Center,
-    method: Method,
+    method: FitMethod,
 ) -> Selection:
     """Which levels and categories a fit has finite estimates of; see `extremes`."""
     if model == "binomial":
@@ -63,7 +63,7 @@ def select(
     )
 
 
-def blocks_of(counts: tuple[jax.Array, ...], model: Model, selected: Selection) -> Blocks:
+def blocks_of(counts: tuple[jax.Array, ...], model: ResponseModel, selected: Selection) -> Blocks:
     """From (successes, trials) of the binomial model, or (counts by category,), what is selected.
 
     Models that are not are inactive, judges and items have no ratings, categories are closed up.
@@ -87,9 +87,9 @@ def estimate(
     tolerance: jax.Array,
     max_iterations: jax.Array,
     *,
-    model: Model,
+    model: ResponseModel,
     center: Center,
-    method: Method,
+    method: FitMethod,
 ) -> Fit:
     """See `fit`; counts as `blocks_of` takes them."""
     selected = select(counts, fixed, model=model, center=center, method=method)
@@ -235,7 +235,7 @@ def _design(
     informed: dict[str, jax.Array],
     fixed: dict[str, jax.Array],
     center: Center,
-    method: Method,
+    method: FitMethod,
 ) -> Design:
     free = {
         facet: jnp.isnan(fixed[facet]) if facet in fixed else jnp.ones(levels.shape, bool)

@@ -25,7 +25,7 @@ AXES = {"model": 0, "judge": 1, "rubric": 2}
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What a fit is made of, for M models, J judges, I rubric items and K categories.
+    """Levels and categories that a fit is made of: M models, J judges, I items, K categories.
 
     Attributes:
       model: (M,) bool, False where taken out as extreme.

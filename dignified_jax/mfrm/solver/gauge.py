@@ -5,6 +5,10 @@ best-informed judge, item and question are held at 0 and their share is in the i
 level with little information stands in a row of its own, while a zero-sum basis would mix it with
 well-informed ones and lose it to rounding in float32. Logits are the same in both. (With center
 "zero" there is no intercept to take the questions' share: they keep their constraint.)
+
+Three judges with effects (0.6, 0, -0.3), the second held, and an intercept of 1 have the logits
+1.6, 1 and 0.7. The mean effect, 0.1, moves to the intercept: (0.5, -0.1, -0.4) and 1.1 give the
+same logits and sum to zero.
 """
 
 from __future__ import annotations
@@ -76,12 +80,12 @@ class Design:
 
     @property
     def constrained_question(self) -> bool:
-        """Whether the solve knows that questions sum to zero."""
+        """True if the solve knows that questions sum to zero."""
         return self.zero_sum_question and not self.random_question
 
     @property
     def reference_question(self) -> bool:
-        """Whether a question is held at 0 in the gauge of the solve."""
+        """True if a question is held at 0 in the gauge of the solve."""
         return self.constrained_question and self.center != "zero"
 
     def spread(self, dtype: jnp.dtype) -> jax.Array:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from dignified_jax.mfrm.result import Fit, Precision
 from dignified_jax.mfrm.solver import arrow as arrows
 from dignified_jax.mfrm.solver.arrow import Arrow, Gradient, einsum
-from dignified_jax.mfrm.solver.estimate import Model, blocks_of
+from dignified_jax.mfrm.solver.estimate import ResponseModel, blocks_of
 from dignified_jax.mfrm.solver.extremes import Selection, categories_in_use, closed_steps
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import moments
@@ -107,7 +107,7 @@ def information(
     return Information(arrow=arrow, design=design, precision=fit.precision)
 
 
-def model_of(fit: Fit) -> Model:
+def model_of(fit: Fit) -> ResponseModel:
     """The response model of a fit. (With one item the two ordinal ones are the same.)"""
     if fit.step is None:
         return "binomial"

@@ -39,12 +39,12 @@ from dignified_jax.mfrm.solver.blocks import Blocks, einsum
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood, moments
 from dignified_jax.mfrm.solver.moments import Parameters
-from dignified_jax.mfrm.solver.ridge import choose, is_last, largest_change
+from dignified_jax.mfrm.solver.ridge import is_last, largest_change, select
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Search:
+class LaplaceSearch:
     """State of the iteration.
 
     Attributes:
@@ -70,11 +70,11 @@ class Search:
     history: History
 
     def precision(self) -> Precision:
-        """Of the random effects; fixed effects have 0."""
+        """Precisions of the random effects; fixed effects have 0."""
         return _precision(self.log_theta, self.log_question)
 
     def at_bound(self) -> jax.Array:
-        """Whether a variance is at the edge of its range."""
+        """Tells whether a variance is at the edge of its range."""
         edge = jnp.maximum(jnp.abs(self.log_theta), jnp.abs(self.log_question))
         return edge >= LOG_PRECISION_BOUND - 0.1  # where the likelihood is flat
 
@@ -86,10 +86,10 @@ def maximise(
     *,
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
-) -> Search:
+) -> LaplaceSearch:
     """The optimum, from `start` and variances of 1."""
 
-    def advance(state: Search) -> Search:
+    def advance(state: LaplaceSearch) -> LaplaceSearch:
         precision = state.precision()
         sums = moments(blocks, state.parameters, skew=True)
         arrow = arrows.eliminate(sums, precision, design)
@@ -120,14 +120,14 @@ def maximise(
             lambda new, empty: jnp.where(near, new, empty), history, anderson.start(point)
         )
         bold = near & (jnp.maximum(largest_change(leap, blocks), jnp.abs(log_leap).max()) <= 1.0)
-        parameters = choose(bold, state.parameters.plus(leap), parameters)
+        parameters = select(bold, state.parameters.plus(leap), parameters)
         after = jnp.where(bold, before + log_leap, after)
         after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
         after = jnp.where(done, before, after)
-        return Search(
-            parameters=choose(done, state.parameters, parameters),
+        return LaplaceSearch(
+            parameters=select(done, state.parameters, parameters),
             log_theta=after[0],
             log_question=after[1],
             arrow=arrow,
@@ -139,7 +139,7 @@ def maximise(
         )
 
     nothing = jnp.zeros((), start.theta.dtype)
-    state = Search(
+    state = LaplaceSearch(
         parameters=start,
         log_theta=nothing,
         log_question=nothing,
@@ -163,7 +163,7 @@ def correction(arrow: Arrow) -> tuple[jax.Array, jax.Array]:
 
 
 def skewness_shift(arrow: Arrow, extra: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What posterior means have over modes, theta (M, Q) and question (Q,); `extra` (M, Q) from
+    """Differences of posterior means and modes, theta (M, Q) and question (Q,); `extra` (M, Q) from
     `correction`."""
     question = arrows.solve_questions(arrow, (arrow.shrink * extra).sum(axis=0))
     return (extra - arrow.moments.weight * question) / arrow.curvature, question

@@ -1,4 +1,4 @@
-"""What a fit will take, estimated before it begins."""
+"""Memory that a fit will take, estimated before it begins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refuse_dense(shape: tuple[int, ...], itemsize: int, *, partial_credit: bool 
 
 
 def refuse_sparse(shape: tuple[int, ...], ratings: int, itemsize: int) -> None:
-    """As `refuse_dense`, for a list of ratings of (M, Q, J, I) levels."""
+    """Does what `refuse_dense` does, for a list of ratings of (M, Q, J, I) levels."""
     models, questions = map(float, shape[:2])
     levels = float(sum(shape))
     numbers = 20 * ratings + 8 * models * questions + 3 * models * levels + 4 * models**2

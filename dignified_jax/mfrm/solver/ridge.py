@@ -30,7 +30,7 @@ from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Search:
+class RidgeSearch:
     """State of the iteration.
 
     Attributes:
@@ -74,25 +74,25 @@ def maximise(
     *,
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
-) -> Search:
+) -> RidgeSearch:
     """Posterior mode from `start`, whose facets satisfy their constraints."""
 
-    def advance(state: Search) -> Search:
+    def advance(state: RidgeSearch) -> RidgeSearch:
         sums = moments(blocks, state.trial)
         arrow = arrows.eliminate(sums, precision, design)
         gradient = arrows.gradient(arrow, state.trial, precision)
         forward = slope(sums, state.trial, state.step, precision) >= 0.0
         back = (state.change > 1.0) & ~state.cut & ~forward
-        base = choose(back, state.base, state.trial)
-        step = choose(back, state.step, arrows.solve(arrow, design, gradient))
+        base = select(back, state.base, state.trial)
+        step = select(back, state.step, arrows.solve(arrow, design, gradient))
         change = largest_change(step, blocks)
         scale = jnp.where(back, jnp.log1p(change) / change, 1.0)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
-        return Search(
+        return RidgeSearch(
             base=base,
             step=step,
-            trial=choose(done, state.trial, base.plus(step, scale)),
+            trial=select(done, state.trial, base.plus(step, scale)),
             arrow=arrow,
             cut=back,
             change=jnp.where(done, state.change, change),
@@ -101,7 +101,7 @@ def maximise(
             done=done,
         )
 
-    state = Search(
+    state = RidgeSearch(
         base=start,
         step=jax.tree.map(jnp.zeros_like, start),
         trial=start,
@@ -116,7 +116,7 @@ def maximise(
 
 
 def is_last(state, tolerance: jax.Array | float, max_iterations: jax.Array | int) -> jax.Array:
-    """Whether the last step of a search (of this method or laplace) has been taken."""
+    """Tells whether the last step of a search (of this method or laplace) has been taken."""
     return (state.change <= tolerance) | (state.iterations >= max_iterations) | ~state.finite
 
 
@@ -130,6 +130,6 @@ def slope(sums: Moments, at: Parameters, step: Parameters, precision: Precision)
     return likelihood - prior
 
 
-def choose(first: jax.Array, one: Parameters, other: Parameters) -> Parameters:
+def select(first: jax.Array, one: Parameters, other: Parameters) -> Parameters:
     """`one` where `first`, else `other`."""
     return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other)

@@ -1,13 +1,13 @@
 """Standard errors and the covariance of scores, from the selected inverse of the arrow.
 
-With G (P, Q) the response of the questions to the border, V the border's covariance and P the
+With G (P, Q) the response of the questions to the border, V the border's covariance and U the
 questions' own inverse block,
 
-    theta_mq responds by    [-w_mq / D, -f e_m] - f G_q     and varies by  1/D + f^2 P_qq  besides
-    intercept_m by          e_m + mean G                                   mean P
-    question_q by           G_q - mean G                                   (C P C)_qq, C centring
+    theta_mq responds by    [-w_mq / D, -f e_m] - f G_q     and varies by  1/D + f^2 U_qq  besides
+    intercept_m by          e_m + mean G                                   mean U
+    question_q by           G_q - mean G                                   (C U C)_qq, C centring
 
-and what is varied by besides is shared as P says: with t_q = mean_q' P_qq', intercept and theta_mq
+and what is varied by besides is shared as U says: with t_q = mean_q' U_qq', intercept and theta_mq
 covary by -f t_q. The means are those of the change to zero-sum questions, and 0 where questions
 do not change their gauge. f cancels from quality = intercept + theta: [-w / D, kappa e_m].
 Random questions are centred in questions and qualities only: their intercepts respond by e_m.
@@ -38,7 +38,7 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
     carried = einsum("pr,rq->pq", covariance, response)
     mean_carried = einsum("pr,r->p", covariance, mean_response)
     base = (mean_response * mean_carried).sum() + shared.mean()
-    own = inverse * (1.0 - inverse * pull)  # P_qq
+    own = inverse * (1.0 - inverse * pull)  # U_qq
     follower = own + (response * carried).sum(axis=0)
     # What a question and the mean question have in common.
     common = shared + einsum("pq,p->q", response, mean_carried)

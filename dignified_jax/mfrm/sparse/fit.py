@@ -70,7 +70,7 @@ def fit_sparse(
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
     place = np.lexsort([ratings.question, ratings.model])  # passes go cell by cell
-    arrays = system.Ratings(
+    arrays = system.RatingList(
         index={facet: jnp.asarray(getattr(ratings, facet)[place], jnp.int32) for facet in FACETS},
         successes=jnp.asarray(ratings.successes[place], dtype),
         trials=jnp.asarray(ratings.trials[place], dtype),
@@ -120,7 +120,7 @@ def _log_likelihood(ratings, active, theta, mains) -> jax.Array:
     return -(active[ratings.index["model"]] * terms).sum()
 
 
-def _extremes(ratings: system.Ratings) -> Extreme:
+def _extremes(ratings: system.RatingList) -> Extreme:
     def code(sums) -> jax.Array:
         trials, failures = sums(ratings.trials), sums(ratings.trials - ratings.successes)
         conditions = [trials == 0, failures == 0, failures == trials]

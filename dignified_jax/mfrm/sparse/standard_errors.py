@@ -48,7 +48,7 @@ def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Arr
         return path, at.solve(path)
 
     def one_cell(place: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What quality varies by besides 1 / D, and its covariance with the intercept."""
+        """Variance of quality besides 1 / D, and its covariance with the intercept."""
         model = place // questions
         path = cells(jnp.zeros_like(at.curvature).at[model, place % questions].set(1.0))
         answer = at.solve(path)
@@ -82,7 +82,7 @@ def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Arr
 
 
 def _each(function: Callable, count: int) -> Any:
-    """Of 0 ... count - 1, stacked; COLUMNS at a time."""
+    """Stacks the values at 0 ... count - 1, COLUMNS at a time."""
     columns = min(COLUMNS, count)
     padded = jnp.arange(-(-count // columns) * columns) % count
     found = jax.lax.map(function, padded, batch_size=columns)

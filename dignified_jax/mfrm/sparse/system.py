@@ -33,7 +33,7 @@ COLUMNS = 32  # right-hand sides solved together
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Ratings:
+class RatingList:
     """N ratings, and the numbers of models, questions, judges and items.
 
     Attributes:
@@ -81,7 +81,7 @@ class Mains:
     question: jax.Array
     intercept: jax.Array
 
-    def at(self, ratings: Ratings) -> jax.Array:
+    def at(self, ratings: RatingList) -> jax.Array:
         """(N,) their sums at each rating."""
         index = ratings.index
         raters = self.judge[index["judge"]] + self.rubric[index["rubric"]]
@@ -107,7 +107,7 @@ class System:
       diagonal: S's, less what a cell's ratings of one level share.
     """
 
-    ratings: Ratings
+    ratings: RatingList
     active: jax.Array
     weight: jax.Array
     residual: jax.Array
@@ -162,7 +162,7 @@ def scaled(precision: Precision, v: Mains) -> Mains:
 
 
 def system(
-    ratings: Ratings, active: jax.Array, theta: jax.Array, mains: Mains, precision: Precision
+    ratings: RatingList, active: jax.Array, theta: jax.Array, mains: Mains, precision: Precision
 ) -> System:
     """S and the residuals at theta (M, Q) and mains; see `moments` for the formulas."""
     kept = active[ratings.index["model"]]
@@ -227,7 +227,7 @@ def conjugate_gradients(
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
 def maximise(
-    ratings: Ratings,
+    ratings: RatingList,
     active: jax.Array,
     precision: Precision,
     tolerance: jax.Array,

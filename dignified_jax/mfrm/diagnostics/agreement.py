@@ -1,0 +1,287 @@
+"""Agreement between judges: do they give the same scores, and how much of that is chance?
+
+Judges meet in a unit: one answer of a model to a question, on one rubric item. A judge's score of
+a unit is the mean of its judgments there. With x and y the scores of two judges,
+
+    observed exact agreement  share of common units with x = y
+    expected                  mean over those units of sum_k P_x(k) P_y(k), by the fitted model
+    Rasch-kappa               (observed - expected) / (1 - expected); about 0 where judges agree as
+                              much as independent judges who follow the model do (FACETS, Table 7)
+    Cohen's kappa             the same with chance agreement sum_k p_x(k) p_y(k) from each judge's
+                              own shares of scores (1960); of several judges the mean over pairs
+                              (Light, 1971)
+    Fleiss' kappa             over units rated by all judges, chance from everyone's shares (1971)
+    Krippendorff's alpha      1 - D_o / D_e over all units with two scores or more; D is the mean
+                              squared difference (interval) or the share of differences (nominal)
+    ICC(2, k)                 reliability of the mean of k judges, drawn from a population, over
+                              units rated by all: Shrout & Fleiss (1979), with their two-way table
+
+Independent experts who follow the model well have a Rasch-kappa near 0; above 0 they copy each
+other or share a construct, below 0 they disagree more than severity explains. Intervals are
+percentiles over samples of the questions, with all their ratings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dignified_jax.mfrm.diagnostics.expected_scores import (
+    category_chances,
+    category_values,
+    counts_of,
+    logits,
+)
+from dignified_jax.mfrm.result import Fit
+
+# Stands for infinity, of levels without a finite estimate.
+MOST_LOGIT = 1e3
+# Names of the figures of a group of judges.
+FIGURES = ("exact", "expected", "rasch_kappa", "cohen_kappa", "fleiss_kappa", "alpha_nominal",
+           "alpha_interval", "icc_2k")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Of J judges, NaN where two judges share no unit or a figure is not defined.
+
+    Attributes:
+      common: (J, J) numbers of units that two judges have both rated.
+      exact: (J, J) observed exact agreement.
+      expected: (J, J) by the fitted model.
+      rasch_kappa: (J, J).
+      cohen_kappa: (J, J), unweighted.
+      overall: figure -> (value, lower, upper) over all judges; the names are `FIGURES`. Exact,
+        expected and the pairwise kappas are means over pairs, weighted by their common units.
+      groups: group -> the same, of the judges in it.
+      level: nominal coverage of the intervals.
+    """
+
+    common: np.ndarray
+    exact: np.ndarray
+    expected: np.ndarray
+    rasch_kappa: np.ndarray
+    cohen_kappa: np.ndarray
+    overall: dict[str, tuple[float, float, float]]
+    groups: dict[str, dict[str, tuple[float, float, float]]]
+    level: float
+
+
+def agreement(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    *,
+    categories: Sequence[float] | None = None,
+    groups: dict[str, Sequence[int]] | None = None,
+    replicates: int = 200,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Agreement:
+    """Agreement of the judges of a fit.
+
+    Args:
+      fit: from these ratings.
+      successes: (model, question, judge, rubric), as for `fit`; of ordinal fits the counts
+        (model, question, judge, rubric, category).
+      trials: as for `fit`.
+      categories: scores of an ordinal fit's categories; None for 0, 1, ...
+      groups: name -> indices of judges, such as {"human": [0, 1], "llm": [2, 3, 4]}.
+      replicates: samples of the questions for the intervals; 0 for none (NaN).
+      seed: of the samples.
+      level: coverage of the intervals.
+
+    Raises:
+      ValueError: for ratings of another shape than the fit's, fewer than 2 judges, bad groups.
+    """
+    counts = counts_of(fit, successes, trials)
+    judges = counts[0].shape[2]
+    if judges < 2:
+        raise ValueError("agreement needs at least 2 judges")
+    members = {name: np.unique(np.asarray(group, int)) for name, group in (groups or {}).items()}
+    for name, group in members.items():
+        if group.size < 2 or group[0] < 0 or group[-1] >= judges:
+            raise ValueError(f"groups[{name!r}] must list two judges of {judges} or more by index")
+    units = _Units.of(fit, counts, categories)
+    everyone = np.arange(judges)
+    draws = np.random.default_rng(seed).integers(
+        units.questions, size=(replicates, units.questions)
+    )
+
+    def with_intervals(group: np.ndarray) -> dict[str, tuple[float, float, float]]:
+        part = units.of_judges(group)
+        found = part.figures()
+        samples = [part.of_questions(draw).figures() for draw in draws]
+        return {name: (found[name], *_interval(samples, name, level)) for name in FIGURES}
+
+    common, exact, expected, cohen = units.pairs()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rasch = (exact - expected) / (1.0 - expected)
+    return Agreement(
+        common=common.astype(int),
+        exact=exact,
+        expected=expected,
+        rasch_kappa=rasch,
+        cohen_kappa=cohen,
+        overall=with_intervals(everyone),
+        groups={name: with_intervals(group) for name, group in members.items()},
+        level=level,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Units:
+    """What judges gave, N units a question.
+
+    Attributes:
+      values: (V,) different scores.
+      given: (Q, N, J, V) 1 where a judge's score of a unit is that value; all 0 where not rated.
+      foreseen: (Q, J, J) sums over common units of the agreement that the model expects.
+    """
+
+    values: np.ndarray
+    given: np.ndarray
+    foreseen: np.ndarray
+
+    @classmethod
+    def of(
+        cls, fit: Fit, counts: tuple[jax.Array, ...], categories: Sequence[float] | None
+    ) -> _Units:
+        """From the ratings of a fit."""
+        if fit.step is None:
+            total, number = (np.asarray(array, float) for array in counts)
+        else:
+            by_category = np.asarray(counts[0], float)
+            number = by_category.sum(axis=-1)
+            total = by_category @ np.asarray(category_values(fit, categories), float)
+        score = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+        score = _by_unit(np.round(score, 9))
+        values = np.unique(score[np.isfinite(score)])
+        given = (score[..., None] == values).astype(float)
+        logit = logits(fit)
+        logit = jnp.where(jnp.isfinite(logit), logit, jnp.sign(logit) * MOST_LOGIT)
+        if fit.step is None:
+            success = jax.nn.sigmoid(logit)
+            chance = jnp.stack([1.0 - success, success], axis=-1)
+        else:
+            chance = category_chances(logit, fit.step)
+        chance = _by_unit(np.asarray(chance, float))
+        chance = np.where(np.isfinite(score)[..., None], chance, 0.0)
+        return cls(values, given, np.einsum("qnak,qnbk->qab", chance, chance, optimize=True))
+
+    @property
+    def questions(self) -> int:
+        """Q."""
+        return len(self.given)
+
+    def of_judges(self, group: np.ndarray) -> _Units:
+        """Of some judges only."""
+        return _Units(self.values, self.given[:, :, group], self.foreseen[:, group][:, :, group])
+
+    def of_questions(self, draw: np.ndarray) -> _Units:
+        """Of some questions, which may stand several times."""
+        return _Units(self.values, self.given[draw], self.foreseen[draw])
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(J, J) numbers of common units, exact and expected agreement, Cohen's kappa."""
+        given = self.given.reshape(-1, *self.given.shape[2:])
+        rated = given.sum(axis=-1)
+        common = rated.T @ rated
+        agreed = np.einsum("nav,nbv->ab", given, given, optimize=True)
+        share = np.einsum(
+            "nav,nb->abv", given, rated, optimize=True
+        )  # of a's scores, where b rated as well
+        apart = ~np.eye(len(common), dtype=bool)
+        common = np.where(apart, common, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            exact = agreed / common
+            expected = self.foreseen.sum(axis=0) / common
+            chance = (share * share.swapaxes(0, 1)).sum(axis=-1) / common**2
+            cohen = (exact - chance) / (1.0 - chance)
+        return common, *(np.where(common > 0, v, np.nan) for v in (exact, expected, cohen))
+
+    def figures(self) -> dict[str, float]:
+        """The figures of all judges together, by name."""
+        common, exact, expected, cohen = self.pairs()
+        rated = common > 0
+        if not rated.any():
+            return dict.fromkeys(FIGURES, float("nan"))
+        agreed = np.average(exact[rated], weights=common[rated])
+        foreseen = np.average(expected[rated], weights=common[rated])
+        known = rated & np.isfinite(cohen)
+        light = np.average(cohen[known], weights=common[known]) if known.any() else np.nan
+        given = self.given.reshape(-1, *self.given.shape[2:])
+        by_unit = given.sum(axis=1)
+        distance = (self.values[:, None] - self.values) ** 2
+        full = by_unit.sum(axis=1) == given.shape[1]
+        return {
+            "exact": float(agreed),
+            "expected": float(foreseen),
+            "rasch_kappa": _ratio(agreed - foreseen, 1.0 - foreseen),
+            "cohen_kappa": float(light),
+            "fleiss_kappa": fleiss_kappa(by_unit[full]),
+            "alpha_nominal": krippendorff_alpha(by_unit, (distance > 0).astype(float)),
+            "alpha_interval": krippendorff_alpha(by_unit, distance),
+            "icc_2k": icc_2k(given[full] @ self.values),
+        }
+
+
+def fleiss_kappa(counts: np.ndarray) -> float:
+    """Fleiss' kappa of (N, V) numbers of judges who gave each value, alike many in every unit."""
+    if not len(counts):
+        return float("nan")
+    judges = counts[0].sum()
+    agreed = ((counts**2).sum(axis=1) - judges).mean() / (judges * (judges - 1.0))
+    chance = ((counts.mean(axis=0) / judges) ** 2).sum()
+    return _ratio(agreed - chance, 1.0 - chance)
+
+
+def krippendorff_alpha(counts: np.ndarray, distance: np.ndarray) -> float:
+    """Krippendorff's alpha of (N, V) numbers of judges and (V, V) distances of the values.
+
+    From the matrix of coincidences: "Content Analysis" (2004), section 11.3.
+    """
+    number = counts.sum(axis=1)
+    counts, number = counts[number > 1], number[number > 1]
+    weighted = counts / (number[:, None] - 1.0)
+    coincidences = weighted.T @ counts - np.diag(weighted.sum(axis=0))
+    totals = coincidences.sum(axis=1)
+    expected = np.outer(totals, totals) - np.diag(totals)
+    disagreement = (coincidences * distance).sum() * (totals.sum() - 1.0)
+    return 1.0 - _ratio(disagreement, (expected * distance).sum())
+
+
+def icc_2k(scores: np.ndarray) -> float:
+    """ICC(2, k) of (N, k) scores: two-way random effects, absolute agreement of the mean."""
+    units, judges = scores.shape
+    if units < 2 or judges < 2:
+        return float("nan")
+    rows, columns, mean = scores.mean(axis=1), scores.mean(axis=0), scores.mean()
+    between = judges * ((rows - mean) ** 2).sum() / (units - 1)
+    of_judges = units * ((columns - mean) ** 2).sum() / (judges - 1)
+    rest = ((scores - rows[:, None] - columns + mean) ** 2).sum() / ((units - 1) * (judges - 1))
+    return _ratio(between - rest, between + (of_judges - rest) / units)
+
+
+def _by_unit(values: np.ndarray) -> np.ndarray:
+    """(Q, M * I, J, ...) from (M, Q, J, I, ...)."""
+    moved = np.moveaxis(values, (1, 0, 3, 2), (0, 1, 2, 3))
+    return moved.reshape(len(moved), -1, *moved.shape[3:])
+
+
+def _interval(samples: Sequence[dict[str, float]], name: str, level: float) -> tuple[float, float]:
+    """Percentiles of a figure over the samples where it is defined."""
+    values = np.array([sample[name] for sample in samples])
+    values = values[np.isfinite(values)]
+    if values.size < 2:
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return float(top / bottom) if bottom else float("nan")

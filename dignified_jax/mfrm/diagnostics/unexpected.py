@@ -1,0 +1,105 @@
+"""Unexpected responses: single ratings that the model is surprised by.
+
+The standardised residual of an observation is (observed - expected) / sqrt(variance), with the
+moments of `expected_scores`: beyond 3 either way it is rare. (FACETS, Table 4.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from dignified_jax.mfrm.diagnostics.expected_scores import (
+    category_values,
+    counts_of,
+    logits,
+    responses_of,
+)
+from dignified_jax.mfrm.result import Fit
+
+
+@dataclasses.dataclass(frozen=True)
+class UnexpectedResponses:
+    """N observations, the largest standardised residual first.
+
+    Attributes:
+      model: (N,) levels; likewise the next three.
+      question: (N,).
+      judge: (N,).
+      rubric: (N,).
+      judgments: (N,) numbers of judgments of the observation.
+      observed: (N,) average scores.
+      expected: (N,) average expected scores.
+      residual: (N,) observed - expected.
+      standardized: (N,) standardised residuals.
+      least: the size from which a standardised residual is reported.
+      total: how many reach it, listed or not.
+      rated: number of observations with an expectation.
+    """
+
+    model: np.ndarray
+    question: np.ndarray
+    judge: np.ndarray
+    rubric: np.ndarray
+    judgments: np.ndarray
+    observed: np.ndarray
+    expected: np.ndarray
+    residual: np.ndarray
+    standardized: np.ndarray
+    least: float
+    total: int
+    rated: int
+
+
+def unexpected_responses(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    *,
+    categories: Sequence[float] | None = None,
+    least: float = 3.0,
+    most: int = 1000,
+) -> UnexpectedResponses:
+    """Finds the ratings that the fit is surprised by.
+
+    Args:
+      fit: from these ratings.
+      successes: (model, question, judge, rubric), as for `fit`; of ordinal fits the counts
+        (model, question, judge, rubric, category).
+      trials: as for `fit`.
+      categories: scores of an ordinal fit's categories; None for 0, 1, ...
+      least: standardised residual, either way, from which a rating is unexpected.
+      most: number of ratings listed.
+
+    Raises:
+      ValueError: for ratings of another shape than the fit's.
+    """
+    counts = counts_of(fit, successes, trials)
+    found = responses_of(fit, counts, logits(fit), category_values(fit, categories))
+    variance = np.asarray(found.variance, float)
+    known = variance > 0
+    size = np.zeros(variance.shape)
+    size[known] = np.asarray(found.residual, float)[known] / np.sqrt(variance[known])
+    reported = np.flatnonzero(np.abs(size.ravel()) >= least)
+    order = reported[np.argsort(-np.abs(size.ravel()[reported]), kind="stable")][:most]
+    number = np.asarray(found.weight, float).ravel()[order]
+    observed = np.asarray(found.score, float).ravel()[order] / number
+    expected = np.asarray(found.expected_score, float).ravel()[order] / number
+    model, question, judge, rubric = np.unravel_index(order, variance.shape)
+    return UnexpectedResponses(
+        model=model,
+        question=question,
+        judge=judge,
+        rubric=rubric,
+        judgments=number,
+        observed=observed,
+        expected=expected,
+        residual=observed - expected,
+        standardized=size.ravel()[order],
+        least=least,
+        total=int(reported.size),
+        rated=int(known.sum()),
+    )

@@ -1,0 +1,130 @@
+"""Agreement between judges: published numbers, loops over units, and the krippendorff package."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from dignified_jax.mfrm.diagnostics.agreement import fleiss_kappa, icc_2k, krippendorff_alpha
+
+SHAPE = (3, 6, 4, 2)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(fit, counts, (M, Q, J, I) scores with NaN for the fifth that is missing)."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(3, 6, 1, 2))
+    scores = np.clip(np.round(2 + truth + 0.7 * rng.normal(size=SHAPE)), 1, 4)
+    scores[rng.random(SHAPE) < 0.2] = np.nan
+    counts = (scores[..., None] == np.arange(1, 5)).astype(int)
+    with jax.enable_x64(True):
+        return mfrm.fit(counts, model="rating_scale", method="ridge"), counts, scores
+
+
+@pytest.fixture(scope="module")
+def found(made):
+    fit, counts, _ = made
+    with jax.enable_x64(True):
+        return mfrm.agreement(
+            fit, counts, categories=(1, 2, 3, 4), groups={"two": [0, 2]}, replicates=40
+        )
+
+
+def units(scores, judges):
+    """(units, judges) scores."""
+    return np.moveaxis(scores, 2, 3).reshape(-1, scores.shape[2])[:, judges]
+
+
+def test_pairs_equal_loops(made, found):
+    fit, _, scores = made
+    step = np.asarray(fit.step)[0]
+    logit = np.asarray(fit.quality - fit.question)[:, :, None, None]
+    logit = logit - np.asarray(fit.judge)[:, None] - np.asarray(fit.rubric)
+    weight = np.exp(logit[..., None] * np.arange(4) - np.concatenate([[0], np.cumsum(step)]))
+    chance = np.moveaxis(weight / weight.sum(-1, keepdims=True), 2, 3).reshape(-1, 4, 4)
+    for a, b in itertools.combinations(range(4), 2):
+        pair = units(scores, [a, b])
+        both = np.isfinite(pair).all(axis=1)
+        x, y = pair[both].T
+        exact = np.mean(x == y)
+        expected = (chance[both, a] * chance[both, b]).sum(axis=1).mean()
+        by_chance = sum(np.mean(x == k) * np.mean(y == k) for k in range(1, 5))
+        assert found.common[a, b] == both.sum()
+        for name, value in {
+            "exact": exact,
+            "expected": expected,
+            "rasch_kappa": (exact - expected) / (1 - expected),
+            "cohen_kappa": (exact - by_chance) / (1 - by_chance),
+        }.items():
+            np.testing.assert_allclose(getattr(found, name)[[a, b], [b, a]], value, atol=1e-9)
+    assert np.isnan(found.exact[0, 0])
+
+
+@pytest.mark.parametrize("level", ["nominal", "interval"])
+def test_alpha_equals_the_package(made, found, level):
+    krippendorff = pytest.importorskip("krippendorff")
+    for judges, figures in (([0, 1, 2, 3], found.overall), ([0, 2], found.groups["two"])):
+        expected = krippendorff.alpha(
+            reliability_data=units(made[2], judges).T, level_of_measurement=level
+        )
+        value, lower, upper = figures[f"alpha_{level}"]
+        np.testing.assert_allclose(value, expected, atol=1e-9)
+        assert lower < value < upper
+
+
+def test_overall_is_the_mean_over_pairs(found):
+    weight = np.triu(found.common, 1)
+    known = weight > 0
+    for name in ("exact", "expected", "cohen_kappa"):
+        mean = np.average(getattr(found, name)[known], weights=weight[known])
+        np.testing.assert_allclose(found.overall[name][0], mean, atol=1e-12)
+
+
+def test_published_numbers():
+    """Shrout & Fleiss (1979), table 2; Fleiss (1971) as often reprinted, 14 judges."""
+    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    assert round(icc_2k(np.array(ratings, float)), 4) == 0.6201
+    counts = np.array(
+        [
+            [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+            [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
+        ]
+    )  # fmt: skip
+    assert round(fleiss_kappa(counts), 3) == 0.210
+
+
+def test_perfect_agreement():
+    counts = np.array([[3, 0], [0, 3], [3, 0]])
+    assert fleiss_kappa(counts) == 1.0
+    assert krippendorff_alpha(counts, 1.0 - np.eye(2)) == 1.0
+
+
+def test_refusals(made):
+    fit, counts, _ = made
+    with pytest.raises(ValueError, match=r"groups\['x'\] must list two judges of 4"):
+        mfrm.agreement(fit, counts, groups={"x": [0, 4]})
+
+
+def test_unexpected_responses_by_a_loop(made):
+    fit, counts, scores = made
+    with jax.enable_x64(True):
+        found = mfrm.unexpected_responses(fit, counts, categories=(1, 2, 3, 4), least=1.5)
+    step = np.concatenate([[0], np.cumsum(np.asarray(fit.step)[0])])
+    expected = {}
+    for m, q, j, i in np.argwhere(np.isfinite(scores)):
+        x = float(fit.quality[m, q] - fit.question[q] - fit.judge[j] - fit.rubric[i])
+        p = np.exp(x * np.arange(4) - step)
+        p /= p.sum()
+        mean = p @ np.arange(1, 5)
+        size = (scores[m, q, j, i] - mean) / np.sqrt(p @ (np.arange(1, 5) - mean) ** 2)
+        if abs(size) >= 1.5:
+            expected[m, q, j, i] = size
+    places = zip(found.model, found.question, found.judge, found.rubric, strict=True)
+    listed = dict(zip(places, found.standardized, strict=True))
+    assert found.total == len(expected) == len(listed) > 3
+    for place, size in expected.items():
+        np.testing.assert_allclose(listed[place], size, atol=1e-8)
+    assert (np.diff(np.abs(found.standardized)) <= 0).all()
