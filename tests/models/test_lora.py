@@ -81,12 +81,17 @@ def test_the_merged_export_has_the_adapters_logits(case, tmp_path):
     before, after = (load_file(d / "model.safetensors") for d in (case.base, tmp_path / "merged"))
     assert before.keys() == after.keys()
     for name, value in before.items():
-        changed = name.split(".")[-2] in case.lora.names
+        _, module, kind = name.rsplit(".", 2)
+        changed = module in case.lora.names and kind == "weight"
         assert changed != np.array_equal(value, after[name]), name
 
 
 def test_gradients_are_pefts(case):
-    """Of a random linear function of the log-probs; 1e-5 of each leaf's largest entry."""
+    """Of a random linear function of the log-probs; 1e-5 of each leaf's largest entry.
+
+    5e-5 with biases of unit size, which make scores and their rounding larger.
+    """
+    tolerance = 5e-5 if case.model.config.architecture == "Qwen2ForCausalLM" else 1e-5
     weights = np.random.default_rng(2).normal(size=(2, 12, 131)).astype(np.float32)
 
     def ours(lora):
@@ -103,7 +108,7 @@ def test_gradients_are_pefts(case):
         _, layer, part, module, leaf = name.removesuffix(".default.weight").rsplit(".", 4)
         mine = np.asarray(got[part][module][leaf.lower()][int(layer)]).T
         want = parameter.grad.numpy()
-        np.testing.assert_allclose(mine, want, rtol=0, atol=1e-5 * np.abs(want).max())
+        np.testing.assert_allclose(mine, want, rtol=0, atol=tolerance * np.abs(want).max())
         seen += 1
     assert seen == 2 * len(case.lora.names) * case.model.config.num_layers
 
