@@ -94,7 +94,7 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
       ConfigError: the policy is not of the first model's shape.
     """
     module, params = hf.load(directory, scorer.config.model.param_dtype, scorer.mesh)
-    if module.config != scorer.module.config:
+    if not module.config.computes_like(scorer.module.config):
         raise ConfigError(f"{directory} is not of the shape of {scorer.config.model.path}")
     batches = [_inputs(scorer, step) for step in range(scorer.stream.total_steps)]
     method, dimensions = scorer.config.method, scorer.config.data.dimensions

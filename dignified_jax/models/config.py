@@ -53,6 +53,14 @@ class DecoderConfig:
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary embeddings, found {self.head_dim}")
 
+    def computes_like(self, other: DecoderConfig) -> bool:
+        """Says whether two decoders differ in nothing but the ids of special tokens.
+
+        An export may name other tokens that end a reply than the model it was trained from.
+        """
+        ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+        return dataclasses.replace(self, **ids) == dataclasses.replace(other, **ids)
+
     def __repr__(self) -> str:
         # Runs know their model by this text: fields that came later are in it only where they say
         # something, so that a run begun before them goes on.

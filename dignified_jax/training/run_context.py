@@ -182,7 +182,7 @@ def _rewards(
     policies = []
     for dimension, path in zip(config.data.dimensions, config.reward_policies, strict=True):
         module, params = hf.load(hf.resolve(resolve(path)), config.model.param_dtype, model.mesh)
-        if module.config != model.module.config:
+        if not module.config.computes_like(model.module.config):
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
         identity = {**data.identity, **input_model.identity(module.config, params, config)}
         score = functools.partial(_score, score_step, notify, model, params, rows_per_step)

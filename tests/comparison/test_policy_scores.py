@@ -116,3 +116,12 @@ def test_a_policy_of_another_shape_is_refused(scorer, tmp_path):
     tiny_run.write_model(tmp_path / "other", intermediate_size=64)
     with pytest.raises(ConfigError, match="other is not of the shape of"):
         policy_scores.score(scorer, tmp_path / "other")
+
+
+def test_a_policy_may_end_its_replies_with_other_tokens(root, scorer, tmp_path):
+    """Exports do, where replies were trained to end with a token that the model does not name."""
+    model = AutoModelForCausalLM.from_pretrained(root / "policy", dtype="float32")
+    model.config.eos_token_id = [2, 3]
+    model.save_pretrained(tmp_path / "policy")
+    found = policy_scores.score(scorer, tmp_path / "policy")
+    assert found["kl"] == policy_scores.score(scorer, root / "policy")["kl"]
