@@ -38,9 +38,9 @@ def read_rows(
     """Reads and checks every row of a data set.
 
     Args:
-      source: a .jsonl or .json file (one object a line), a .parquet or .csv file, a
-        directory that `datasets.load_dataset` reads, or a hub id "owner/name", with the
-        split "train", or "owner/name:split".
+      source: a .jsonl, .json or .csv file (each also as .gz) or a .parquet file, a directory that
+        `datasets.load_dataset` reads, or a hub id "owner/name", with the split "train", or
+        "owner/name:split".
       dimensions: names of 1 to 16 dimensions, whose rejects are in the columns "reject_NAME". Each
         needs its column in some row, unless they are the default ones.
       on_bad_row: "error", or "skip" to set bad rows aside in `rejected_path`.
@@ -54,7 +54,8 @@ def read_rows(
         with text of no dimension, a dimension without a column, or a source without rows. With
         "skip": bad rows only if no good one is left.
       FileNotFoundError: no such file or data set.
-      ValueError: an unknown kind of file, contradictory arguments, or names that are none
+      ValueError: an unknown kind of file, compressed data that is cut or expands more than a
+        hundredfold (256 MiB are always free), contradictory arguments, or names that are none
         (`schema.check_dimensions`).
 
     Warns:

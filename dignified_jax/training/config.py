@@ -52,7 +52,8 @@ class DataConfig:
     """Where rows come from and how they become batches.
 
     Attributes:
-      train, test: path (.jsonl, .parquet, .csv), hub id ("owner/name:split"), or "embedded:NAME".
+      train, test: path (.jsonl, .json or .csv, also as .gz, or .parquet), hub id
+        ("owner/name:split"), or "embedded:NAME".
         train may be empty where there are anchors. Where train is your own and test is not given,
         the final table is of the validation rows.
       anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,

@@ -1,11 +1,17 @@
 """Sources as shells and office programs write them, and bounded work on any of them."""
 
+import gzip
 import json
+import random
 import time
+import tracemalloc
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dignified_jax.data import BadRowsError, read_rows
+from dignified_jax.data.sources import read_records
 
 ROW = {"prompt": "p?", "golden": "g", "mask": ["A"], "reject_A": "a"}
 
@@ -58,3 +64,99 @@ def test_messages_and_work_are_bounded(tmp_path):
         assert len(str(caught.value)) < 100_000
     assert time.process_time() - started < 5
     assert len(caught.value.problems) == 4000 and str(caught.value).endswith("and 3900 more")
+
+
+LINES = (json.dumps(ROW) + "\n") * 2
+TABLE = "prompt,golden,mask,reject_A\np?,g,A,a\np?,g,A,a\n"
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("rows.jsonl.gz", gzip.compress(LINES.encode())),
+        ("rows.JSON.GZ", gzip.compress(json.dumps([ROW, ROW]).encode())),
+        ("rows.csv.gz", gzip.compress(TABLE.encode("utf-16"))),
+        (
+            "members.jsonl.gz",
+            b"".join(gzip.compress(part.encode()) for part in LINES.partition("g")),
+        ),
+        ("no_ending.jsonl", gzip.compress(LINES.encode())),
+        ("expanded_already.jsonl.gz", LINES),
+    ],
+)
+def test_gzip_is_read(name, content, tmp_path):
+    rows = read_rows(write(tmp_path / name, content))
+    assert [(row.prompt, row.golden, row.rejects, row.row) for row in rows] == [
+        ("p?", "g", {"A": "a"}, 1),
+        ("p?", "g", {"A": "a"}, 2),
+    ]
+
+
+WHOLE = gzip.compress(random.Random(0).randbytes(4000))
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (WHOLE[:-500], "gzip data that is cut"),
+        (WHOLE[:-3], "gzip data that is cut"),
+        (WHOLE[:5], "gzip data that is cut"),
+        (WHOLE[:2000] + b"x" + WHOLE[2001:], "not readable as gzip data"),
+        (b"\x1f\x8bno such method", "not readable as gzip data"),
+        (gzip.compress(b" " * (257 << 20), 1), "bytes that expand to more than 268435456"),
+        (gzip.compress(b"x\n" * 1_000_000), r"gzip data of 1000000 lines"),
+    ],
+    ids=["cut", "checksum cut", "header cut", "damaged", "no gzip", "long", "many lines"],
+)
+def test_gzip_that_is_damaged_or_expands_is_told_in_a_line(content, message, tmp_path):
+    file = write(tmp_path / "a.jsonl.gz", content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_rows(file)
+    assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
+
+
+def parquet(path, columns, **options):
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def test_parquet_is_read_in_batches_as_it_stands(tmp_path):
+    """Equal and unequal texts, missing ones, large and binary types, lists, and numbers."""
+    count = 2500
+    texts = [None if n % 7 == 0 else f"text {n % 3} é" if n % 2 else f"{n}" for n in range(count)]
+    columns = {
+        "prompt": texts,
+        "golden": pa.array(texts, pa.large_string()),
+        "mask": [None if n % 5 == 0 else ["A"] * (n % 3) for n in range(count)],
+        "bytes": [None if text is None else text.encode() for text in texts],
+        "coded": pa.array(texts).dictionary_encode(),
+        "a.dot": [{"x": text} for text in texts],
+        "number": list(range(count)),
+    }
+    file = parquet(tmp_path / "a.parquet", columns, row_group_size=700)
+    records = read_records(file)
+    assert [record.row for record in records] == list(range(1, count + 1))
+    assert [record.columns for record in records] == pq.read_table(file).to_pylist()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"prompt": pa.array(["x" * 1_000_000] * 6000).dictionary_encode()},
+        {"prompt": pa.nulls(5_000_000, pa.string())},
+        {"prompt": ["p"], "other": pa.array([[0] * 8_000_000])},
+    ],
+    ids=["equal texts", "rows", "one long list"],
+)
+def test_parquet_that_expands_is_refused_before_memory_is_used(columns, tmp_path):
+    rows = len(columns["prompt"])
+    empty = {name: pa.nulls(rows, pa.string()) for name in ("golden", "mask")}
+    file = parquet(tmp_path / "a.parquet", {**columns, **empty}, compression="zstd")
+    assert file.stat().st_size < 100_000
+    del columns
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"a\.parquet: \d+ bytes that expand to more") as caught:
+        read_rows(file)
+    assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() < 300 << 20
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.models import hf
 from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.step.step_inputs import NoReference
 from tests.oracles import command, sequences, tiny_run
 
 DEVICES = 2
@@ -63,7 +64,7 @@ def test_a_second_run_reads_it_and_scores_nothing(root, cached, tmp_path, capsys
         root, tmp_path / "run", reference="cached", reference_cache=str(root / "cache")
     )
     state = run_context.prepare(config, tmp_path, print)
-    assert state.model.reference is None  # nothing of it is on a device
+    assert isinstance(state.model.reference, NoReference)  # nothing of it is on a device
     assert "computing" not in capsys.readouterr().out
     assert file(root).stat().st_mtime_ns == before
 

@@ -1,0 +1,33 @@
+"""Records of directories and hub data sets, which `datasets` reads."""
+
+from collections.abc import Sequence
+
+from dignified_jax.data.sources.record import RawRecord, check_header
+
+
+def hub_records(
+    name: str, repository: str, split: str, required: Sequence[str], config: str | None = None
+) -> list[RawRecord]:
+    """Returns the records of what `datasets.load_dataset` reads: a directory or a hub's set.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it can't be read.
+      BadRowsError: a required column is missing.
+    """
+    import datasets
+
+    try:
+        which = (repository,) if config is None else (repository, config)
+        table = datasets.load_dataset(*which, split=split)
+    except FileNotFoundError as error:
+        message = f"{name}: no such file and no such data set"
+        raise FileNotFoundError(message) from error
+    except Exception as error:  # of the many libraries below `datasets`
+        cause = error.__cause__ or error
+        line = " ".join(str(cause).split())[:300]
+        raise ValueError(f"{name}: not readable as a data set: {line}") from error
+    records = [RawRecord(name, row, columns, columns) for row, columns in enumerate(table, 1)]
+    if records:
+        check_header(name, list(records[0].columns or ()), required)
+    return records

@@ -1,0 +1,86 @@
+"""Which reader a source wants."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dignified_jax.data.schema import REQUIRED_COLUMNS
+from dignified_jax.data.sources.csv_rows import csv_records
+from dignified_jax.data.sources.hub import hub_records
+from dignified_jax.data.sources.json_rows import json_records
+from dignified_jax.data.sources.parquet_rows import parquet_records
+from dignified_jax.data.sources.record import RawRecord
+from dignified_jax.data.sources.text import read_text
+
+ACCEPTED = (
+    "a .jsonl, .json, .csv (each also as .gz) or .parquet file, a directory that "
+    "datasets.load_dataset reads, or a hub id 'owner/name' or 'owner/name:split'"
+)
+_TEXTS = (".jsonl", ".json", ".csv")
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+
+
+def read_records(
+    source: str | Path,
+    required: Sequence[str] = REQUIRED_COLUMNS,
+    hub_config: str | None = None,
+) -> list[RawRecord]:
+    """All records of a file, directory or hub data set.
+
+    Args:
+      source: as in `read_rows`.
+      required: columns that a table must have.
+      hub_config: configuration of a hub data set, where it has several.
+
+    Raises:
+      FileNotFoundError: no such file, and not a hub id.
+      ValueError: a file of an unknown kind, or one that can't be read or expands too far.
+      BadRowsError: a table that lacks a required column or repeats one.
+    """
+    path, name = Path(source), str(source)
+    kind = _kind(path)
+    if path.is_dir():
+        if (path / "state.json").is_file():
+            raise ValueError(
+                f"{name}: a folder of save_to_disk, with its rows in Arrow; write them with "
+                "to_parquet or to_json and name that file"
+            )
+        return hub_records(name, str(path), "train", required)
+    if path.is_file():
+        _refuse_pointer(name, path)
+        if kind == ".parquet":
+            return parquet_records(name, path, required)
+        if kind in _TEXTS:
+            text = read_text(name, path)
+            return (
+                csv_records(name, text, required)
+                if kind == ".csv"
+                else list(json_records(name, text, kind))
+            )
+        raise ValueError(f"{name}: unknown kind of file {path.suffix!r}; expected {ACCEPTED}")
+    head, _, split = name.rpartition(":")
+    if head and split and Path(head).is_dir():
+        return hub_records(name, head, split, required)
+    # A Path, or a name such as data/train.jsonl, means a file even though it reads like a hub id.
+    there = path.parent != Path() and path.parent.is_dir()  # so is one in an existing directory
+    is_file_name = isinstance(source, Path) or kind in (*_TEXTS, ".parquet") or there
+    if is_file_name or not _HUB_ID.fullmatch(name):
+        raise FileNotFoundError(f"{name}: no such file; expected {ACCEPTED}")
+    repository, _, split = name.partition(":")
+    return hub_records(name, repository, split or "train", required, hub_config)
+
+
+def _kind(path: Path) -> str:
+    """The ending that tells the kind: ".jsonl" of rows.JSONL and of rows.jsonl.gz."""
+    ending = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner if ending == ".gz" and inner in _TEXTS else ending
+
+
+def _refuse_pointer(name: str, path: Path) -> None:
+    with path.open("rb") as stream:
+        if stream.read(len(_POINTER)) == _POINTER:
+            raise ValueError(
+                f"{name}: a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"
+            )
