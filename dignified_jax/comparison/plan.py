@@ -117,6 +117,7 @@ def config_dict(
         fields = whole.to_dict()
         method = fields.pop("method")
         changes = {key: fields[key] for key in plain}
+        changes["data"]["test"] = plain["data"]["test"]  # the comparison's, for all runs
         config.entries[name] = ml_collections.ConfigDict(differences(plain, changes))
         config.entries[name].method = ml_collections.ConfigDict(method)
     return config
@@ -185,7 +186,7 @@ def scorer_config(comparison: Comparison) -> TrainConfig:
     """The base as the run that scores policies: DPO at `comparison.beta`, with nothing to train.
 
     Raises:
-      ConfigError: as `runs`.
+      ConfigError: as `runs`, or there are no test rows that all runs share.
     """
     changes = {
         "method": {"name": "multi_negative", "beta": comparison.beta},
@@ -195,7 +196,14 @@ def scorer_config(comparison: Comparison) -> TrainConfig:
     }
     config = _parse("base", typed_config.merge(comparison.base, changes))
     # The test rows stand in for those to train on, and policies come whole.
-    only_test = {"train": config.data.test, "anchors": (), "validation_fraction": 0.0}
+    rows = config.data.test_source
+    if rows is None:
+        raise ConfigError(
+            "base.data.test is not given: validation rows change with the seed, and a comparison "
+            "needs the same test rows for all runs",
+            "base.data.test",
+        )
+    only_test = {"train": rows, "test": rows, "anchors": (), "validation_fraction": 0.0}
     data = dataclasses.replace(config.data, **only_test)
     return dataclasses.replace(config, data=data, lora=LoraConfig())
 
@@ -210,7 +218,11 @@ def _run(comparison: Comparison, name: str, seed: int) -> Run:
     fields |= {"workdir": f"{comparison.workdir}/runs/{name}/seed_{seed}", "seed": seed}
     if fields.get("compilation_cache") is None:  # most programs are the same for all
         fields["compilation_cache"] = f"{comparison.workdir}/compilation_cache"
-    return Run(name, _parse(f"entries.{name} on base", fields))
+    config = _parse(f"entries.{name} on base", fields)
+    if config.data.test is None:  # not those that its own training rows are published with
+        test = scorer_config(comparison).data.test
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, test=test))
+    return Run(name, config)
 
 
 def _entry(name: str, entry: Any) -> dict[str, Any]:

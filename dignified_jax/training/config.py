@@ -47,15 +47,25 @@ __all__ = [
 ]
 
 
+EMBEDDED_TEST = "embedded:personaknob_mini/test.jsonl"
+PUBLISHED_TESTS: Mapping[str, str] = {
+    "": EMBEDDED_TEST,  # anchors alone, which are about the dimensions of these
+    "embedded:personaknob_mini/train.jsonl": EMBEDDED_TEST,
+    "qisein/PersonaKnob": "qisein/PersonaKnob:test",
+    "qisein/PersonaKnob:train": "qisein/PersonaKnob:test",
+}
+"""Training rows -> the test rows that they are published with."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Where rows come from and how they become batches.
 
     Attributes:
       train, test: path (.jsonl, .json or .csv, also as .gz, or .parquet), hub id
-        ("owner/name:split"), or "embedded:NAME".
-        train may be empty where there are anchors. Where train is your own and test is not given,
-        the final table is of the validation rows.
+        ("owner/name:split"), or "embedded:NAME". train may be empty where there are anchors. test
+        None means the published test rows where train is published with some (PersonaKnob, the
+        embedded rows, and these for anchors alone); where train is your own, the validation rows.
       anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,
         truthfulqa, empathetic_dialogues and writing_prompts (`data.anchors`). Their rows have no
         reject, so they are for methods without a reference.
@@ -77,7 +87,7 @@ class DataConfig:
     """
 
     train: Path = "embedded:personaknob_mini/train.jsonl"
-    test: Path = "embedded:personaknob_mini/test.jsonl"
+    test: Path | None = None
     anchors: tuple[SourcePath, ...] = ()
     dimensions: tuple[str, ...] = DIMENSIONS
     groups: tuple[str, ...] = ()
@@ -90,15 +100,15 @@ class DataConfig:
     chat_template_kwargs: str = "{}"
 
     @property
-    def lacks_test(self) -> bool:
-        """Whether the training rows are a user's own and the test rows the embedded default."""
-        default = {each.name: each.default for each in dataclasses.fields(self)}
-        return self.train not in ("", default["train"]) and self.test == default["test"]
+    def test_source(self) -> str | None:
+        """The test rows that are given, else those published with the training rows, if any."""
+        return PUBLISHED_TESTS.get(self.train) if self.test is None else self.test
 
     @property
     def test_rows(self) -> str:
         """The rows of the final table, in words."""
-        return f"validation rows of {self.train}" if self.lacks_test else f"rows of {self.test}"
+        source = self.test_source
+        return f"validation rows of {self.train}" if source is None else f"rows of {source}"
 
     def __post_init__(self) -> None:
         check_bounds(self, "data.")

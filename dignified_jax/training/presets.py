@@ -35,4 +35,3 @@ def apply(config: ml_collections.ConfigDict, preset: str, workdir: str) -> None:
         return
     config.model.path = _HUB_IDS[preset]
     config.data.train = "qisein/PersonaKnob:train"
-    config.data.test = "qisein/PersonaKnob:test"

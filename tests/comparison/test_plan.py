@@ -82,8 +82,23 @@ def test_the_judge_trains_on_nothing_and_knows_no_method(get_config):
     config.base.checkpoint_every = 10
     found = plan.scorer_config(plan.parse(config))
     assert (found.method.name, found.method.beta) == ("multi_negative", 0.3)
-    assert found.data.train == found.data.test == config.base.data.test
+    assert found.data.train == found.data.test == "embedded:personaknob_mini/test.jsonl"
     assert (found.reference, found.best_metric) == ("resident", None)
+
+
+def test_all_runs_share_the_test_rows(get_config):
+    config = get_config("qwen3-4b")
+    config.methods = ("lagdpo", "sft_anchor")
+    config.entries.sft_anchor.data.anchors = ("sycophancy:a.jsonl",)
+    tests = {run.config.data.test for run in plan.runs(plan.parse(config))}
+    assert (
+        tests == {"qisein/PersonaKnob:test"} == {plan.scorer_config(plan.parse(config)).data.test}
+    )
+    config.base.data.train = "mine.jsonl"
+    with pytest.raises(ConfigError, match=r"base\.data\.test is not given"):
+        plan.runs(plan.parse(config))
+    config.base.data.test = "theirs.jsonl"
+    assert {run.config.data.test for run in plan.runs(plan.parse(config))} == {"theirs.jsonl"}
 
 
 @pytest.mark.parametrize(

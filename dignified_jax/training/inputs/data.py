@@ -90,9 +90,8 @@ def prepare_data(
         rejected = workdir / f"rejected_{name}.jsonl{suffix}" if skips else None
         return {"on_bad_row": config.data.on_bad_row, "rejected_path": rejected}
 
-    def rows(split: str) -> list[data.PreferenceRow]:
-        source = resolve(getattr(config.data, split))
-        return data.read_rows(source, dimensions=dimensions, **policy(split))
+    def rows(split: str, source: str) -> list[data.PreferenceRow]:
+        return data.read_rows(resolve(source), dimensions=dimensions, **policy(split))
 
     def anchors() -> list[data.PreferenceRow]:
         sets = (anchor.split(":", 1) for anchor in config.data.anchors)
@@ -103,12 +102,13 @@ def prepare_data(
         return list(itertools.chain.from_iterable(read))
 
     train_rows, validation_rows = data.split_validation(
-        (rows("train") if config.data.train else []) + anchors(),
+        (rows("train", config.data.train) if config.data.train else []) + anchors(),
         config.data.validation_fraction,
         config.seed,
     )
     notes: list[str] = []
-    if config.data.lacks_test:
+    test_source = config.data.test_source
+    if test_source is None:
         if not validation_rows:
             raise ConfigError(
                 "data.test is not given, and data.validation_fraction is 0: there are no rows for "
@@ -120,7 +120,7 @@ def prepare_data(
             f"no data.test: the final table is of the validation rows of {config.data.train}"
         )
     else:
-        test_rows = rows("test")
+        test_rows = rows("test", test_source)
     seen = _template_date(workdir)
     template = load_template(
         tokenizer,

@@ -19,12 +19,16 @@ def test_templates_are_told_the_day_of_the_first_start(tmp_path):
     assert data._template_date(tmp_path) == datetime.datetime(2024, 7, 26)
 
 
-def test_embedded_test_rows_are_of_embedded_training_rows_only():
-    assert not DataConfig().lacks_test
+def test_published_test_rows_are_of_their_training_rows_only():
+    embedded = "embedded:personaknob_mini/test.jsonl"
+    hub = DataConfig(train="qisein/PersonaKnob:train")
+    assert (DataConfig().test_source, hub.test_source) == (embedded, "qisein/PersonaKnob:test")
+    asked = DataConfig(train="mine.jsonl", test=embedded)  # as any other that is given
+    assert asked.test_rows == f"rows of {embedded}"
     own = DataConfig(train="mine.jsonl")
-    assert own.lacks_test and own.test_rows == "validation rows of mine.jsonl"
+    assert own.test_source is None and own.test_rows == "validation rows of mine.jsonl"
     both = DataConfig(train="mine.jsonl", test="theirs.jsonl")
-    assert not both.lacks_test and both.test_rows == "rows of theirs.jsonl"
+    assert both.test_rows == "rows of theirs.jsonl"
 
 
 def test_byte_order_mark_is_no_part_of_a_template(tmp_path):

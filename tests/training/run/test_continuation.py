@@ -138,3 +138,22 @@ def test_a_run_from_before_there_were_dimensions_goes_on(copied):
     data = other(config.data, dimensions=("A", "T", "C", "E"))
     with pytest.raises(ConfigError, match=r"data\.dimensions: \['A', 'T', 'E', 'C'\] there, \["):
         continuation.check_config(workdir, other(config, data=data))
+
+
+def test_a_run_whose_config_spells_the_default_test_rows_goes_on(copied):
+    """Earlier versions wrote them out, also where own training rows left them unused."""
+    workdir, config = copied
+    embedded = "embedded:personaknob_mini/test.jsonl"
+    theirs, none = (other(config, data=other(config.data, test=test)) for test in (embedded, None))
+    continuation.write_config(workdir, theirs)
+    shutil.rmtree(workdir / "checkpoints")
+    (workdir / "inputs.json").unlink()
+    before = continuation.read_config(workdir / "config.json")
+    assert continuation.check_config(workdir, none) == []
+    assert continuation.config_differences(before, none) == []
+    elsewhere = other(config, data=other(config.data, test="other.jsonl"))
+    with pytest.raises(ConfigError, match=r"data\.test: "):
+        continuation.check_config(workdir, elsewhere)
+    continuation.write_config(workdir, elsewhere)
+    with pytest.raises(ConfigError, match=r"data\.test: "):
+        continuation.check_config(workdir, none)
