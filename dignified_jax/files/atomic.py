@@ -6,8 +6,11 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
+
+_PARTIAL = re.compile(r".+\.(\d+)\.partial", re.DOTALL)
 
 
 def write_text(file: str | pathlib.Path, text: str, errors: str = "strict") -> None:
@@ -49,6 +52,32 @@ def replacing(file: str | pathlib.Path) -> Iterator[pathlib.Path]:
             with contextlib.suppress(OSError):  # what went wrong first is what matters
                 partial.unlink(missing_ok=True)
             raise
+
+
+def remove_leftovers(directory: str | pathlib.Path) -> None:
+    """Removes what writers that were killed left half-written in `directory` and the ones in it.
+
+    Those of processes of this machine that live stay. Nobody may be writing there on another one.
+    """
+    for pattern in ("*.partial", "*/*.partial"):
+        for file in pathlib.Path(directory).glob(pattern):
+            match = _PARTIAL.fullmatch(file.name)
+            if match and not file.is_symlink() and file.is_file() and not _alive(int(match[1])):
+                with contextlib.suppress(OSError):  # they harm nothing
+                    file.unlink()
+
+
+def _alive(process: int) -> bool:
+    """Returns whether another process has this number; ours had been given to the writer before."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return process > 0  # 0 means this process's own group
 
 
 @contextlib.contextmanager

@@ -1,31 +1,26 @@
 """Compiled programs on disk, so that a restart reads them instead of compiling again.
 
-JAX writes an entry in place, so a killed run may leave half of one; it then warns and compiles at
-every start, for it never writes over an entry that is there. Here such entries are removed before
-they are looked for. The cache is code that will be run: keep it where only you may write.
+JAX never writes over an entry that is there, so a damaged one would be compiled anew at every
+start, or another's program be run. Such entries are removed before they are looked for. The cache
+is code that will be run: keep it where only you may write.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pathlib
 import stat
-import zlib
 from collections.abc import Callable, Iterator
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.run import devices
+from dignified_jax.training.run import cache_entries, devices
 from dignified_jax.training.run import directory as run_directory
 
 DIRECTORY = "compilation_cache"
-# Entries that were written before this file was touched have been read through.
-_CHECKED = ".checked"
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 def directory(config: TrainConfig) -> str:
@@ -59,7 +54,9 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
         # JAX's keys do not have the number of cores, which the programs are made for.
         place += f"/{devices.cpu_cores()}_cores"
     # A bucket ("gs://...") is left to JAX.
-    if jax.config.jax_enable_compilation_cache and "://" not in place:
+    ours = jax.config.jax_enable_compilation_cache and "://" not in place
+    keeps_entries = ours and jax.process_index() == 0
+    if ours:
         pathlib.Path(place).mkdir(parents=True, exist_ok=True)
         for folder in {directory(config), place}:
             if others_write(pathlib.Path(folder)):
@@ -67,9 +64,8 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
                     f"{folder}: others may write here, and what they write is run as your "
                     "program; make it yours alone (chmod go-w), or set --config.compilation_cache"
                 )
-        count = remove_damaged(pathlib.Path(place)) if jax.process_index() == 0 else 0
-        if count:
-            notify(f"{place}: removed {count} damaged entries, whose programs are compiled again")
+    if keeps_entries and (count := cache_entries.remove_damaged(pathlib.Path(place))):
+        notify(f"{place}: removed {count} damaged entries, whose programs are compiled again")
     settings = {
         "jax_compilation_cache_dir": place,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -81,6 +77,9 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _configure(before)
+        if keeps_entries:
+            with contextlib.suppress(OSError):  # a full disk is told by what the run loses
+                cache_entries.record(pathlib.Path(place))
 
 
 def others_write(directory: pathlib.Path) -> bool:
@@ -96,42 +95,3 @@ def _configure(settings: dict[str, object]) -> None:
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()  # else the directory of the first use stays
-
-
-def remove_damaged(directory: pathlib.Path) -> int:
-    """Removes entries that can't be read to their end; how many.
-
-    Only entries younger than the last check are read, so that a large cache costs nothing. One
-    that another process is writing right now may go too: that process has its program already.
-    """
-    marker = directory / _CHECKED
-    since = marker.stat().st_mtime_ns if marker.exists() else 0
-    marker.touch()  # before the check: what is written meanwhile is for the next one
-    count = 0
-    for entry in directory.glob("*-cache"):
-        with contextlib.suppress(FileNotFoundError):  # removed by another run
-            if entry.stat().st_mtime_ns >= since and not _whole(entry.read_bytes()):
-                entry.unlink()
-                count += 1
-    return count
-
-
-def _whole(content: bytes) -> bool:
-    """Returns whether an entry, compressed as JAX does it, can be decompressed."""
-    if not content.startswith(_ZSTANDARD):
-        return _decompresses(content, zlib.decompress, zlib.error)
-    try:
-        zstandard = importlib.import_module("zstandard")
-    except ImportError:
-        return True  # JAX does not read it either
-    return _decompresses(content, zstandard.ZstdDecompressor().decompress, zstandard.ZstdError)
-
-
-def _decompresses(
-    content: bytes, decompress: Callable[[bytes], bytes], error: type[Exception]
-) -> bool:
-    try:
-        decompress(content)
-    except error:
-        return False
-    return True

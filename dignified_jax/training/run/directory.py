@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dignified_jax import typed_config
-from dignified_jax.files import jsonl, lock
+from dignified_jax.files import atomic, jsonl, lock
 from dignified_jax.files.lock import BusyError
 from dignified_jax.training.config import TrainConfig
 
@@ -31,6 +31,8 @@ DAMAGED_FILE = "metrics.damaged.jsonl"
 def locked(config: TrainConfig, notify: Callable[[str], None] = print) -> Iterator[None]:
     """Makes the run directory and holds it for this process; the kernel frees it if that dies.
 
+    What a run that was killed left half-written there is removed.
+
     Args:
       config: the run's.
       notify: shows a line to a person, where the file system has no locks.
@@ -42,6 +44,7 @@ def locked(config: TrainConfig, notify: Callable[[str], None] = print) -> Iterat
     workdir = path(config)
     workdir.mkdir(parents=True, exist_ok=True)
     with lock.held(workdir, notify):
+        atomic.remove_leftovers(workdir)
         yield
 
 

@@ -3,10 +3,9 @@
 import collections
 import contextlib
 import dataclasses
-import importlib.util
 import io
-import os
 import pathlib
+import shutil
 import zlib
 
 import jax
@@ -21,7 +20,8 @@ FOLDER = f"{devices.cpu_cores()}_cores"
 
 
 def run(root, workdir, cache):
-    """What a run of 4 steps and 2 evaluations says."""
+    """What a run of 4 steps and 2 evaluations says, in a process that has compiled nothing."""
+    jax.clear_caches()
     changes = {"mesh__fsdp": 1, "model__attention": "dense", "max_steps": 4}
     changes["compilation_cache"] = str(cache)
     with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -101,6 +101,21 @@ def test_a_damaged_cache_gives_the_same_bits_and_is_repaired(cold, root, tmp_pat
     assert step in found and zlib.decompress(step.read_bytes())
 
 
+def test_entries_that_were_swapped_give_the_same_bits(cold, root, tmp_path):
+    """JAX runs what lies under a program's name."""
+    cache = tmp_path / "cache"
+    shutil.copytree(cold.cache, cache)
+    train, score = (
+        next(entry for entry in entries(cache / FOLDER) if entry.name.startswith(f"jit_{name}-"))
+        for name in ("train_step", "sum_step")
+    )
+    train.write_bytes(score.read_bytes())
+    swapped = run(root, tmp_path / "swapped", cache)
+    assert f"{cache / FOLDER}: removed 1 damaged entries" in swapped
+    assert "compiled the train step in " in swapped
+    command.assert_equal(tmp_path / "swapped", cold.workdir)
+
+
 def test_settings_of_jax_are_as_before(root, tmp_path):
     def settings():
         names = ("cache_dir", "persistent_cache_min_compile_time_secs")
@@ -129,47 +144,6 @@ def test_the_field_then_the_environment_then_the_run_directory(root, tmp_path):
         assert compilation_cache.directory(config) == str(tmp_path / "run" / "compilation_cache")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
-
-
-def damaged_forms(content):
-    return {"empty": b"", "cut": content[:-1], "flipped": content[:-3] + b"\0" + content[-2:]}
-
-
-def test_only_unreadable_entries_are_removed(tmp_path):
-    whole = zlib.compress(os.urandom(1000))
-    forms = damaged_forms(whole) | {"other": b"anything else"}
-    for name, content in (forms | {"whole": whole}).items():
-        (tmp_path / f"{name}-cache").write_bytes(content)
-    (tmp_path / "notes.txt").write_bytes(b"not of the cache")
-    assert compilation_cache.remove_damaged(tmp_path) == len(forms)
-    assert [entry.name for entry in entries(tmp_path)] == ["whole-cache"]
-    assert (tmp_path / "notes.txt").exists()
-    assert compilation_cache.remove_damaged(tmp_path) == 0
-
-
-def test_an_entry_is_read_once_until_it_changes(tmp_path, monkeypatch):
-    entry = tmp_path / "one-cache"
-    entry.write_bytes(zlib.compress(b"program"))
-    os.utime(entry, (1, 1))
-    compilation_cache.remove_damaged(tmp_path)
-    monkeypatch.setattr(compilation_cache, "_whole", lambda content: pytest.fail("read again"))
-    assert compilation_cache.remove_damaged(tmp_path) == 0
-    monkeypatch.undo()
-    entry.write_bytes(b"half")
-    assert compilation_cache.remove_damaged(tmp_path) == 1
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("zstandard") is None, reason="JAX uses zstandard where it is installed"
-)
-def test_entries_of_zstandard(tmp_path):
-    import zstandard
-
-    whole = zstandard.ZstdCompressor().compress(os.urandom(1000))
-    (tmp_path / "whole-cache").write_bytes(whole)
-    (tmp_path / "cut-cache").write_bytes(whole[:-1])
-    assert compilation_cache.remove_damaged(tmp_path) == 1
-    assert [entry.name for entry in entries(tmp_path)] == ["whole-cache"]
 
 
 def test_a_cache_that_others_may_write_to_is_told(tmp_path):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dignified_jax.training.run import directory
+from tests.oracles import tiny_run
 
 
 @pytest.fixture
@@ -43,3 +44,10 @@ def test_a_log_cut_off_is_told(log):
     log.unlink()
     (note,) = directory.trim_metrics(log.parent, 6)
     assert "6 of the 6 steps" in note
+
+
+def test_a_start_removes_what_a_killed_one_left(tmp_path):
+    left = tmp_path / f"summary.json.{2**40}.partial"
+    left.write_text("{")
+    with directory.locked(tiny_run.config(tmp_path, tmp_path)):
+        assert not left.exists()
