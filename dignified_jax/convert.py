@@ -33,12 +33,12 @@ def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes OUT/params (Orbax) and OUT/model (config, tokenizer) from a Hugging Face model."""
     from dignified_jax.embedded import resolve
     from dignified_jax.models import hf
-    from dignified_jax.training.run import checkpoint
+    from dignified_jax.training.run import params_checkpoint
 
     directory = hf.resolve(resolve(hf_path))
     _, params = hf.load(directory, dtype)
-    checkpoint.save_params(out, params)
-    checkpoint.copy_model_files(directory, out / checkpoint.MODEL_DIRECTORY)
+    params_checkpoint.save_params(out, params)
+    params_checkpoint.copy_model_files(directory, out / params_checkpoint.MODEL_DIRECTORY)
 
 
 def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = None) -> None:
@@ -47,19 +47,21 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
     from dignified_jax.models.decoder import Decoder
     from dignified_jax.models.hf import peft
     from dignified_jax.models.hf.config import read_config
-    from dignified_jax.training.run import checkpoint, lora_base
+    from dignified_jax.training.run import lora_base, params_checkpoint
 
-    source, side = checkpoint.find(path)
+    source, side = params_checkpoint.find(path)
     record = lora_base.read(side)
     if base is not None and record is None:
-        raise checkpoint.CheckpointError(f"--base: {source} holds a whole model, not LoRA")
+        raise params_checkpoint.CheckpointError(f"--base: {source} holds a whole model, not LoRA")
     print(f"checkpoint: {source}")
     directory = None if record is None else lora_base.find_base(record, base)
     if directory is not None and out.resolve().is_relative_to(pathlib.Path(directory).resolve()):
-        raise checkpoint.CheckpointError(f"--out: is in {directory}, the base to be merged with")
-    params = checkpoint.load_params(source)
+        raise params_checkpoint.CheckpointError(
+            f"--out: is in {directory}, the base to be merged with"
+        )
+    params = params_checkpoint.load_params(source)
     if record is None and "norm" not in params:
-        raise checkpoint.CheckpointError(
+        raise params_checkpoint.CheckpointError(
             f"{source} holds LoRA alone, but {side} has no {lora_base.FILE} that names its base"
         )
     generation = side / "generation_config.json"
@@ -71,7 +73,7 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
         hf.save(out, Decoder(read_config(side)), params, **options)
     else:
         peft.save_merged(out, directory, record.lora, params, **options)
-    checkpoint.copy_model_files(side, out, checkpoint.TOKENIZER_FILES)
+    params_checkpoint.copy_model_files(side, out, params_checkpoint.TOKENIZER_FILES)
     hf.rewrite_config(out)
 
 
@@ -79,16 +81,16 @@ def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
     from dignified_jax.models.hf import peft
     from dignified_jax.models.hf.config import read_config
-    from dignified_jax.training.run import checkpoint, lora_base
+    from dignified_jax.training.run import lora_base, params_checkpoint
 
-    source, side = checkpoint.find(path)
+    source, side = params_checkpoint.find(path)
     record = lora_base.read(side)
     if record is None:
-        raise checkpoint.CheckpointError(
+        raise params_checkpoint.CheckpointError(
             f"{source} holds a whole model, not LoRA ({side} has no {lora_base.FILE}); use to-hf"
         )
     print(f"checkpoint: {source}")
-    params = checkpoint.load_params(source)
+    params = params_checkpoint.load_params(source)
     config = read_config(side)
     peft.save_adapter(out, config, record.lora, params, record.base, dtype=dtype)
 

@@ -15,13 +15,13 @@ from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
 from dignified_jax.models.hf import names, peft
 from dignified_jax.training.inputs import data as input_data
-from dignified_jax.training.run import checkpoint, lora_base
+from dignified_jax.training.run import lora_base, params_checkpoint
 from dignified_jax.training.run_context import RunContext
 
 DIRECTORY = "export"
 ADAPTER_DIRECTORY = "export_adapter"
 _FILES = {
-    *("config.json", "generation_config.json", *checkpoint.TOKENIZER_FILES),
+    *("config.json", "generation_config.json", *params_checkpoint.TOKENIZER_FILES),
     *(names.SINGLE_FILE, names.INDEX_FILE, peft.WEIGHTS_FILE, peft.CONFIG_FILE),
 }
 

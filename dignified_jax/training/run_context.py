@@ -23,7 +23,7 @@ from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.inputs.reference import PerExample, read_or_compute
 from dignified_jax.training.inputs.reference import rewards as compute_rewards
-from dignified_jax.training.run import checkpoint, continuation, lora_base
+from dignified_jax.training.run import continuation, lora_base, params_checkpoint
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run.devices import cpu_cores
 from dignified_jax.training.step.held_out import metric_names
@@ -139,8 +139,8 @@ def _write_model_files(
     model: input_model.PreparedModel,
 ) -> str | None:
     """Writes what checkpoints need beside them into WORKDIR/model; a note on a changed ending."""
-    side = workdir / checkpoint.MODEL_DIRECTORY
-    checkpoint.copy_model_files(model.directory, side)
+    side = workdir / params_checkpoint.MODEL_DIRECTORY
+    params_checkpoint.copy_model_files(model.directory, side)
     hf.save_tokenizer(side, data.tokenizer)
     end = input_data.end_of_turn(config, data.tokenizer)
     note = hf.add_end_of_turn(side, data.tokenizer, end)
@@ -149,7 +149,7 @@ def _write_model_files(
         return note
     recorded = None
     if continuation.begun(workdir):
-        with contextlib.suppress(checkpoint.CheckpointError):  # damaged: written anew
+        with contextlib.suppress(params_checkpoint.CheckpointError):  # damaged: written anew
             recorded = lora_base.read(side)
     # A digest takes a while, and the weights were checked. Only their place may be another.
     digest = hf.digest(model.directory) if recorded is None else recorded.digest

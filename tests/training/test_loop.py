@@ -15,7 +15,7 @@ from dignified_jax.objectives import SFT
 from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs import data as input_data
-from dignified_jax.training.run import checkpoint, continuation
+from dignified_jax.training.run import checkpoint, continuation, params_checkpoint
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
@@ -129,7 +129,7 @@ def test_export_is_the_last_checkpoint_and_generates(finished):
     made = exported.generate(**inputs, max_new_tokens=4, do_sample=False)
     assert made.shape[1] > inputs["input_ids"].shape[1]
     model, _ = hf.load(workdir / "export")
-    params = checkpoint.load_params(workdir / "checkpoints" / str(STEPS))
+    params = params_checkpoint.load_params(workdir / "checkpoints" / str(STEPS))
     ours = model.apply({"params": params}, inputs["input_ids"].numpy())
     with torch.no_grad():
         theirs = exported(**inputs).logits.numpy()
@@ -256,7 +256,7 @@ def test_the_best_checkpoint_stays_and_is_exported(finished, root, tmp_path, cap
     assert kept(tmp_path / "run") == [2, 6]
     assert result["step"] == 2
     params = hf.load(tmp_path / "run" / "export")[1]
-    stored = checkpoint.load_params(tmp_path / "run" / "checkpoints" / "2")
+    stored = params_checkpoint.load_params(tmp_path / "run" / "checkpoints" / "2")
     jax.tree.map(np.testing.assert_array_equal, params, stored)
     assert command.logged(tmp_path / "run") == command.logged(finished[0])
     assert "testing and exporting step 2, best by eval/loss/A" in capsys.readouterr().out

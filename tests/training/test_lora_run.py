@@ -19,7 +19,7 @@ from dignified_jax.objectives import SACPO
 from dignified_jax.training import config as training_config
 from dignified_jax.training import loop, stages
 from dignified_jax.training.config import ConfigError
-from dignified_jax.training.run import checkpoint
+from dignified_jax.training.run import checkpoint, params_checkpoint
 from tests.oracles import command, hf_models, tiny_run
 
 DEVICES = 1
@@ -70,8 +70,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, root, tmp_path, monkeypatch
 
 def test_checkpoints_hold_lora_alone(finished, root):
     """LoRA and its moments; on disk less than the base (whole ones are three times that)."""
-    found, _ = checkpoint.find(finished)
-    leaves = jax.tree.leaves_with_path(checkpoint.load_params(found))
+    found, _ = params_checkpoint.find(finished)
+    leaves = jax.tree.leaves_with_path(params_checkpoint.load_params(found))
     assert {path[-1].key for path, _ in leaves} == {"lora_a", "lora_b"}
     config = read_config(root / "model")
     query, key = (n * config.head_dim for n in (config.num_heads, config.num_kv_heads))
@@ -148,8 +148,8 @@ def test_another_base_is_refused(moved, finished, tmp_path, capsys):
 
 def test_a_whole_checkpoint_has_no_base_and_no_adapter(root, tmp_path, capsys):
     bare = tmp_path / "bare"
-    checkpoint.save_params(bare, hf.load(root / "model")[1])
-    checkpoint.copy_model_files(root / "model", bare / "model")
+    params_checkpoint.save_params(bare, hf.load(root / "model")[1])
+    params_checkpoint.copy_model_files(root / "model", bare / "model")
     arguments = ["--checkpoint", str(bare), "--out", str(tmp_path / "out")]
     assert convert.main(["to-peft", *arguments]) == 1
     assert "holds a whole model, not LoRA" in capsys.readouterr().err

@@ -14,8 +14,8 @@ import pytest
 from dignified_jax.files import owned
 from dignified_jax.training import loop
 from dignified_jax.training.config import ConfigError
-from dignified_jax.training.run import checkpoint, interrupt
 from dignified_jax.training.run import directory as run_directory
+from dignified_jax.training.run import interrupt, params_checkpoint
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_named_with_the_one_to_go_on_from(damage, root, 
         content[len(content) // 2] ^= 1
         largest.write_bytes(content)
     config = configuration(root, tmp_path / "run")
-    with pytest.raises(checkpoint.CheckpointError) as caught:
+    with pytest.raises(params_checkpoint.CheckpointError) as caught:
         loop.run(config)
     assert str(caught.value).startswith(f"{newest}: cannot be restored: ")
     assert str(caught.value).endswith("delete it to go on from 4")

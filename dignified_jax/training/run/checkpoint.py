@@ -1,46 +1,38 @@
-"""Orbax checkpoints of the whole train state, and of bare parameters.
+"""Numbered Orbax checkpoints of the whole train state.
 
-A checkpoint directory holds `params`, `checksum` and, when it comes from training, `rest` (step,
-optimiser state, method state). `checksum` also tells which arrays there are, and of which run.
-
-Beside it, or beside the directory of numbered checkpoints, lies `model`: config.json, tokenizer
-and generation config, all that conversion to Hugging Face needs.
+A checkpoint directory holds `params`, `checksum` and `rest` (step, optimiser state, method state).
+`checksum` also tells which arrays there are, and of which run. `params_checkpoint` reads the
+parameters alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import pathlib
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import jax
 import orbax.checkpoint as ocp
-from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.training.run import checkpoint_index, fingerprint, quiet, storage
 from dignified_jax.training.run.literal_path import literal
+from dignified_jax.training.run.params_checkpoint import (
+    CHECKSUM,
+    PARAMS,
+    CheckpointError,
+    explained,
+    newest_in,
+    read_checksum,
+    verify,
+)
 from dignified_jax.training.step.state import TrainState
 
-MODEL_DIRECTORY = "model"
-PARAMS, REST, CHECKSUM = "params", "rest", "checksum"
+REST = "rest"
 # Beside the digests, in `checksum`.
 ARRAYS, RUN = "arrays", "run"
-# Files that travel with the weights unchanged.
-TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
-    *("merges.txt", "tokenizer.model", "added_tokens.json", "chat_template.jinja"),
-)
-_SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, incomplete, or not of the expected kind."""
 
 
 class DamagedError(CheckpointError):
@@ -57,7 +49,7 @@ def opened(
       CheckpointError: the directory can't hold checkpoints; before anything else is done.
     """
     directory = pathlib.Path(directory)
-    with _explained(directory, "used for checkpoints"):
+    with explained(directory, "used for checkpoints"):
         if newest_in(directory) is None:
             checkpoint_index.probe(directory)  # before the manager, which removes half a save
         manager = open_manager(directory, keep, **best)
@@ -119,7 +111,7 @@ def _verify_newest(directory: pathlib.Path) -> None:
     numbered = {entry: entry.name.partition(".")[0] for entry in directory.iterdir()}
     written = [entry for entry, number in numbered.items() if number.isdigit()]
     newest = max(written, key=lambda entry: int(numbered[entry]))
-    for name, expected in _read_checksum(newest)[ARRAYS].items():
+    for name, expected in read_checksum(newest)[ARRAYS].items():
         checkpoint_index.verify(newest / name, expected)
 
 
@@ -169,7 +161,7 @@ def finish(manager: ocp.CheckpointManager, state: TrainState | None = None) -> N
 def _written(manager: ocp.CheckpointManager, state: TrainState | None) -> Iterator[None]:
     directory = pathlib.Path(manager.directory)
     try:
-        with _explained(directory, "written"):
+        with explained(directory, "written"):
             yield
     except CheckpointError as error:
         if jax.process_index() == 0:
@@ -201,14 +193,14 @@ def restore(
     with _damage_told(manager, step):
         restored = manager.restore(step, args=args)
         for name in parts:
-            _verify(restored[CHECKSUM][name], restored[name])
+            verify(restored[CHECKSUM][name], restored[name])
     return TrainState(params=restored[PARAMS], **restored[REST])
 
 
 @contextlib.contextmanager
 def _damage_told(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
     try:
-        with _explained(f"{manager.directory}/{step}", "restored"):
+        with explained(f"{manager.directory}/{step}", "restored"):
             yield
     except CheckpointError as error:
         directory = pathlib.Path(manager.directory)
@@ -222,15 +214,10 @@ def _readable(checkpoint: pathlib.Path) -> bool:
     try:
         for name in (PARAMS, REST):
             checkpoint_index.verify(checkpoint / name, [])
-        _read_checksum(checkpoint)
+        read_checksum(checkpoint)
     except Exception:  # TensorStore's errors are of class Exception itself
         return False
     return True
-
-
-def _verify(checksum: str, tree: Any) -> None:
-    if fingerprint.of_arrays(tree) != checksum:
-        raise ValueError("its numbers are not those that were saved")
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
@@ -240,57 +227,6 @@ def _rest(state: TrainState) -> dict[str, Any]:
         "opt_state": state.opt_state,
         "method_state": state.method_state,
     }
-
-
-def save_params(directory: str | pathlib.Path, params: Any) -> None:
-    """Writes a bare checkpoint: `directory`/params and its checksum.
-
-    Raises:
-      CheckpointError: there is one already.
-    """
-    target = literal(directory) / PARAMS
-    if target.exists():
-        raise CheckpointError(f"{target}: exists already; choose another directory")
-    with _explained(target, "written"):
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(target, params)
-        checkpoint_index.verify(target, checkpoint_index.arrays(params))
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        checksum = ocp.args.JsonSave({PARAMS: fingerprint.of_arrays(params)})
-        checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
-
-
-def load_params(directory: str | pathlib.Path) -> Any:
-    """The parameters of the checkpoint at `directory` (as `find` gives it), on one device.
-
-    Works whatever mesh the checkpoint was written from.
-
-    Raises:
-      CheckpointError: there is none, or it is damaged.
-    """
-    target = literal(directory) / PARAMS
-    with _explained(target, "restored"), ocp.StandardCheckpointer() as checkpointer:
-        metadata = checkpointer.metadata(target).item_metadata
-        if metadata is None:
-            raise ValueError("its metadata are missing or damaged")
-        sharding = SingleDeviceSharding(jax.devices()[0])
-        template = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            metadata.tree,
-        )
-        params = checkpointer.restore(target, template)
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            _verify(reader.restore(target.parent / CHECKSUM)[PARAMS], params)
-        return params
-
-
-@contextlib.contextmanager
-def _explained(where: str | pathlib.Path, done: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # TensorStore's errors are of class Exception itself
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{where}: cannot be {done}: {reason}") from error
 
 
 def read_run(directory: str | pathlib.Path) -> Mapping[str, Any] | None:
@@ -304,62 +240,5 @@ def read_run(directory: str | pathlib.Path) -> Mapping[str, Any] | None:
     newest = newest_in(pathlib.Path(directory))
     if newest is None:
         return None
-    with _explained(newest, "read"):
-        return _read_checksum(newest).get(RUN)
-
-
-def _read_checksum(checkpoint: pathlib.Path) -> dict[str, Any]:
-    # As Orbax's JsonCheckpointHandler names its file.
-    return json.loads((checkpoint / CHECKSUM / "metadata").read_text(encoding="utf-8"))
-
-
-def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """(checkpoint directory, its `model` directory) for a path given by a person.
-
-    The path may be a run directory, its `checkpoints`, one numbered checkpoint, or a bare one.
-
-    Raises:
-      CheckpointError: none is there; the message says where was looked.
-    """
-    path = pathlib.Path(path)
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such directory")
-    checkpoint = path if (path / PARAMS).is_dir() else newest_in(path)
-    if checkpoint is None:
-        raise CheckpointError(
-            f"{path}: no checkpoint; expected {PARAMS}/ in it, or numbered checkpoints in it or "
-            "in its checkpoints/"
-        )
-    around = [checkpoint, checkpoint.parent, checkpoint.parent.parent]
-    for place in around:
-        if (place / MODEL_DIRECTORY / "config.json").is_file():
-            return checkpoint, place / MODEL_DIRECTORY
-    looked = ", ".join(str(place / MODEL_DIRECTORY) for place in around)
-    raise CheckpointError(f"{checkpoint}: no config.json found in {looked}")
-
-
-def newest_in(path: pathlib.Path) -> pathlib.Path | None:
-    for root in (path, path / "checkpoints"):
-        entries = root.iterdir() if root.is_dir() else ()
-        numbered = [e for e in entries if e.name.isdigit() and (e / PARAMS).is_dir()]
-        if numbered:
-            return max(numbered, key=lambda entry: int(entry.name))
-    return None
-
-
-def copy_model_files(
-    source: str | pathlib.Path, target: str | pathlib.Path, names: Sequence[str] = _SIDE_FILES
-) -> None:
-    """Copies config, tokenizer and generation config, as they are, to `target`.
-
-    Raises:
-      ModelFileError: one is not readable, or a link that leads out of the directory.
-    """
-    source, target = pathlib.Path(source), pathlib.Path(target)
-    target.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if source == target or (file := locate(source, name)) is None:
-            continue
-        if file.suffix == ".json":
-            read_object(file)
-        shutil.copyfile(file, target / name)
+    with explained(newest, "read"):
+        return read_checksum(newest).get(RUN)

@@ -21,7 +21,7 @@ from dignified_jax.training.config import (
     ConfigError,
     TrainConfig,
 )
-from dignified_jax.training.run import checkpoint
+from dignified_jax.training.run import checkpoint, params_checkpoint
 from dignified_jax.training.run.directory import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
@@ -51,7 +51,7 @@ def begun(workdir: pathlib.Path) -> bool:
 
 
 def _checkpointed(workdir: pathlib.Path) -> bool:
-    return checkpoint.newest_in(workdir / CHECKPOINTS_DIRECTORY) is not None
+    return params_checkpoint.newest_in(workdir / CHECKPOINTS_DIRECTORY) is not None
 
 
 def as_run(config: TrainConfig, inputs: Mapping[str, str]) -> dict[str, Any]:

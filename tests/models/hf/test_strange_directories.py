@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from dignified_jax.files.model_directory import ModelFileError
 from dignified_jax.models import hf
 from dignified_jax.models.config import UnsupportedModelError
-from dignified_jax.training.run import checkpoint
+from dignified_jax.training.run import params_checkpoint
 from tests.oracles import hf_models
 
 TOKENS = np.arange(3, 20)[None]
@@ -195,9 +195,9 @@ def test_a_generation_config_that_leads_elsewhere_is_not_copied(plain, tmp_path)
     (plain / "generation_config.json").unlink(missing_ok=True)
     (plain / "generation_config.json").symlink_to(secret)
     with pytest.raises(ModelFileError, match="leads out of the directory"):
-        checkpoint.copy_model_files(plain, tmp_path / "copy")
+        params_checkpoint.copy_model_files(plain, tmp_path / "copy")
     assert not (tmp_path / "copy" / "generation_config.json").exists()
     (plain / "generation_config.json").unlink()
     (plain / "generation_config.json").write_text("no JSON")
     with pytest.raises(ModelFileError, match="not readable as JSON"):
-        checkpoint.copy_model_files(plain, tmp_path / "copy")
+        params_checkpoint.copy_model_files(plain, tmp_path / "copy")

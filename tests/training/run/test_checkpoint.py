@@ -19,7 +19,7 @@ from dignified_jax.objectives import LagDPO, ScoredBatch
 from dignified_jax.objectives.duals.controllers import Ascent
 from dignified_jax.objectives.duals.signals import Ema
 from dignified_jax.objectives.duals.tolerances import Constant
-from dignified_jax.training.run import checkpoint, checkpoint_index, literal_path
+from dignified_jax.training.run import checkpoint, checkpoint_index, literal_path, params_checkpoint
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.state import init_state
@@ -122,54 +122,60 @@ def numbered(source, tmp_path):
             state = stepped(state)
             checkpoint.save(manager, state)
         manager.wait_until_finished()
-    checkpoint.copy_model_files(source, tmp_path / "run" / "model")
+    params_checkpoint.copy_model_files(source, tmp_path / "run" / "model")
     return tmp_path / "run", state
 
 
 def test_find_takes_whatever_a_person_points_at(numbered, source, tmp_path):
     run, _ = numbered
     checkpoints, model = run / "checkpoints", run / "model"
-    assert checkpoint.find(run) == (checkpoints / "10", model)  # 10 is after 9
-    assert checkpoint.find(str(checkpoints)) == (checkpoints / "10", model)
-    assert checkpoint.find(checkpoints / "9") == (checkpoints / "9", model)
+    assert params_checkpoint.find(run) == (checkpoints / "10", model)  # 10 is after 9
+    assert params_checkpoint.find(str(checkpoints)) == (checkpoints / "10", model)
+    assert params_checkpoint.find(checkpoints / "9") == (checkpoints / "9", model)
     bare = tmp_path / "bare"
-    checkpoint.save_params(bare, hf.load(source)[1])
-    checkpoint.copy_model_files(source, bare / "model")
-    assert checkpoint.find(bare) == (bare, bare / "model")
+    params_checkpoint.save_params(bare, hf.load(source)[1])
+    params_checkpoint.copy_model_files(source, bare / "model")
+    assert params_checkpoint.find(bare) == (bare, bare / "model")
 
 
 def test_find_says_what_is_missing(numbered, tmp_path):
     run, _ = numbered
-    with pytest.raises(checkpoint.CheckpointError, match="nowhere: no such directory"):
-        checkpoint.find(tmp_path / "nowhere")
+    with pytest.raises(params_checkpoint.CheckpointError, match="nowhere: no such directory"):
+        params_checkpoint.find(tmp_path / "nowhere")
     (tmp_path / "empty" / "checkpoints" / "3").mkdir(parents=True)
-    with pytest.raises(checkpoint.CheckpointError, match=r"empty: no checkpoint; expected params/"):
-        checkpoint.find(tmp_path / "empty")
+    with pytest.raises(
+        params_checkpoint.CheckpointError, match=r"empty: no checkpoint; expected params/"
+    ):
+        params_checkpoint.find(tmp_path / "empty")
     (run / "model" / "config.json").unlink()
-    with pytest.raises(checkpoint.CheckpointError, match=r"no config\.json found in .*run/model"):
-        checkpoint.find(run)
+    with pytest.raises(
+        params_checkpoint.CheckpointError, match=r"no config\.json found in .*run/model"
+    ):
+        params_checkpoint.find(run)
 
 
 def test_a_bare_checkpoint_is_not_overwritten(source, tmp_path):
     params = hf.load(source)[1]
-    checkpoint.save_params(tmp_path / "bare", params)
-    with pytest.raises(checkpoint.CheckpointError, match="exists already"):
-        checkpoint.save_params(tmp_path / "bare", params)
+    params_checkpoint.save_params(tmp_path / "bare", params)
+    with pytest.raises(params_checkpoint.CheckpointError, match="exists already"):
+        params_checkpoint.save_params(tmp_path / "bare", params)
 
 
 # TensorStore forgets its other reads when one fails.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damaged", ["_METADATA", "manifest.ocdbt", "largest"])
 def test_damaged_checkpoints_are_refused(damaged, source, tmp_path):
-    with pytest.raises(checkpoint.CheckpointError, match="nowhere/params: cannot be restored"):
-        checkpoint.load_params(tmp_path / "nowhere")
-    checkpoint.save_params(tmp_path / "bare", hf.load(source)[1])
+    with pytest.raises(
+        params_checkpoint.CheckpointError, match="nowhere/params: cannot be restored"
+    ):
+        params_checkpoint.load_params(tmp_path / "nowhere")
+    params_checkpoint.save_params(tmp_path / "bare", hf.load(source)[1])
     paths = [path for path in (tmp_path / "bare").rglob("*") if path.is_file()]
     largest = max(paths, key=lambda path: path.stat().st_size)
     file = largest if damaged == "largest" else tmp_path / "bare" / "params" / damaged
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(checkpoint.CheckpointError, match="bare/params: cannot be restored"):
-        checkpoint.load_params(tmp_path / "bare")
+    with pytest.raises(params_checkpoint.CheckpointError, match="bare/params: cannot be restored"):
+        params_checkpoint.load_params(tmp_path / "bare")
 
 
 def test_a_damaged_training_checkpoint_is_refused(source, tmp_path):
@@ -178,7 +184,7 @@ def test_a_damaged_training_checkpoint_is_refused(source, tmp_path):
         checkpoint.save(manager, state)
         manager.wait_until_finished()
         (tmp_path / "0" / "rest" / "_METADATA").unlink()
-        with pytest.raises(checkpoint.CheckpointError, match="/0: cannot be restored"):
+        with pytest.raises(params_checkpoint.CheckpointError, match="/0: cannot be restored"):
             checkpoint.restore(manager, state)
 
 
@@ -224,8 +230,8 @@ def test_a_sharded_training_checkpoint_converts_on_one_device(source, tmp_path):
     with checkpoint.open_manager(tmp_path / "run" / "checkpoints", keep=1) as manager:
         checkpoint.save(manager, state)
         manager.wait_until_finished()
-    checkpoint.copy_model_files(source, tmp_path / "run" / "model")
-    params = checkpoint.load_params(checkpoint.find(tmp_path / "run")[0])
+    params_checkpoint.copy_model_files(source, tmp_path / "run" / "model")
+    params = params_checkpoint.load_params(params_checkpoint.find(tmp_path / "run")[0])
     assert_equal(params, state.params)
     assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(params)} == {1}
 
@@ -252,14 +258,16 @@ def test_a_directory_may_have_any_name(name, source, tmp_path):
         checkpoint.save(manager, state)
         checkpoint.finish(manager)
         assert_equal(checkpoint.restore(manager, state), state)
-    assert_equal(checkpoint.load_params(checkpoint.newest_in(tmp_path / name)), state.params)
+    assert_equal(
+        params_checkpoint.load_params(params_checkpoint.newest_in(tmp_path / name)), state.params
+    )
     assert [path.name for path in directory.iterdir()] == ["1"]  # the probe left nothing
 
 
 def test_a_directory_that_holds_no_checkpoint_is_refused_at_once(tmp_path):
     """TensorStore takes a backslash for a separator, and writes elsewhere."""
     with (
-        pytest.raises(checkpoint.CheckpointError, match="cannot be used for checkpoints: "),
+        pytest.raises(params_checkpoint.CheckpointError, match="cannot be used for checkpoints: "),
         checkpoint.opened(tmp_path / "back\\slash" / "checkpoints", keep=1),
     ):
         pytest.fail("opened")
@@ -274,19 +282,19 @@ def test_a_checkpoint_without_all_its_arrays_replaces_none(source, tmp_path, mon
     with monkeypatch.context() as patch:  # Orbax finds no parts to make the index of
         patch.setattr(literal_path.LiteralPath, "glob", lambda self, pattern: iter(()))
         with (
-            pytest.raises(checkpoint.CheckpointError, match="cannot be written: "),
+            pytest.raises(params_checkpoint.CheckpointError, match="cannot be written: "),
             checkpoint.opened(tmp_path, keep=1) as manager,
         ):
             checkpoint.save(manager, stepped(state))
             checkpoint.finish(manager)
-    assert checkpoint.newest_in(tmp_path).name == "1"
+    assert params_checkpoint.newest_in(tmp_path).name == "1"
     with checkpoint.open_manager(tmp_path, keep=1) as manager:
         assert_equal(checkpoint.restore(manager, state), state)
 
 
 def test_an_index_that_lacks_an_array_is_refused(source, tmp_path):
     params = hf.load(source)[1]
-    checkpoint.save_params(tmp_path, params)
+    params_checkpoint.save_params(tmp_path, params)
     expected = checkpoint_index.arrays(params)
     checkpoint_index.verify(tmp_path / "params", expected)
     with pytest.raises(ValueError, match=r"index names (\d+) of (\d+) arrays; .* is int8\[7\]$"):
@@ -305,8 +313,8 @@ def test_damage_names_a_checkpoint_that_is_whole(numbered):
 
 
 def test_converting_touches_no_file_of_others(source, tmp_path, capsys):
-    checkpoint.save_params(tmp_path / "bare", hf.load(source)[1])
-    checkpoint.copy_model_files(source, tmp_path / "bare" / "model")
+    params_checkpoint.save_params(tmp_path / "bare", hf.load(source)[1])
+    params_checkpoint.copy_model_files(source, tmp_path / "bare" / "model")
     out = tmp_path / "out"
     out.mkdir()
     mine = {"model_ema.safetensors": b"ema", "model-of-my-thesis.safetensors": b"thesis"}

@@ -1,0 +1,161 @@
+"""Parameters alone: bare checkpoints, and those that a person points at, with all they need.
+
+A bare checkpoint holds `params` and `checksum`. Beside it, or beside the directory of numbered
+checkpoints of a run, lies `model`: config.json, tokenizer and generation config, all that
+conversion to Hugging Face needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
+
+from dignified_jax.files.model_directory import locate, read_object
+from dignified_jax.training.run import checkpoint_index, fingerprint
+from dignified_jax.training.run.literal_path import literal
+
+MODEL_DIRECTORY = "model"
+PARAMS, CHECKSUM = "params", "checksum"
+# Files that travel with the weights unchanged.
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
+    *("merges.txt", "tokenizer.model", "added_tokens.json", "chat_template.jinja"),
+)
+_SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, incomplete, or not of the expected kind."""
+
+
+def save_params(directory: str | pathlib.Path, params: Any) -> None:
+    """Writes a bare checkpoint: `directory`/params and its checksum.
+
+    Raises:
+      CheckpointError: there is one already.
+    """
+    target = literal(directory) / PARAMS
+    if target.exists():
+        raise CheckpointError(f"{target}: exists already; choose another directory")
+    with explained(target, "written"):
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(target, params)
+        checkpoint_index.verify(target, checkpoint_index.arrays(params))
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+        checksum = ocp.args.JsonSave({PARAMS: fingerprint.of_arrays(params)})
+        checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
+
+
+def load_params(directory: str | pathlib.Path) -> Any:
+    """The parameters of the checkpoint at `directory` (as `find` gives it), on one device.
+
+    Works whatever mesh the checkpoint was written from.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
+    """
+    target = literal(directory) / PARAMS
+    with explained(target, "restored"), ocp.StandardCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(target).item_metadata
+        if metadata is None:
+            raise ValueError("its metadata are missing or damaged")
+        sharding = SingleDeviceSharding(jax.devices()[0])
+        template = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            metadata.tree,
+        )
+        params = checkpointer.restore(target, template)
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            verify(reader.restore(target.parent / CHECKSUM)[PARAMS], params)
+        return params
+
+
+def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """(checkpoint directory, its `model` directory) for a path given by a person.
+
+    The path may be a run directory, its `checkpoints`, one numbered checkpoint, or a bare one.
+
+    Raises:
+      CheckpointError: none is there; the message says where was looked.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such directory")
+    checkpoint = path if (path / PARAMS).is_dir() else newest_in(path)
+    if checkpoint is None:
+        raise CheckpointError(
+            f"{path}: no checkpoint; expected {PARAMS}/ in it, or numbered checkpoints in it or "
+            "in its checkpoints/"
+        )
+    around = [checkpoint, checkpoint.parent, checkpoint.parent.parent]
+    for place in around:
+        if (place / MODEL_DIRECTORY / "config.json").is_file():
+            return checkpoint, place / MODEL_DIRECTORY
+    looked = ", ".join(str(place / MODEL_DIRECTORY) for place in around)
+    raise CheckpointError(f"{checkpoint}: no config.json found in {looked}")
+
+
+def newest_in(path: pathlib.Path) -> pathlib.Path | None:
+    """Returns the newest numbered checkpoint of a run directory, or of its `checkpoints`."""
+    for root in (path, path / "checkpoints"):
+        entries = root.iterdir() if root.is_dir() else ()
+        numbered = [e for e in entries if e.name.isdigit() and (e / PARAMS).is_dir()]
+        if numbered:
+            return max(numbered, key=lambda entry: int(entry.name))
+    return None
+
+
+def copy_model_files(
+    source: str | pathlib.Path, target: str | pathlib.Path, names: Sequence[str] = _SIDE_FILES
+) -> None:
+    """Copies config, tokenizer and generation config, as they are, to `target`.
+
+    Raises:
+      ModelFileError: one is not readable, or a link that leads out of the directory.
+    """
+    source, target = pathlib.Path(source), pathlib.Path(target)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if source == target or (file := locate(source, name)) is None:
+            continue
+        if file.suffix == ".json":
+            read_object(file)
+        shutil.copyfile(file, target / name)
+
+
+def read_checksum(checkpoint: pathlib.Path) -> dict[str, Any]:
+    """Returns what a checkpoint says of itself: the digest of each part, and more in training."""
+    # As Orbax's JsonCheckpointHandler names its file.
+    return json.loads((checkpoint / CHECKSUM / "metadata").read_text(encoding="utf-8"))
+
+
+def verify(checksum: str, tree: Any) -> None:
+    """Checks arrays that were read against the digest of those that were saved.
+
+    Raises:
+      ValueError: they differ.
+    """
+    if fingerprint.of_arrays(tree) != checksum:
+        raise ValueError("its numbers are not those that were saved")
+
+
+@contextlib.contextmanager
+def explained(where: str | pathlib.Path, done: str) -> Iterator[None]:
+    """Turns any error inside into "`where`: cannot be `done`", with its first line.
+
+    Raises:
+      CheckpointError: there was one.
+    """
+    try:
+        yield
+    except Exception as error:  # TensorStore's errors are of class Exception itself
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"{where}: cannot be {done}: {reason}") from error
