@@ -30,6 +30,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import jax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -202,7 +203,7 @@ class Objective(Method):
 
     def check(self, dimensions: Sequence[str]) -> None:
         """Raises ValueError where hyperparameters do not fit the dimensions."""
-        self.init(len(dimensions))
+        jax.eval_shape(lambda: self.init(len(dimensions)))  # takes no device
 
 
 def weighted_responses(weights: Sequence[float], dimensions: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dignified_jax.models.decoder import Params
 from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup
 from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.run import compilation_cache
+from dignified_jax.training.run import compilation_cache, devices
 from dignified_jax.training.run import directory as run_directory
 
 
@@ -28,8 +28,9 @@ def run(config: TrainConfig) -> dict[str, Any]:
       The summary of the final policy, compared with the model that everything began with.
 
     Raises:
-      As `loop.run`.
+      As `devices.find` and `loop.run`.
     """
+    devices.find()  # told before anything is read
     method = config.method
     if isinstance(method, MultiStage):
         exports = _train(config, method.stages(config.data.dimensions))

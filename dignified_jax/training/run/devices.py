@@ -74,9 +74,30 @@ def parse(text: str) -> tuple[Device, int]:
     return (_host(count) if name == CPU else DEVICES[name]), count
 
 
+def find() -> list[jax.Device]:
+    """Returns JAX's devices.
+
+    Raises:
+      ValueError: there is none of the kind that JAX is told to take, or it does not start.
+    """
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter, bare, without a plugin
+        line = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split())[:300].rstrip(".")
+        reason = line or "JAX has no plugin for it"
+        raise ValueError(
+            f"JAX_PLATFORMS={jax.config.jax_platforms or ''}: no such device can be used: "
+            f"{reason}; without this variable JAX takes what is there"
+        ) from error
+
+
 def present() -> tuple[Device, int]:
-    """Kind and number of the devices that JAX finds."""
-    found = jax.devices()
+    """Kind and number of the devices that JAX finds.
+
+    Raises:
+      ValueError: as `find`.
+    """
+    found = find()
     if found[0].platform == "cpu":
         return _host(len(found)), len(found)
     memory = found[0].memory_stats()["bytes_limit"]

@@ -3,8 +3,10 @@
 import types
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from dignified_jax.objectives import METHODS
 from dignified_jax.training.run import devices
 
 
@@ -41,3 +43,33 @@ def test_accelerators_here_say_how_much_memory_they_have(platform, attention, mo
     )
     monkeypatch.setattr(jax, "devices", lambda: [found] * 3)
     assert devices.present() == (devices.Device("Some kind", 12345, attention), 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AssertionError(), "JAX has no plugin for it"),
+        (RuntimeError("Unable\nto start (set JAX_PLATFORMS='' to choose)"), "Unable to start"),
+    ],
+)
+def test_no_such_device_is_told_in_a_line(error, reason, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", fail)
+    message = f"JAX_PLATFORMS=cpu: no such device can be used: {reason}; without"
+    for look in (devices.find, devices.present):
+        with pytest.raises(ValueError, match=message):
+            look()
+
+
+def test_hyperparameters_are_checked_without_a_device(monkeypatch):
+    made = []
+
+    def init(self, dimensions):
+        made.append(jnp.zeros(dimensions))
+        return made[-1]
+
+    monkeypatch.setattr(METHODS["lagdpo"], "init", init)
+    METHODS["lagdpo"]().check(("A", "T"))
+    assert isinstance(made[0], jax.core.Tracer)
