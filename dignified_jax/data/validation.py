@@ -2,6 +2,7 @@
 
 import ast
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,12 @@ def _unclaimed(
 
 
 def _has_content(value: Any) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else not _is_empty(value)
+    return not _is_blank(value) if isinstance(value, str) else not _is_empty(value)
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing of a text is visible: white space, and marks of no width."""
+    return all(each.isspace() or unicodedata.category(each) in ("Cc", "Cf") for each in text)
 
 
 def validate(
@@ -96,7 +102,7 @@ def _row(
     rejects = {d: read_text(_REJECT + d, columns.get(_REJECT + d), problems) for d in dimensions}
     for name in ("prompt", "golden"):
         # None: the wrong type, reported already
-        if name in columns and texts[name] is not None and not texts[name].strip():
+        if name in columns and texts[name] is not None and _is_blank(texts[name]):
             problems.append((name, "text", f"an empty cell {shorten(texts[name])}"))
     if "mask" in columns:
         mask, mask_problems = _mask(columns["mask"], dimensions)
@@ -117,9 +123,9 @@ def _check_reject(
     field = _REJECT + dimension
     if reject is None:  # the wrong type, reported already
         return []
-    if active and not reject.strip():
+    if active and _is_blank(reject):
         return [(field, f"text, as mask names {dimension}", f"an empty cell {shorten(reject)}")]
-    if not active and reject.strip():
+    if not active and not _is_blank(reject):
         return [(field, f"an empty cell, as mask does not name {dimension}", shorten(reject))]
     if active and golden is not None and reject.strip() == golden.strip():
         return [(field, "a text other than golden", shorten(reject))]

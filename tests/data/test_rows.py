@@ -217,6 +217,8 @@ BAD = {
     "active reject empty": (record(A=" \n"), "reject_A", "an empty cell ' \\n'"),
     "inactive reject filled": (record(T="hm"), "reject_T", "'hm'"),
     "prompt empty": (record(prompt=" "), "prompt", "an empty cell ' '"),
+    "golden invisible": (record(golden="\u200b\ufeff\xa0"), "golden", "an empty cell"),
+    "active reject invisible": (record(A="\u200d"), "reject_A", "an empty cell '\\u200d'"),
     "golden empty": (record(golden=""), "golden", "an empty cell ''"),
     "reject equals golden": (record(A=" Not quite.\n"), "reject_A", "' Not quite.\\n'"),
     "wrong type": (record() | {"golden": 7}, "golden", "7 (int)"),

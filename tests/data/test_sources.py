@@ -160,3 +160,12 @@ def test_parquet_that_expands_is_refused_before_memory_is_used(columns, tmp_path
     assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() < 300 << 20
     tracemalloc.stop()
     assert "\n" not in str(caught.value)
+
+
+def test_files_of_a_directory_that_disagree_are_told_in_a_line(tmp_path):
+    (tmp_path / "rows").mkdir()
+    write(tmp_path / "rows" / "train-0.jsonl", json.dumps({**ROW, "reject_E": None}) + "\n")
+    write(tmp_path / "rows" / "train-1.jsonl", json.dumps({**ROW, "reject_E": "e"}) + "\n")
+    with pytest.raises(ValueError, match=r"rows: .* differ in the type of a column") as caught:
+        read_rows(tmp_path / "rows")
+    assert "\n" not in str(caught.value)

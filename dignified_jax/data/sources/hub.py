@@ -26,6 +26,8 @@ def hub_records(
     except Exception as error:  # of the many libraries below `datasets`
         cause = error.__cause__ or error
         line = " ".join(str(cause).split())[:300]
+        if "cast" in line:
+            line += "; its files differ in the type of a column: write it alike in all, or name one"
         raise ValueError(f"{name}: not readable as a data set: {line}") from error
     records = [RawRecord(name, row, columns, columns) for row, columns in enumerate(table, 1)]
     if records:
