@@ -26,6 +26,7 @@ from absl import logging
 
 from dignified_jax.console import entry
 from dignified_jax.files import owned
+from dignified_jax.training.run import quiet
 from dignified_jax.typed_config import path_argument
 
 
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
-        with owned.writing(options.out, options.overwrite) as out:
+        with quiet.background(), owned.writing(options.out, options.overwrite) as out:
             if options.command == "to-orbax":
                 to_orbax(options.hf, out, options.dtype)
             elif options.command == "to-hf":

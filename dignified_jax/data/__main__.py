@@ -17,6 +17,7 @@ from dignified_jax.data.tokenize import encode
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.data.train_tokenizer import train_tokenizer
 from dignified_jax.embedded import resolve
+from dignified_jax.files import owned
 from dignified_jax.typed_config import path_argument
 
 
@@ -57,8 +58,9 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
-    rows = read_rows(resolve(arguments.file), dimensions=arguments.dimensions)
-    tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, arguments.out)
+    with owned.writing(arguments.out, arguments.overwrite) as out:
+        rows = read_rows(resolve(arguments.file), dimensions=arguments.dimensions)
+        tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, out)
     print(f"{arguments.out}: a tokenizer of {len(tokenizer)} tokens from {len(rows)} rows")
     return 0
 
@@ -122,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--vocab-size", type=int, required=True, metavar="N")
     tokenizer.add_argument(
         "--out", required=True, type=path_argument, metavar="DIR", help="where to save it"
+    )
+    tokenizer.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what was saved in the directory before; other files stay",
     )
     return parser
 

@@ -13,6 +13,7 @@ from dignified_jax.data.schema import (
     PreferenceRow,
     RowProblem,
     check_dimensions,
+    shorten,
 )
 from dignified_jax.data.sources import read_records
 from dignified_jax.data.validation import check_columns, validate
@@ -66,7 +67,7 @@ def read_rows(
     records = read_records(source)
     unused = check_columns(str(source), records, names)
     if unused:
-        warnings.warn(f"{source}: columns not used: {unused}", stacklevel=2)
+        warnings.warn(f"{source}: columns not used: {shorten(unused, 400)}", stacklevel=2)
     judged = []
     for record in records:
         row, problems = validate(record, names)

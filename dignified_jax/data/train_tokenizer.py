@@ -7,6 +7,7 @@ from typing import Any
 
 PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SMALLEST_VOCABULARY = 256 + 3  # every byte and the special tokens
+LARGEST_VOCABULARY = 2**24  # far above any in use, and within what the tokenizers library counts
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -31,13 +32,16 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, out_dir: str | Path) 
       the saved tokenizer, a `transformers.PreTrainedTokenizerFast`.
 
     Raises:
-      ValueError: `vocab_size` has no room for every byte and the special tokens.
+      ValueError: `vocab_size` has no room for every byte and the special tokens, or
+        is above `LARGEST_VOCABULARY`.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     if vocab_size < SMALLEST_VOCABULARY:
         raise ValueError(f"vocab_size: expected at least {SMALLEST_VOCABULARY}, found {vocab_size}")
+    if vocab_size > LARGEST_VOCABULARY:
+        raise ValueError(f"vocab_size: expected at most {LARGEST_VOCABULARY}, found {vocab_size}")
     model = Tokenizer(models.BPE())
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()

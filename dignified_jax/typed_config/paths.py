@@ -50,7 +50,9 @@ def expand_home(path: str) -> str:
 
 
 def path_argument(text: str) -> str:
-    """Reads a path, as argparse has its types."""
+    """Reads a path that is not empty, as argparse has its types."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a path, found an empty text")
     try:
         return expand_home(text)
     except ValueError as error:

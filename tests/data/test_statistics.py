@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dignified_jax.data import PreferenceRow
+from dignified_jax.data import PreferenceRow, read_rows
 from dignified_jax.data.__main__ import main
 from dignified_jax.data.statistics import LengthBaseline, LengthSummary, summarise, token_counter
 
@@ -108,6 +108,31 @@ def test_missing_file_and_bad_size_fail(file, tmp_path, capsys):
     command = ["tokenizer", str(file), "--vocab-size", "10", "--out", str(tmp_path / "out")]
     assert main(command) == 1
     assert "vocab_size: expected at least 259, found 10" in capsys.readouterr().err
+    command[3] = "9" * 30
+    assert main(command) == 1
+    assert "vocab_size: expected at most 16777216, found 999" in capsys.readouterr().err
+
+
+def test_tokenizer_replaces_only_what_it_wrote(file, tmp_path, capsys):
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "tokenizer.json").write_text("of somebody else")
+    command = ["tokenizer", str(file), "--vocab-size", "300", "--out", str(out)]
+    assert main(command) == 1 and "model: is not empty" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 1
+    assert "tokenizer.json: was not written by" in capsys.readouterr().err
+    assert (out / "tokenizer.json").read_text() == "of somebody else"
+    command[-1] = str(tmp_path / "new")
+    assert main(command) == 0 and main([*command, "--overwrite"]) == 0
+
+
+def test_a_long_name_of_an_unused_column_does_not_fill_the_message(tmp_path):
+    file = tmp_path / "long.jsonl"
+    row = {"prompt": "p", "golden": "g", "mask": ["A"], "reject_A": "r", "k" * 10**6: 1}
+    file.write_text(json.dumps(row))
+    with pytest.warns(UserWarning, match="columns not used: .'kkk") as caught:
+        read_rows(file)
+    assert len(str(caught[0].message)) < 1000
 
 
 def test_module_runs_and_helps():

@@ -216,8 +216,11 @@ def test_bad_input_is_one_message_and_status_1(options, message, capsys):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("facet", "level"), ("judge", "amber-judge")], "expected columns facet, level, value"),
+        ([("facet", "level"), ("judge", "amber-judge")], "a.csv has no column 'value'"),
         ([("facet", "level", "value")], "no anchors"),
+        ([("facet", "level", "value"), ("judge", "x" * 200_000, 1)], "row 1: no judge 'xx"),
+        ([("facet", "level", "value"), ("judge", "x")], "a.csv, row 1: 2 values for 3 columns"),
+        ([tuple(map(str, range(30_000)))], "a.csv has no column 'facet'"),
         ([("facet", "level", "value"), ("model", "x", 1)], "row 1: facet must be judge"),
         ([("facet", "level", "value"), ("judge", "x", 1)], "row 1: no judge 'x'"),
         ([("facet", "level", "value"), ("judge", "amber-judge", "")], "expected a number"),
@@ -225,7 +228,16 @@ def test_bad_input_is_one_message_and_status_1(options, message, capsys):
 )
 def test_bad_anchors(tmp_path, capsys, rows, message):
     anchors = write(tmp_path / "a.csv", rows)
-    assert message in refused([SAMPLE, "--anchors", anchors], capsys)
+    said = refused([SAMPLE, "--anchors", anchors], capsys)
+    assert message in said and len(said) < 1000
+
+
+def test_anchors_that_are_not_utf8_are_named(tmp_path, capsys):
+    anchors = tmp_path / "a.csv"
+    anchors.write_bytes(b"facet,level,value\njudge,\xe4,1\n")
+    assert f"{anchors}: byte 0xe4 is not UTF-8" in refused(
+        [SAMPLE, "--anchors", str(anchors)], capsys
+    )
 
 
 def test_help_has_an_example_that_runs_from_a_shell():

@@ -45,3 +45,9 @@ def test_what_is_no_path_is_refused(text):
         convert(Path, text, "workdir")
     with pytest.raises(argparse.ArgumentTypeError, match="expected a"):
         path_argument(text)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_a_flag_without_a_path_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="found an empty text"):
+        path_argument(text)

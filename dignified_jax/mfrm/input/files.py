@@ -6,6 +6,7 @@ Errors name the file and, where there is one, the line.
 from __future__ import annotations
 
 import codecs
+import collections
 import contextlib
 import csv
 import gzip
@@ -44,6 +45,8 @@ def read_file(path: pathlib.Path, wanted: Sequence[str]) -> dict[str, list[objec
       ValueError: for missing or doubled columns, another kind of file, and damaged ones.
       ImportError: for Parquet without pyarrow.
     """
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise ValueError(f"{path}: is not a regular file")
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packed = suffixes[-1:] == [".gz"]
     kind = ((suffixes[:-1] if packed else suffixes)[-1:] or [""])[0]
@@ -190,15 +193,27 @@ def _read_json(
         return columns_of_records(table, wanted, str(path))
     if isinstance(table, dict) and all(isinstance(values, list) for values in table.values()):
         refuse_columns(list(table), wanted, str(path))
+        lengths = {name: len(table[name]) for name in wanted}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{path}: columns differ in length: {lengths}")
         return {name: table[name] for name in wanted}
     raise ValueError(f"{path}: expected a list of objects, or an object of lists")
 
 
 def _parsed(text: str, where: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON: {error}") from error
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object, of which json.loads alone would keep the last of two equal names in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        doubled, _ = collections.Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{doubled[:80]!r} stands twice")
+    return found
 
 
 def _read_parquet(path: pathlib.Path, wanted: Sequence[str]) -> dict[str, list[object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from dignified_jax.mfrm.result import FACETS
 
 # 2^31 entries of int32 successes and trials are 16 GiB.
 MOST_ENTRIES = 2**31
+MOST_TRIALS = 2**31 - 1  # an int32
+MOST_CATEGORIES = 1001  # 0 to 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +111,13 @@ def from_long(
     """
     if trials is not None and threshold is not None:
         raise ValueError("threshold can't be used with a trials column: scores are counts there")
+    for name, bound in (("threshold", threshold), ("score_range", score_range)):
+        if bound is not None and not np.isfinite(bound).all():
+            raise ValueError(f"{name} must be finite, found {bound}")
+    if score_range is not None and not score_range[0] < score_range[1]:
+        raise ValueError(
+            f"score_range must be the lowest and the highest score, found {score_range}"
+        )
     if categories is not None:
         if trials is not None or threshold is not None or sparse:
             raise ValueError("categories can't be used with a threshold, trials column or sparse")
@@ -117,12 +127,14 @@ def from_long(
         dict.fromkeys(name for name in (*names.values(), score, trials) if name is not None)
     )
     columns = read_columns(table, wanted)
+    source = f"{table}: " if isinstance(table, (str, os.PathLike)) else ""
     notes: list[str] = []
     if missing is not None:
         columns = _without_missing(columns, [score, trials], list(names.values()), missing, notes)
     rows = len(columns[score])
     if rows == 0:
-        raise ValueError("the table has no rows" + "".join(f" ({note})" for note in notes))
+        left_out = "".join(f" ({note})" for note in notes)
+        raise ValueError(f"{source or 'the table '}has no rows{left_out}")
     problems: list[str] = []
     words = threshold is None and categories is None and trials is None
     scores = scoring.numbers(score, columns[score], problems, words=words)
@@ -167,7 +179,7 @@ def from_long(
             notes += labelling.doubts(facet, levels[facet])
         codes.append(code)
     if problems:
-        raise ValueError("\n".join(problems))
+        raise ValueError("\n".join(source + problem for problem in problems))
     notes += _repeats(codes, scores, counts)
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -190,6 +202,11 @@ def from_long(
 
     def dense(values: np.ndarray) -> np.ndarray:
         sums = np.bincount(flat, weights=values, minlength=math.prod(shape))
+        if sums.max() > MOST_TRIALS:
+            raise ValueError(
+                f"{source}{sums.max():.0f} ratings of a model by a judge on a question and rubric: "
+                f"at most {MOST_TRIALS:,} can be counted"
+            )
         return sums.astype(np.int32).reshape(shape)
 
     if categories is not None:
@@ -242,6 +259,12 @@ def _repeats(codes: Sequence[np.ndarray], scores: np.ndarray, counts: np.ndarray
 def _places(scores: np.ndarray, lowest: int, highest: int) -> tuple[int, ...]:
     """The categories: whole numbers of the range, or of the grid that the scores lie on."""
     step = math.gcd(highest - lowest, *np.unique(scores - lowest).astype(int).tolist())
+    number = (highest - lowest) // step + 1
+    if number > MOST_CATEGORIES:
+        raise ValueError(
+            f"categories {lowest} to {highest} are {number:,}, of at most {MOST_CATEGORIES:,}; "
+            "give a threshold, or coarser scores"
+        )
     return tuple(range(lowest, highest + 1, step))
 
 

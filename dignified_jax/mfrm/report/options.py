@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from dignified_jax.mfrm.input.anchors import ANCHORABLE
+from dignified_jax.mfrm.input.files import read_file
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.result import FACETS, Precision
@@ -48,18 +48,12 @@ def fit_options(
 def _read_anchors(path: pathlib.Path, ratings: Ratings | OrdinalRatings) -> dict[str, np.ndarray]:
     """Facet -> values by level, from a CSV file with columns facet, level, value."""
     anchors: dict[str, np.ndarray] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"facet", "level", "value"} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path}: expected columns facet, level, value, found {reader.fieldnames}"
-            )
-        for number, row in enumerate(reader, start=1):
-            where = f"{path}, row {number}"
-            level = _level(where, row["facet"], row["level"], ratings)
-            size = len(ratings.labels[row["facet"]])
-            values = anchors.setdefault(row["facet"], np.full(size, np.nan))
-            values[level] = _number(where, row["value"])
+    columns = read_file(path, ("facet", "level", "value"))
+    for number, (facet, label, value) in enumerate(zip(*columns.values(), strict=True), start=1):
+        where = f"{path}, row {number}"
+        level = _level(where, str(facet), str(label), ratings)
+        values = anchors.setdefault(str(facet), np.full(len(ratings.labels[str(facet)]), np.nan))
+        values[level] = _number(where, str(value))
     if not anchors:
         raise ValueError(f"{path}: no anchors")
     return anchors
@@ -96,7 +90,7 @@ def _level(
     where: str, facet: str | None, label: str | None, ratings: Ratings | OrdinalRatings
 ) -> int:
     if facet not in ANCHORABLE:
-        raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {facet!r}")
+        raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {shown(facet)}")
     labels = list(map(str, ratings.labels[facet]))
     if label not in labels:
         known = ", ".join(name[:60] for name in labels[:8]) + (", ..." if len(labels) > 8 else "")
@@ -116,4 +110,4 @@ def _number(where: str, text: str | None) -> float:
     try:
         return float(text or "")
     except ValueError as error:
-        raise ValueError(f"{where}: expected a number, found {text!r}") from error
+        raise ValueError(f"{where}: expected a number, found {shown(text)}") from error

@@ -55,7 +55,7 @@ def read(side: pathlib.Path) -> LoraBase | None:
         fields = json.loads(file.read_text(encoding="utf-8"))
         lora = fields.pop("lora")
         record = LoraBase(lora=LoraConfig(**lora | {"targets": tuple(lora["targets"])}), **fields)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file}: expected rank, scale and targets under lora, base and digest, found "
             f"{file.read_bytes()[:60]!r}"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 
@@ -84,6 +85,16 @@ def test_a_field_of_any_length(tmp_path):
         ("t.jsonl", "[1, 2]", "line 1: expected an object"),
         ("t.json", "3", "expected a list of objects"),
         ("t.json", "[" * 100_000, "not JSON"),
+        (
+            "t.jsonl",
+            '{"model": "a", "score": 1, "score": 0}',
+            "line 1: not JSON: 'score' stands twice",
+        ),
+        ("t.json", '{"model": [], "x": {"y": 1, "y": 2}}', "not JSON: 'y' stands twice"),
+        ("t.json", json.dumps({n: [1] * (1 + (n == "score")) for n in NAMES}), "differ in length"),
+        ("t.csv", "model,question,judge,rubric,score\n", "has no rows"),
+        ("t.csv", text() + "a,q0,x,r,2024-01-05\n", "score is not a finite number: row 13"),
+        ("t.csv", text() + "a,q0,x,,1\n", "rubric is missing: row 13"),
         ("t.parquet", b"PAR1 nothing", "not a readable Parquet file"),
         ("t.csv", b"", "has no column 'model'"),
     ],
@@ -95,6 +106,13 @@ def test_damaged_files_are_named_in_a_line(tmp_path, name, content, message):
         mfrm.from_long(path, rubric="score" if "rename" in message else "rubric")
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert len(str(error.value)) < 1500
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}: is not a regular file"):
+        mfrm.from_long(tmp_path / name)
 
 
 def test_parquet_with_a_doubled_column(tmp_path):

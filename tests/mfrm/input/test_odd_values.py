@@ -131,3 +131,22 @@ def test_a_coarser_grid_is_the_scale():
     found = mfrm.from_long(table([0, 5, 50, 100]), categories=(0, 100))
     assert found.categories == tuple(range(0, 101, 5)) and found.counts.shape[-1] == 21
     assert mfrm.from_long(table([1, 2, 2, 5]), categories=(1, 5)).categories == (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": float("nan")}, "threshold must be finite, found nan"),
+        ({"threshold": 3, "score_range": (1, float("inf"))}, "score_range must be finite"),
+        ({"threshold": 3, "score_range": (5, 1)}, r"lowest and the highest score, found \(5, 1\)"),
+        ({"categories": (1, 10**8)}, "100,000,000, of at most 1,001"),
+    ],
+)
+def test_impossible_scales_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        mfrm.from_long(table([1, 5, 2, 4]), **options)
+
+
+def test_more_trials_than_can_be_counted():
+    with pytest.raises(ValueError, match="at most 2,147,483,647 can be counted"):
+        mfrm.from_long(table([1, 1, 0, 1], n=[1, 2**31, 1, 1]), trials="n")
