@@ -68,6 +68,7 @@ setup(
         "test": [
             "pytest>=8",
             "krippendorff>=0.8",  # its alpha, to compare with
+            "pytest-xdist>=3.5",  # two workers halve the time
             "beartype>=0.22",  # checks the annotations of arrays while tests run
             "hypothesis>=6",  # random texts: ids against apply_chat_template
             "ruff>=0.15",
