@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     if options.print_config:
         print(yaml_text.dump(plan.as_dict(parsed)), end="")
         return
-    notify = functools.partial(print, file=safe_stream.Unbreakable(sys.stdout), flush=True)
+    notify = functools.partial(print, file=safe_stream.SafeStream(sys.stdout), flush=True)
     found, directory = comparison.run(parsed, notify)
     notify(f"\n{report.summary(found)}\n\nreport: {directory}")
 

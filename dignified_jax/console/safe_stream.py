@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 
-class Unbreakable:
+class SafeStream:
     """A text stream that drops what it can't write, rather than raise.
 
     When the reader of a pipe has gone, its file descriptor is pointed at the null device, so that

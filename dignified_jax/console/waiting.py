@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from dignified_jax.console.safe_stream import Unbreakable
+from dignified_jax.console.safe_stream import SafeStream
 
 QUIET_SECONDS = 2.0
 # Where the line can't be overwritten, as in a log.
@@ -21,7 +21,7 @@ def waiting(what: str) -> Iterator[Callable[[int, int], None]]:
 
     Yields a function to be told how many parts are done and how many there are.
     """
-    stream = Unbreakable(sys.stderr)
+    stream = SafeStream(sys.stderr)
     terminal = stream.isatty()
     started, finished, parts = time.monotonic(), threading.Event(), ""
 

@@ -23,7 +23,7 @@ import numpy as np
 from dignified_jax import embedded
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable
-from dignified_jax.console.safe_stream import Unbreakable
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.waiting import waiting
 from dignified_jax.mfrm.connectivity import DisconnectedError, listed_groups
 from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     precise = jax.enable_x64(True) if arguments.float64 else contextlib.nullcontext()
     try:
         # A reader that has gone away, as of `| head`, is no failure of the work.
-        with precise, contextlib.redirect_stdout(Unbreakable(sys.stdout)):
+        with precise, contextlib.redirect_stdout(SafeStream(sys.stdout)):
             status = _run(arguments)
             sys.stdout.flush()
             return status
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         text = str(error)
     lines = [printable(line) for line in text.split("\n")]
-    print("error: " + "\n".join(lines), file=Unbreakable(sys.stderr))
+    print("error: " + "\n".join(lines), file=SafeStream(sys.stderr))
     return 1
 
 

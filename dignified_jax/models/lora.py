@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 from flax import linen as nn
 from jax.typing import DTypeLike
+from jaxtyping import PyTree
 
 from dignified_jax.typed_config import Bounds, Positive, check_bounds
 
@@ -89,7 +90,7 @@ class LoraParams(NamedTuple):
     lora: dict[str, Any]
 
 
-def policy(params: Any, base: Any) -> Any:
+def policy(params: PyTree, base: PyTree) -> PyTree:
     """The policy whose trained tree is `params`: over a frozen base, or whole without one."""
     return params if base is None else LoraParams(base, params)
 

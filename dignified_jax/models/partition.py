@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 DATA_AXIS, FSDP_AXIS, TENSOR_AXIS = "data", "fsdp", "tensor"
 # Axes over which the rows of a batch are split; the devices of `tensor` share their rows.
 BATCH_AXES = (DATA_AXIS, FSDP_AXIS)
+# Where a leaf stands in a tree of parameters.
+KeyPath = tuple[jax.tree_util.DictKey, ...]
 
 
 class Split(NamedTuple):
@@ -60,17 +63,17 @@ def declare(splits: Mapping[str, Split]) -> None:
             raise ValueError(f"{name} is split as {_SPLITS[name]} already, found {how}")
 
 
-def path_name(path: tuple[Any, ...]) -> str:
+def path_name(path: KeyPath) -> str:
     """'layers/mlp/up_proj/kernel' for a key path of the parameter tree."""
     return "/".join(str(getattr(entry, "key", entry)) for entry in path)
 
 
-def split(path: tuple[Any, ...]) -> Split:
+def split(path: KeyPath) -> Split:
     """How the parameter at `path` is split; names not in the table (norm scales) are whole."""
     return _SPLITS.get("/".join(path_name(path).split("/")[-2:]), Split())
 
 
-def partition_spec(path: tuple[Any, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+def partition_spec(path: KeyPath, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     """Partition of one parameter over `mesh`, whose axes may lack ``tensor``.
 
     Raises:
@@ -97,11 +100,11 @@ def partition_spec(path: tuple[Any, ...], shape: tuple[int, ...], mesh: Mesh) ->
     return PartitionSpec(*plain)
 
 
-def param_specs(params: Any, mesh: Mesh) -> Any:
+def param_specs(params: PyTree, mesh: Mesh) -> PyTree:
     """`partition_spec` of every leaf of a parameter tree (arrays or shapes)."""
     return jax.tree.map_with_path(lambda path, leaf: partition_spec(path, leaf.shape, mesh), params)
 
 
-def param_shardings(params: Any, mesh: Mesh) -> Any:
+def param_shardings(params: PyTree, mesh: Mesh) -> PyTree:
     """`NamedSharding` of every leaf of a parameter tree on `mesh`."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), param_specs(params, mesh))

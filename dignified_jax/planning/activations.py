@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Var
+from jaxtyping import PyTree
 
 from dignified_jax.data.batch import Capacity
 from dignified_jax.models import output_head, partition
@@ -21,6 +21,7 @@ from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
 from dignified_jax.models.lora import policy, variables
+from dignified_jax.models.partition import KeyPath
 
 _FLOAT32 = 4
 
@@ -63,18 +64,18 @@ def residual_bytes(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
       tree: the rows of one device.
     """
 
-    def parts(params: Params, matrices: Any) -> Params:
-        def part(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def parts(params: Params, matrices: PyTree) -> Params:
+        def part(path: KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
             axis = partition.split(path).fsdp if path[0].key == "layers" else None
             sizes = [n // fsdp if number == axis else n for number, n in enumerate(leaf.shape)]
             return jax.ShapeDtypeStruct(sizes, dtype if path[-1].key == "scale" else matrices)
 
         return jax.tree.map_with_path(part, params)
 
-    def gather(layer: Any) -> Any:
+    def gather(layer: PyTree) -> PyTree:
         """Stands in for `sharding.gather_layer`: the same shapes without devices."""
 
-        def repeat(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        def repeat(path: KeyPath, leaf: jax.Array) -> jax.Array:
             axis = partition.split(path).fsdp
             copies = [leaf.astype(module.dtype)] * fsdp
             return leaf if axis is None else jnp.concatenate(copies, axis - 1)
@@ -87,11 +88,11 @@ def residual_bytes(module: Decoder, dtype: str, fsdp: int, tree: Rows) -> int:
         attention="blocks" if module.attention in ("cudnn", "splash") else module.attention,
     )
 
-    def residuals(params: Any, base: Any, tokens: jax.Array, segments: jax.Array) -> Any:
+    def residuals(params: PyTree, base: PyTree, tokens: jax.Array, segments: jax.Array) -> PyTree:
         blocks = tree.capacity.prompt_block, tree.capacity.segment_block
         states = (tokens, tokens, TokenTree(tokens, segments, *blocks))
 
-        def hidden(params: Any) -> jax.Array:
+        def hidden(params: PyTree) -> jax.Array:
             weights = variables(policy(params, base))
             return decoder.apply(weights, *states, method=Decoder.hidden_states)
 

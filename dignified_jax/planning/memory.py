@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
+from jaxtyping import PyTree
 
 from dignified_jax.models import partition
 from dignified_jax.models.decoder import Decoder
@@ -167,13 +167,13 @@ def largest(moments: dict[str, Parts]) -> str:
     return max(moments, key=lambda name: moments[name].total)
 
 
-def held(tree: Any) -> int:
+def held(tree: PyTree) -> int:
     """Bytes on one device of a tree of `jax.ShapeDtypeStruct`s with shardings."""
     leaves = jax.tree.leaves(tree)
     return sum(_entries(leaf) * leaf.dtype.itemsize for leaf in leaves)
 
 
-def elements(tree: Any) -> int:
+def elements(tree: PyTree) -> int:
     """Entries on one device of such a tree."""
     return sum(map(_entries, jax.tree.leaves(tree)))
 

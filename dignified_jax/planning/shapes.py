@@ -7,12 +7,13 @@ their bytes, and XLA compiles the step from them.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
+from jaxtyping import PyTree
 
 from dignified_jax.data import PackedBatch
 from dignified_jax.data.batch import Capacity
@@ -140,11 +141,11 @@ def _batch(shape: BatchShape, mesh: Mesh | AbstractMesh) -> PackedBatch:
     return jax.tree.map(place, rows, sharding.batch_spec(rows))
 
 
-def _placed(tree: Any, shardings: Any) -> Any:
+def _placed(tree: PyTree, shardings: PyTree) -> PyTree:
     return jax.tree.map(lambda x, where: _struct(x.shape, x.dtype, where), tree, shardings)
 
 
-def _struct(shape: tuple[int, ...], dtype: Any, where: NamedSharding) -> jax.ShapeDtypeStruct:
+def _struct(shape: tuple[int, ...], dtype: DTypeLike, where: NamedSharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
 

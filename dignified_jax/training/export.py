@@ -6,9 +6,9 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from dignified_jax.files import owned
 from dignified_jax.files.model_directory import locate
@@ -26,7 +26,7 @@ _FILES = {
 }
 
 
-def export(context: RunContext, params: Any) -> list[pathlib.Path]:
+def export(context: RunContext, params: PyTree) -> list[pathlib.Path]:
     """Writes a policy into the run directory; what was written.
 
     Args:

@@ -13,8 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jaxtyping import PyTree
+from orbax.checkpoint import CheckpointManager
 
-from dignified_jax.console.safe_stream import Unbreakable
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.data import PackedBatch
 from dignified_jax.files import atomic
 from dignified_jax.models.lora import LoraConfig
@@ -73,7 +75,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
 
 def assess(
-    config: TrainConfig, objective: Objective, policy: Callable[[Mesh], Any]
+    config: TrainConfig, objective: Objective, policy: Callable[[Mesh], PyTree]
 ) -> dict[str, Any]:
     """Tests and exports a policy that was not trained here.
 
@@ -104,7 +106,7 @@ def assess(
         return _finish(context, state, config.method.name)
 
 
-def _start(context: RunContext, manager: Any) -> TrainState:
+def _start(context: RunContext, manager: CheckpointManager) -> TrainState:
     """The first state, or that of the newest checkpoint; the log is cut back to it."""
     config, model = context.config, context.model
     count = len(config.data.dimensions)
@@ -147,7 +149,9 @@ def _watched(context: RunContext, start: int) -> Iterator[_Watch]:
         yield _Watch(workdir, curves, bar, interrupts)
 
 
-def _train(context: RunContext, state: TrainState, manager: Any, watch: _Watch) -> TrainState:
+def _train(
+    context: RunContext, state: TrainState, manager: CheckpointManager, watch: _Watch
+) -> TrainState:
     """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
     config, steps = context.config, context.steps
     _compile_evaluation(context, state, watch.bar.notify)
@@ -202,7 +206,10 @@ def _compile_evaluation(
 
 
 def _stepper(
-    context: RunContext, state: TrainState, manager: Any, notify: Callable[[str], None]
+    context: RunContext,
+    state: TrainState,
+    manager: CheckpointManager,
+    notify: Callable[[str], None],
 ) -> Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]:
     """`(state, number of the step) -> (state, metrics)`, which stops on what is not finite.
 
@@ -279,6 +286,6 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
 def _notify(text: str) -> None:
     """A line before or after the live display."""
     if jax.process_index() == 0:
-        stream = Unbreakable(sys.stdout)
+        stream = SafeStream(sys.stdout)
         stream.write(text + "\n")
         stream.flush()

@@ -8,12 +8,12 @@ import functools
 import pathlib
 import platform
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
@@ -195,7 +195,7 @@ def _score(
     score_step: CompiledFunction,
     notify: Notify,
     model: input_model.PreparedModel,
-    params: Any,
+    params: PyTree,
     rows_per_step: int,
     stream: BatchStream,
     step: int,

@@ -145,7 +145,7 @@ def _to_json(
 
 
 def _readings(environment: jinja2.Environment, source: str) -> tuple[str, ...]:
-    """What a template depends on besides its arguments: "the clock", "random numbers"."""
+    """Returns what a template depends on besides its arguments: "the clock", "random numbers"."""
     tree = environment.parse(source)
     names = {each.name for each in tree.find_all(jinja2.nodes.Name)}
     draws = "lipsum" in names or any(

@@ -159,7 +159,7 @@ def _ended(reply: _Text, start: int, template: ChatTemplate) -> _Text:
 
 
 def _border(ids: Sequence[int], start: Sequence[int], template: ChatTemplate) -> tuple[str, str]:
-    """What is wrong where no token begins with the reply, in words: expected, found."""
+    """Returns what is wrong where no token begins with the reply, in words: expected, found."""
     at = next(n for n, pair in enumerate(zip(ids, start, strict=False)) if pair[0] != pair[1])
     decode = template.tokenizer.decode
     return (

@@ -14,7 +14,7 @@ MOST_LOST = 0.01
 
 
 class TextLoss:
-    """What a tokenizer loses of texts.
+    """Measures what a tokenizer loses of texts.
 
     Args:
       tokenizer: a transformers tokenizer.

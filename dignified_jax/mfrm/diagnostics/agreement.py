@@ -47,7 +47,7 @@ FIGURES = ("exact", "expected", "rasch_kappa", "cohen_kappa", "fleiss_kappa", "a
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """Of J judges, NaN where two judges share no unit or a figure is not defined.
+    """Agreement of J judges; NaN where two judges share no unit or a figure is not defined.
 
     Attributes:
       common: (J, J) numbers of units that two judges have both rated.
@@ -135,7 +135,7 @@ def agreement(
 
 @dataclasses.dataclass(frozen=True)
 class _Units:
-    """What judges gave, N units a question.
+    """Scores that judges gave, N units a question.
 
     Attributes:
       values: (V,) different scores.
@@ -179,11 +179,11 @@ class _Units:
         return len(self.given)
 
     def of_judges(self, group: np.ndarray) -> _Units:
-        """Of some judges only."""
+        """Returns those of some judges only."""
         return _Units(self.values, self.given[:, :, group], self.foreseen[:, group][:, :, group])
 
     def of_questions(self, draw: np.ndarray) -> _Units:
-        """Of some questions, which may stand several times."""
+        """Returns those of some questions, which may stand several times."""
         return _Units(self.values, self.given[draw], self.foreseen[draw])
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def verdict(
 
 
 def _separation(diagnostics: Diagnostics) -> str:
-    """Whether the scale tells the models apart."""
+    """Says whether the scale tells the models apart."""
     about = diagnostics.model.separation
     if int(about.levels) < 2:
         return "models: fewer than two have a finite score, so nothing is compared"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf import names
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.hf.weight_files import Stored, stored, widest
+from dignified_jax.models.partition import KeyPath
 
 
 def load(
@@ -49,7 +49,7 @@ def load(
     tensors = stored(directory, config)
     dtype = dtype or widest(tensors, directory)
 
-    def read(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    def read(path: KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         sharding = SingleDeviceSharding(jax.devices()[0])
         if mesh is not None:
             spec = partition.partition_spec(path, leaf.shape, mesh)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from dignified_jax.console.safe_stream import Unbreakable
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.training.display import status_text
 
@@ -130,12 +130,12 @@ class _Screen(Protocol):
 
 def _screen(status: _Status, clock: Callable[[], float]) -> _Screen:
     if status.step >= status.total:  # nothing will move
-        return _Lines(status, Unbreakable(sys.stdout), clock)
+        return _Lines(status, SafeStream(sys.stdout), clock)
     # Notebooks have a kernel, terminals have none; IPython is loaded in either if anywhere.
     ipython = sys.modules.get("IPython")
     if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         return _Notebook(status, clock)
-    stream = Unbreakable(sys.stdout)
+    stream = SafeStream(sys.stdout)
     if stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb"):
         return _Terminal(status, stream)
     return _Lines(status, stream, clock)
@@ -155,7 +155,7 @@ class _Nowhere:
 class _Lines:
     """A table that grows."""
 
-    def __init__(self, status: _Status, stream: Unbreakable, clock: Callable[[], float]) -> None:
+    def __init__(self, status: _Status, stream: SafeStream, clock: Callable[[], float]) -> None:
         self._status, self._stream, self._clock = status, stream, clock
         self._all = status.total - status.step <= STEPS_ALL_SHOWN
         self._shown = 0
@@ -185,7 +185,7 @@ class _Lines:
 class _Terminal:
     """Two lines redrawn twice a second, so that the clock also moves during a long step."""
 
-    def __init__(self, status: _Status, stream: Unbreakable) -> None:
+    def __init__(self, status: _Status, stream: SafeStream) -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text

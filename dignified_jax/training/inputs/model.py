@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jax.typing import DTypeLike
+from jaxtyping import PyTree
 
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
@@ -16,6 +17,7 @@ from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import COLLECTION, policy
+from dignified_jax.models.partition import KeyPath
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import fingerprint
 from dignified_jax.training.step.sharding import tensor_parallel
@@ -41,18 +43,18 @@ class PreparedModel:
     directory: pathlib.Path
     mesh: Mesh
     module: Decoder
-    params: Any
-    base: Any
+    params: PyTree
+    base: PyTree
     reference: Reference
     identity: dict[str, str]
     export_dtype: str
 
     @property
-    def first(self) -> Any:
+    def first(self) -> PyTree:
         """Parameters of the model that everything begins with."""
         return self.params if self.base is None else self.base
 
-    def policy(self, params: Any) -> Any:
+    def policy(self, params: PyTree) -> PyTree:
         """Returns what the score step takes for a trained tree."""
         return policy(params, self.base)
 
@@ -97,7 +99,7 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
     )
 
 
-def identity(model: DecoderConfig, params: Any, config: TrainConfig) -> dict[str, str]:
+def identity(model: DecoderConfig, params: PyTree, config: TrainConfig) -> dict[str, str]:
     """Returns what a model's log-probs depend on, name to fingerprint."""
     return {
         "model config": fingerprint.of_text(str(model)),
@@ -106,7 +108,7 @@ def identity(model: DecoderConfig, params: Any, config: TrainConfig) -> dict[str
     }
 
 
-def freeze(params: Any, dtype: Any) -> Any:
+def freeze(params: PyTree, dtype: DTypeLike) -> PyTree:
     """A copy of `params` for the frozen reference, matrices in the compute dtype.
 
     The policy's matrices are cast to that dtype at use, so at step 0 both models have the same
@@ -114,21 +116,21 @@ def freeze(params: Any, dtype: Any) -> Any:
     enter in float32 and keep their dtype.
     """
 
-    def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+    def cast(path: KeyPath, leaf: jax.Array) -> jax.Array:
         return jnp.array(leaf, leaf.dtype if path[-1].key == "scale" else dtype, copy=True)
 
     return jax.jit(lambda tree: jax.tree.map_with_path(cast, tree))(params)
 
 
-def _random(directory: pathlib.Path, dtype: str, seed: int, mesh: Mesh) -> tuple[Decoder, Any]:
+def _random(directory: pathlib.Path, dtype: str, seed: int, mesh: Mesh) -> tuple[Decoder, PyTree]:
     module = Decoder(read_config(directory))
     return module, draw(module, "params", dtype, seed, mesh)
 
 
-def draw(module: Decoder, collection: str, dtype: str, seed: int, mesh: Mesh) -> Any:
+def draw(module: Decoder, collection: str, dtype: str, seed: int, mesh: Mesh) -> PyTree:
     """First values of one collection of variables, each on its devices."""
 
-    def first(key: jax.Array) -> Any:
+    def first(key: jax.Array) -> PyTree:
         variables = module.init(key, jnp.zeros((1, 2), jnp.int32))[collection]
         return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import collections
 import pathlib
 import shutil
-from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jaxtyping import PyTree
 
 from dignified_jax.training.run.literal_path import literal
 
 
-def arrays(tree: Any) -> list[str]:
+def arrays(tree: PyTree) -> list[str]:
     """Data type and shape of every array of a pytree, such as "float32[3, 4]"."""
     return sorted(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from dignified_jax.data import PreferenceRow, TokenizedExample
 from dignified_jax.models import partition
@@ -44,7 +45,7 @@ def of_tokenizer(tokenizer: Any) -> str:
     return of_text(type(tokenizer).__name__, json.dumps(sorted(tokenizer.get_vocab().items())))
 
 
-def of_arrays(tree: Any) -> str:
+def of_arrays(tree: PyTree) -> str:
     """Returns that of the bits of a pytree's arrays, where they lie; the same for any sharding."""
     if not jax.tree.leaves(tree):
         return of_text()
@@ -52,7 +53,7 @@ def of_arrays(tree: Any) -> str:
 
 
 @jax.jit
-def _hash(tree: Any) -> jax.Array:
+def _hash(tree: PyTree) -> jax.Array:
     """(2,) uint32: sums of mixed words, so that neither order nor sharding of the sum matters."""
     total = jnp.zeros(2, jnp.uint32)
     for path, leaf in jax.tree.leaves_with_path(tree):

@@ -7,9 +7,9 @@ import os
 import pathlib
 import re
 import shutil
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 # As strerror has them: TensorStore passes that text on, with the file in quotes before it.
 _REASONS = {
@@ -22,7 +22,7 @@ _REASONS = {
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def explained(error: BaseException, directory: pathlib.Path, tree: Any = None) -> str | None:
+def explained(error: BaseException, directory: pathlib.Path, tree: PyTree = None) -> str | None:
     """A line on why a checkpoint can't be written; None where it was not the file system.
 
     Args:
@@ -44,7 +44,7 @@ def explained(error: BaseException, directory: pathlib.Path, tree: Any = None) -
     return line
 
 
-def _shortage(directory: pathlib.Path, tree: Any) -> str:
+def _shortage(directory: pathlib.Path, tree: PyTree) -> str:
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     free = shutil.disk_usage(directory).free
     told = f"a checkpoint takes up to {needed:,} bytes, and {free:,} are free"

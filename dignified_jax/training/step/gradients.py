@@ -44,11 +44,13 @@ def compute(
 ) -> Gradients:
     """Returns the gradient of the whole batch's loss, and both models' log-probs."""
 
-    def device(params: Any, method_state: Any, inputs: StepInputs) -> Gradients:
+    def device(params: PyTree, method_state: PyTree, inputs: StepInputs) -> Gradients:
         batch = inputs.batch
         counts = objective.batch_counts(batch.response_mask, batch.response_length)
 
-        def rows_loss(params: Any, rows: PackedBatch, reference_log_probs: jax.Array) -> Any:
+        def rows_loss(
+            params: PyTree, rows: PackedBatch, reference_log_probs: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
             # Responses that lie elsewhere have a constant log-ratio of 0 here: they shift this
             # part's loss, which nobody reads, and leave its gradient alone.
             log_probs = local.log_probs(model, lora_policy(params, inputs.base), rows, mesh)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import logprobs, partition
@@ -18,7 +18,7 @@ from dignified_jax.training.step import sharding
 
 
 def shard_map(
-    local: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any
+    local: Callable[..., Any], mesh: Mesh, in_specs: PyTree, out_specs: PyTree
 ) -> Callable[..., Any]:
     """Returns `local` over the devices of `mesh`, all axes manual."""
     return jax.shard_map(local, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 
 from dignified_jax.typed_config import Bounds, NonNegative, check_bounds
 
@@ -85,14 +86,14 @@ def _adam(config: OptimizerConfig) -> optax.GradientTransformation:
     """
     adam = optax.scale_by_adam(config.b1, config.b2, config.eps, mu_dtype=config.mu_dtype)
 
-    def update(gradients: Any, state: optax.ScaleByAdamState, params: Any = None) -> Any:
+    def update(gradients: PyTree, state: optax.ScaleByAdamState, params: PyTree = None) -> PyTree:
         wide = state._replace(mu=optax.tree.cast(state.mu, jnp.float32))
         return adam.update(gradients, wide, params)
 
     return optax.GradientTransformation(adam.init, update)
 
 
-def _decayed(params: Any) -> Any:
+def _decayed(params: PyTree) -> PyTree:
     return jax.tree.map_with_path(lambda path, _: path[-1].key not in ("scale", "bias"), params)
 
 

@@ -11,15 +11,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
+from jaxtyping import PyTree
 
 from dignified_jax.models.lora import LoraParams
-from dignified_jax.models.partition import BATCH_AXES, DATA_AXIS, FSDP_AXIS, TENSOR_AXIS, split
+from dignified_jax.models.partition import (
+    BATCH_AXES,
+    DATA_AXIS,
+    FSDP_AXIS,
+    TENSOR_AXIS,
+    KeyPath,
+    split,
+)
 from dignified_jax.models.tensor_parallel import TensorParallel
 from dignified_jax.typed_config import Bounds, check_bounds
 
@@ -94,7 +103,7 @@ def tensor_parallel(mesh: Mesh) -> TensorParallel:
     return TensorParallel(mesh.shape[TENSOR_AXIS])
 
 
-def batch_spec(batch: Any) -> Any:
+def batch_spec(batch: PyTree) -> PyTree:
     """`PartitionSpec` of every field of a packed batch whose rows are grouped."""
     return dataclasses.replace(
         batch,
@@ -103,7 +112,7 @@ def batch_spec(batch: Any) -> Any:
     )
 
 
-def put_batch(batch: Any, mesh: Mesh, rows_per_step: int) -> Any:
+def put_batch(batch: PyTree, mesh: Mesh, rows_per_step: int) -> PyTree:
     """A process's packed batch to global device arrays, rows grouped by accumulation step.
 
     Args:
@@ -121,10 +130,10 @@ def put_batch(batch: Any, mesh: Mesh, rows_per_step: int) -> Any:
     return jax.tree.map(put, batch, batch_spec(batch))
 
 
-def gather_layer(variables: Any, dtype: Any) -> Any:
+def gather_layer(variables: PyTree, dtype: DTypeLike) -> PyTree:
     """One layer's variables from a device's part, gathered over `fsdp`; for `Decoder.gather`."""
 
-    def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+    def gather(path: KeyPath, leaf: jax.Array) -> jax.Array:
         axis = split(path).fsdp
         # The table counts the layer axis, which the scan has taken off.
         return leaf if axis is None else _all_gather(leaf, axis - 1, dtype)
@@ -132,7 +141,7 @@ def gather_layer(variables: Any, dtype: Any) -> Any:
     return jax.tree.map_with_path(gather, variables)
 
 
-def gather_outer(params: Any) -> Any:
+def gather_outer(params: PyTree) -> PyTree:
     """Embedding, head and final norm gathered over `fsdp`, scanned layers left as they are.
 
     They keep their own dtype, so that the head's gradient is summed over chunks in it. LoRA is of
@@ -141,7 +150,7 @@ def gather_outer(params: Any) -> Any:
     if isinstance(params, LoraParams):
         return params._replace(base=gather_outer(params.base))
 
-    def gather(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+    def gather(path: KeyPath, leaf: jax.Array) -> jax.Array:
         axis = split(path).fsdp
         return leaf if axis is None else _all_gather(leaf, axis, leaf.dtype)
 
@@ -150,10 +159,10 @@ def gather_outer(params: Any) -> Any:
     return {**jax.tree.map_with_path(gather, outer), "layers": layers}
 
 
-def reduce_gradients(gradients: Any) -> Any:
+def reduce_gradients(gradients: PyTree) -> PyTree:
     """Sums over devices what the gathers' transposes have not summed yet."""
 
-    def reduce(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+    def reduce(path: KeyPath, leaf: jax.Array) -> jax.Array:
         how = split(path)
         axes = BATCH_AXES if how.fsdp is None else (DATA_AXIS,)
         return jax.lax.psum(leaf, (*axes, TENSOR_AXIS) if how.partial else axes)
@@ -162,18 +171,20 @@ def reduce_gradients(gradients: Any) -> Any:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _all_gather(part: jax.Array, axis: int, dtype: Any) -> jax.Array:
+def _all_gather(part: jax.Array, axis: int, dtype: DTypeLike) -> jax.Array:
     """Gathers in the compute dtype; the gradient is reduced over devices in float32."""
     return jax.lax.all_gather(part.astype(dtype), FSDP_AXIS, axis=axis, tiled=True)
 
 
-def _all_gather_forward(part: jax.Array, axis: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
+def _all_gather_forward(
+    part: jax.Array, axis: int, dtype: DTypeLike
+) -> tuple[jax.Array, jax.Array]:
     # An empty array carries the parameter's dtype to the backward pass.
     return _all_gather(part, axis, dtype), jnp.zeros((0,), part.dtype)
 
 
 def _all_gather_backward(
-    axis: int, dtype: Any, like: jax.Array, gradient: jax.Array
+    axis: int, dtype: DTypeLike, like: jax.Array, gradient: jax.Array
 ) -> tuple[jax.Array]:
     del dtype
     wide = gradient.astype(jnp.float32)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 from dignified_jax.models import partition
 from dignified_jax.objectives import Objective
@@ -25,9 +24,9 @@ class TrainState(struct.PyTreeNode):
     """
 
     step: jax.Array
-    params: Any
-    opt_state: Any
-    method_state: Any
+    params: PyTree
+    opt_state: PyTree
+    method_state: PyTree
 
 
 def state_shardings(
@@ -51,7 +50,7 @@ def state_shardings(
 
 
 def init_state(
-    params: Any,
+    params: PyTree,
     objective: Objective,
     dimensions: int,
     optimizer: optax.GradientTransformation,
@@ -59,7 +58,7 @@ def init_state(
 ) -> TrainState:
     """The state at step 0, sharded over `mesh`. `params` are donated."""
 
-    def make(params: Any) -> TrainState:
+    def make(params: PyTree) -> TrainState:
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from dignified_jax.data import PackedBatch
 
@@ -22,7 +20,7 @@ class ResidentReference(struct.PyTreeNode):
       params: its parameters.
     """
 
-    params: Any
+    params: PyTree
 
 
 class LoraBaseReference(struct.PyTreeNode):
@@ -57,10 +55,10 @@ class StepInputs(struct.PyTreeNode):
     num_accumulation_steps: Int[Array | np.generic, ""]
     reference: Reference = NoReference()
     rewards: Float[Array, "example response dimension"] | None = None
-    base: Any = None
+    base: PyTree = None
 
     @property
-    def reference_params(self) -> Any:
+    def reference_params(self) -> PyTree:
         """Parameters of the reference; None where it has none here."""
         match self.reference:
             case ResidentReference(params):

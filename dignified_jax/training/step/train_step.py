@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import divergence, partition
@@ -27,7 +27,7 @@ from dignified_jax.training.step.step_inputs import StepInputs
 
 TrainStep = Callable[[TrainState, StepInputs], tuple[TrainState, dict[str, jax.Array]]]
 ScoreStep = Callable[
-    [Any, PackedBatch, Int[Array, ""]],
+    [PyTree, PackedBatch, Int[Array, ""]],
     Float[Array, "example response"],
 ]
 
@@ -120,10 +120,10 @@ def _make_sum_step(mesh: Mesh, of_rows: Callable[[Any, PackedBatch], jax.Array])
 
     @jax.jit
     def sum_step(
-        params: Any, batch: PackedBatch, num_accumulation_steps: Int[Array, ""]
+        params: PyTree, batch: PackedBatch, num_accumulation_steps: Int[Array, ""]
     ) -> Float[Array, "example response"]:
         def device(
-            params: Any, batch: PackedBatch, num_accumulation_steps: jax.Array
+            params: PyTree, batch: PackedBatch, num_accumulation_steps: jax.Array
         ) -> Float[Array, "example response"]:
             def body(index: jax.Array, sums: jax.Array) -> jax.Array:
                 return sums + of_rows(params, local.rows_of(batch, index))
