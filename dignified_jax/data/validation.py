@@ -75,7 +75,7 @@ def _has_content(value: Any) -> bool:
 
 
 def _is_blank(text: str) -> bool:
-    """Whether nothing of a text is visible: white space, and marks of no width."""
+    """Returns whether nothing of a text is visible: white space, and marks of no width."""
     return all(each.isspace() or unicodedata.category(each) in ("Cc", "Cf") for each in text)
 
 
