@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from dignified_jax.console import entry
+from dignified_jax.console.labels import printable_lines
 from dignified_jax.files import owned
 from dignified_jax.training.run import quiet
 from dignified_jax.typed_config import path_argument
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 to_peft(options.checkpoint, out, options.dtype)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable_lines(f"error: {error}"), file=sys.stderr)
         return 1
     print(f"written: {options.out}")
     return 0

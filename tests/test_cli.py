@@ -76,6 +76,14 @@ def run_train(source, tmp_path, monkeypatch, capsys):
             [CONFIG, "--plan_rows=2"],
             "--plan_devices and --plan_rows have no meaning without --plan",
         ),
+        (
+            [CONFIG, "--plan", "--plan_devices=h100", f"--plan_rows={10**30}"],
+            "--plan_rows: expected at most 131,072, found 1000",
+        ),
+        (
+            [CONFIG, "--config.data.chat_\x1b[2J=1"],
+            r"unknown config key data.chat_\x1b[2J",
+        ),
         ([CONFIG, "--plan", "--plan_rows=0"], "argument --plan_rows: 0 is not a positive integer"),
         ([CONFIG, "--plan", "--plan_devices=8xh300"], "--plan_devices: expected a device, or"),
     ],

@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """Returns the text as `printable`, its lines kept."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def width(text: str) -> int:
     """Columns that a terminal gives to a printable text: East Asian characters take two."""
     if text.isascii():

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from dignified_jax.console import entry
+from dignified_jax.console.labels import printable_lines
 from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
 from dignified_jax.data.tokenize import encode
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _stats(arguments) if arguments.command == "stats" else _tokenizer(arguments)
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(printable_lines(str(error)), file=sys.stderr)
         return 1
 
 
@@ -46,7 +47,7 @@ def _stats(arguments: argparse.Namespace) -> int:
                 encode(rows, tokenizer)  # finds the rows that a run would refuse
             results[file] = summarise(rows, measure, unit)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
-            print(error, file=sys.stderr)
+            print(printable_lines(str(error)), file=sys.stderr)
             failed = True
     if failed:
         return 1

@@ -73,6 +73,7 @@ def _load(source: pathlib.Path | str) -> PreTrainedTokenizerBase:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+        tokenizer("a")  # some fields, such as model_max_length, are used only then
     except (KeyboardInterrupt, SystemExit):
         raise
     # Its errors share no base, and those of the Rust library are no `Exception` at all.

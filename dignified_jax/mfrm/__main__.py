@@ -22,7 +22,7 @@ import numpy as np
 
 from dignified_jax import embedded
 from dignified_jax.console import entry
-from dignified_jax.console.labels import printable
+from dignified_jax.console.labels import printable, printable_lines
 from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.waiting import waiting
 from dignified_jax.mfrm.connectivity import DisconnectedError, listed_groups
@@ -57,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = f"not enough memory: {error}" if str(error) else "not enough memory"
     except (ValueError, OSError, ImportError) as error:
         text = str(error)
-    lines = [printable(line) for line in text.split("\n")]
-    print("error: " + "\n".join(lines), file=SafeStream(sys.stderr))
+    print(printable_lines(f"error: {text}"), file=SafeStream(sys.stderr))
     return 1
 
 

@@ -21,6 +21,7 @@ from dignified_jax.training.step.sharding import row_devices
 ASSUMED_MFU = 0.4
 # How far XLA's own count may be from ours (benchmarks/memory.py).
 TOLERANCE = 0.1
+MOST_ROWS = 2**17  # each is planned by itself
 
 
 def report(config: TrainConfig, on: str | None = None, rows: int | None = None) -> str:
@@ -32,12 +33,14 @@ def report(config: TrainConfig, on: str | None = None, rows: int | None = None) 
       rows: as `make`.
 
     Raises:
-      FileNotFoundError, ValueError: as `make` and `devices.parse`.
+      FileNotFoundError, ValueError: as `make` and `devices.parse`; more rows than `MOST_ROWS`.
     """
     try:
         kind, count = devices.present() if on is None else devices.parse(on)
     except ValueError as error:
         raise ValueError(f"--plan_devices: {error}") from error
+    if rows is not None and rows > MOST_ROWS:
+        raise ValueError(f"--plan_rows: expected at most {MOST_ROWS:,}, found {rows}")
     return text(make(config, kind, count, rows))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import logging
 
+from dignified_jax.console.labels import printable_lines
 from dignified_jax.training import config_file
 from dignified_jax.training.config_file import Given
 from dignified_jax.typed_config import ConfigError, help_text, merge, suggestion
@@ -157,7 +158,8 @@ def exiting() -> Iterator[None]:
             traceback.print_exc()
         notes = getattr(error, "__notes__", [])
         separator = "\n" if "\n" in str(error) else "; "
-        print(separator.join([f"error: {error}", *notes]), file=sys.stderr)
+        text = separator.join([f"error: {error}", *notes])
+        print(printable_lines(text), file=sys.stderr)  # it may show what a stranger's file holds
         processes.leave(1)
         sys.exit(1)
 

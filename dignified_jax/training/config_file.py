@@ -103,7 +103,7 @@ def _run_python(path: pathlib.Path, preset: str | None) -> dict[str, Any]:
         config = module.get_config() if preset is None else module.get_config(preset)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that ends us would look like success
         raise ConfigError(f"{path}: {type(error).__name__}: {_last_line(error)}") from error
     if isinstance(config, ml_collections.ConfigDict):
         return config.to_dict()
@@ -112,7 +112,7 @@ def _run_python(path: pathlib.Path, preset: str | None) -> dict[str, Any]:
     return dict(config)
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else "no message"
 

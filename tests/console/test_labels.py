@@ -2,7 +2,7 @@
 
 import pytest
 
-from dignified_jax.console.labels import clip, printable, shorten, width
+from dignified_jax.console.labels import clip, printable, printable_lines, shorten, width
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from dignified_jax.console.labels import clip, printable, shorten, width
 )
 def test_what_acts_on_a_terminal_is_escaped(text, shown):
     assert printable(text) == shown
+
+
+def test_lines_of_a_message_stay_lines():
+    assert printable_lines("two\nlines\x1b[2J") == "two\nlines\\x1b[2J"
 
 
 def test_a_label_in_a_sentence_is_short():

@@ -29,6 +29,7 @@ def edit(file, change):
         ("tokenizer.json", lambda c: c.update(added_tokens=5), "not iterable"),
         ("tokenizer_config.json", lambda c: c.update(tokenizer_class=["A"]), "tokenizer_class"),
         ("tokenizer_config.json", lambda c: c.update(eos_token={"a": 1}), "eos_token"),
+        ("tokenizer_config.json", lambda c: c.update(model_max_length="x"), "'str'"),
         ("tokenizer_config.json", lambda c: c.update(additional_special_tokens=5), "list"),
     ],
 )

@@ -162,6 +162,8 @@ def test_a_file_with_a_colon_in_its_name_and_in_the_home_directory(tmp_path, mon
         ("import no_such_module", r"mine.py: ModuleNotFoundError: No module named 'no_such"),
         ("x = (", r"mine.py: SyntaxError: '\(' was never closed"),
         ("y = 3", r"mine.py: AttributeError: .*get_config"),
+        ("import sys; sys.exit(0)", r"mine.py: SystemExit: 0"),
+        ("def get_config(): raise SystemExit", r"mine.py: SystemExit: no message"),
         ("def get_config(): return 3", r"mine.py: expected a ConfigDict from get_config, found 3"),
     ],
 )

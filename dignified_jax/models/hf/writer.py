@@ -51,10 +51,19 @@ def save(
       max_shard_bytes: most bytes in one safetensors file.
 
     Raises:
-      ValueError: a file of others in `directory` has the name of one to write.
+      ValueError: a parameter is not of the configuration's shape; or a file of others in
+        `directory` has the name of one to write.
       OSError: a file can't be written; names it.
     """
     leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+    for path, leaf in jax.tree.leaves_with_path(abstract_params(model.config)):
+        name = partition.path_name(path)
+        found = leaves[name].shape if name in leaves else "none"
+        if found != leaf.shape:
+            raise ValueError(
+                f"parameter {name}: by the configuration of the model its shape is {leaf.shape}, "
+                f"found {found}"
+            )
 
     def read(tensor: names.Tensor) -> np.ndarray:
         value = leaves[tensor.leaf]

@@ -56,6 +56,7 @@ DEVICES: dict[str, Device] = {
     "b200": _gpu("NVIDIA B200", 180),
 }
 CPU = "cpu"
+MOST_DEVICES = 2**17  # more than any machine has; planning takes longer with their number
 
 
 def parse(text: str) -> tuple[Device, int]:
@@ -66,10 +67,10 @@ def parse(text: str) -> tuple[Device, int]:
     """
     match = re.fullmatch(r"(?:(\d+)x)?(.+)", text)
     count, name = (int(match[1] or 1), match[2]) if match else (0, "")
-    if count < 1 or name not in (*DEVICES, CPU):
+    if not 1 <= count <= MOST_DEVICES or name not in (*DEVICES, CPU):
         raise ValueError(
             f"expected a device, or NUMBERxDEVICE such as 8xh200, of "
-            f"{', '.join([*DEVICES, CPU])}; found {text!r}"
+            f"{', '.join([*DEVICES, CPU])}, at most {MOST_DEVICES:,}; found {text!r:.60}"
         )
     return (_host(count) if name == CPU else DEVICES[name]), count
 

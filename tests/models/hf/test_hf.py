@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from dignified_jax.models import hf
 from dignified_jax.models.config import UnsupportedModelError
+from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.hf.names import INDEX_FILE
 from tests.oracles import hf_models
@@ -38,6 +39,17 @@ def edit_tensors(directory, change):
     tensors = load_file(file)
     change(tensors)
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, file)
+
+
+def test_parameters_of_another_shape_than_the_configuration_are_not_written(checkpoint, tmp_path):
+    model, params = hf.load(checkpoint)
+    edit_config(checkpoint, vocab_size=model.config.vocab_size - 1)
+    other = Decoder(read_config(checkpoint))
+    with pytest.raises(ValueError, match=r"parameter embed_tokens/embedding: .* found \("):
+        hf.save(tmp_path / "out", other, params)
+    with pytest.raises(ValueError, match=r"parameter norm/scale: .* found none"):
+        hf.save(tmp_path / "out", model, {k: v for k, v in params.items() if k != "norm"})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("family", hf_models.FAMILIES)
