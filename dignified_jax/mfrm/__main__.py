@@ -73,6 +73,8 @@ def _run(arguments: argparse.Namespace) -> int:
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
     members = parsing.judge_groups(arguments.judge_group, ratings)
+    if arguments.seed < 0:
+        raise ValueError(f"--seed: expected at least 0, found {arguments.seed}")
     if groups and arguments.bootstrap:
         raise ValueError("--bootstrap is of scores on the zero-sum scale: leave --group out")
     if arguments.out is not None:  # before the work, so that none is lost

@@ -203,6 +203,7 @@ def test_disconnected_subsets_are_named_by_label(tmp_path, capsys):
         ([SAMPLE, "--group", "judge", "0"], "FACET MEAN LEVEL"),
         ([SAMPLE, "--group", "judge", "0", "nobody"], "no judge 'nobody' among amber-judge"),
         ([SAMPLE, "--group", "judge", "0", "amber-judge", "--bootstrap", "9"], "leave --group out"),
+        ([SAMPLE, "--bootstrap", "2", "--seed", "-1"], "--seed: expected at least 0, found -1"),
         ([SAMPLE, "--bootstrap", "1"], "replicates must be at least 2"),
         ([SAMPLE, "--max-iterations", "1"], "stopped at max_iterations"),
         ([SAMPLE, "--anchors", "no-such-anchors.csv"], "no-such-anchors.csv"),
@@ -219,6 +220,14 @@ def test_bad_input_is_one_message_and_status_1(options, message, capsys):
         ([("facet", "level"), ("judge", "amber-judge")], "a.csv has no column 'value'"),
         ([("facet", "level", "value")], "no anchors"),
         ([("facet", "level", "value"), ("judge", "x" * 200_000, 1)], "row 1: no judge 'xx"),
+        (
+            [("facet", "level", "value"), *[("judge", "amber-judge", n) for n in (1, 2)]],
+            "row 2: judge 'amber-judge' is anchored in an earlier row already",
+        ),
+        (
+            [("facet", "level", "value"), ("judge", "amber-judge", "nan")],
+            "row 1: expected a finite",
+        ),
         ([("facet", "level", "value"), ("judge", "x")], "a.csv, row 1: 2 values for 3 columns"),
         ([tuple(map(str, range(30_000)))], "a.csv has no column 'facet'"),
         ([("facet", "level", "value"), ("model", "x", 1)], "row 1: facet must be judge"),

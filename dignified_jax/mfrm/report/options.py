@@ -53,7 +53,13 @@ def _read_anchors(path: pathlib.Path, ratings: Ratings | OrdinalRatings) -> dict
         where = f"{path}, row {number}"
         level = _level(where, str(facet), str(label), ratings)
         values = anchors.setdefault(str(facet), np.full(len(ratings.labels[str(facet)]), np.nan))
+        if not np.isnan(values[level]):
+            raise ValueError(
+                f"{where}: {facet} {shown(label)} is anchored in an earlier row already"
+            )
         values[level] = _number(where, str(value))
+        if not np.isfinite(values[level]):
+            raise ValueError(f"{where}: expected a finite number, found {shown(value)}")
     if not anchors:
         raise ValueError(f"{path}: no anchors")
     return anchors
