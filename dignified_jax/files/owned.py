@@ -65,18 +65,19 @@ def check(
 ) -> list[str]:
     """Returns the files of an earlier writing there; arguments and errors as for `writing`."""
     directory = pathlib.Path(directory)
-    if not directory.exists():
+    if not directory.exists() and not directory.is_symlink():
         return []
     if not directory.is_dir():
         raise ValueError(f"{directory}: is not a directory")
-    present = [name for name in _files(directory) if name != MANIFEST]
-    if present and not overwrite:
+    there = (name for name in _walk(directory) if name != MANIFEST)
+    first = None if overwrite else next(there, None)
+    if first is not None:
         raise ValueError(
-            f"{directory}: is not empty (it has {present[0]}); choose another directory, or "
+            f"{directory}: is not empty (it has {first}); choose another directory, or "
             "--overwrite to replace what was written there before; files of others stay"
         )
     listed = _listed(directory)
-    return [name for name in present if (ours(name) if listed is None else name in listed)]
+    return [name for name in sorted(there) if (ours(name) if listed is None else name in listed)]
 
 
 def _exchange(
@@ -108,10 +109,14 @@ def _refuse_others(directory: pathlib.Path, former: list[str], written: list[str
 
 
 def _files(directory: pathlib.Path) -> list[str]:
+    return sorted(_walk(directory))
+
+
+def _walk(directory: pathlib.Path) -> Iterator[str]:
     """Relative paths of all that is no directory, but for what an interrupted writing left."""
     paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
     names = (path.relative_to(directory) for path in paths)
-    return sorted(str(name) for name in names if name.parts[0] != ".partial")
+    return (str(name) for name in names if name.parts[0] != ".partial")
 
 
 def _listed(directory: pathlib.Path) -> set[str] | None:

@@ -81,3 +81,22 @@ def test_a_damaged_manifest_makes_nothing_ours(content, tmp_path):
         write(tmp_path / "out", {"a": "2"}, overwrite=True)
     write(tmp_path / "out", {"a": "2"}, overwrite=True, ours=lambda name: name == "a")
     assert read(tmp_path / "out") == {"a": "2"}
+
+
+def test_a_directory_of_any_size_is_refused_at_its_first_file(tmp_path, monkeypatch):
+    (tmp_path / "mine").touch()
+
+    def endless(directory, pattern):
+        yield directory / "mine"
+        pytest.fail("walked on")
+
+    monkeypatch.setattr("pathlib.Path.rglob", endless)
+    with pytest.raises(ValueError, match=r"is not empty \(it has mine\)"):
+        owned.check(tmp_path)
+
+
+def test_a_link_to_nothing_is_no_directory(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match="link: is not a directory"):
+        owned.check(link)
