@@ -322,7 +322,7 @@ def test_converting_touches_no_file_of_others(source, tmp_path, capsys):
         (out / name).write_bytes(content)
     arguments = ["to-hf", "--checkpoint", str(tmp_path / "bare"), "--out", str(out)]
     assert convert.main(arguments) == 1
-    assert "is not empty (it has model-of-my-thesis.safetensors)" in capsys.readouterr().err
+    assert "is not empty (it has model" in capsys.readouterr().err
     assert files(out) == mine
     for _ in range(2):
         assert convert.main([*arguments, "--overwrite"]) == 0
