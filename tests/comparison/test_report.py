@@ -11,6 +11,7 @@ import pytest
 from dignified_jax.comparison import curves, export, plan, report
 from dignified_jax.comparison.results import summarise
 from dignified_jax.objectives import LagDPO, MultiNegativeDPO
+from dignified_jax.training.run import directory as run_directory
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def table(text, title):
 
 
 def log(run, records):
-    directory = report.run_directory.path(run.config)
+    directory = run_directory.path(run.config)
     directory.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(record) + "\n" for record in records)
     (directory / "metrics.jsonl").write_text(text)

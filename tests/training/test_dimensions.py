@@ -81,7 +81,7 @@ def test_every_method_reports_every_dimension(roots, name, method, tmp_path, cap
     assert all(np.isfinite(row["loss"]) for row in summary["dimensions"].values())
     assert summary["worst"] in dimensions
     shown = capsys.readouterr().out
-    table = shown[shown.rindex("held-out test split") :]
+    table = shown[shown.rindex("held-out rows of") :]
     for dimension in dimensions:
         assert f"\n{dimension} " in table
     if method in ("sacpo", "soup"):

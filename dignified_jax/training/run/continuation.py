@@ -139,8 +139,11 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
     """Returns a configuration written by `write_config`, of this or an earlier version.
 
     Raises:
+      FileNotFoundError: there is no such file.
       ValueError: there is none in the file; names it.
     """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
     fields = _read(file)
     if fields is None:
         raise ValueError(f"{file}: expected a configuration as a JSON object; delete the file")

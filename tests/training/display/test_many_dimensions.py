@@ -85,7 +85,13 @@ def test_shortened_names_keep_their_ends():
 
 def test_final_table_with_long_names():
     row = {"pairs": 3, "loss": 0.5, "accuracy": 0.7, "margin": 0.1, "longer": 0.5, "lambda": None}
-    result = {"step": 9, "method": "dpo", "worst": LONGEST[0], "at_lambda_max": []}
+    result = {
+        "rows": "rows of t",
+        "step": 9,
+        "method": "dpo",
+        "worst": LONGEST[0],
+        "at_lambda_max": [],
+    }
     lines = summary.table(result | {"dimensions": dict.fromkeys(LONGEST, row)}).splitlines()
     assert len({len(line) for line in lines[1:4]}) == 1
     assert lines[2].startswith(LONGEST[0] + "  ") and LONGEST[0] in lines[4]

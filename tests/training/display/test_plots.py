@@ -37,7 +37,7 @@ def run(tmp_path):
     """Writes a run directory."""
 
     def write(records, method=LAGDPO, tail=""):
-        (tmp_path / "config.json").write_text(json.dumps({"method": method}))
+        (tmp_path / "config.json").write_text(json.dumps({"method": method, "data": {}}))
         text = "".join(json.dumps(r) + "\n" for r in records) + tail
         (tmp_path / "metrics.jsonl").write_text(text)
         return tmp_path

@@ -14,7 +14,8 @@ def entries(cache):
 
 
 def damaged_forms(content):
-    return {"empty": b"", "cut": content[:-1], "flipped": content[:-3] + b"\0" + content[-2:]}
+    flipped = content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+    return {"empty": b"", "cut": content[:-1], "flipped": flipped}
 
 
 def test_only_unreadable_entries_are_removed(tmp_path):

@@ -1,5 +1,6 @@
 """Settings of several processes, and the wire that tells one end to the others."""
 
+import gc
 import json
 import os
 import socket
@@ -69,6 +70,7 @@ class Ended(Exception):
 def ends(monkeypatch):
     """What a listening thread would have printed, and that it would have ended the process."""
     said, event = [], threading.Event()
+    others = set(threading.enumerate())
     monkeypatch.setattr(processes.os, "write", lambda number, text: said.append(text.decode()))
 
     def end(status):
@@ -83,6 +85,9 @@ def ends(monkeypatch):
         return said
 
     yield wait
+    gc.collect()  # closes the test's sockets, at which its threads end
+    for thread in set(threading.enumerate()) - others:
+        thread.join(5)
     monkeypatch.undo()
     assert os._exit is not end
 
