@@ -28,9 +28,10 @@ install_import_hook(CHECKED_MODULES, "beartype.beartype")
 from dignified_jax import data  # noqa: E402
 from dignified_jax.embedded import resolve  # noqa: E402
 
-# A process can map 65,530 regions, and every compiled program takes some; a worker of two on a
-# machine of 8 GiB may hold this much.
-MOST_REGIONS, MOST_BYTES = 30_000, 3 * 2**30
+# A process can map 65,530 regions, and every compiled program takes some; each of two workers may
+# hold a third of the machine's memory.
+MOST_REGIONS = 30_000
+MOST_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -76,7 +76,7 @@ def write(workdir: str | pathlib.Path) -> list[pathlib.Path]:
 
     Raises:
       FileNotFoundError: `workdir` has no config.json or no metrics.jsonl.
-      ValueError: a line of metrics.jsonl, other than the last, is damaged.
+      ValueError: config.json is damaged.
     """
     workdir = pathlib.Path(workdir)
     config = continuation.read_config(workdir / run_directory.CONFIG_FILE)

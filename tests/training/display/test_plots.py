@@ -154,10 +154,11 @@ def test_a_line_that_is_being_written_is_left_out(run, drawn):
     assert curves(panels(drawn["losses.png"])["A"])["training batch"][0] == [1, 2]
 
 
-def test_a_damaged_line_is_named(run):
-    workdir = run([record(1)], tail='{"step": 2, "lo\n' + json.dumps(record(3)) + "\n")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: expected a JSON object, found '{"):
-        plots.write(workdir)
+def test_a_damaged_line_is_left_out(run, drawn):
+    """The run itself sets it aside and says so; a picture of the others is better than none."""
+    plots.write(run([record(1)], tail='{"step": 2, "lo\n' + json.dumps(record(3)) + "\n"))
+    (axes, *_) = drawn["losses.png"].axes
+    assert {len(line.get_xdata()) for line in axes.get_lines()} >= {2}
 
 
 def test_a_run_without_a_step_has_no_plot(run):
