@@ -33,7 +33,6 @@ nb_execution_mode = "off"  # notebooks are stored as they ran; a slow test runs 
 default_role = "py:obj"
 smartquotes = False  # they would make one dash of an option's two
 # A short name in a docstring may stand for two classes of different rooms.
-suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
