@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(size, left, root, tmp_path):
     status, output = command.finish(process)
     assert status == 1
     last = output.strip().splitlines()[-1].replace(str(tmp_path / "run") + "/", "")
-    assert re.match(r"error: .*(metrics\.jsonl|checkpoints/).*No space left on device", last), last
+    assert re.match(r"error: .*(metrics\.jsonl|checkpoints).*No space left on device", last), last
     assert f"last whole checkpoint: {left}" in last
     assert "Traceback" not in output
 
