@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -88,12 +89,21 @@ def trim_metrics(workdir: pathlib.Path, step: int) -> list[str]:
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl in order; damaged lines are left out.
+    """Returns the records of metrics.jsonl in order; damaged lines are left out.
 
     Raises:
       FileNotFoundError: there is no such file.
+
+    Warns:
+      UserWarning: lines are damaged, with their numbers.
     """
-    return jsonl.read(workdir / METRICS_FILE, _is_record)[0]
+    file = workdir / METRICS_FILE
+    records, damaged = jsonl.read(file, _is_record)
+    if damaged:
+        numbers = ", ".join(str(number) for number, _ in damaged[:8])
+        more = ", ..." if len(damaged) > 8 else ""
+        warnings.warn(f"{file}: damaged lines are left out: {numbers}{more}", stacklevel=2)
+    return records
 
 
 def _is_record(record: dict[str, Any]) -> bool:

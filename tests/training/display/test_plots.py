@@ -154,9 +154,10 @@ def test_a_line_that_is_being_written_is_left_out(run, drawn):
     assert curves(panels(drawn["losses.png"])["A"])["training batch"][0] == [1, 2]
 
 
-def test_a_damaged_line_is_left_out(run, drawn):
-    """The run itself sets it aside and says so; a picture of the others is better than none."""
-    plots.write(run([record(1)], tail='{"step": 2, "lo\n' + json.dumps(record(3)) + "\n"))
+def test_a_damaged_line_is_left_out_and_told(run, drawn):
+    workdir = run([record(1)], tail='{"step": 2, "lo\n' + json.dumps(record(3)) + "\n")
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl: damaged lines are left out: 2$"):
+        plots.write(workdir)
     (axes, *_) = drawn["losses.png"].axes
     assert {len(line.get_xdata()) for line in axes.get_lines()} >= {2}
 
