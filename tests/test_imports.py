@@ -20,6 +20,7 @@ ALLOWED = {
     **{name: set() for name in GROUND},
     **{name: GROUND for name in CORE},
     "mfrm": GROUND,
+    "evaluation": {"data", "models", "mfrm"} | GROUND,
     "training": CORE | GROUND,
     "planning": TRAINING,
     "comparison": TRAINING,
@@ -49,6 +50,12 @@ INSIDE = {
         "inputs": STEP | {"config", "run"},
         "display": STEP | {"config", "run"},
         "*": STEP | {"config", "run", "inputs", "display"},
+    },
+    "evaluation": {
+        "rubrics": set(),
+        "responses": {"rubrics"},
+        "judging": {"rubrics", "responses"},
+        "*": {"rubrics", "responses", "judging"},
     },
     "mfrm": {
         "result": set(),
@@ -207,6 +214,9 @@ def test_no_cycle():
         ("comparison.plan", "compare"),
         ("comparison.policy_scores", "mfrm.fit"),
         ("convert", "train"),
+        ("evaluation.rubrics", "training.config"),
+        ("evaluation.judging.prompts", "objectives.dpo"),
+        ("mfrm.fit", "evaluation.rubrics"),
         ("data", "data.__main__"),
     ],
 )

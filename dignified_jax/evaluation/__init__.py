@@ -1,0 +1,1 @@
+"""Judgments of models' responses, the scores that follow from them, and a report."""

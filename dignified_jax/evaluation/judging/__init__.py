@@ -1,0 +1,1 @@
+"""Judges of responses to rubric items: local models, endpoints, and rules."""
