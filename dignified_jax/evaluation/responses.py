@@ -22,7 +22,7 @@ class ResponsesError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Response:
-    """What a model answered.
+    """An answer of a model.
 
     Attributes:
       model: label of the model.

@@ -1,4 +1,4 @@
-"""What a judge reads: instructions, the conversation and the response between marks, the items.
+"""Texts that a judge reads: instructions, the conversation and response between marks, the items.
 
 A response may hold anything, also orders to its judge and forged marks. It stands between marks
 that hold a hash of its own text, which it can't contain, and whatever in it looks like one of our
