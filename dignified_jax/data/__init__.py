@@ -12,6 +12,7 @@ from dignified_jax.data.rows import (
     read_rows,
     split_validation,
 )
+from dignified_jax.data.schema import Message
 from dignified_jax.data.tokenize import TokenizedExample, encode
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "RESPONSES",
     "BadRowsError",
     "BatchStream",
+    "Message",
     "PackedBatch",
     "PreferenceRow",
     "TokenizedExample",

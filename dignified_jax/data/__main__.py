@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
+from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
 from dignified_jax.data.tokenize import encode
 from dignified_jax.data.tokenizer import load_tokenizer
@@ -67,13 +68,25 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
 
 
 def _texts(rows: Sequence[PreferenceRow]) -> list[str]:
-    return [text for row in rows for text in (row.prompt, row.golden, *row.rejects.values())]
+    return [
+        text
+        for row in rows
+        for text in (
+            *(message.content for message in messages_of(row.prompt)),
+            *(row.golden, *row.rejects.values()),
+        )
+    ]
 
 
 def format_statistics(file: str, statistics: Statistics) -> str:
     """Returns statistics as aligned plain text, several lines."""
     width = max(12, *(len(name) + 2 for name in (*statistics.lengths, *statistics.rows)))
     lines = [f"{file}", f"  {'samples':<20}{statistics.samples:>8}"]
+    for label, rows in (
+        ("of several turns", statistics.conversations),
+        ("with a system turn", statistics.systems),
+    ):
+        lines += [f"  {label:<20}{rows:>8}"] if rows else []
     for count, percent in statistics.cardinality.items():
         label = f"{count} active dimension{'' if count == 1 else 's'}"
         lines.append(f"  {label:<20}{percent:>8.1f} %")

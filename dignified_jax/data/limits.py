@@ -1,18 +1,22 @@
 """Policies for examples that are longer than a limit: error, truncate or drop.
 
-"truncate" drops an example that is too long even with one token of the user's text left: its
-responses alone exceed the limit, and cutting those would change what is compared.
+"truncate" shortens the prompt: a conversation loses its oldest exchanges, the last user's text its
+beginning. It drops an example that is too long even with one token of that text left: its responses
+alone exceed the limit, and cutting those would change what is compared.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dignified_jax.data.schema import first_lines
+from dignified_jax.data.chat.row_tokens import RowTokens
+from dignified_jax.data.schema import PreferenceRow, first_lines
+from dignified_jax.data.schema.conversation import messages_of, without_oldest_exchange
 from dignified_jax.data.template import ChatTemplate, common_length
 
 _BYTES_A_CHARACTER = 4  # in UTF-8, at most
+Retokenize = Callable[[PreferenceRow], RowTokens | list[tuple[str, str, str]]]
 _POLICIES = ("error", "truncate", "drop")
 
 
@@ -54,53 +58,85 @@ class Limits:
 
 
 def apply_limits(
-    prompts: Sequence[np.ndarray],
-    responses: Sequence[Sequence[int]],
+    rows: Sequence[PreferenceRow],
+    tokens: Sequence[RowTokens],
     places: Sequence[str],
     template: ChatTemplate,
     limits: Limits,
-) -> tuple[dict[int, np.ndarray], tuple[int, ...], tuple[int, ...]]:
+    retokenize: Retokenize,
+) -> tuple[dict[int, RowTokens], tuple[int, ...], tuple[int, ...]]:
     """Applies a policy to every example.
 
     Args:
-      prompts: (tokens,) int32 of each example.
-      responses: the lengths of each example's responses, in tokens.
-      places: file and row of each example, for messages.
+      rows: the rows.
+      tokens: of each row.
+      places: file and row of each, for messages.
       template: tells the user's tokens from the template's.
       limits: the limits and the policy.
+      retokenize: a row to its tokens, for conversations that lose turns.
 
     Returns:
-      (prompt by position, for those kept; positions truncated; positions dropped).
+      (tokens by position, for those kept; positions truncated; positions dropped).
 
     Raises:
       ValueError: with "error", examples beyond a limit; the first of them are listed.
     """
-    kept: dict[int, np.ndarray] = {}
+    kept: dict[int, RowTokens] = {}
     truncated: list[int] = []
     dropped: list[int] = []
     too_long: list[str] = []
-    around = _template_ids(template) if limits.on_too_long == "truncate" else ([], [])
-    for index, (prompt, lengths) in enumerate(zip(prompts, responses, strict=True)):
-        excess, what = limits.excess(len(prompt), lengths)
+    for index, (row, whole) in enumerate(zip(rows, tokens, strict=True)):
+        excess, what = _excess(whole, limits)
         if not excess:
-            kept[index] = prompt
+            kept[index] = whole
         elif limits.on_too_long == "drop":
             dropped.append(index)
         elif limits.on_too_long == "error":
             too_long.append(f"{places[index]}: {what}")
         else:
-            first, last = _user_span(prompt, *around)
-            start = _character_start(prompt, first + excess, last, template)
-            if start < last:
-                kept[index] = np.concatenate([prompt[:first], prompt[start:]])
-                truncated.append(index)
-            else:
+            cut = _truncate(row, whole, template, limits, retokenize)
+            if cut is None:
                 dropped.append(index)
+            else:
+                kept[index] = cut
+                truncated.append(index)
     if too_long:
         cure = "raise the limit or use on_too_long='truncate' or 'drop'"
         head = f"{len(too_long)} examples are too long; {cure}:"
         raise ValueError("\n".join([head, *first_lines(too_long)]))
     return kept, tuple(truncated), tuple(dropped)
+
+
+def _excess(tokens: RowTokens, limits: Limits) -> tuple[int, str]:
+    return limits.excess(len(tokens.prompt), [len(ids) for ids in tokens.responses.values()])
+
+
+def _truncate(
+    row: PreferenceRow,
+    tokens: RowTokens,
+    template: ChatTemplate,
+    limits: Limits,
+    retokenize: Retokenize,
+) -> RowTokens | None:
+    """A row's tokens within the limits; None where even one token of the user's is too many.
+
+    The oldest exchanges go first, then the last user's text is cut from the left.
+    """
+    while (shorter := without_oldest_exchange(row.prompt)) is not None:
+        row = replace(row, prompt=shorter)
+        found = retokenize(row)
+        if not isinstance(found, RowTokens):
+            return None
+        tokens = found
+        if not _excess(tokens, limits)[0]:
+            return tokens
+    messages = messages_of(row.prompt)
+    _, around = template.pieces(messages, [len(messages) - 1])
+    first, last = _user_span(tokens.prompt, *template.ids(around))
+    start = _character_start(tokens.prompt, first + _excess(tokens, limits)[0], last, template)
+    if start >= last:
+        return None
+    return replace(tokens, prompt=np.concatenate([tokens.prompt[:first], tokens.prompt[start:]]))
 
 
 def _character_start(prompt: np.ndarray, start: int, last: int, template: ChatTemplate) -> int:
@@ -113,11 +149,6 @@ def _character_start(prompt: np.ndarray, start: int, last: int, template: ChatTe
         if not template.tokenizer.decode(following).startswith("\ufffd"):
             return start + skipped
     return start  # the text's own replacement characters
-
-
-def _template_ids(template: ChatTemplate) -> tuple[list[int], list[int]]:
-    head, tail = template.ids([template.head, template.tail])
-    return head, tail
 
 
 def _user_span(prompt: np.ndarray, head: Sequence[int], tail: Sequence[int]) -> tuple[int, int]:

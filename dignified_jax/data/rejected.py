@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem
+from dignified_jax.data.schema.conversation import as_objects
 from dignified_jax.data.sources import RawRecord
 from dignified_jax.files import atomic
 
@@ -113,7 +114,7 @@ def set_aside(
 
 
 def _columns(row: PreferenceRow) -> dict[str, Any]:
-    texts = {"prompt": row.prompt, "golden": row.golden, "mask": list(row.mask)}
+    texts = {"prompt": as_objects(row.prompt), "golden": row.golden, "mask": list(row.mask)}
     origin = {name: getattr(row, name) for name in ("seed_scene", "context", "trigger")}
     return texts | {f"reject_{name}": text for name, text in row.rejects.items()} | origin
 

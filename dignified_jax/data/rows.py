@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from dignified_jax.data.formats.rejects import REQUIRED_COLUMNS, check_columns, validate
 from dignified_jax.data.rejected import BadRowPolicy, Judged
 from dignified_jax.data.schema import (
     DIMENSIONS,
@@ -15,8 +16,8 @@ from dignified_jax.data.schema import (
     check_dimensions,
     shorten,
 )
+from dignified_jax.data.schema.conversation import stripped
 from dignified_jax.data.sources import read_records
-from dignified_jax.data.validation import check_columns, validate
 
 __all__ = [
     "DIMENSIONS",
@@ -64,7 +65,7 @@ def read_rows(
     """
     policy = BadRowPolicy(on_bad_row, rejected_path)
     names = check_dimensions(dimensions)
-    records = read_records(source)
+    records = read_records(source, REQUIRED_COLUMNS)
     unused = check_columns(str(source), records, names)
     if unused:
         warnings.warn(f"{source}: columns not used: {shorten(unused, 400)}", stacklevel=2)
@@ -99,7 +100,8 @@ def split_validation(
         raise ValueError(f"fraction: expected a number in [0, 1), found {fraction!r}")
     if fraction == 0:
         return list(rows), []
-    prompts = sorted({row.prompt.strip() for row in rows}, key=lambda text: _rank(text, seed))
+    of_row = [stripped(row.prompt) for row in rows]
+    prompts = sorted(set(of_row), key=lambda text: _rank(text, seed))
     if len(prompts) < 2:
         raise ValueError(
             f"a validation set (fraction {fraction}) needs at least 2 distinct prompts, found "
@@ -107,8 +109,8 @@ def split_validation(
         )
     count = min(max(round(fraction * len(prompts)), 1), len(prompts) - 1)
     chosen = set(prompts[:count])
-    train = [row for row in rows if row.prompt.strip() not in chosen]
-    validation = [row for row in rows if row.prompt.strip() in chosen]
+    train = [row for row, prompt in zip(rows, of_row, strict=True) if prompt not in chosen]
+    validation = [row for row, prompt in zip(rows, of_row, strict=True) if prompt in chosen]
     return train, validation
 
 

@@ -1,8 +1,11 @@
 """Encoding texts that spell a special token, such as a user who writes "<|im_end|>".
 
 Parsed as usual, such a text would end its own turn. Here the special tokens of the template
-are parsed and those in the user's text are plain characters.
+are parsed and those in the texts of turns are plain characters.
 """
+
+import re
+from collections.abc import Sequence
 
 from dignified_jax.data.template import ChatTemplate
 
@@ -21,61 +24,69 @@ class SpelledToken(ValueError):
 
 
 def encode_literally(
-    template: ChatTemplate, part: str, content: str, text: str, start: str = ""
+    template: ChatTemplate, text: str, pieces: Sequence[str], contents: Sequence[str]
 ) -> list[int]:
-    """Token ids of a rendered text, with `content` in it as plain text.
+    """Token ids of a rendered text, with the contents in it as plain text.
 
-    The text is cut at the last special token before the content and the first after it:
-    tokens never span those, so the pieces give the same ids as the whole would.
+    The text is cut at the special tokens nearest to each content: tokens never span those, so the
+    parts give the same ids as the whole would.
 
     Args:
       template: the chat template that rendered `text`.
-      part: "prompt" or "reply".
-      content: the user's text or the reply.
-      text: the rendered prompt, or the reply up to its end-of-turn token.
-      start: of a reply, the text that it is tokenised after.
+      text: the rendered text.
+      pieces: the template's own texts before, between and after the contents.
+      contents: the texts of turns, in the order in which they are shown.
 
     Raises:
       SpelledToken: this tokenizer can't be made to do that.
     """
-    if part == "prompt":
-        head, tail = template.head, template.tail
-    else:
-        head, tail = start + template.reply_head, template.closing + template.end_text
-        text = start + text + template.end_text
-        if not template.context:
-            # No special token ends the prompt: its text and the reply are one piece.
-            content = text[len(template.head) : len(text) - len(tail)]
-            head = template.head
-            if template.special.search(template.reply_head):
-                raise _refusal(template, content, "a special token begins the reply")
-    middle = text[len(head) : len(text) - len(tail)]
-    fits = text.startswith(head) and text.endswith(tail)
-    if not fits or middle.strip() != content.strip():
-        raise _refusal(template, content, "the template renders it unlike other texts")
-    # The same cut must reproduce a plain text's ids: tokenizers that mark the beginning of
-    # every piece, for one, do not.
-    if _pieces(template, head, "word", tail) != _ids(template, f"{head}word{tail}", False):
-        raise _refusal(template, content, "this tokenizer depends on what stands before")
-    ids = _pieces(template, head, middle, tail)
+    shown = [f"(\\s*(?:{'|'.join(map(re.escape, _cores(each)))})\\s*)" for each in contents]
+    fixed = [re.escape(piece) for piece in pieces]
+    pattern = fixed[0] + "".join(a + b for a, b in zip(shown, fixed[1:], strict=True))
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise _refusal(template, contents, "the template renders it unlike other texts")
+    ids = _encode(template, pieces, match.groups())
+    # The same cuts must reproduce plain texts' ids: tokenizers that mark the beginning of every
+    # part, for one, do not. The last call leaves the tokenizer parsing special tokens again.
+    plain = ["word"] * len(contents)
+    if _encode(template, pieces, plain) != _ids(template, "word".join(pieces), False):
+        raise _refusal(template, contents, "this tokenizer depends on what stands before")
     special = [template.special.fullmatch(token) for token in _tokens(template, ids)]
-    expected = len(template.special.findall(head)) + len(template.special.findall(tail))
-    if sum(match is not None for match in special) != expected:
-        raise _refusal(template, content, "this tokenizer has no split_special_tokens")
+    expected = sum(len(template.special.findall(piece)) for piece in pieces)
+    if sum(found is not None for found in special) != expected:
+        raise _refusal(template, contents, "this tokenizer has no split_special_tokens")
     return ids
 
 
-def _pieces(template: ChatTemplate, head: str, middle: str, tail: str) -> list[int]:
-    before = max((match.end() for match in template.special.finditer(head)), default=0)
-    after = template.special.search(tail)
-    end = len(tail) if after is None else after.start()
-    literal = _ids(template, f"{head[before:]}{middle}{tail[:end]}", True)
-    # The literal piece first: the last call leaves the tokenizer parsing special tokens again.
-    return [
-        *_ids(template, head[:before], False),
-        *literal,
-        *_ids(template, tail[end:], False),
-    ]
+def _cores(content: str) -> list[str]:
+    """The texts that a template may show of a turn: all, or what follows the thoughts."""
+    return [content.strip(), content.rpartition("</think>")[2].strip()]
+
+
+def _encode(template: ChatTemplate, pieces: Sequence[str], contents: Sequence[str]) -> list[int]:
+    parts = _cut(template, pieces, contents)
+    return [number for text, literal in parts for number in _ids(template, text, literal)]
+
+
+def _cut(
+    template: ChatTemplate, pieces: Sequence[str], contents: Sequence[str]
+) -> list[tuple[str, bool]]:
+    """The whole text in parts: (text, whether it is literal)."""
+    parts: list[tuple[str, bool]] = []
+    literal = ""
+    for number, piece in enumerate(pieces):
+        last = number == len(pieces) - 1
+        marks = list(template.special.finditer(piece))
+        if marks:
+            start = 0 if number == 0 else marks[0].start()
+            end = len(piece) if last else marks[-1].end()
+            parts += [(literal + piece[:start], True), (piece[start:end], False)]
+            literal = piece[end:]
+        else:
+            literal += piece
+        literal += "" if last else contents[number]
+    return [(text, plain) for text, plain in [*parts, (literal, True)] if text]
 
 
 def _ids(template: ChatTemplate, text: str, split: bool) -> list[int]:
@@ -88,6 +99,6 @@ def _tokens(template: ChatTemplate, ids: list[int]) -> list[str]:
     return template.tokenizer.convert_ids_to_tokens(ids)
 
 
-def _refusal(template: ChatTemplate, content: str, why: str) -> SpelledToken:
-    found = template.special.search(content)
+def _refusal(template: ChatTemplate, contents: Sequence[str], why: str) -> SpelledToken:
+    found = next(filter(None, map(template.special.search, contents)), None)
     return SpelledToken(found.group() if found else "", why)

@@ -1,5 +1,6 @@
 """Figures that describe a preference data set before anything is trained on it."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.data.schema import PreferenceRow, dimensions_of
+from dignified_jax.data.schema.conversation import SYSTEM, USER, Message, messages_of
 
 Measure = Callable[[Sequence[str]], list[int]]
 """Texts to their lengths."""
@@ -42,6 +44,8 @@ class Statistics:
 
     Attributes:
       samples: number of rows.
+      conversations: rows whose prompt has several turns of the user.
+      systems: rows whose prompt has a system turn.
       unit: of lengths, such as "words" or "tokens of DIR".
       cardinality: number of active dimensions (1 to K) -> percent of rows.
       rows: dimension -> rows in which it is active.
@@ -50,6 +54,8 @@ class Statistics:
     """
 
     samples: int
+    conversations: int
+    systems: int
     unit: str
     cardinality: dict[int, float]
     rows: dict[str, int]
@@ -89,7 +95,8 @@ def summarise(
         raise ValueError("rows: expected at least one, found none")
     dimensions = dimensions_of(rows)
     golden = measure([row.golden for row in rows])
-    lengths = {"prompt": measure([row.prompt for row in rows]), "golden": golden}
+    prompts = [messages_of(row.prompt) for row in rows]
+    lengths = {"prompt": _prompt_lengths(prompts, measure), "golden": golden}
     active: dict[str, int] = {}
     baselines: dict[str, LengthBaseline] = {}
     for dimension in dimensions:
@@ -102,12 +109,20 @@ def summarise(
     masks = Counter(len(row.rejects) for row in rows)
     return Statistics(
         samples=len(rows),
+        conversations=sum(sum(m.role == USER for m in turns) > 1 for turns in prompts),
+        systems=sum(turns[0].role == SYSTEM for turns in prompts),
         unit=unit,
         cardinality={n: 100 * masks[n] / len(rows) for n in range(1, len(dimensions) + 1)},
         rows=active,
         lengths={name: _summary(of_field) for name, of_field in lengths.items()},
         longer_is_golden=baselines,
     )
+
+
+def _prompt_lengths(prompts: Sequence[Sequence[Message]], measure: Measure) -> list[int]:
+    """The length of each prompt, summed over its turns."""
+    lengths = iter(measure([message.content for turns in prompts for message in turns]))
+    return [sum(itertools.islice(lengths, len(turns))) for turns in prompts]
 
 
 def _baseline(golden: Sequence[int], reject: Sequence[int]) -> LengthBaseline:

@@ -1,4 +1,4 @@
-"""The texts that a tokenizer's chat template puts around the user's text and around a reply.
+"""The texts that a tokenizer's chat template puts around the turns of a conversation.
 
 A template is a program; it is learned by rendering it once with two sentinel words and
 checked again on every conversation, as its output may depend on the texts.
@@ -11,10 +11,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from dignified_jax.data.chat.rendering import Renderer
+from dignified_jax.data.chat.rendering import Renderer, TemplateFault
 from dignified_jax.data.chat.trial import try_out
+from dignified_jax.data.schema.conversation import (
+    ASSISTANT,
+    SYSTEM,
+    USER,
+    Message,
+    Prompt,
+    messages_of,
+)
 
 _USER, _REPLY = "Userword5391", "Replyword8264"
+_SYSTEM = Message(SYSTEM, "Systemword4173")
+# Words of a system turn that switch a template's mode and that it doesn't show.
+_SWITCHES = re.compile(r"/no_think|/think|/system_override")
+_THOUGHTS_END = "</think>"
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,8 @@ class ChatTemplate:
     Attributes:
       tokenizer: a transformers tokenizer.
       renderer: renders conversations.
-      head, tail: text before and after the user's text, up to where the reply begins.
+      head, tail: text before and after the text of a single user's turn, up to where the reply
+        begins.
       reply_head: text between that and the reply (some templates open a thinking block).
       suffix: everything after the reply.
       closing: the part of `suffix` before the end-of-turn token; trained as the reply's end.
@@ -48,31 +61,79 @@ class ChatTemplate:
     reads: tuple[str, ...]
     special: re.Pattern[str] = field(repr=False)
 
-    def prompt_text(self, prompt: str) -> str:
+    def prompt_text(self, prompt: Prompt) -> str:
         """The rendered conversation up to where the reply begins.
 
         Raises:
-          ValueError: the template loses or alters the user's text, or raises an error.
+          ValueError: the template loses or alters the text of a turn (thoughts of former replies
+            it may leave out), or raises an error; says what would help, if a system turn matters.
         """
-        text = _prompt(self.renderer, prompt)
-        _check_kept(prompt, text)
+        messages = messages_of(prompt)
+        try:
+            text = _prompt(self.renderer, messages)
+            _check_turns_kept(messages, text)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._advice(messages)}") from error
         return text
 
-    def reply_text(self, prompt: str, prompt_text: str, reply: str) -> str:
+    def reply_text(self, prompt: Prompt, prompt_text: str, reply: str) -> str:
         """Returns what follows `prompt_text` in the full conversation, up to the end-of-turn token.
 
         Raises:
           ValueError: the conversation does not begin with `prompt_text`, does not end as it
             does for other replies, or lacks part of the reply; the template raises an error.
         """
-        full = _conversation(self.renderer, prompt, reply)
-        rest = _after(prompt_text, full)
+        messages = messages_of(prompt)
+        full = _conversation(self.renderer, messages, reply)
+        try:
+            rest = _after(prompt_text, full)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._advice(messages)}") from error
         # The prompt's end may hold the reply's beginning, such as "<think>".
-        _check_kept(reply, self.tail + rest)
+        _check_kept(reply, prompt_text[-len(self.tail) :] + rest, "the text")
         if not rest.endswith(self.suffix):
             end = rest[-len(self.suffix) :]
             raise ValueError(f"expected the end {self.suffix!r}, found {end!r}")
         return rest[: len(rest) - len(self.suffix)] + self.closing
+
+    def pieces(
+        self, messages: Sequence[Message], which: Sequence[int]
+    ) -> tuple[list[int], list[str]]:
+        """Returns which turns a prompt shows in what order, and its text before, between and after
+        their contents.
+
+        Args:
+          messages: the prompt's turns.
+          which: numbers of the turns, from 0, rendered with words in place of their contents.
+
+        Raises:
+          ValueError: the template shows one of them not exactly once, or raises an error.
+        """
+        words = {number: f"{_USER}n{number}n" for number in which}
+        text = _prompt(
+            self.renderer,
+            [Message(m.role, words.get(n, m.content)) for n, m in enumerate(messages)],
+        )
+        for number, word in words.items():
+            if text.count(word) != 1:
+                role = messages[number].role
+                raise ValueError(f"expected the {role}'s turn once, found it {text.count(word)}x")
+        order = sorted(words, key=lambda number: text.index(words[number]))
+        return order, re.split("|".join(words.values()), text)
+
+    def _advice(self, messages: Sequence[Message]) -> str:
+        """Advice on how the template takes a conversation, tried out; "" where nothing helps."""
+        has_system = messages[0].role == SYSTEM
+        others = messages[1:] if has_system else (_SYSTEM, *messages)
+        try:
+            text = _prompt(self.renderer, others)
+            _check_turns_kept(others, text)
+            _after(text, _conversation(self.renderer, others, _REPLY))
+        except ValueError:
+            return ""
+        if has_system:
+            return "; write the system turn's text into the user's first turn"
+        return "; begin the prompt with a system turn"
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts, one list each."""
@@ -119,15 +180,29 @@ def load_template(
 def _learn(tokenizer: Any, kwargs: Mapping[str, Any], now: datetime) -> ChatTemplate:
     source = tokenizer.get_chat_template()
     variables = {**tokenizer.special_tokens_map, **kwargs}
-    turns = [_turn("user", _USER), _turn("assistant", _REPLY)]
-    try_out(source, variables, [turns[:1], turns])  # first: compiling computes constants
+    messages = (Message(USER, _USER),)
+    conversations = [
+        [message._asdict() for message in turns]
+        for before in ((), (_SYSTEM,))
+        for turns in ((*before, *messages), (*before, *messages, Message(ASSISTANT, _REPLY)))
+    ]
+    try_out(source, variables, conversations)  # first: compiling computes constants
     renderer = Renderer(source, variables, now)
-    prompt, full = _prompt(renderer, _USER), _conversation(renderer, _USER, _REPLY)
+    try:
+        prompt = _prompt(renderer, messages)
+    except TemplateFault:
+        messages = (_SYSTEM, *messages)  # some templates insist on a system turn
+        try:
+            _prompt(renderer, messages)
+        except TemplateFault:
+            messages = messages[1:]
+        prompt = _prompt(renderer, messages)
+    full = _conversation(renderer, messages, _REPLY)
     head, tail = _around(_USER, prompt, "the user's text")
     try:
         rest = _after(prompt, full)
     except ValueError as error:
-        cure = _cure(source, variables, now)
+        cure = _cure(source, variables, messages, now)
         raise ValueError(f"{error}; {cure}") from error
     reply_head, suffix = _around(_REPLY, rest, "the reply")
     special = _special_tokens(tokenizer)
@@ -174,11 +249,13 @@ def _context(template: ChatTemplate, prompt: str, full: str) -> str:
     return context if whole == first + second else ""
 
 
-def _cure(source: str, variables: Mapping[str, Any], now: datetime) -> str:
+def _cure(
+    source: str, variables: Mapping[str, Any], messages: Sequence[Message], now: datetime
+) -> str:
     """Advice that has been tried."""
     quiet = Renderer(source, {**variables, "enable_thinking": False}, now)
-    prompt = _prompt(quiet, _USER)
-    if _conversation(quiet, _USER, _REPLY).startswith(prompt):
+    prompt = _prompt(quiet, messages)
+    if _conversation(quiet, messages, _REPLY).startswith(prompt):
         return f"set data.chat_template_kwargs to {json.dumps({'enable_thinking': False})}"
     return (
         "no argument changes that: set data.chat_template to a copy of it whose generation prompt "
@@ -204,16 +281,13 @@ def _special_tokens(tokenizer: Any) -> dict[str, int]:
     return dict(sorted((added | named).items(), key=lambda item: -len(item[0])))
 
 
-def _turn(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
+def _prompt(renderer: Renderer, messages: Sequence[Message]) -> str:
+    return renderer.render([message._asdict() for message in messages], True)
 
 
-def _prompt(renderer: Renderer, prompt: str) -> str:
-    return renderer.render([_turn("user", prompt)], True)
-
-
-def _conversation(renderer: Renderer, prompt: str, reply: str) -> str:
-    return renderer.render([_turn("user", prompt), _turn("assistant", reply)], False)
+def _conversation(renderer: Renderer, messages: Sequence[Message], reply: str) -> str:
+    turns = (*messages, Message(ASSISTANT, reply))
+    return renderer.render([message._asdict() for message in turns], False)
 
 
 def _after(prompt: str, full: str) -> str:
@@ -234,7 +308,31 @@ def _around(word: str, text: str, what: str) -> tuple[str, str]:
     return before, after
 
 
-def _check_kept(content: str, rendered: str) -> None:
+def _check_turns_kept(messages: Sequence[Message], rendered: str) -> None:
+    """The turns of user and assistant stand in their order; the system's stands anywhere."""
+    if len(messages) == 1:
+        _check_kept(messages[0].content, rendered, "the text")
+        return
+    shown, start = _squeezed(rendered), 0
+    for message in messages:
+        if message.role == SYSTEM:
+            content, of = (_SWITCHES.sub("", text) for text in (message.content, rendered))
+            _check_kept(content, of, "the system turn's text")
+            continue
+        wanted = message.content
+        if message.role == ASSISTANT:  # thoughts of former replies may go
+            wanted = wanted.rpartition(_THOUGHTS_END)[2]
+        at = shown.find(_squeezed(wanted), start)
+        if at < 0:
+            raise ValueError(f"it loses or alters part of the text of the {message.role}'s turn")
+        start = at + len(_squeezed(wanted))
+
+
+def _check_kept(content: str, rendered: str, what: str) -> None:
     """Templates may strip or re-space a text, but must not lose any of it."""
-    if "".join(content.split()) not in "".join(rendered.split()):
-        raise ValueError("it loses or alters part of the text")
+    if _squeezed(content) not in _squeezed(rendered):
+        raise ValueError(f"it loses or alters part of {what}")
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())

@@ -8,7 +8,7 @@ import numpy as np
 
 from dignified_jax.data.chat.row_tokens import RowTokens, problems_of, tokenize_rows
 from dignified_jax.data.chat.text_loss import TextLoss
-from dignified_jax.data.limits import Limits, apply_limits
+from dignified_jax.data.limits import Limits, Retokenize, apply_limits
 from dignified_jax.data.schema import (
     BadRowsError,
     PreferenceRow,
@@ -112,9 +112,9 @@ def encode(
       tokenizer: a transformers tokenizer with a chat template.
       max_length: most tokens of the prompt and any one response; None for no limit.
       row_length: most tokens of the prompt and all its responses; None for no limit.
-      on_too_long: what to do beyond a limit: "error", "truncate" (cut the user's text from
-        the left, keeping what the template puts before it; drop the example when its responses
-        alone are too long) or "drop".
+      on_too_long: what to do beyond a limit: "error", "truncate" (leave the oldest exchanges of a
+        conversation out, then cut the last user's text from the left, keeping what the template
+        puts before it; drop the example when its responses alone are too long) or "drop".
       responses: which of "golden" and the rows' dimensions to encode where a row has them; the
         others are None. By default all.
       chat_template_kwargs: extra arguments for the chat template.
@@ -154,7 +154,11 @@ def encode(
             progress(start + len(chunk), len(rows))
     if rejected and on_bad_row == "error":
         raise BadRowsError(problem for problems in rejected.values() for problem in problems)
-    examples, report = _limited(rows, good, names, template, limits)
+
+    def retokenize(row: PreferenceRow) -> RowTokens | list[tuple[str, str, str]]:
+        return tokenize_rows([row], template, responses, loss)[0]
+
+    examples, report = _limited(rows, good, names, template, limits, retokenize)
     lossy = tuple(index for index, tokens in good.items() if tokens.lossy)
     return examples, replace(report, rejected=rejected, lossy_indices=lossy)
 
@@ -165,21 +169,21 @@ def _limited(
     names: Sequence[str],
     template: ChatTemplate,
     limits: Limits,
+    retokenize: Retokenize,
 ) -> tuple[list[TokenizedExample], EncodingReport]:
     """The examples within the limits, by position in `rows`; which were cut, and left out."""
     indices = list(tokens)
     kept, truncated, dropped = apply_limits(
-        [tokens[index].prompt for index in indices],
-        [[len(ids) for ids in tokens[index].responses.values()] for index in indices],
+        [rows[index] for index in indices],
+        [tokens[index] for index in indices],
         [":".join(map(str, filter(None, rows[index].place(index)))) for index in indices],
         template,
         limits,
+        retokenize,
     )
     examples = [
-        TokenizedExample(
-            prompt, tuple(tokens[indices[at]].responses.get(name) for name in names), indices[at]
-        )
-        for at, prompt in kept.items()
+        TokenizedExample(found.prompt, tuple(map(found.responses.get, names)), indices[at])
+        for at, found in kept.items()
     ]
     cut, left = (tuple(indices[at] for at in which) for which in (truncated, dropped))
     return examples, EncodingReport(len(examples), cut, left)

@@ -196,7 +196,8 @@ def test_literal_text_has_the_ids_of_ordinary_text(tokenizer, rows):
     for row in rows:
         text = template.prompt_text(row.prompt)
         expected = tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert encode_literally(template, "prompt", row.prompt, text) == expected
+        pieces = [template.head, template.tail]
+        assert encode_literally(template, text, pieces, [row.prompt]) == expected
 
 
 def test_tokenizer_that_can_not_keep_special_tokens_as_text():

@@ -5,8 +5,8 @@ from typing import Any
 
 from dignified_jax.data.rejected import Judged
 from dignified_jax.data.schema import PreferenceRow, RowProblem, shorten
+from dignified_jax.data.schema.cells import read_text
 from dignified_jax.data.sources import RawRecord
-from dignified_jax.data.validation import read_text
 
 Found = tuple[str, str, str]
 """What is wrong with a record: field, expected, found."""

@@ -177,15 +177,17 @@ def _main() -> int:
     """Renders the conversations of a JSON object in standard input; exit status 0 or `TOO_LONG`."""
     _restrict(*map(int, sys.argv[1:]))
     given = json.load(sys.stdin)
-    try:
-        renderer = Renderer(given["source"], given["variables"], datetime.now())
-        for messages in given["conversations"]:
+    renderer = None
+    for messages in given["conversations"]:
+        try:
+            renderer = renderer or Renderer(given["source"], given["variables"], datetime.now())
             renderer.render(messages, messages[-1]["role"] == "user")
-    except TemplateFault as fault:
-        cause = fault.__cause__
-        if isinstance(cause, MemoryError | OverflowError):
-            raise cause from None
-        return 0 if cause else TOO_LONG
+        except TemplateFault as fault:
+            cause = fault.__cause__
+            if isinstance(cause, MemoryError | OverflowError):
+                raise cause from None
+            if cause is None:
+                return TOO_LONG
     return 0
 
 

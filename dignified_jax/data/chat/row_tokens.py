@@ -12,6 +12,7 @@ import numpy as np
 
 from dignified_jax.data.chat.text_loss import MOST_LOST, TextLoss
 from dignified_jax.data.schema import PreferenceRow, RowProblem, response_names, shorten
+from dignified_jax.data.schema.conversation import Prompt, messages_of
 from dignified_jax.data.special_tokens import SpelledToken, encode_literally
 from dignified_jax.data.template import ChatTemplate
 
@@ -40,15 +41,25 @@ class _Text:
 
     Attributes:
       name: "prompt" or the response's name.
-      content: the row's own text.
+      content: the row's own text; of a conversation that of all turns.
       text: rendered.
+      after: what a reply is tokenised after: `ChatTemplate.context`, or "" for all of its prompt.
       ids: of `text`; once split, of what follows the prompt.
     """
 
     name: str
     content: str
     text: str
+    after: str = ""
     ids: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The text before a reply: the template's pieces, and contents with special tokens."""
+
+    pieces: Sequence[str]
+    contents: Sequence[str]
 
 
 def tokenize_rows(
@@ -73,7 +84,7 @@ def tokenize_rows(
         prompt, *replies = [next(encoded) for _ in texts] or [None]
         kept = [prompt] if prompt else []
         for reply in replies:
-            start = prompt.ids if context is None else context
+            start = context if reply.after else prompt.ids
             if reply.ids[: len(start)] == start:
                 kept.append(_ended(reply, len(start), template))
             else:
@@ -95,11 +106,11 @@ def problems_of(row: PreferenceRow, index: int, found: Sequence[_Found]) -> list
       index: its place in the user's list, for a row without a file.
       found: as `tokenize_rows` gives it.
     """
-    file, number = row.place(index)
-    named = (_PROMPT, "golden")
+    file, _ = row.place(index)
+    places = [row.cell(name) for name, _, _ in found]
     return [
-        RowProblem(file, number, name if name in named else f"reject_{name}", expected, what)
-        for name, expected, what in found
+        RowProblem(file, number if row.file else 0, column, expected, what)
+        for (number, column), (_, expected, what) in zip(places, found, strict=True)
     ]
 
 
@@ -107,43 +118,62 @@ def _render(
     row: PreferenceRow, template: ChatTemplate, responses: Sequence[str]
 ) -> tuple[list[_Text], list[_Found]]:
     """The prompt and the replies that can be rendered, and what is wrong with the others."""
-    texts: list[_Text] = []
-    found: list[_Found] = []
-    prompt_text = ""
-    names = [name for name in response_names(row.dimensions) if name in responses]
-    for name in (_PROMPT, *names):
-        content = row.prompt if name == _PROMPT else row.response(name)
+    try:
+        prompt_text = template.prompt_text(row.prompt)
+        start, prompt = _placed_prompt(row.prompt, prompt_text, template)
+    except ValueError as error:
+        return [], [_refused(_PROMPT, error)]  # without a prompt there are no replies
+    texts, found = [prompt], []
+    for name in response_names(row.dimensions):
+        content = row.response(name) if name in responses else None
         if content is None:
             continue
         try:
-            if name == _PROMPT:
-                text = prompt_text = template.prompt_text(content)
-            else:
-                text = template.reply_text(row.prompt, prompt_text, content)
-            texts.append(_placed(name, row.prompt, content, prompt_text, text, template))
-        except SpelledToken as error:
-            found.append((name, error.expected, error.found))
+            text = template.reply_text(row.prompt, prompt_text, content)
+            texts.append(_placed_reply(name, content, text, prompt_text, start, template))
         except ValueError as error:
-            found.append((name, "a text that the chat template takes", str(error)))
-        if not texts:
-            break  # without a prompt there are no replies
+            found.append(_refused(name, error))
     return texts, found
 
 
-def _placed(
-    name: str, prompt: str, content: str, prompt_text: str, text: str, template: ChatTemplate
+def _refused(name: str, error: ValueError) -> _Found:
+    if isinstance(error, SpelledToken):
+        return name, error.expected, error.found
+    return name, "a text that the chat template takes", str(error)
+
+
+def _placed_prompt(prompt: Prompt, text: str, template: ChatTemplate) -> tuple[_Start, _Text]:
+    """A rendered prompt, with its ids if it spells special tokens, and what replies follow."""
+    messages = messages_of(prompt)
+    contents = [message.content for message in messages]
+    made = _Text(_PROMPT, "\n".join(contents), text)
+    spelled = [n for n, content in enumerate(contents) if template.special.search(content)]
+    if not spelled:
+        return _Start([text], []), made
+    order, pieces = template.pieces(messages, spelled)
+    start = _Start(pieces, [contents[number] for number in order])
+    ids = encode_literally(template, text, start.pieces, start.contents)
+    return start, replace(made, ids=ids)
+
+
+def _placed_reply(
+    name: str, content: str, text: str, prompt_text: str, start: _Start, template: ChatTemplate
 ) -> _Text:
-    """A rendered text with what it is tokenised after; with its ids if it spells special tokens."""
-    start, end = ("", "") if name == _PROMPT else (template.context, template.end_text)
-    spells = template.special.search(content) is not None
-    if name != _PROMPT and not template.context:
-        start = prompt_text
-        spells = spells or template.special.search(prompt) is not None
-    made = _Text(name, content, start + text + end)
-    if not spells:
+    """A rendered reply behind what it is tokenised after; with its ids if special tokens are
+    spelled in it or there."""
+    after = template.context if prompt_text.endswith(template.context) else ""
+    if after:
+        start = _Start([after], [])
+    made = _Text(name, content, (after or prompt_text) + text + template.end_text, after)
+    *before, last = start.pieces
+    if template.special.search(content):
+        end = template.closing + template.end_text
+        start = _Start([*before, last + template.reply_head, end], [*start.contents, content])
+    elif start.contents:
+        start = _Start([*before, last + text + template.end_text], start.contents)
+    else:
         return made
-    part = "prompt" if name == _PROMPT else "reply"
-    return replace(made, ids=encode_literally(template, part, content, text, start))
+    return replace(made, ids=encode_literally(template, made.text, start.pieces, start.contents))
 
 
 def _with_ids(texts: Sequence[_Text], template: ChatTemplate) -> list[_Text]:

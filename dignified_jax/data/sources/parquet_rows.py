@@ -96,7 +96,13 @@ def _cells(column: pyarrow.Array, expansion: Expansion) -> list[Any]:
 
 def _cell(scalar: pyarrow.Scalar) -> Any:
     """A parquet cell; text that is not UTF-8 keeps its bytes as surrogates, found later."""
+    import pyarrow
+
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
+        if isinstance(scalar, pyarrow.StructScalar):
+            return {name: _cell(scalar[name]) for name in scalar}
+        if isinstance(scalar, pyarrow.ListScalar):
+            return [_cell(each) for each in scalar.values]
         return scalar.cast("binary").as_py().decode("utf-8", "surrogateescape")

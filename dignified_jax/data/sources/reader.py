@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dignified_jax.data.schema import REQUIRED_COLUMNS
 from dignified_jax.data.sources.csv_rows import csv_records
 from dignified_jax.data.sources.hub import hub_records
 from dignified_jax.data.sources.json_rows import json_records
@@ -23,7 +22,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 def read_records(
     source: str | Path,
-    required: Sequence[str] = REQUIRED_COLUMNS,
+    required: Sequence[str] = (),
     hub_config: str | None = None,
 ) -> list[RawRecord]:
     """All records of a file, directory or hub data set.

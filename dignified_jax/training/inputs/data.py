@@ -19,6 +19,7 @@ from dignified_jax import data
 from dignified_jax.data import packing_report
 from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.schema import response_names
+from dignified_jax.data.schema.conversation import plain_text
 from dignified_jax.data.template import load_template
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
@@ -190,7 +191,7 @@ def prepare_data(
         )
         identity[f"{name} rows"] = fingerprint.of_rows(split)
         identity[f"{name} tokens"] = fingerprint.of_examples(examples)
-        prompts[name] = tuple(split[example.index].prompt for example in examples)
+        prompts[name] = tuple(plain_text(split[example.index].prompt) for example in examples)
         batches = "1 batch" if made.steps_per_epoch == 1 else f"{made.steps_per_epoch} batches"
         notes.append(
             f"{name}: {len(examples)} examples ({report.truncated} cut, {report.dropped} dropped) "

@@ -1,25 +1,31 @@
-"""Checks of raw records: each gives a `PreferenceRow`, or everything that is wrong with it."""
+"""The format of rows with golden, mask and a column for each dimension's reject."""
 
 import ast
-import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dignified_jax.data.schema import (
     DIMENSIONS,
-    REQUIRED_COLUMNS,
     BadRowsError,
     PreferenceRow,
     RowProblem,
     shorten,
 )
+from dignified_jax.data.schema.cells import (
+    Found,
+    has_value,
+    is_blank,
+    is_empty,
+    read_prompt,
+    read_reply,
+    read_text,
+)
 from dignified_jax.data.sources import RawRecord
 
-TEXT_COLUMNS = ("prompt", "golden", "seed_scene", "context", "trigger")
+REQUIRED_COLUMNS = ("prompt", "golden", "mask")
+"""Columns a record must have; a missing reject column reads as empty."""
+ORIGIN_COLUMNS = ("seed_scene", "context", "trigger")
 _REJECT = "reject_"
-
-_Found = tuple[str, str, str]  # field, expected, found
 
 
 def check_columns(
@@ -36,7 +42,7 @@ def check_columns(
       BadRowsError: a reject column with text is of no dimension; a dimension has no column.
     """
     columns = {str(column) for record in records for column in record.columns or ()}
-    known = {*TEXT_COLUMNS, "mask", *(_REJECT + dimension for dimension in dimensions)}
+    known = {*REQUIRED_COLUMNS, *ORIGIN_COLUMNS, *(_REJECT + dimension for dimension in dimensions)}
     problems = [
         problem
         for column in sorted(columns - known)
@@ -71,12 +77,7 @@ def _unclaimed(
 
 
 def _has_content(value: Any) -> bool:
-    return not _is_blank(value) if isinstance(value, str) else not _is_empty(value)
-
-
-def _is_blank(text: str) -> bool:
-    """Returns whether nothing of a text is visible: white space, and marks of no width."""
-    return all(each.isspace() or unicodedata.category(each) in ("Cc", "Cf") for each in text)
+    return not is_blank(value) if isinstance(value, str) else has_value(value)
 
 
 def validate(
@@ -92,76 +93,57 @@ def validate(
 
 def _row(
     columns: Mapping[str, Any], dimensions: tuple[str, ...]
-) -> tuple[PreferenceRow | None, list[_Found]]:
-    problems: list[_Found] = [
+) -> tuple[PreferenceRow | None, list[Found]]:
+    problems: list[Found] = [
         (name, "a column of this name", f"columns {shorten(list(columns), 400)}")
         for name in REQUIRED_COLUMNS
         if name not in columns
     ]
-    texts = {name: read_text(name, columns.get(name), problems) for name in TEXT_COLUMNS}
-    rejects = {d: read_text(_REJECT + d, columns.get(_REJECT + d), problems) for d in dimensions}
-    for name in ("prompt", "golden"):
+    prompt = read_prompt("prompt", columns.get("prompt"), problems)
+    golden = read_reply("golden", columns.get("golden"), problems)
+    origin = {name: read_text(name, columns.get(name), problems) for name in ORIGIN_COLUMNS}
+    rejects = {d: read_reply(_REJECT + d, columns.get(_REJECT + d), problems) for d in dimensions}
+    for name, text in (("prompt", prompt), ("golden", golden)):
         # None: the wrong type, reported already
-        if name in columns and texts[name] is not None and _is_blank(texts[name]):
-            problems.append((name, "text", f"an empty cell {shorten(texts[name])}"))
+        if name in columns and isinstance(text, str) and is_blank(text):
+            problems.append((name, "text", f"an empty cell {shorten(text)}"))
     if "mask" in columns:
         mask, mask_problems = _mask(columns["mask"], dimensions)
         problems += mask_problems
         # With a broken mask it is unknown which rejects should be filled.
         if not mask_problems:
             for dimension, reject in rejects.items():
-                problems += _check_reject(dimension, reject, texts["golden"], dimension in mask)
+                problems += _check_reject(dimension, reject, golden, dimension in mask)
     if problems:
         return None, problems
     active = {dimension: rejects[dimension] for dimension in dimensions if dimension in mask}
-    return PreferenceRow(rejects=active, dimensions=dimensions, **texts), []
+    return PreferenceRow(prompt, golden, active, dimensions=dimensions, **origin), []
 
 
 def _check_reject(
     dimension: str, reject: str | None, golden: str | None, active: bool
-) -> list[_Found]:
+) -> list[Found]:
     field = _REJECT + dimension
     if reject is None:  # the wrong type, reported already
         return []
-    if active and _is_blank(reject):
+    if active and is_blank(reject):
         return [(field, f"text, as mask names {dimension}", f"an empty cell {shorten(reject)}")]
-    if not active and not _is_blank(reject):
+    if not active and not is_blank(reject):
         return [(field, f"an empty cell, as mask does not name {dimension}", shorten(reject))]
     if active and golden is not None and reject.strip() == golden.strip():
         return [(field, "a text other than golden", shorten(reject))]
     return []
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def read_text(name: str, value: Any, problems: list[_Found]) -> str | None:
-    """The text of a cell ("" when empty), or None after noting a problem."""
-    if _is_empty(value):
-        return ""
-    if not isinstance(value, str):
-        problems.append((name, "text", f"{shorten(value)} ({type(value).__name__})"))
-        return None
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        # Bytes that were not UTF-8, or half a surrogate pair in JSON: no tokenizer takes them.
-        found = f"{value[error.start]!a} at character {error.start} of {shorten(value)}"
-        problems.append((name, "valid Unicode (UTF-8) text", found))
-        return None
-    return value
-
-
-def _mask(value: Any, dimensions: tuple[str, ...]) -> tuple[list[str], list[_Found]]:
+def _mask(value: Any, dimensions: tuple[str, ...]) -> tuple[list[str], list[Found]]:
     """The dimensions of a mask: a sequence, its printed form, or "E,A"."""
     expected = f"a list of dimensions out of {', '.join(dimensions)}"
-    names = [] if _is_empty(value) else _mask_names(value)
+    names = [] if is_empty(value) else _mask_names(value)
     if names is None or not all(isinstance(name, str) for name in names):
         return [], [("mask", expected, f"{shorten(value)} ({type(value).__name__})")]
     if not names:
         return [], [("mask", expected, f"an empty mask {shorten(value)}")]
-    problems: list[_Found] = []
+    problems: list[Found] = []
     unknown = [name for name in names if name not in dimensions]
     if unknown:
         problems.append(("mask", expected, f"{shorten(value)}: unknown {unknown}"))

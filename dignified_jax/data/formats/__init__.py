@@ -1,0 +1,1 @@
+"""Formats of rows: the columns of each, judged into `PreferenceRow`s."""
