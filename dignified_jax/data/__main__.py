@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.data.formats import FORMATS
 from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
@@ -43,7 +44,7 @@ def _stats(arguments: argparse.Namespace) -> int:
     failed = False
     for file in arguments.files:
         try:
-            rows = read_rows(resolve(file), dimensions=arguments.dimensions)
+            rows = _read(file, arguments)
             if tokenizer is not None and tokenizer.chat_template:
                 encode(rows, tokenizer)  # finds the rows that a run would refuse
             results[file] = summarise(rows, measure, unit)
@@ -59,9 +60,18 @@ def _stats(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _read(file: str, arguments: argparse.Namespace) -> list[PreferenceRow]:
+    return read_rows(
+        resolve(file),
+        dimensions=arguments.dimensions,
+        format=arguments.format,
+        dimension=arguments.dimension,
+    )
+
+
 def _tokenizer(arguments: argparse.Namespace) -> int:
     with owned.writing(arguments.out, arguments.overwrite) as out:
-        rows = read_rows(resolve(arguments.file), dimensions=arguments.dimensions)
+        rows = _read(arguments.file, arguments)
         tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, out)
     print(f"{arguments.out}: a tokenizer of {len(tokenizer)} tokens from {len(rows)} rows")
     return 0
@@ -121,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument(
         "--tokenizer", type=path_argument, metavar="DIR", help="count its tokens instead of words"
     )
-    _add_dimensions(stats)
+    _add_columns(stats)
     stats.add_argument("--json", action="store_true", help="print JSON instead of text")
     tokenizer = _described(
         commands.add_parser("tokenizer", help="learn a byte-level BPE tokenizer"),
@@ -134,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a file, directory, hub id or embedded:NAME",
     )
-    _add_dimensions(tokenizer)
+    _add_columns(tokenizer)
     tokenizer.add_argument("--vocab-size", type=int, required=True, metavar="N")
     tokenizer.add_argument(
         "--out", required=True, type=path_argument, metavar="DIR", help="where to save it"
@@ -147,13 +157,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_dimensions(parser: argparse.ArgumentParser) -> None:
+def _add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dimensions",
         type=lambda text: [name.strip() for name in text.split(",")],
         default=DIMENSIONS,
         metavar="NAME,NAME",
-        help=f"what the columns reject_NAME are of (default: {','.join(DIMENSIONS)})",
+        help=f"what the rejects are of (default: {','.join(DIMENSIONS)})",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="columns golden, mask and reject_NAME, or pairs of chosen and rejected",
+    )
+    parser.add_argument(
+        "--dimension", metavar="NAME", help="that of pairs which have no column dimension"
     )
 
 

@@ -104,19 +104,26 @@ def set_aside(
     Raises:
       ValueError: `path` holds something other than rejected rows; it is left untouched.
     """
-    places = {(row.file, row.row) for row, _ in rejected}
+    records = [(record, problems) for row, problems in rejected for record in _records(row)]
+    places = {(record.file, record.row) for record, _ in records}
     kept = [line for line, *place in _existing(Path(path)) if tuple(place) not in places]
-    added = [
-        _line(RawRecord(row.file, row.row, None, _columns(row)), problems)
-        for row, problems in rejected
-    ]
-    _write(Path(path), kept + added)
+    _write(Path(path), kept + [_line(record, problems) for record, problems in records])
 
 
-def _columns(row: PreferenceRow) -> dict[str, Any]:
+def _records(row: PreferenceRow) -> list[RawRecord]:
+    """The records that a row came from: several where pairs were joined."""
+    if row.pairs:
+        pair = {"prompt": as_objects(row.prompt), "chosen": row.golden}
+        return [
+            RawRecord(
+                row.file, number, None, pair | {"rejected": row.rejects[name], "dimension": name}
+            )
+            for name, number in row.pairs.items()
+        ]
     texts = {"prompt": as_objects(row.prompt), "golden": row.golden, "mask": list(row.mask)}
     origin = {name: getattr(row, name) for name in ("seed_scene", "context", "trigger")}
-    return texts | {f"reject_{name}": text for name, text in row.rejects.items()} | origin
+    columns = texts | {f"reject_{name}": text for name, text in row.rejects.items()} | origin
+    return [RawRecord(row.file, row.row, None, columns)]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

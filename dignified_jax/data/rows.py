@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from dignified_jax.data.formats.rejects import REQUIRED_COLUMNS, check_columns, validate
+from dignified_jax.data import formats
 from dignified_jax.data.rejected import BadRowPolicy, Judged
 from dignified_jax.data.schema import (
     DIMENSIONS,
@@ -34,6 +34,8 @@ def read_rows(
     source: str | Path,
     *,
     dimensions: Sequence[str] = DIMENSIONS,
+    format: str = "rejects",
+    dimension: str | None = None,
     on_bad_row: str = "error",
     rejected_path: str | Path | None = None,
 ) -> list[PreferenceRow]:
@@ -43,13 +45,17 @@ def read_rows(
       source: a .jsonl, .json or .csv file (each also as .gz) or a .parquet file, a directory that
         `datasets.load_dataset` reads, or a hub id "owner/name", with the split "train", or
         "owner/name:split".
-      dimensions: names of 1 to 16 dimensions, whose rejects are in the columns "reject_NAME". Each
-        needs its column in some row, unless they are the default ones.
+      dimensions: names of 1 to 16 dimensions.
+      format: "rejects": golden, mask and a column "reject_NAME" of each dimension, which some row
+        needs to have unless the dimensions are the default ones. "pairs": prompt, chosen, rejected
+        and dimension; pairs of equal prompt and chosen are joined into one row.
+      dimension: that of pairs which don't name one.
       on_bad_row: "error", or "skip" to set bad rows aside in `rejected_path`.
       rejected_path: JSON lines {"file", "row", "problems", "raw"}; with "skip" only.
 
     Returns:
-      The rows in the source's order. Texts are kept as they stand, outer spaces included.
+      The rows in the source's order (joined pairs where the first of them stood). Texts are kept
+      as they stand, outer spaces included.
 
     Raises:
       BadRowsError: names every bad row (all of them), a table without a required column, a reject
@@ -65,15 +71,16 @@ def read_rows(
     """
     policy = BadRowPolicy(on_bad_row, rejected_path)
     names = check_dimensions(dimensions)
-    records = read_records(source, REQUIRED_COLUMNS)
-    unused = check_columns(str(source), records, names)
+    form = formats.choose(format, names, dimension)
+    records = read_records(source, form.required)
+    unused = form.check_columns(str(source), records)
     if unused:
         warnings.warn(f"{source}: columns not used: {shorten(unused, 400)}", stacklevel=2)
     judged = []
     for record in records:
-        row, problems = validate(record, names)
+        row, problems = form.validate(record)
         judged.append(Judged(record, [] if row is None else [row], problems))
-    return policy.apply(source, judged)
+    return form.finish(policy.apply(source, judged))
 
 
 def split_validation(

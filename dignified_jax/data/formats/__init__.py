@@ -1,1 +1,66 @@
 """Formats of rows: the columns of each, judged into `PreferenceRow`s."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dignified_jax.data.formats import pairs, rejects
+from dignified_jax.data.schema import PreferenceRow, RowProblem
+from dignified_jax.data.sources import RawRecord
+
+FORMATS = ("rejects", "pairs")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format, for one set of dimensions.
+
+    Attributes:
+      required: columns that a table must have.
+      check_columns: (source, records) to the columns that are not used; raises BadRowsError where
+        columns contradict the dimensions.
+      validate: a record to its row and no problems, or None and its problems.
+      finish: the rows of a source to those that are used.
+    """
+
+    required: tuple[str, ...]
+    check_columns: Callable[[str, Sequence[RawRecord]], list[str]]
+    validate: Callable[[RawRecord], tuple[PreferenceRow | None, list[RowProblem]]]
+    finish: Callable[[Sequence[PreferenceRow]], list[PreferenceRow]]
+
+
+def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None) -> Format:
+    """Returns a format by its name.
+
+    Args:
+      name: one of `FORMATS`.
+      dimensions: the set that the data are about.
+      dimension: with "pairs", that of pairs which don't name one.
+
+    Raises:
+      ValueError: an unknown format or dimension, or a dimension where rows name theirs.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"format: expected one of {FORMATS}, found {name!r}")
+    if name == "rejects":
+        if dimension is not None:
+            raise ValueError(
+                f"dimension: expected none with format 'rejects', whose columns name dimensions, "
+                f"found {dimension!r}"
+            )
+        given = {"dimensions": dimensions}
+        return Format(
+            rejects.REQUIRED_COLUMNS,
+            functools.partial(rejects.check_columns, **given),
+            functools.partial(rejects.validate, **given),
+            list,
+        )
+    if dimension is not None and dimension not in dimensions:
+        raise ValueError(f"dimension: expected one of {', '.join(dimensions)}, found {dimension!r}")
+    given = {"dimensions": dimensions, "dimension": dimension}
+    return Format(
+        pairs.REQUIRED_COLUMNS,
+        functools.partial(pairs.check_columns, **given),
+        functools.partial(pairs.validate, **given),
+        pairs.join,
+    )

@@ -21,6 +21,7 @@ from dignified_jax.data.schema.cells import (
     read_text,
 )
 from dignified_jax.data.sources import RawRecord
+from dignified_jax.data.sources.record import format_hint
 
 REQUIRED_COLUMNS = ("prompt", "golden", "mask")
 """Columns a record must have; a missing reject column reads as empty."""
@@ -94,8 +95,9 @@ def validate(
 def _row(
     columns: Mapping[str, Any], dimensions: tuple[str, ...]
 ) -> tuple[PreferenceRow | None, list[Found]]:
+    hint = format_hint(columns)
     problems: list[Found] = [
-        (name, "a column of this name", f"columns {shorten(list(columns), 400)}")
+        (name, "a column of this name", f"columns {shorten(list(columns), 400)}{hint}")
         for name in REQUIRED_COLUMNS
         if name not in columns
     ]

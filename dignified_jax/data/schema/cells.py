@@ -62,7 +62,7 @@ def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
 
     A conversation of a single user's turn is its text.
     """
-    if not _is_list(value) or not len(value):
+    if not is_turns(value) or not len(value):
         return _plain(name, value, problems)
     noted = len(problems)
     messages = read_messages(name, value, problems)
@@ -82,7 +82,7 @@ def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
     noting problems."""
     if isinstance(value, Mapping):
         value = [value]
-    if not _is_list(value) or not len(value):
+    if not is_turns(value) or not len(value):
         return _plain(name, value, problems)
     noted = len(problems)
     messages = read_messages(name, value, problems)
@@ -130,7 +130,7 @@ def _message(name: str, item: Any, problems: list[Found]) -> Message | None:
 
 def _content(name: str, value: Any, problems: list[Found]) -> str | None:
     """The text of a turn; parts of text stand one after the other, as chat templates print them."""
-    if not _is_list(value):
+    if not is_turns(value):
         return read_text(name, value, problems)
     texts = []
     for at, part in enumerate(value):
@@ -144,7 +144,7 @@ def _content(name: str, value: Any, problems: list[Found]) -> str | None:
 
 
 def _plain(name: str, value: Any, problems: list[Found]) -> str | None:
-    text = "" if _is_list(value) else read_text(name, value, problems)
+    text = "" if is_turns(value) else read_text(name, value, problems)
     if text is not None and _is_written_list(text):
         found = f"a list of turns written as text: {shorten(text)}"
         problems.append((name, "a user's text, or a list of turns", found))
@@ -165,8 +165,8 @@ def _is_written_list(text: str) -> bool:
     return False
 
 
-def _is_list(value: Any) -> bool:
-    """Returns whether a cell is a list: also one that a table library made an array."""
+def is_turns(value: Any) -> bool:
+    """Returns whether a cell is a list, also one that a table library made an array."""
     return isinstance(value, list | tuple) or (
         hasattr(value, "tolist") and not isinstance(value, str) and getattr(value, "ndim", 0) == 1
     )

@@ -1,7 +1,7 @@
 """A record as its source holds it, and the check of a table's columns."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +36,17 @@ def check_header(name: str, columns: Sequence[str], required: Sequence[str]) -> 
     counts = Counter(columns)
     missing = [column for column in required if column not in counts]
     repeated = sorted(column for column, count in counts.items() if count > 1)
-    found = f"columns {shorten(list(columns), 400)}"
+    found = f"columns {shorten(list(columns), 400)}{format_hint(columns)}"
     problems = [
         RowProblem(name, 0, column, "a column of this name", found) for column in missing
     ] + [RowProblem(name, 0, column, "one column of this name", "several") for column in repeated]
     if problems:
         raise BadRowsError(problems)
+
+
+def format_hint(columns: Iterable[str]) -> str:
+    """Returns how to read columns that are of another format than the one read, or ""."""
+    for name, of_format in (("pairs", {"chosen", "rejected"}), ("rejects", {"golden", "mask"})):
+        if of_format <= set(columns):
+            return f"; {' and '.join(sorted(of_format))} are read with data.format={name}"
+    return ""

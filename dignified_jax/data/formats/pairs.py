@@ -1,0 +1,216 @@
+"""The format of pairs: columns prompt, chosen and rejected, as trainers of DPO have them.
+
+A pair compares in one dimension, which a column names or which is the same for all. Pairs of equal
+prompt and chosen become one row of several rejects, which share its prompt and golden.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dignified_jax.data.schema import BadRowsError, PreferenceRow, Prompt, RowProblem, shorten
+from dignified_jax.data.schema.cells import (
+    Found,
+    has_value,
+    is_blank,
+    is_turns,
+    read_messages,
+    read_prompt,
+    read_reply,
+    read_text,
+)
+from dignified_jax.data.schema.conversation import ASSISTANT, USER, Message
+from dignified_jax.data.sources import RawRecord
+from dignified_jax.data.sources.record import format_hint
+
+REQUIRED_COLUMNS = ("chosen", "rejected")
+COLUMNS = ("prompt", *REQUIRED_COLUMNS, "dimension")
+_REPLIES = REQUIRED_COLUMNS
+_SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+_Split = tuple[Prompt | None, str | None, str | None]  # prompt, chosen, rejected
+
+
+def check_columns(
+    source: str,
+    records: Sequence[RawRecord],
+    dimensions: tuple[str, ...],
+    dimension: str | None = None,
+) -> list[str]:
+    """Checks that every pair can have a dimension.
+
+    Returns:
+      Columns that are not used, sorted.
+
+    Raises:
+      BadRowsError: no column names dimensions, and none is given.
+    """
+    columns = {str(column) for record in records for column in record.columns or ()}
+    if columns and dimension is None and "dimension" not in columns:
+        expected = f"a column of names out of {', '.join(dimensions)}, or data.dimension for all"
+        raise BadRowsError([RowProblem(source, 0, "dimension", expected, "neither")])
+    return sorted(columns - set(COLUMNS))
+
+
+def validate(
+    record: RawRecord, dimensions: tuple[str, ...], dimension: str | None = None
+) -> tuple[PreferenceRow | None, list[RowProblem]]:
+    """Returns the row of a pair and no problems, or None and at least one problem.
+
+    Args:
+      record: the pair.
+      dimensions: the set that the data are about.
+      dimension: of pairs without one of their own.
+    """
+    if record.columns is None:
+        assert record.problem is not None
+        return None, [RowProblem(record.file, record.row, *record.problem)]
+    found: list[Found] = []
+    prompt, chosen, rejected = _split(record.columns, found)
+    named = _dimension(record.columns.get("dimension"), dimensions, dimension, found)
+    for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)):
+        if isinstance(text, str) and is_blank(text):
+            found.append((name, "text", f"an empty cell {shorten(text)}"))
+    if not found and chosen.strip() == rejected.strip():
+        found.append(("rejected", "a text other than chosen", shorten(rejected)))
+    if found:
+        return None, [RowProblem(record.file, record.row, *each) for each in found]
+    rejects, pairs = {named: rejected}, {named: record.row}
+    return PreferenceRow(prompt, chosen, rejects, dimensions=dimensions, pairs=pairs), []
+
+
+def join(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
+    """Returns rows of several rejects, in the order of the first pair of each.
+
+    The n-th pair of a prompt, chosen and dimension goes into the n-th row of that prompt and
+    chosen: pairs that repeat a dimension stay, in rows of their own.
+
+    Args:
+      rows: of one reject each.
+    """
+    joined: list[list[PreferenceRow]] = []
+    places: dict[tuple[Prompt, str], list[int]] = {}
+    counts: dict[tuple[Prompt, str, str], int] = {}
+    for row in rows:
+        (dimension,) = row.rejects
+        key = (row.prompt, row.golden)
+        number = counts.get((*key, dimension), 0)
+        counts[*key, dimension] = number + 1
+        of_key = places.setdefault(key, [])
+        if number == len(of_key):
+            of_key.append(len(joined))
+            joined.append([])
+        joined[of_key[number]].append(row)
+    return [_joined(each) if len(each) > 1 else each[0] for each in joined]
+
+
+def _joined(rows: Sequence[PreferenceRow]) -> PreferenceRow:
+    rejects = {name: text for row in rows for name, text in row.rejects.items()}
+    pairs = {name: number for row in rows for name, number in row.pairs.items()}
+    order = [name for name in rows[0].dimensions if name in rejects]
+    return dataclasses.replace(
+        rows[0],
+        rejects={name: rejects[name] for name in order},
+        pairs={name: pairs[name] for name in order},
+    )
+
+
+def _dimension(
+    value: Any, dimensions: tuple[str, ...], default: str | None, found: list[Found]
+) -> str | None:
+    noted = len(found)
+    name = read_text("dimension", value, found) or default
+    if name not in dimensions and len(found) == noted:
+        shown = "an empty cell" if name is None else shorten(name)
+        found.append(("dimension", f"one of {', '.join(dimensions)}", shown))
+    return name
+
+
+def _split(columns: Mapping[str, Any], found: list[Found]) -> _Split:
+    """The prompt and the two replies of a pair, None for what has a problem."""
+    missing = [name for name in _REPLIES if name not in columns]
+    if missing:
+        hint = f"columns {shorten(list(columns), 400)}{format_hint(columns)}"
+        found += [(name, "a column of this name", hint) for name in missing]
+        return None, None, None
+    prompt, replies = columns.get("prompt"), [columns[name] for name in _REPLIES]
+    if not has_value(prompt) and all(map(_is_transcript, replies)):
+        return _shared_turns(None, [_transcript(reply) for reply in replies], found)
+    if any(map(_holds_prompt, replies)):
+        return _shared_turns(prompt, replies, found)
+    if not has_value(prompt):
+        why = "chosen and rejected are replies alone, without turns before them"
+        found.append(("prompt", f"a prompt, as {why}", "none"))
+        return None, None, None
+    chosen, rejected = (
+        read_reply(name, reply, found) for name, reply in zip(_REPLIES, replies, strict=True)
+    )
+    return read_prompt("prompt", prompt, found), chosen, rejected
+
+
+def _shared_turns(prompt: Any, replies: Sequence[Any], found: list[Found]) -> _Split:
+    """The prompt that two conversations begin with, and the reply that ends each."""
+    noted = len(found)
+    turns = []
+    for name, reply in zip(_REPLIES, replies, strict=True):
+        if is_turns(reply):
+            turns.append(read_messages(name, reply, found))
+        else:
+            what = f"{shorten(reply)} ({type(reply).__name__})"
+            found.append((name, "turns, as the other reply has", what))
+    if len(found) > noted:
+        return None, None, None
+    if turns[0] == turns[1]:
+        found.append(("rejected", "turns other than chosen's", "the same"))
+        return None, None, None
+    pairs = zip(*turns, strict=False)
+    shared = list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    texts = []
+    for name, messages in zip(_REPLIES, turns, strict=True):
+        rest = [message.role for message in messages[len(shared) :]]
+        if rest != [ASSISTANT]:
+            expected = f"one turn of the assistant after the {len(shared)} that both share"
+            found.append((name, expected, f"{len(rest)}: {', '.join(rest)}" if rest else "none"))
+        texts.append(messages[-1].content if messages else None)
+    common = [message for message, _ in shared]
+    made = read_prompt("chosen", common, found)
+    if has_value(prompt):
+        _check_repeated(prompt, common, found)
+    return (None, None, None) if len(found) > noted else (made, *texts)
+
+
+def _check_repeated(prompt: Any, shared: Sequence[Message], found: list[Found]) -> None:
+    """A column prompt beside whole conversations repeats them, or one turn of the user's."""
+    if is_turns(prompt):
+        noted = len(found)
+        repeats = read_messages("prompt", prompt, found) == list(shared)
+        if not repeats and len(found) == noted:
+            found.append(("prompt", "the turns that chosen and rejected share", shorten(prompt)))
+        return
+    text = read_text("prompt", prompt, found)
+    turns = {message.content.strip() for message in shared if message.role == USER}
+    if text is not None and text.strip() not in turns:
+        found.append(("prompt", "a user's turn that chosen and rejected share", shorten(text)))
+
+
+def _holds_prompt(reply: Any) -> bool:
+    """Returns whether a reply comes with turns before it."""
+    if not is_turns(reply) or not len(reply):
+        return False
+    first = reply[0]
+    return len(reply) > 1 or (isinstance(first, Mapping) and first.get("role") != ASSISTANT)
+
+
+def _is_transcript(text: Any) -> bool:
+    """Returns whether a text has turns in the form of Anthropic's: "\\n\\nHuman: ..."."""
+    return isinstance(text, str) and re.match(r"\s*Human:", text) is not None
+
+
+def _transcript(text: str) -> list[dict[str, str]]:
+    _, *parts = _SPEAKER.split(text)
+    roles = {"Human": USER, "Assistant": ASSISTANT}
+    return [
+        {"role": roles[speaker], "content": content.strip()}
+        for speaker, content in zip(parts[::2], parts[1::2], strict=True)
+    ]
