@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dignified_jax.data.anchors import READERS, read_anchors
+from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.rows import (
     DIMENSIONS,
     RESPONSES,
@@ -13,7 +14,7 @@ from dignified_jax.data.rows import (
     split_validation,
 )
 from dignified_jax.data.schema import Message
-from dignified_jax.data.tokenize import TokenizedExample, encode
+from dignified_jax.data.tokenize import encode
 
 if TYPE_CHECKING:
     from dignified_jax.data.batch import PackedBatch

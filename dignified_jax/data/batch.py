@@ -7,8 +7,8 @@ from functools import partial
 import jax
 import numpy as np
 
+from dignified_jax.data.examples import ABSENT, TokenizedExample, lengths_of
 from dignified_jax.data.schema import RESPONSES
-from dignified_jax.data.tokenize import TokenizedExample
 
 _BLOCK_UNIT = 8
 
@@ -44,16 +44,16 @@ class Capacity:
         Raises:
           ValueError: the examples have different numbers of responses.
         """
-        slots = [example.length - len(example.prompt) for example in examples]
-        segments = [1 + len(example.response_lengths) for example in examples]
-        longest = [max(len(e.prompt), *e.response_lengths, 1) for e in examples]
+        lengths = lengths_of(examples)
+        slots = np.maximum(lengths[:, 1:], 0).sum(axis=1).tolist()
+        segments = (lengths != ABSENT).sum(axis=1).tolist()
         rows = [row for plan in plans for row in plan]
         return cls.rounded(
             slots=max(sum(slots[i] for i in row) for row in rows),
             segments=max(sum(segments[i] for i in row) for row in rows),
-            prompt_block=max(len(example.prompt) for example in examples),
-            segment_block=max(longest),
-            responses=response_count(examples),
+            prompt_block=int(lengths[:, 0].max()),
+            segment_block=max(1, int(lengths.max())),
+            responses=lengths.shape[1] - 1,
         )
 
     @classmethod
@@ -68,20 +68,6 @@ class Capacity:
         """The least capacity that holds whatever either holds."""
         both = zip(astuple(self), astuple(other), strict=True)
         return Capacity(*(max(pair) for pair in both))
-
-
-def response_count(examples: Sequence[TokenizedExample]) -> int:
-    """Returns the places for responses of an example, 1 + K.
-
-    Raises:
-      ValueError: the examples have different numbers of them.
-    """
-    found = sorted({len(example.responses) for example in examples})
-    if len(found) != 1:
-        raise ValueError(
-            f"examples: expected one number of responses (1 + dimensions), found {found}"
-        )
-    return found[0]
 
 
 def _round_up(number: int) -> int:

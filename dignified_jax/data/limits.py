@@ -5,6 +5,8 @@ beginning. It drops an example that is too long even with one token of that text
 alone exceed the limit, and cutting those would change what is compared.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,6 +59,22 @@ class Limits:
         return worst
 
 
+@dataclass(frozen=True)
+class Limited:
+    """Examples after the limits, by their position.
+
+    Attributes:
+      kept: position -> token ids.
+      truncated, dropped: positions.
+      too_long: with "error", a line on each example beyond a limit.
+    """
+
+    kept: dict[int, RowTokens]
+    truncated: tuple[int, ...]
+    dropped: tuple[int, ...]
+    too_long: tuple[str, ...]
+
+
 def apply_limits(
     rows: Sequence[PreferenceRow],
     tokens: Sequence[RowTokens],
@@ -64,7 +82,7 @@ def apply_limits(
     template: ChatTemplate,
     limits: Limits,
     retokenize: Retokenize,
-) -> tuple[dict[int, RowTokens], tuple[int, ...], tuple[int, ...]]:
+) -> Limited:
     """Applies a policy to every example.
 
     Args:
@@ -74,12 +92,6 @@ def apply_limits(
       template: tells the user's tokens from the template's.
       limits: the limits and the policy.
       retokenize: a row to its tokens, for conversations that lose turns.
-
-    Returns:
-      (tokens by position, for those kept; positions truncated; positions dropped).
-
-    Raises:
-      ValueError: with "error", examples beyond a limit; the first of them are listed.
     """
     kept: dict[int, RowTokens] = {}
     truncated: list[int] = []
@@ -100,11 +112,14 @@ def apply_limits(
             else:
                 kept[index] = cut
                 truncated.append(index)
-    if too_long:
-        cure = "raise the limit or use on_too_long='truncate' or 'drop'"
-        head = f"{len(too_long)} examples are too long; {cure}:"
-        raise ValueError("\n".join([head, *first_lines(too_long)]))
-    return kept, tuple(truncated), tuple(dropped)
+    return Limited(kept, tuple(truncated), tuple(dropped), tuple(too_long))
+
+
+def too_long_error(lines: Sequence[str]) -> ValueError:
+    """Returns the error of examples beyond a limit, which lists the first of them."""
+    cure = "raise the limit or use on_too_long='truncate' or 'drop'"
+    head = f"{len(lines)} examples are too long; {cure}:"
+    return ValueError("\n".join([head, *first_lines(lines)]))
 
 
 def _excess(tokens: RowTokens, limits: Limits) -> tuple[int, str]:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.data.batch import Capacity, PackedBatch
+from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.schema import PreferenceRow
-from dignified_jax.data.tokenize import TokenizedExample, encode
+from dignified_jax.data.tokenize import encode
 
 
 def pack(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.data.batch import Capacity, PackedBatch
+from dignified_jax.data.examples import ExampleTable, TokenizedExample
 from dignified_jax.data.packing import best_fit, build
 from dignified_jax.data.stream_shape import ExampleSizes, plan_shape, planned_epochs
-from dignified_jax.data.tokenize import TokenizedExample
 
 
 class BatchStream:
@@ -86,9 +86,11 @@ class BatchStream:
                 f"rows_multiple: expected a multiple of process_count {process_count}, "
                 f"found {rows_multiple}"
             )
-        self._examples = list(examples)
-        _check_lengths([example.length for example in self._examples], row_length)
+        if not len(examples):
+            raise ValueError("examples: expected at least one, found none")
+        self._examples = examples if isinstance(examples, ExampleTable) else list(examples)
         self._sizes = ExampleSizes.of(self._examples)
+        _check_lengths(self._sizes.tokens, row_length)
         self.example_count = len(self._examples)
         self.batch_size = batch_size
         self.row_length = row_length
@@ -228,13 +230,10 @@ def _check_arguments(**arguments: int) -> None:
             raise ValueError(f"{name}: expected at least 1, found {value}")
 
 
-def _check_lengths(lengths: Sequence[int], row_length: int) -> None:
-    if not lengths:
-        raise ValueError("examples: expected at least one, found none")
+def _check_lengths(lengths: np.ndarray, row_length: int) -> None:
     too_long = [
-        f"examples[{index}]: {length} tokens"
-        for index, length in enumerate(lengths)
-        if length > row_length
+        f"examples[{index}]: {lengths[index]} tokens"
+        for index in np.flatnonzero(lengths > row_length).tolist()
     ]
     if too_long:
         head = f"examples: expected at most row_length {row_length} tokens, found"

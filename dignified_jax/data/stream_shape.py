@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dignified_jax.data.batch import Capacity, response_count
+from dignified_jax.data.batch import Capacity
+from dignified_jax.data.examples import ABSENT, TokenizedExample, lengths_of
 from dignified_jax.data.packing import best_fit
-from dignified_jax.data.tokenize import TokenizedExample
 
 MOST_PLANNED = 4_000_000
 """Examples packed ahead (seconds); an epoch is always packed whole, later ones are bounded."""
@@ -41,16 +41,16 @@ class ExampleSizes:
         Raises:
           ValueError: the examples have different numbers of responses.
         """
-        prompts = np.array([len(example.prompt) for example in examples], np.int64)
-        responses = [example.response_lengths for example in examples]
-        slots = np.array([sum(lengths) for lengths in responses], np.int64)
+        lengths = lengths_of(examples)
+        present = np.maximum(lengths, 0)
+        slots = present[:, 1:].sum(axis=1, dtype=np.int64)
         return cls(
-            tokens=prompts + slots,
+            tokens=present[:, 0] + slots,
             slots=slots,
-            segments=np.array([1 + len(lengths) for lengths in responses], np.int64),
-            prompt_block=int(prompts.max()),
-            segment_block=max(1, int(prompts.max()), max(max(n, default=1) for n in responses)),
-            responses=response_count(examples),
+            segments=(lengths != ABSENT).sum(axis=1, dtype=np.int64),
+            prompt_block=int(present[:, 0].max()),
+            segment_block=max(1, int(present.max())),
+            responses=lengths.shape[1] - 1,
         )
 
 

@@ -1,14 +1,17 @@
 """Preference rows to token ids: a prompt, golden and up to one reject a dimension."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from dignified_jax.data.chat.row_tokens import RowTokens, problems_of, tokenize_rows
 from dignified_jax.data.chat.text_loss import TextLoss
-from dignified_jax.data.limits import Limits, Retokenize, apply_limits
+from dignified_jax.data.examples import ExampleTable, TokenizedExample, table_of
+from dignified_jax.data.limits import Limits, apply_limits, too_long_error
 from dignified_jax.data.schema import (
     BadRowsError,
     PreferenceRow,
@@ -18,47 +21,8 @@ from dignified_jax.data.schema import (
 )
 from dignified_jax.data.template import ChatTemplate, load_template
 
-_ROWS_A_CALL = 1024  # enough for the tokenizer's threads, without all texts twice in memory
-
-
-@dataclass(frozen=True)
-class TokenizedExample:
-    """Token ids of one row.
-
-    Attributes:
-      prompt: (tokens,) int32, up to where the reply begins.
-      responses: 1 + K of (tokens,) int32 or None, golden and the reject of each of K dimensions
-        (`schema.response_names`); each is the reply's content and the end-of-turn token, nothing
-        after it.
-      index: position of the row in the list that was encoded.
-
-    Raises:
-      ValueError: the prompt is empty (nothing would predict a first token), or there is no
-        place for golden and a reject.
-    """
-
-    prompt: np.ndarray
-    responses: tuple[np.ndarray | None, ...]
-    index: int
-
-    def __post_init__(self) -> None:
-        if not len(self.prompt):
-            raise ValueError(f"example {self.index}: expected a prompt, found no tokens")
-        if len(self.responses) < 2:
-            raise ValueError(
-                f"example {self.index}: expected golden and one reject a dimension (None for an "
-                f"inactive one), found {len(self.responses)} responses"
-            )
-
-    @property
-    def length(self) -> int:
-        """Tokens of the packed example: the prompt and all responses."""
-        return len(self.prompt) + sum(self.response_lengths)
-
-    @property
-    def response_lengths(self) -> list[int]:
-        """Tokens of each response that exists, in order."""
-        return [len(response) for response in self.responses if response is not None]
+ROWS_A_CALL = 1024
+"""Enough for the tokenizer's threads, without all texts twice in memory."""
 
 
 @dataclass(frozen=True)
@@ -134,59 +98,139 @@ def encode(
         that can't be used (the message says why); examples beyond a limit, by file and row.
     """
     names = response_names(dimensions_of(rows))
-    responses = names if responses is None else responses
-    _check_responses(responses, names)
     if on_bad_row not in ("error", "skip"):
         raise ValueError(f"on_bad_row: expected 'error' or 'skip', found {on_bad_row!r}")
     limits = Limits(max_length, row_length, on_too_long)
+    responses = names if responses is None else responses
+    _check_responses(responses, names)
     template = template or load_template(tokenizer, chat_template_kwargs)
-    loss = TextLoss(tokenizer)
-    good: dict[int, RowTokens] = {}
-    rejected: dict[int, list[RowProblem]] = {}
-    for start in range(0, len(rows), _ROWS_A_CALL):
-        chunk = rows[start : start + _ROWS_A_CALL]
-        for index, tokens in enumerate(tokenize_rows(chunk, template, responses, loss), start):
-            if isinstance(tokens, RowTokens):
-                good[index] = tokens
-            else:
-                rejected[index] = problems_of(rows[index], index, tokens)
+    encoder = Encoder(template, tuple(responses), limits)
+    parts, done = [], 0
+    for chunk in chunks_of(rows):
+        parts.append(encoder(chunk))
+        done += len(chunk[1])
         if progress is not None:
-            progress(start + len(chunk), len(rows))
+            progress(done, len(rows))
+    report = report_of(parts, on_bad_row)
+    return [example for part in parts for example in part.examples], report
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Examples and problems of rows that follow each other; positions are those in the whole list.
+
+    Attributes:
+      examples: in the rows' order.
+      truncated, dropped, lossy: positions, as in `EncodingReport`.
+      rejected: position of each bad row -> its problems.
+      too_long: where that is an error, a line on each row beyond a limit.
+    """
+
+    examples: ExampleTable
+    truncated: tuple[int, ...]
+    dropped: tuple[int, ...]
+    lossy: tuple[int, ...]
+    rejected: Mapping[int, Sequence[RowProblem]]
+    too_long: tuple[str, ...]
+
+
+Chunk = tuple[int, Sequence[PreferenceRow]]
+"""The position of the first of some rows, and the rows."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """All that token ids depend on besides the rows; it can be sent to another process.
+
+    Attributes:
+      template: the chat template, with its tokenizer.
+      responses: as in `encode`.
+      limits: of lengths.
+    """
+
+    template: ChatTemplate
+    responses: tuple[str, ...]
+    limits: Limits
+
+    def __call__(self, chunk: Chunk) -> EncodedRows:
+        """Returns what rows become."""
+        start, rows = chunk
+        names = response_names(rows[0].dimensions)
+        good: dict[int, RowTokens] = {}
+        rejected: dict[int, list[RowProblem]] = {}
+        for at, tokens in enumerate(self._tokenize(rows)):
+            if isinstance(tokens, RowTokens):
+                good[at] = tokens
+            else:
+                rejected[start + at] = problems_of(rows[at], start + at, tokens)
+        places = {at: rows[at].place(start + at) for at in good}
+        limited = apply_limits(
+            [rows[at] for at in good],
+            list(good.values()),
+            [":".join(map(str, filter(None, place))) for place in places.values()],
+            self.template,
+            self.limits,
+            lambda row: self._tokenize([row])[0],
+        )
+        position = [start + at for at in good]
+        examples = [
+            TokenizedExample(found.prompt, tuple(map(found.responses.get, names)), position[at])
+            for at, found in limited.kept.items()
+        ]
+        return EncodedRows(
+            table_of(examples, len(names)),
+            tuple(position[at] for at in limited.truncated),
+            tuple(position[at] for at in limited.dropped),
+            tuple(start + at for at, tokens in good.items() if tokens.lossy),
+            rejected,
+            limited.too_long,
+        )
+
+    def _tokenize(
+        self, rows: Sequence[PreferenceRow]
+    ) -> list[RowTokens | list[tuple[str, str, str]]]:
+        return tokenize_rows(rows, self.template, self.responses, self._loss)
+
+    @functools.cached_property
+    def _loss(self) -> TextLoss:
+        return TextLoss(self.template.tokenizer)
+
+
+def chunks_of(rows: Iterable[PreferenceRow]) -> Iterator[Chunk]:
+    """Yields rows, as many at a time as an `Encoder` takes."""
+    rows = iter(rows)
+    for start in itertools.count(0, ROWS_A_CALL):
+        chunk = list(itertools.islice(rows, ROWS_A_CALL))
+        if not chunk:
+            return
+        yield start, chunk
+
+
+def report_of(parts: Iterable[EncodedRows], on_bad_row: str = "error") -> EncodingReport:
+    """Returns the report of all rows, from their parts in order.
+
+    Raises:
+      BadRowsError: there are bad rows, unless `on_bad_row` is "skip".
+      ValueError: there are rows beyond a limit.
+    """
+    examples = 0
+    truncated: list[int] = []
+    dropped: list[int] = []
+    lossy: list[int] = []
+    rejected: dict[int, Sequence[RowProblem]] = {}
+    too_long: list[str] = []
+    for part in parts:
+        examples += len(part.examples)
+        truncated += part.truncated
+        dropped += part.dropped
+        lossy += part.lossy
+        rejected |= part.rejected
+        too_long += part.too_long
     if rejected and on_bad_row == "error":
         raise BadRowsError(problem for problems in rejected.values() for problem in problems)
-
-    def retokenize(row: PreferenceRow) -> RowTokens | list[tuple[str, str, str]]:
-        return tokenize_rows([row], template, responses, loss)[0]
-
-    examples, report = _limited(rows, good, names, template, limits, retokenize)
-    lossy = tuple(index for index, tokens in good.items() if tokens.lossy)
-    return examples, replace(report, rejected=rejected, lossy_indices=lossy)
-
-
-def _limited(
-    rows: Sequence[PreferenceRow],
-    tokens: Mapping[int, RowTokens],
-    names: Sequence[str],
-    template: ChatTemplate,
-    limits: Limits,
-    retokenize: Retokenize,
-) -> tuple[list[TokenizedExample], EncodingReport]:
-    """The examples within the limits, by position in `rows`; which were cut, and left out."""
-    indices = list(tokens)
-    kept, truncated, dropped = apply_limits(
-        [rows[index] for index in indices],
-        [tokens[index] for index in indices],
-        [":".join(map(str, filter(None, rows[index].place(index)))) for index in indices],
-        template,
-        limits,
-        retokenize,
-    )
-    examples = [
-        TokenizedExample(found.prompt, tuple(map(found.responses.get, names)), indices[at])
-        for at, found in kept.items()
-    ]
-    cut, left = (tuple(indices[at] for at in which) for which in (truncated, dropped))
-    return examples, EncodingReport(len(examples), cut, left)
+    if too_long:
+        raise too_long_error(too_long)
+    return EncodingReport(examples, tuple(truncated), tuple(dropped), rejected, tuple(lossy))
 
 
 def _check_responses(responses: Sequence[str], slots: Sequence[str]) -> None:

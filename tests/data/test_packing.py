@@ -8,8 +8,8 @@ import pytest
 
 from dignified_jax.data import PackedBatch, encode, pack
 from dignified_jax.data.batch import Capacity
+from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.packing import best_fit, build
-from dignified_jax.data.tokenize import TokenizedExample
 
 
 def random_examples(count, seed):

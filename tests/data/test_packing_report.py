@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dignified_jax.data import BatchStream, packing_report, share_shape
+from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.packing import best_fit
-from dignified_jax.data.tokenize import TokenizedExample
 
 
 def stream(lengths, **options):

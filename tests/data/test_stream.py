@@ -8,8 +8,8 @@ import pytest
 
 from dignified_jax.data import BatchStream, share_shape, stream_shape
 from dignified_jax.data.batch import Capacity, PackedBatch
+from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.packing import best_fit
-from dignified_jax.data.tokenize import TokenizedExample
 
 
 def make_examples(count, seed=0, longest=20):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dignified_jax.data import RESPONSES, PreferenceRow, encode
-from dignified_jax.data.tokenize import TokenizedExample
+from dignified_jax.data.examples import TokenizedExample
 
 LLAMA3 = (
     "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.data.tokenize import TokenizedExample
+from dignified_jax.data.examples import TokenizedExample
 
 
 def random_examples(count, seed, *, vocab=131, prompt=9, response=7, present=0.7, dimensions=4):

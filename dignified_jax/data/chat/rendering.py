@@ -3,6 +3,8 @@
 Run as a script, it is the child process of `trial`: it imports nothing of the package.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import sys
@@ -45,6 +47,11 @@ class Renderer:
         except (jinja2.TemplateError, RecursionError, MemoryError, ValueError) as error:
             raise TemplateFault(_line(error)) from error
         self._variables = dict(variables)
+        self._made_of = (source, self._variables, now)
+
+    def __reduce__(self) -> tuple[type[Renderer], tuple[Any, ...]]:
+        """A compiled template can't be pickled, what it was made of can."""
+        return Renderer, self._made_of
 
     def render(self, messages: Sequence[Mapping[str, str]], generation: bool) -> str:
         """Returns the text of a conversation.

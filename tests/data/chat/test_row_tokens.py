@@ -278,7 +278,7 @@ def test_few_lost_characters_are_reported():
 def test_progress_is_called_to_the_end(monkeypatch):
     from dignified_jax.data import tokenize
 
-    monkeypatch.setattr(tokenize, "_ROWS_A_CALL", 4)
+    monkeypatch.setattr(tokenize, "ROWS_A_CALL", 4)
     tokenizer, called = make_tokenizer("bytes"), []
     tokenizer.chat_template = CHATML
     rows = [PreferenceRow(f"{n}?", "yes", {"A": "no"}) for n in range(10)]
