@@ -60,7 +60,12 @@ setup(
             "tokamax>=0.0.12,<0.1",  # splash attention with masks known at run time
         ],
         "wandb": ["wandb>=0.19"],  # for the field wandb_project
-        "eval": ["lm-eval[hf]>=0.4.13"],  # general benchmarks of an exported model
+        "eval": [
+            "lm-eval[hf]>=0.4.13",  # general benchmarks of an exported model
+            "inspect-ai>=0.3.285",  # judges behind endpoints: providers, retries, logs
+            "openai>=2",  # the client of OpenAI-compatible endpoints, for inspect-ai
+            "plotly>=6",  # figures of the report, inlined
+        ],
         "bench": [
             *("scikit-learn", "statsmodels", "scipy"),  # what benchmarks/mfrm.py compares with
             # what benchmarks/train_step.py compares with
@@ -73,6 +78,7 @@ setup(
             "beartype>=0.22",  # checks the annotations of arrays while tests run
             "hypothesis>=6",  # random texts: ids against apply_chat_template
             "ruff>=0.15",
+            *("inspect-ai>=0.3.285", "openai>=2", "plotly>=6"),  # of the extra `eval`
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders
             "trl>=1.16,<2",  # DPO losses to compare with
