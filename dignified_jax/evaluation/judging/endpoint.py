@@ -146,7 +146,7 @@ def make_calls(
 
 
 def _evaluate(
-    batch: logs.Batch, calls: Mapping[str, Call], rubric: Rubric, settings: EndpointSettings
+    batch: logs.CallBatch, calls: Mapping[str, Call], rubric: Rubric, settings: EndpointSettings
 ) -> None:
     """Runs one task a model, side by side; of the batch's calls those that are still wanted."""
     if importlib.util.find_spec("inspect_ai") is None:

@@ -23,7 +23,7 @@ FILE = "calls.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
+class CallBatch:
     """Calls that were begun together.
 
     Attributes:
@@ -44,7 +44,7 @@ class Answer:
     log: str
 
 
-def begin(log_dir: pathlib.Path, calls: Mapping[str, Sequence[str]]) -> Batch:
+def begin(log_dir: pathlib.Path, calls: Mapping[str, Sequence[str]]) -> CallBatch:
     """Makes the directory of a batch, and the record in it of what it holds."""
     calls = {model: list(names) for model, names in calls.items() if names}
     name, number = digest(calls), 1
@@ -52,17 +52,17 @@ def begin(log_dir: pathlib.Path, calls: Mapping[str, Sequence[str]]) -> Batch:
         number += 1  # the same calls again: all of them failed before
     directory.mkdir(parents=True)
     atomic.write_json(directory / FILE, calls)
-    return Batch(directory, calls)
+    return CallBatch(directory, calls)
 
 
-def unfinished(log_dir: pathlib.Path, models: Sequence[str]) -> Iterator[Batch]:
+def unfinished(log_dir: pathlib.Path, models: Sequence[str]) -> Iterator[CallBatch]:
     """Batches with calls to these models that no finished log has; of those, the calls."""
     for file in sorted(log_dir.glob(f"*/{FILE}")):
         calls = json.loads(file.read_text(encoding="utf-8"))
         finished = {model for model, _, _ in _finished(file.parent)}
         left = {m: names for m, names in calls.items() if m in models and m not in finished}
         if left:
-            yield Batch(file.parent, left)
+            yield CallBatch(file.parent, left)
 
 
 def read_samples(log_dir: pathlib.Path, model: str) -> dict[str, Answer]:
