@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.comparison.plan import Run
-from dignified_jax.objectives import MultiStage
+from dignified_jax.objectives import MultiStage, Terms
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import directory as run_directory
 
@@ -22,6 +22,8 @@ def incomparable(config: TrainConfig, beta: float) -> str | None:
         return "its losses are not of preferences"
     if method.needs_rewards:
         return "its losses have the other dimensions' rewards in them"
+    if isinstance(method, Terms) and method.changes_losses:
+        return "its losses are length-normalized or smoothed"
     if method.beta != beta:
         return f"its losses are at beta {method.beta:g}"
     return None

@@ -20,6 +20,7 @@ from dignified_jax.objectives.sacpo import SACPO
 from dignified_jax.objectives.safe_rlhf import SafeRLHF
 from dignified_jax.objectives.sft import SFT
 from dignified_jax.objectives.soup import RewardedSoup
+from dignified_jax.objectives.terms import Terms
 
 __all__ = [
     "GOLDEN",
@@ -37,5 +38,6 @@ __all__ = [
     "SafeRLHF",
     "ScoredBatch",
     "Stage",
+    "Terms",
     "register",
 ]

@@ -85,6 +85,8 @@ class Method:
       needs_rewards: `loss` takes the frozen rewards of other policies, one a dimension.
       beta: inverse temperature at which rewards and margins are reported. A subclass makes it a
         field.
+      golden_nll: weight of the golden's negative log-likelihood, which the training adds to the
+        scalar of `loss` (`golden`). `terms.Terms` makes it a field.
       lambda_max: upper bound of the multipliers, which the final table compares them with; None
         where there is none.
       renamed: former name of a field -> today's, to tell those who still use it.
@@ -94,6 +96,7 @@ class Method:
     needs_reference: ClassVar[bool] = True
     needs_rewards: ClassVar[bool] = False
     beta: float = 1.0
+    golden_nll: float = 0.0
     lambda_max: float | None = None
     renamed: ClassVar[Mapping[str, str]] = {}
 
@@ -159,6 +162,8 @@ class Objective(Method):
         self, batch: ScoredBatch, counts: PyTree, state: PyTree
     ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
         """Returns the scalar to minimise, and the losses of the dimensions.
+
+        `golden_nll` is not in it: the training adds that (`golden.add`).
 
         Args:
           batch: the whole batch or a part of it; what is masked must not reach the result.

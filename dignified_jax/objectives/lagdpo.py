@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import per_dimension
 from dignified_jax.objectives.duals import old_keys
@@ -30,13 +29,16 @@ from dignified_jax.objectives.duals.ascent import Duals, DualState
 from dignified_jax.objectives.duals.controllers import CONTROLLERS, Ascent, Controller
 from dignified_jax.objectives.duals.signals import SIGNALS, Batch, Signal
 from dignified_jax.objectives.duals.tolerances import SCHEDULES, Adaptive, Schedule
-from dignified_jax.typed_config import Bounds, NonNegative, Positive, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import Bounds, NonNegative, Positive
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class LagDPO(Objective):
-    """Hyperparameters; tuples have one entry for all dimensions or one for each (A, T, E, C).
+class LagDPO(Terms, Objective):
+    """Every dimension's DPO loss is a constraint with its own Lagrange multiplier.
+
+    Tuples have one entry for all dimensions or one for each (A, T, E, C).
 
     Two defaults are not the paper's. Its constant tolerances drive every lambda alike to the cap
     where they are out of reach, which is plain averaging again; "adaptive" ones are the same within
@@ -80,7 +82,7 @@ class LagDPO(Objective):
     renamed: ClassVar[Mapping[str, str]] = old_keys.RENAMED
 
     def __post_init__(self) -> None:
-        check_bounds(self, "method.")
+        super().__post_init__()
         for field in ("epsilon", "lambda_init"):
             if not getattr(self, field):
                 raise ValueError(f"method.{field} needs an entry, found none")
@@ -100,7 +102,7 @@ class LagDPO(Objective):
     @classmethod
     def upgraded(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """Returns fields as any version wrote them to config.json in today's sections."""
-        return old_keys.upgraded(fields)
+        return super().upgraded(old_keys.upgraded(fields))
 
     @property
     def duals(self) -> Duals:
@@ -124,7 +126,7 @@ class LagDPO(Objective):
         self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: DualState
     ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
         """Returns as `Objective.loss`."""
-        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
+        losses = self.dimension_losses(batch, counts)
         multipliers = jax.lax.stop_gradient(self.duals.weights(state))
         weights = (1.0 + multipliers) / losses.size
         if self.normalize_weights:

@@ -27,13 +27,17 @@ from dignified_jax.objectives.base import (
 )
 from dignified_jax.objectives.checks import entries, relative_weights
 from dignified_jax.objectives.multi_stage import single_stages
-from dignified_jax.typed_config import NonNegative, Positive, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import NonNegative, Positive
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class MODPO(Objective):
-    """Hyperparameters.
+class MODPO(Terms, Objective):
+    """DPO on one dimension with the other dimensions' rewards as a margin.
+
+    The policies that give the rewards are trained with `label_smoothing` too, and without
+    `golden_nll`, which would shift what their log-ratios stand for.
 
     Attributes:
       beta: inverse temperature of the implicit reward.
@@ -49,8 +53,13 @@ class MODPO(Objective):
     needs_rewards = True
 
     def __post_init__(self) -> None:
-        check_bounds(self, "method.")
+        super().__post_init__()
         relative_weights(self.weights)
+        if self.length_normalized:
+            raise ValueError(
+                "method.length_normalized contradicts method.name='modpo': its margins have the "
+                "other policies' rewards in them, which are of whole replies"
+            )
 
     def init(self, dimensions: int) -> tuple[()]:
         """Raises ValueError when weights has neither 1 nor K entries."""
@@ -76,10 +85,8 @@ class MODPO(Objective):
         gains = jnp.where(mask[:, :, None], rewards[:, :1] - rewards[:, 1:], 0.0)
         others = np.where(np.eye(len(weights), dtype=bool), 0.0, weights)
         offsets = (gains * jnp.asarray(others, gains.dtype)).sum(axis=2)
-        margins = (dpo.margins(batch.log_ratios, self.beta) - offsets) / np.where(
-            kept, weights, 1.0
-        )
-        pairs = dpo.margin_losses(margins, mask & kept)
+        margins = (self.margins(batch) - offsets) / np.where(kept, weights, 1.0)
+        pairs = self.margin_losses(margins, mask & kept)
         losses = pairs.sum(axis=0) / jnp.maximum(counts, 1.0)
         return losses.sum() / kept.sum(), losses
 
@@ -90,4 +97,10 @@ class MODPO(Objective):
     def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
         """Returns DPO on each dimension of positive weight, whose policies give the rewards."""
         weights = entries("weights", self.weights, len(dimensions))
-        return single_stages(self.beta, weights, dimensions)
+        return single_stages(
+            weights,
+            dimensions,
+            beta=self.beta,
+            label_smoothing=self.label_smoothing,
+            robust=self.robust,
+        )

@@ -9,7 +9,6 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import (
     Objective,
     ScoredBatch,
@@ -17,12 +16,13 @@ from dignified_jax.objectives.base import (
     weighted_responses,
 )
 from dignified_jax.objectives.checks import entries, relative_weights
-from dignified_jax.typed_config import NonNegative, Positive, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import NonNegative, Positive
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class MultiNegativeDPO(Objective):
+class MultiNegativeDPO(Terms, Objective):
     """DPO against every reject of a prompt.
 
     Attributes:
@@ -40,7 +40,7 @@ class MultiNegativeDPO(Objective):
     name = "multi_negative"
 
     def __post_init__(self) -> None:
-        check_bounds(self, "method.")
+        super().__post_init__()
         relative_weights(self.weights)
 
     def init(self, dimensions: int) -> tuple[()]:
@@ -52,7 +52,7 @@ class MultiNegativeDPO(Objective):
         self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: tuple[()]
     ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
         """Returns as `Objective.loss`."""
-        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
+        losses = self.dimension_losses(batch, counts)
         weights = jnp.asarray(entries("weights", self.weights, losses.size), jnp.float32)
         if self.average == "pair":
             weights *= counts

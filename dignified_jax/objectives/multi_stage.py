@@ -28,18 +28,23 @@ class MultiStage(Method):
         self.stages(dimensions)
 
 
-def single(beta: float, index: int, dimensions: int) -> MultiNegativeDPO:
-    """Returns DPO on one dimension alone."""
-    weights = tuple(float(number == index) for number in range(dimensions))
-    return MultiNegativeDPO(beta=beta, weights=weights)
-
-
 def single_stages(
-    beta: float, weights: Sequence[float], dimensions: Sequence[str]
+    weights: Sequence[float], dimensions: Sequence[str], **fields: float | bool
 ) -> tuple[Stage, ...]:
-    """Returns a stage of DPO for each dimension of positive weight, named after it."""
+    """Returns a stage of DPO on each dimension of positive weight alone, named after it.
+
+    Args:
+      weights: one for each of the dimensions.
+      dimensions: of the data.
+      fields: other fields of the stages' `MultiNegativeDPO`.
+    """
+
+    def single(name: str) -> MultiNegativeDPO:
+        alone = tuple(float(dimension == name) for dimension in dimensions)
+        return MultiNegativeDPO(weights=alone, **fields)
+
     return tuple(
-        Stage(name, single(beta, index, len(dimensions)))
-        for index, (name, weight) in enumerate(zip(dimensions, weights, strict=True))
+        Stage(name, single(name))
+        for name, weight in zip(dimensions, weights, strict=True)
         if weight > 0
     )

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
-from dignified_jax.typed_config import Positive, Seed, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import Positive, Seed
 
 
 def project(gradients: Sequence[Any], key: jax.Array, reduce: str = "mean") -> Any:
@@ -99,8 +99,11 @@ def coefficients(inner_products: jax.Array, orders: jax.Array) -> jax.Array:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class PCGradDPO(Objective):
+class PCGradDPO(Terms, Objective):
     """DPO on every dimension, with the gradients of the L_k combined by `project`.
+
+    The gradient of the golden's NLL (`golden_nll`) is added to the combined one: it is no
+    dimension's, so it is neither projected nor projected on.
 
     Attributes:
       beta: inverse temperature of the implicit reward.
@@ -116,9 +119,6 @@ class PCGradDPO(Objective):
     name = "pcgrad"
     combines_gradients = True
 
-    def __post_init__(self) -> None:
-        check_bounds(self, "method.")
-
     def init(self, dimensions: int) -> jax.Array:
         """Returns () int32, the steps done, on which a step's orders depend beside the seed."""
         del dimensions
@@ -128,7 +128,7 @@ class PCGradDPO(Objective):
         self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: jax.Array
     ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
         """Returns as `Objective.loss`; the scalar is a report, the L_k are differentiated."""
-        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
+        losses = self.dimension_losses(batch, counts)
         return losses.mean() if self.reduce == "mean" else losses.sum(), losses
 
     def combine(self, gradients: Sequence[Any], state: jax.Array) -> Any:

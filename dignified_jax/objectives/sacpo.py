@@ -14,16 +14,18 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
+from dignified_jax.objectives import terms
 from dignified_jax.objectives.base import Stage, register
 from dignified_jax.objectives.multi_negative import MultiNegativeDPO
 from dignified_jax.objectives.multi_stage import MultiStage
-from dignified_jax.typed_config import Bounds, Positive, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import Bounds, Positive
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class SACPO(MultiStage):
-    """DPO on one group of dimensions after another.
+class SACPO(Terms, MultiStage):
+    """DPO on one group of dimensions after another, every stage with the same shared terms.
 
     Attributes:
       beta: inverse temperature of the first stage.
@@ -43,7 +45,7 @@ class SACPO(MultiStage):
     name = "sacpo"
 
     def __post_init__(self) -> None:
-        check_bounds(self, "method.")
+        super().__post_init__()
         if not self.groups or not all(self.groups):
             raise ValueError(f"method.groups: expected non-empty groups, found {self.groups}")
         later = len(self.groups) - 1
@@ -93,6 +95,7 @@ class SACPO(MultiStage):
                 objective=MultiNegativeDPO(
                     beta=self.beta / multiplier,
                     weights=tuple(float(dimension in names) for dimension in dimensions),
+                    **terms.of(self),
                 ),
                 start=number - 1 if number else None,
             )

@@ -27,7 +27,8 @@ from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives import dpo
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
-from dignified_jax.typed_config import Bounds, NonNegative, Positive, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import Bounds, NonNegative, Positive
 
 
 class SafeRLHFState(struct.PyTreeNode):
@@ -46,8 +47,11 @@ class SafeRLHFState(struct.PyTreeNode):
 
 @register
 @dataclasses.dataclass(frozen=True)
-class SafeRLHF(Objective):
-    """Hyperparameters; rate, first and largest multiplier and window are the reference's own.
+class SafeRLHF(Terms, Objective):
+    """DPO on a primary group of dimensions, with one multiplier for a constrained group.
+
+    The defaults of rate, first and largest multiplier and window are those of the method's
+    reference implementation.
 
     Attributes:
       beta: inverse temperature of the implicit reward.
@@ -72,7 +76,7 @@ class SafeRLHF(Objective):
     name = "safe_rlhf"
 
     def __post_init__(self) -> None:
-        check_bounds(self, "method.")
+        super().__post_init__()
         if not self.lambda_init <= self.lambda_max:
             raise ValueError(
                 f"method.lambda_init {self.lambda_init} exceeds method.lambda_max {self.lambda_max}"
@@ -115,7 +119,7 @@ class SafeRLHF(Objective):
         self, batch: ScoredBatch, counts: Float[Array, " dimension"], state: SafeRLHFState
     ) -> tuple[Float[Array, ""], Float[Array, " dimension"]]:
         """Returns as `Objective.loss`."""
-        losses = dpo.dimension_losses(batch.log_ratios, batch.mask, counts, self.beta)
+        losses = self.dimension_losses(batch, counts)
         constrained = jnp.asarray(self.constrained)
         primary = jnp.mean(losses, where=~constrained)
         dignity = jnp.mean(losses, where=constrained)
@@ -150,7 +154,7 @@ class SafeRLHF(Objective):
     ) -> tuple[Float[Array, " example"], Bool[Array, " example"]]:
         """Returns the mean loss of each example's constrained pairs, 0 without one; and if any."""
         pairs = dpo.pair_mask(batch.mask) & jnp.asarray(self.constrained)
-        losses = dpo.pair_losses(batch.log_ratios, batch.mask, self.beta)
+        losses = self.pair_losses(batch)
         sums = jnp.where(pairs, losses, 0.0).sum(axis=1)
         counts = pairs.sum(axis=1)
         return sums / jnp.maximum(counts, 1), counts > 0

@@ -16,17 +16,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dignified_jax.objectives import terms
 from dignified_jax.objectives.base import Stage, register
 from dignified_jax.objectives.checks import entries, relative_weights
 from dignified_jax.objectives.multi_stage import MultiStage, single_stages
-from dignified_jax.typed_config import NonNegative, Positive, check_bounds
+from dignified_jax.objectives.terms import Terms
+from dignified_jax.typed_config import NonNegative, Positive
 
 _SUM_TOLERANCE = 1e-6
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class RewardedSoup(MultiStage):
+class RewardedSoup(Terms, MultiStage):
     """The weighted mean of the parameters of policies trained on one dimension each.
 
     Attributes:
@@ -41,7 +43,7 @@ class RewardedSoup(MultiStage):
     name = "soup"
 
     def __post_init__(self) -> None:
-        check_bounds(self, "method.")
+        super().__post_init__()
         relative_weights(self.weights)
 
     def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
@@ -51,7 +53,7 @@ class RewardedSoup(MultiStage):
           ValueError: weights has neither 1 nor K entries.
         """
         weights = entries("weights", self.weights, len(dimensions))
-        return single_stages(self.beta, weights, dimensions)
+        return single_stages(weights, dimensions, beta=self.beta, **terms.of(self))
 
     def shares(self, dimensions: Sequence[str]) -> tuple[float, ...]:
         """Returns the positive weights, divided by their sum."""

@@ -81,7 +81,7 @@ def moments(
     inputs: StepInputs,
     mesh: Mesh | AbstractMesh,
     shape: BatchShape,
-    combines_gradients: bool = False,
+    trees: int = 1,
     fused: bool = True,
     inlined: bool = False,
 ) -> dict[str, Parts]:
@@ -92,7 +92,7 @@ def moments(
       state, inputs: the step's arguments, from `shapes.step_arguments`.
       mesh: the devices.
       shape: of the packed rows.
-      combines_gradients: see `objectives.Objective`.
+      trees: gradients that the step finds (`gradients.tree_count`).
       fused: whether XLA's fusions have several results, as on GPUs and TPUs. On CPUs they have one,
         so that more of a layer is stored, and the clipped gradient and the moments that several
         fusions read are copied.
@@ -113,11 +113,9 @@ def moments(
     trained_matrix = matrix if whole else 0
     layers = held(params["layers"])
 
-    # Every dimension's gradient is whole before the next one's begins.
-    trees = shape.capacity.responses - 1 if combines_gradients else 1
     # The loop over accumulation steps carries float32 sums beside a step's own gradients.
     sums = elements(params) * _FLOAT32 * trees if shape.steps > 1 else 0
-    others = held(params) * (trees - 1)
+    others = held(params) * (trees - 1)  # one is whole before the next one's begins
     throughout = Parts(
         parameters=held(params),
         base=held(inputs.base),
@@ -156,7 +154,7 @@ def moments(
             throughout,
             gradients=0 if shape.steps > 1 else held(params),
             # PCGrad's combined gradient stands beside those that it combines.
-            accumulators=(sums or others) + (held(params) if combines_gradients else 0),
+            accumulators=(sums or others) + (held(params) if trees > 1 else 0),
             update=0 if fused else held(params) + held(state.opt_state),
         ),
     }

@@ -27,7 +27,7 @@ from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import devices
 from dignified_jax.training.run.devices import Device
-from dignified_jax.training.step import flops
+from dignified_jax.training.step import flops, gradients
 from dignified_jax.training.step.sharding import mesh_sizes, row_devices
 
 # Tokens of a prompt, and of each of its responses, where there is no data to count.
@@ -178,7 +178,7 @@ def counted(plan: Plan) -> Plan:
         inputs,
         plan.mesh,
         plan.shape,
-        combines_gradients=plan.config.method.combines_gradients,
+        trees=gradients.tree_count(plan.config.method, plan.shape.capacity.responses - 1),
         fused=plan.device.kind != devices.CPU,
         inlined=plan.device.kind.startswith("TPU"),
     )

@@ -233,6 +233,7 @@ def _stepper(
         if not flat.pop("finite"):
             checkpoint.finish(manager, state)
             raise NonFiniteError(diagnose(context, step, flat, log_probs, manager.latest_step()))
+        flat |= metrics.of_golden(flat, host.response_mask, host.response_length, method)
         flat |= {"step": step, "learning_rate": float(schedule(step - 1))}
         flat |= {"epoch": step / stream.steps_per_epoch}
         return state, flat | rates(host, step, time.perf_counter() - started)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from dignified_jax.models import hf
 from dignified_jax.models.decoder import Params
-from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup
+from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup, terms
 from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import compilation_cache, devices
@@ -98,4 +98,5 @@ def _assess(
         loaded = [hf.load(path, config.model.param_dtype, mesh)[1] for path, _ in mixed]
         return soup.combine(loaded, [share for _, share in mixed]) if len(mixed) > 1 else loaded[0]
 
-    return loop.assess(config, MultiNegativeDPO(beta=config.method.beta), policy)
+    objective = MultiNegativeDPO(beta=config.method.beta, **terms.of(config.method))
+    return loop.assess(config, objective, policy)

@@ -38,7 +38,7 @@ def section(
     hints = typing.get_type_hints(cls, include_extras=True)
     shown = [
         field
-        for field in dataclasses.fields(cls)
+        for field in sections.ordered(cls)
         if field.name not in skip and not dataclasses.is_dataclass(hints[field.name])
     ]
     texts = descriptions(cls)
@@ -83,9 +83,17 @@ def summary(cls: type) -> str:
 
 
 def descriptions(cls: type) -> dict[str, str]:
-    """Returns field -> text of the docstring's paragraph "Attributes:"; entries of several names,
-    such as "b1, b2: ...", give them the same text."""
-    _, found, rest = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    """Returns field -> text of the docstring's paragraph "Attributes:", and of the dataclasses that
+    it inherits from; entries of several names, such as "b1, b2: ...", give them the same text."""
+    described = {}
+    for base in reversed(cls.__mro__):
+        if "__dataclass_fields__" in vars(base):
+            described |= _described(inspect.cleandoc(base.__doc__ or ""))
+    return described
+
+
+def _described(docstring: str) -> dict[str, str]:
+    _, found, rest = docstring.partition("Attributes:\n")
     if not found:
         return {}
     body = textwrap.dedent(rest.split("\n\n", 1)[0])

@@ -21,12 +21,17 @@ from dignified_jax.typed_config.flag_text import FlagText, from_text
 _LARGEST_INT = 2**63 - 1
 
 
+def ordered(cls: type) -> list[dataclasses.Field[Any]]:
+    """Returns a dataclass's fields, those that it shares with others (keyword-only) last."""
+    return sorted(dataclasses.fields(cls), key=lambda field: field.kw_only)
+
+
 def defaults(cls: type, skip: str = "") -> ml_collections.ConfigDict:
     """Returns all fields of a dataclass but `skip` at their defaults, optional ones as
     placeholders."""
     config = ml_collections.ConfigDict()
     hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
+    for field in ordered(cls):
         if field.name == skip:
             continue
         if dataclasses.is_dataclass(field.default):  # one of several classes, by name
@@ -51,7 +56,7 @@ def field_names(cls: type, prefix: str = "", skip: Iterable[str] = ()) -> list[s
     """Returns the dotted names of a dataclass's fields, sections followed by their fields."""
     names = []
     hints = typing.get_type_hints(cls, include_extras=True)
-    for field in dataclasses.fields(cls):
+    for field in ordered(cls):
         if field.name not in skip:
             names.append(prefix + field.name)
             classes = (named_classes(hints[field.name]) or {}).values()
@@ -97,7 +102,7 @@ def choose(classes: Mapping[str, type], value: Any, key: str) -> tuple[type, dic
 
 def as_dict(instance: Any) -> dict[str, Any]:
     """Returns a dataclass's fields, sections as dicts; with the `name` of those chosen by it."""
-    fields = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    fields = {field.name: getattr(instance, field.name) for field in ordered(type(instance))}
     found = {
         key: as_dict(value) if dataclasses.is_dataclass(value) else value
         for key, value in fields.items()

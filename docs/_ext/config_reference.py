@@ -21,7 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from dignified_jax.typed_config import help_text
-from dignified_jax.typed_config.sections import named_classes
+from dignified_jax.typed_config.sections import named_classes, ordered
 
 
 class ConfigFields(SphinxDirective):
@@ -48,7 +48,7 @@ def table(cls: type, prefix: str) -> list[tuple[str, str, str]]:
     hints = typing.get_type_hints(cls, include_extras=True)
     meanings = help_text.descriptions(cls)
     rows = []
-    for field in dataclasses.fields(cls):
+    for field in ordered(cls):
         hint, name = hints[field.name], prefix + field.name
         meaning = escape(meanings.get(field.name, ""))
         if classes := named_classes(hint):

@@ -19,7 +19,7 @@ from dignified_jax.data import PackedBatch
 from dignified_jax.models import logprobs, partition
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.lora import policy as lora_policy
-from dignified_jax.objectives import Objective, ScoredBatch
+from dignified_jax.objectives import Objective, ScoredBatch, golden
 from dignified_jax.training.step import local, sharding
 from dignified_jax.training.step.state import TrainState
 from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
@@ -61,7 +61,12 @@ def compute(
                 rewards=inputs.rewards,
             )
             loss, losses = objective.loss(scored, counts, method_state)
-            return losses if objective.combines_gradients else loss, log_probs
+            whole = log_probs, batch.response_mask, batch.response_length
+            if not objective.combines_gradients:
+                return golden.add(loss, objective, *whole), log_probs
+            if objective.golden_nll:
+                losses = jnp.append(losses, golden.add(jnp.float32(0.0), objective, *whole))
+            return losses, log_probs
 
         def accumulation_step(index: jax.Array | int) -> Any:
             rows = local.rows_of(batch, index)
@@ -92,7 +97,7 @@ def compute(
     replicated = PartitionSpec()
     specs = partition.param_specs(state.params, mesh)
     dimensions = inputs.batch.response_mask.shape[1] - 1
-    out = [specs] * dimensions if objective.combines_gradients else specs
+    out = [specs] * tree_count(objective, dimensions) if objective.combines_gradients else specs
     found = local.shard_map(
         device,
         mesh,
@@ -100,8 +105,18 @@ def compute(
         Gradients(out, replicated, replicated),
     )(state.params, state.method_state, inputs)
     if objective.combines_gradients:
-        found = found._replace(gradients=objective.combine(found.gradients, state.method_state))
+        own, beside = found.gradients[:dimensions], found.gradients[dimensions:]
+        combined = objective.combine(own, state.method_state)
+        for gradient in beside:
+            combined = jax.tree.map(jnp.add, combined, gradient)
+        found = found._replace(gradients=combined)
     return found
+
+
+def tree_count(objective: Objective, dimensions: int) -> int:
+    """Returns how many gradients a step finds: one; to be combined, one of each dimension's loss,
+    and one of the golden's NLL, which is added to the combined one."""
+    return dimensions + bool(objective.golden_nll) if objective.combines_gradients else 1
 
 
 def _input_specs(inputs: StepInputs, mesh: Mesh) -> StepInputs:

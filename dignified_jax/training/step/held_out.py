@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from dignified_jax.data import BatchStream, PackedBatch
-from dignified_jax.objectives import Objective, ScoredBatch
+from dignified_jax.objectives import Objective, ScoredBatch, golden
 from dignified_jax.training.step import metrics
 from dignified_jax.training.step.state import TrainState
 from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
@@ -75,8 +75,10 @@ def _report(
     counts = objective.batch_counts(policy.mask, policy.lengths)
     scored = policy.replace(log_ratios=policy.log_ratios - reference)
     loss, losses = objective.loss(scored, counts, method_state)
+    preference = metrics.preference(policy.log_ratios, reference, policy.mask, objective)
     return {
-        "loss": loss,
+        "loss": golden.add(loss, objective, policy.log_ratios, policy.mask, policy.lengths),
         metrics.PER_DIMENSION + "loss": losses,
-        **metrics.preference(policy.log_ratios, reference, policy.mask, objective),
+        **preference,
+        **metrics.of_golden(preference, policy.mask, policy.lengths, objective),
     }

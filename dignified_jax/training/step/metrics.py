@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from dignified_jax.objectives import Objective, dpo
+from dignified_jax.objectives import Objective, dpo, golden
 
 # Values under this prefix are (K,) arrays, one entry a dimension; `flatten` names them.
 PER_DIMENSION = "per_dimension/"
@@ -53,6 +54,33 @@ def preference(
         result[name] = sums.sum() / jnp.maximum(counts.sum(), 1.0)
         result[PER_DIMENSION + name] = sums / jnp.maximum(counts, 1.0)
     return result
+
+
+def of_golden(
+    means: Mapping[str, jax.Array | float],
+    mask: Bool[Array | np.ndarray, "example response"],
+    lengths: Int[Array | np.ndarray, "example response"],
+    objective: Objective,
+) -> dict[str, float]:
+    """Returns the golden's NLL and how far its log-prob has drifted, in nats per token.
+
+    Both are means over tokens, a golden counting once for each of its pairs, as in the term
+    `golden_nll`. A negative drift is the fall of the chosen rewards: golden has become less likely
+    than under the reference. Empty for objectives without a reference, and without a pair.
+
+    Args:
+      means: from `preference`, or flattened.
+      mask, lengths: of the responses.
+      objective: gives beta.
+    """
+    tokens = float(golden.token_count(jnp.asarray(mask), jnp.asarray(lengths)))
+    if not tokens or not objective.needs_reference or not objective.beta:
+        return {}
+    per_token = float(means["pairs"]) / tokens
+    return {
+        "golden_nll": -float(means["logps/chosen"]) * per_token,
+        "golden_drift": float(means["rewards/chosen"]) / objective.beta * per_token,
+    }
 
 
 def flatten(report: dict[str, Any], dimensions: tuple[str, ...], prefix: str = "") -> dict:

@@ -20,7 +20,7 @@ from dignified_jax.data import PackedBatch
 from dignified_jax.models import divergence, partition
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.lora import LoraParams
-from dignified_jax.objectives import Objective, ScoredBatch, dpo
+from dignified_jax.objectives import Objective, ScoredBatch, dpo, golden
 from dignified_jax.training.step import gradients, local, metrics, sharding
 from dignified_jax.training.step.state import TrainState, state_shardings
 from dignified_jax.training.step.step_inputs import StepInputs
@@ -59,6 +59,9 @@ def make_train_step(
             rewards=inputs.rewards,
         )
         loss, losses = objective.loss(scored, counts, method_state)
+        loss = golden.add(
+            loss, objective, found.log_probs, batch.response_mask, batch.response_length
+        )
         norm = optax.tree.norm(found.gradients)
         updates, opt_state = optimizer.update(found.gradients, state.opt_state, state.params)
         present = dpo.pair_counts(batch.response_mask) > 0
