@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from dignified_jax.objectives import Objective, dpo, golden
@@ -57,7 +58,7 @@ def preference(
 
 
 def of_golden(
-    means: Mapping[str, jax.Array | float],
+    means: Mapping[str, ArrayLike],
     mask: Bool[Array | np.ndarray, "example response"],
     lengths: Int[Array | np.ndarray, "example response"],
     objective: Objective,
