@@ -141,7 +141,11 @@ def test_losses_that_are_not_dpos_have_no_curve(get_config):
     ]
     lagdpo = first["lagdpo"]
     assert curves.incomparable(lagdpo, 0.2) == "its losses are at beta 0.1"
-    for method in (LagDPO(beta=0.2), MultiNegativeDPO(beta=0.2)):
+    for fields in ({"length_normalized": True}, {"label_smoothing": 0.1}):
+        config = dataclasses.replace(lagdpo, method=LagDPO(beta=0.2, **fields))
+        reason = "its losses are length-normalized or smoothed"
+        assert curves.incomparable(config, 0.2) == reason
+    for method in (LagDPO(beta=0.2, golden_nll=1.0), MultiNegativeDPO(beta=0.2)):
         assert curves.incomparable(dataclasses.replace(lagdpo, method=method), 0.2) is None
 
 

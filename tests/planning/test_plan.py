@@ -204,6 +204,9 @@ def test_pcgrad_holds_a_gradient_for_each_dimension(qwen):
     config = dataclasses.replace(config_of(qwen), method=PCGradDPO())
     made = plan(config, "8xv5p", 8)
     assert made.parts.accumulators >= 3 * made.parts.parameters
+    config = dataclasses.replace(config, method=PCGradDPO(golden_nll=1.0))
+    beside = plan(config, "8xv5p", 8).parts.accumulators - made.parts.accumulators
+    assert beside >= 0.9 * made.parts.parameters  # one more, of the golden's NLL
 
 
 def test_a_mesh_that_does_not_fit_is_refused(qwen):

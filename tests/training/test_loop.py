@@ -89,10 +89,14 @@ def test_metrics_have_each_step_once_under_the_known_names(finished):
     every = {name for record in trained for name in record}
     assert every >= whole | {f"{name}/{dimension}" for name in whole for dimension in "ATEC"}
     assert every >= {"grad_norm", "learning_rate", "epoch", "pairs"}
+    golden = {"golden_nll", "golden_drift"}
     for record in trained:
-        assert record.keys() >= whole | {f"lambda/{dimension}" for dimension in "ATEC"}
+        assert record.keys() >= whole | golden | {f"lambda/{dimension}" for dimension in "ATEC"}
     for record in evaluated:
         assert record.keys() >= {"eval/loss/A", "eval/rewards/accuracies/A", "eval/loss"}
+        assert record.keys() >= {f"eval/{name}" for name in golden}
+    assert trained[0]["golden_drift"] == pytest.approx(0.0, abs=1e-6)  # the reference itself
+    assert 1.0 < trained[0]["golden_nll"] < 20.0
     assert not any("loss/C" in record for record in trained if record["pairs/C"] == 0)
     assert trained[0]["loss/A"] == pytest.approx(np.log(2.0), abs=1e-6)
     assert any(record["lambda/A"] > 0 for record in trained)

@@ -16,6 +16,7 @@ from dignified_jax.objectives import (
     PCGradDPO,
     RewardedSoup,
     SafeRLHF,
+    terms,
 )
 from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError
@@ -116,6 +117,16 @@ def test_modpo_trains_the_policies_that_it_needs(root, tmp_path):
     assert not np.isclose(trained(tmp_path / "run")[0]["loss/T"], LOG_2, atol=1e-3)
     paths = json.loads((tmp_path / "run" / "config.json").read_text())["reward_policies"]
     assert paths == [str(directories / dimension / "export") for dimension in DIMENSIONS]
+
+
+def test_terms_of_a_method_are_those_of_its_stages_and_of_its_table(root, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stages.loop, "run", lambda config: seen.append(config.method) or {})
+    monkeypatch.setattr(stages.loop, "assess", lambda _, method, policy: seen.append(method) or {})
+    fields = {"golden_nll": 0.5, "length_normalized": True, "label_smoothing": 0.1, "robust": True}
+    stages.run(configuration(root, tmp_path / "run", RewardedSoup(beta=2.0, **fields)))
+    assert len(seen) == 5 and [terms.of(method) for method in seen] == [fields] * 5
+    assert {method.beta for method in seen} == {2.0}
 
 
 def test_modpo_trains_no_policy_for_a_dimension_of_weight_0(root, tmp_path, monkeypatch):

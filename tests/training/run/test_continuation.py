@@ -8,6 +8,7 @@ import shutil
 import jax.numpy as jnp
 import pytest
 
+from dignified_jax.objectives import terms
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import checkpoint, continuation
 from dignified_jax.training.step.sharding import MeshConfig
@@ -138,6 +139,21 @@ def test_a_run_from_before_there_were_dimensions_goes_on(copied):
     data = other(config.data, dimensions=("A", "T", "C", "E"))
     with pytest.raises(ConfigError, match=r"data\.dimensions: \['A', 'T', 'E', 'C'\] there, \["):
         continuation.check_config(workdir, other(config, data=data))
+
+
+def test_a_run_from_before_there_were_shared_terms_goes_on(copied):
+    workdir, config = copied
+    file = workdir / "config.json"
+    fields = json.loads(file.read_text())
+    for name in terms.of(config.method):
+        del fields["method"][name]
+    file.write_text(json.dumps(fields))
+    shutil.rmtree(workdir / "checkpoints")
+    assert continuation.check_config(workdir, config) == []
+    with pytest.raises(ConfigError, match=r"method\.golden_nll: 0\.0 there, 0\.5 now"):
+        continuation.check_config(
+            workdir, other(config, method=other(config.method, golden_nll=0.5))
+        )
 
 
 def test_a_run_whose_config_spells_the_default_test_rows_goes_on(copied):
