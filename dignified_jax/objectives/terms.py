@@ -63,7 +63,7 @@ class Terms(Method):
 
     @property
     def changes_losses(self) -> bool:
-        """Whether the pair losses are others than DPO's."""
+        """True where the pair losses are others than DPO's."""
         return self.length_normalized or self.label_smoothing > 0
 
     def margins(self, batch: ScoredBatch) -> Float[Array, "example dimension"]:
