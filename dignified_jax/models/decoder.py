@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from dignified_jax.models import families
+from dignified_jax.models import families, kv_cache
 from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.models.attention.token_tree import TokenTree, causal_tree
 from dignified_jax.models.config import DecoderConfig
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
             block = nn.map_variables(block, WEIGHTS, trans_in_fn=self.gather, init=False)
         self.layers = nn.scan(
             rematerialised(block, self.remat),
-            variable_axes=dict.fromkeys(WEIGHTS, 0),
+            variable_axes=dict.fromkeys((*WEIGHTS, kv_cache.CACHE, kv_cache.FRESH), 0),
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast, 0),
             length=config.num_layers,
@@ -109,7 +109,8 @@ class Decoder(nn.Module):
         if config.no_rope_layers:
             without = jnp.array(config.no_rope_layers)
             rotates = jnp.ones(config.num_layers).at[without].set(0.0)
-        if config.sliding_window is not None and config.sliding_window < length:
+        cached = tree.key_positions is not None
+        if config.sliding_window is not None and (cached or config.sliding_window < length):
             tree = dataclasses.replace(tree, positions=positions, window=config.sliding_window)
         index, inside = self.tensor.own(tokens, config.vocab_size)
         # Cast after the look-up, so that gradients of a token's places are summed in float32.

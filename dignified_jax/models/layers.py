@@ -15,8 +15,9 @@ from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
+from dignified_jax.models import kv_cache
 from dignified_jax.models.attention.checkpoint_names import ATTENTION_INPUT
-from dignified_jax.models.attention.dispatch import Computation, tree_attention
+from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.lora import LoraConfig, LoraDense
@@ -90,7 +91,7 @@ class Attention(nn.Module):
             key = RMSNorm(config.rms_norm_eps, name="k_norm")(key)
         magnitude = rotary_magnitude(config.rope_scaling)
         query, key = rotate(query, angles, magnitude), rotate(key, angles, magnitude)
-        mixed = tree_attention(query, key, value, tree, self.attention)
+        mixed = kv_cache.attend(self, query, key, value, tree, self.attention)
         merged = rearrange(mixed, "batch length heads width -> batch length (heads width)")
         return self.tensor.leave(dense(config, config.hidden_size, *kind, "o_proj")(merged))
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["visible_until", "segments", "positions"],
+    data_fields=["visible_until", "segments", "positions", "key_positions"],
     meta_fields=["prompt_block", "segment_block", "window"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,9 @@ class TokenTree:
       window: a query sees only keys less than so many positions before it, a prompt's end among
         them for a response's beginning; None has no such limit.
       positions: (row, length) int32 position of each token in [prompt | response]; where there is
-        a window.
+        a window or a cache.
+      key_positions: (row, key) int32 positions of the keys in a cache, see `models.kv_cache`, for
+        rows of one token; None where rows see themselves alone.
     """
 
     visible_until: jax.Array
@@ -45,6 +47,7 @@ class TokenTree:
     segment_block: int = 0
     window: int | None = None
     positions: jax.Array | None = None
+    key_positions: jax.Array | None = None
 
 
 def causal_tree(batch: int, length: int) -> TokenTree:

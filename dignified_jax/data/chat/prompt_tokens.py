@@ -1,0 +1,36 @@
+"""Token ids of prompts, up to where the reply begins."""
+
+from collections.abc import Iterator, Sequence
+
+from dignified_jax.data.schema.conversation import Prompt, messages_of
+from dignified_jax.data.special_tokens import encode_literally
+from dignified_jax.data.template import ChatTemplate
+
+
+def prompt_tokens(
+    prompts: Sequence[Prompt], template: ChatTemplate
+) -> list[list[int] | ValueError]:
+    """Returns the token ids of each prompt, or the error that says why there are none.
+
+    They are those that rows are trained on: texts that spell a special token stay plain text.
+    """
+    made = [_rendered(prompt, template) for prompt in prompts]
+    encoded: Iterator[list[int]] = iter(
+        template.ids([text for text in made if isinstance(text, str)])
+    )
+    return [next(encoded) if isinstance(each, str) else each for each in made]
+
+
+def _rendered(prompt: Prompt, template: ChatTemplate) -> str | list[int] | ValueError:
+    """The prompt's text; its ids, where it spells special tokens."""
+    messages = messages_of(prompt)
+    contents = [message.content for message in messages]
+    try:
+        text = template.prompt_text(prompt)
+        spelled = [n for n, content in enumerate(contents) if template.special.search(content)]
+        if not spelled:
+            return text
+        order, pieces = template.pieces(messages, spelled)
+        return encode_literally(template, text, pieces, [contents[number] for number in order])
+    except ValueError as error:
+        return error
