@@ -8,14 +8,14 @@ for response in generation.generate(model, params, tokenizer, requests):
 
 from dignified_jax.generation.prompts import PromptsError, Request
 from dignified_jax.generation.queue import Queue, TokenRequest, TokenResponse
-from dignified_jax.generation.respond import Response, as_text, generate
+from dignified_jax.generation.respond import SampledResponse, as_text, generate
 from dignified_jax.generation.settings import Settings
 
 __all__ = [
     "PromptsError",
     "Queue",
     "Request",
-    "Response",
+    "SampledResponse",
     "Settings",
     "TokenRequest",
     "TokenResponse",

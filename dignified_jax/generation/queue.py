@@ -102,7 +102,7 @@ class Queue:
 
     @property
     def busy(self) -> bool:
-        """Whether some response is not complete."""
+        """Says that some response is not complete."""
         return bool(self._waiting) or self.active > 0
 
     @property

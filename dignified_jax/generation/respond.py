@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Response:
+class SampledResponse:
     """A response to a request.
 
     Attributes:
@@ -51,7 +51,7 @@ def generate(
     stop_tokens: Collection[int] | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[Response]:
+) -> Iterator[SampledResponse]:
     """Samples a response to each request, in continuous batches; yields them as they are complete.
 
     A response depends on its own request, the settings and the model, neither on the other
@@ -85,7 +85,7 @@ def generate(
         queue.add(request)
     stops = {each.id: settings.stop if each.stop is None else each.stop for each in requests}
 
-    def responses() -> Iterator[Response]:
+    def responses() -> Iterator[SampledResponse]:
         while queue.busy:
             done = queue.step()
             if progress is not None:
@@ -98,11 +98,11 @@ def generate(
 
 def as_text(
     response: TokenResponse, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()
-) -> Response:
+) -> SampledResponse:
     """Returns a response of tokens as text, cut where the first of the stop texts begins."""
     text = tokenizer.decode(response.tokens, skip_special_tokens=True)
     cut = min((at for each in stop if (at := text.find(each)) >= 0), default=len(text))
-    return Response(
+    return SampledResponse(
         id=response.request.id,
         text=text[:cut],
         finish_reason=response.finish_reason,

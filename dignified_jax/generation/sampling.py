@@ -15,7 +15,7 @@ _ONE = 0x3F800000  # the bits of 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What is compiled in; the numbers of `Dials` are not.
+    """Names the parts of the choice that are compiled in, unlike the numbers of `Dials`.
 
     Attributes:
       greedy: the likeliest token.
