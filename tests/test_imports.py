@@ -46,7 +46,8 @@ INSIDE = {
     "objectives": {"duals": {"*"}, "*": {"duals"}},
     "training": {
         "step": set(),
-        "config": STEP,
+        "data_config": set(),
+        "config": STEP | {"data_config"},
         "run": STEP | {"config"},
         "inputs": STEP | {"config", "run"},
         "display": STEP | {"config", "run"},

@@ -17,7 +17,7 @@ import ml_collections
 from dignified_jax import typed_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import config as training_config
-from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.config import ConfigError, DataConfig, TrainConfig
 from dignified_jax.typed_config import (
     Path,
     Positive,
@@ -204,8 +204,16 @@ def scorer_config(comparison: Comparison) -> TrainConfig:
             "base.data.test",
         )
     only_test = {"train": rows, "test": rows, "anchors": (), "validation_fraction": 0.0}
+    only_test |= {"weights": (), "dimension": _test_dimension(config.data)}
     data = dataclasses.replace(config.data, **only_test)
     return dataclasses.replace(config, data=data, lora=LoraConfig())
+
+
+def _test_dimension(data: DataConfig) -> tuple[str, ...]:
+    """`data.dimension` where the test rows are all the rows that there are."""
+    sources = data.test_sources
+    found = tuple(data.dimension_of(sources, number) for number in range(len(sources)))
+    return () if None in found else found
 
 
 def _run(comparison: Comparison, name: str, seed: int) -> Run:

@@ -46,10 +46,12 @@ def markdown(
     """The report as text, with the figures of those names beside it."""
     config, dimensions = plan.scorer_config(comparison), list(results.longer)
     pairs = ", ".join(f"{k} {results.pairs[k]}" for k in dimensions)
+    train = ", ".join(runs[0].config.data.train_sources)
+    test = ", ".join(config.data.test_sources)
     parts = [
         "# Comparison of methods",
-        f"From `{config.model.path}`, trained on `{runs[0].config.data.train}`, scored on "
-        f"`{config.data.test}` (pairs: {pairs}) by DPO losses and margins at beta "
+        f"From `{config.model.path}`, trained on `{train}`, scored on `{test}` (pairs: {pairs}) by "
+        "DPO losses and margins at beta "
         f"{comparison.beta:g} against the first model, the same for all. Mean ± half of the "
         f"{CONFIDENCE:.0%} t interval over seeds {', '.join(map(str, results.seeds))}. Seeds "
         "change the order of the rows and the validation split; the first weights and the test "

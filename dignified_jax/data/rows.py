@@ -44,7 +44,7 @@ def read_rows(
     Args:
       source: a .jsonl, .json or .csv file (each also as .gz) or a .parquet file, a directory that
         `datasets.load_dataset` reads, or a hub id "owner/name", with the split "train", or
-        "owner/name:split".
+        "owner/name@revision:split", either of the last two.
       dimensions: names of 1 to 16 dimensions.
       format: "rejects": golden, mask and a column "reject_NAME" of each dimension, which some row
         needs to have unless the dimensions are the default ones. "pairs": prompt, chosen, rejected

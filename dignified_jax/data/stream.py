@@ -8,6 +8,7 @@ import numpy as np
 
 from dignified_jax.data.batch import Capacity, PackedBatch
 from dignified_jax.data.examples import ExampleTable, TokenizedExample
+from dignified_jax.data.mixture import Mixture
 from dignified_jax.data.packing import best_fit, build
 from dignified_jax.data.stream_shape import ExampleSizes, plan_shape, planned_epochs
 
@@ -15,7 +16,8 @@ from dignified_jax.data.stream_shape import ExampleSizes, plan_shape, planned_ep
 class BatchStream:
     """Groups of `batch_size` examples an optimizer step, packed into rows of static shape.
 
-    Each epoch visits every example once, in an order that depends on (seed, epoch) alone.
+    Each epoch visits every example once, or draws from sources as a `Mixture` says, in an order
+    that depends on (seed, epoch) alone.
     A batch depends on its step alone, so resuming needs nothing but the step. The last batch of
     an epoch may be short; the missing examples have no response. Evaluation uses
     `shuffle=False, epochs=1`.
@@ -48,6 +50,7 @@ class BatchStream:
         seed: int = 0,
         epochs: int = 1,
         shuffle: bool = True,
+        mixture: Mixture | None = None,
         process_index: int = 0,
         process_count: int = 1,
     ) -> None:
@@ -61,12 +64,13 @@ class BatchStream:
           seed: of the order; not negative.
           epochs: passes over the examples, at least 1.
           shuffle: False for the order given, in every epoch.
+          mixture: of the examples, whose order takes the place of a plain shuffle.
           process_index, process_count: which rows `batch` returns.
 
         Raises:
           ValueError: an argument out of its range; no examples; examples longer than
             `row_length` (all of them, by position); `rows_multiple` not a multiple of
-            `process_count`.
+            `process_count`; a mixture without a shuffle or of other examples.
         """
         _check_arguments(
             batch_size=batch_size,
@@ -92,6 +96,11 @@ class BatchStream:
         self._sizes = ExampleSizes.of(self._examples)
         _check_lengths(self._sizes.tokens, row_length)
         self.example_count = len(self._examples)
+        if mixture is not None and not (shuffle and len(mixture.sources) == self.example_count):
+            raise ValueError(
+                f"mixture: expected one of {self.example_count} examples, with a shuffle, found "
+                f"{len(mixture.sources)} and shuffle={shuffle}"
+            )
         self.batch_size = batch_size
         self.row_length = row_length
         self.steps_per_epoch = -(-len(self._examples) // batch_size)
@@ -99,6 +108,7 @@ class BatchStream:
         self.rows_multiple = rows_multiple
         self._seed = seed
         self._shuffle = shuffle
+        self._mixture = mixture
         self._process = (process_index, process_count)
         self._drawn: tuple[int, np.ndarray] | None = None
         # Unshuffled epochs are all alike: one is enough to plan.
@@ -111,6 +121,7 @@ class BatchStream:
             row_length=row_length,
             rows_multiple=rows_multiple,
             more_follow=planned < different,
+            most_visits=None if mixture is None else mixture.most_visits,
         )
         self.rows, self.capacity = self.shape.rows, self.shape.capacity
         self.useful_share = self.shape.useful_share
@@ -188,11 +199,16 @@ class BatchStream:
         """(examples,) positions in the order of an epoch; the last one asked for is kept."""
         drawn = self._drawn
         if drawn is None or (drawn[0] != epoch and self._shuffle):
-            count = len(self._examples)
-            generator = np.random.default_rng([self._seed, epoch]) if self._shuffle else None
-            order = np.arange(count) if generator is None else generator.permutation(count)
-            self._drawn = drawn = (epoch, order)
+            self._drawn = drawn = (epoch, self._draw(epoch))
         return drawn[1]
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        count = len(self._examples)
+        if not self._shuffle:
+            return np.arange(count)
+        if self._mixture is not None:
+            return self._mixture.order(self._seed, epoch)
+        return np.random.default_rng([self._seed, epoch]).permutation(count)
 
     def _locate(self, step: int) -> tuple[int, int]:
         """(epoch, where in its order the step begins)."""

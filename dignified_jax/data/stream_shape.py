@@ -80,6 +80,7 @@ def plan_shape(
     row_length: int,
     rows_multiple: int,
     more_follow: bool = False,
+    most_visits: np.ndarray | None = None,
 ) -> StreamShape:
     """Packs the steps of some epochs and returns the least shape that holds all of them.
 
@@ -88,11 +89,12 @@ def plan_shape(
       orders: for each epoch the examples' positions, in the order they are visited.
       batch_size, row_length, rows_multiple: as in `BatchStream`.
       more_follow: other orders may follow; the shape then holds any batch of these examples.
+      most_visits: (example,) how often an order can hold each; once by default.
     """
     used: list[int] = []
     slots = segments = useful = 0
     for order in orders:
-        useful += int(sizes.tokens.sum())
+        useful += int(sizes.tokens[order].sum())
         for start in range(0, len(order), batch_size):
             step = order[start : start + batch_size]
             plan = best_fit(sizes.tokens[step].tolist(), row_length)
@@ -103,7 +105,7 @@ def plan_shape(
     computed = sum(_round_up(rows, rows_multiple) for rows in used)
     rows = max(used)
     if more_follow:
-        rows, slots, segments = _bounds(sizes, batch_size, row_length)
+        rows, slots, segments = _bounds(sizes, batch_size, row_length, most_visits)
     return StreamShape(
         rows=_round_up(rows, rows_multiple),
         capacity=Capacity.rounded(
@@ -120,13 +122,18 @@ def planned_epochs(epochs: int, examples: int) -> int:
     return min(epochs, max(1, MOST_PLANNED // (examples + _EPOCH_COST)))
 
 
-def _bounds(sizes: ExampleSizes, batch_size: int, row_length: int) -> tuple[int, int, int]:
+def _bounds(
+    sizes: ExampleSizes, batch_size: int, row_length: int, visits: np.ndarray | None
+) -> tuple[int, int, int]:
     """(rows of a batch, slots of a row, segments of a row): no batch can need more."""
-    tokens = np.sort(sizes.tokens)
+    every = (sizes.tokens, sizes.slots, sizes.segments)
+    if visits is not None:
+        every = tuple(np.repeat(of, np.minimum(visits, batch_size)) for of in every)
+    tokens = np.sort(every[0])
     # Of any two rows that best fit opens, the examples together exceed one row.
     rows = min(batch_size, 2 * int(tokens[-batch_size:].sum()) // row_length + 1)
     together = int(np.searchsorted(np.cumsum(tokens[:batch_size]), row_length, side="right"))
-    most = [int(np.sort(of)[-together:].sum()) for of in (sizes.slots, sizes.segments)]
+    most = [int(np.sort(of)[-together:].sum()) for of in every[1:]]
     return rows, min(most[0], row_length), most[1]
 
 

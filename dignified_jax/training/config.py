@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import re
 import typing
 from collections.abc import Collection, Mapping
@@ -18,10 +17,10 @@ from typing import Annotated, Any, Literal
 import ml_collections
 
 from dignified_jax import typed_config
-from dignified_jax.data import ANCHOR_KINDS, DIMENSIONS
-from dignified_jax.data.schema import Groups, check_dimensions, find_dimensions, parse_groups
+from dignified_jax.data.schema import find_dimensions
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import METHODS, Method
+from dignified_jax.training.data_config import EMBEDDED_TEST, PUBLISHED_TESTS, DataConfig
 from dignified_jax.training.step.optimizer import OptimizerConfig
 from dignified_jax.training.step.sharding import MeshConfig
 from dignified_jax.typed_config import (
@@ -30,13 +29,14 @@ from dignified_jax.typed_config import (
     Count,
     Path,
     Seed,
-    SourcePath,
     check_bounds,
     help_text,
     sections,
 )
 
 __all__ = [
+    "EMBEDDED_TEST",
+    "PUBLISHED_TESTS",
     "ClusterConfig",
     "ConfigError",
     "DataConfig",
@@ -45,110 +45,6 @@ __all__ = [
     "config_dict",
     "parse",
 ]
-
-
-EMBEDDED_TEST = "embedded:personaknob_mini/test.jsonl"
-PUBLISHED_TESTS: Mapping[str, str] = {
-    "": EMBEDDED_TEST,  # anchors alone, which are about the dimensions of these
-    "embedded:personaknob_mini/train.jsonl": EMBEDDED_TEST,
-    "qisein/PersonaKnob": "qisein/PersonaKnob:test",
-    "qisein/PersonaKnob:train": "qisein/PersonaKnob:test",
-}
-"""Training rows -> the test rows that they are published with."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """Where rows come from and how they become batches.
-
-    Attributes:
-      train, test: path (.jsonl, .json or .csv, also as .gz, or .parquet), hub id
-        ("owner/name:split"), or "embedded:NAME". train may be empty where there are anchors. test
-        None means the published test rows where train is published with some (PersonaKnob, the
-        embedded rows, and these for anchors alone); where train is your own, the validation rows.
-      anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,
-        truthfulqa, empathetic_dialogues and writing_prompts (`data.anchors`). Their rows have no
-        reject, so they are for methods without a reference.
-      dimensions: names of the 1 to 16 dimensions that the rows are about, in the order of all
-        per-dimension fields; each has a column reject_NAME.
-      groups: "NAME:DIMENSION+DIMENSION" of groups that methods and reports name; () stands for
-        Peer:E+C and Dignity:A+T where the dimensions are A, T, E and C.
-      validation_fraction: share of the training prompts held out for evaluation while training.
-      on_bad_row: "error" stops, listing every bad row; "skip" writes them to
-        WORKDIR/rejected_*.jsonl and goes on without them.
-      row_length: tokens in one packed row.
-      max_length: most tokens of one prompt and one response together; None means row_length, or
-        the model's max_position_embeddings where that is less.
-      on_too_long: for examples that exceed either: "error"; "truncate" cuts the prompt's text
-        from the left, and drops what is too long even so; "drop". The counts are printed.
-      chat_template: path of a Jinja chat template that replaces the tokenizer's own.
-      chat_template_kwargs: JSON object of arguments for the template, such as
-        '{"enable_thinking": false}'.
-    """
-
-    train: Path = "embedded:personaknob_mini/train.jsonl"
-    test: Path | None = None
-    anchors: tuple[SourcePath, ...] = ()
-    dimensions: tuple[str, ...] = DIMENSIONS
-    groups: tuple[str, ...] = ()
-    validation_fraction: Annotated[float, Bounds("[0, 1)")] = 0.1
-    on_bad_row: Literal["error", "skip"] = "error"
-    row_length: Annotated[int, Bounds("[2, 1048576]")] = 4096
-    max_length: Annotated[int, Bounds("[2, 1048576]")] | None = None
-    on_too_long: Literal["error", "truncate", "drop"] = "error"
-    chat_template: Path | None = None
-    chat_template_kwargs: str = "{}"
-
-    @property
-    def test_source(self) -> str | None:
-        """The test rows that are given, else those published with the training rows, if any."""
-        return PUBLISHED_TESTS.get(self.train) if self.test is None else self.test
-
-    @property
-    def test_rows(self) -> str:
-        """The rows of the final table, in words."""
-        source = self.test_source
-        return f"validation rows of {self.train}" if source is None else f"rows of {source}"
-
-    def __post_init__(self) -> None:
-        check_bounds(self, "data.")
-        try:
-            check_dimensions(self.dimensions)
-        except ValueError as error:
-            raise ConfigError(f"data.{error}", "data.dimensions") from error
-        try:
-            parse_groups(self.groups, self.dimensions)
-        except ValueError as error:
-            raise ConfigError(f"data.{error}", "data.groups") from error
-        for anchor in self.anchors:
-            kind, _, path = anchor.partition(":")
-            if kind not in ANCHOR_KINDS or not path:
-                raise ConfigError(
-                    f"data.anchors must be KIND:PATH with KIND one of {', '.join(ANCHOR_KINDS)}, "
-                    f"found {anchor!r}"
-                )
-        if not self.train and not self.anchors:
-            raise ConfigError("data.train is empty, and so is data.anchors; give one of them")
-        if self.max_length is not None and self.max_length > self.row_length:
-            raise ConfigError(
-                f"data.max_length must be at most data.row_length ({self.row_length}), "
-                f"found {self.max_length}",
-                "data.max_length",
-            )
-        try:
-            ok = isinstance(json.loads(self.chat_template_kwargs), dict)
-        except (ValueError, RecursionError):
-            ok = False
-        if not ok:
-            raise ConfigError(
-                f"data.chat_template_kwargs must be a JSON object, "
-                f"found {self.chat_template_kwargs!r}"
-            )
-
-    @property
-    def named_groups(self) -> Groups:
-        """Name -> dimensions of every group."""
-        return parse_groups(self.groups, self.dimensions)
 
 
 @dataclasses.dataclass(frozen=True)

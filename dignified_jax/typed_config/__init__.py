@@ -13,7 +13,7 @@ from dignified_jax.typed_config.bounds import (
     check_bounds,
 )
 from dignified_jax.typed_config.errors import ConfigError, suggestion
-from dignified_jax.typed_config.paths import Path, SourcePath, expand_home, path_argument
+from dignified_jax.typed_config.paths import Path, Paths, SourcePath, expand_home, path_argument
 from dignified_jax.typed_config.sections import as_dict, convert_fields, defaults, merge, parse
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Count",
     "NonNegative",
     "Path",
+    "Paths",
     "Positive",
     "Seed",
     "SourcePath",

@@ -68,8 +68,11 @@ def from_text(hint: Any, text: str) -> Any:
     if origin is Annotated:
         return from_text(args[0], text)
     if origin in (typing.Union, types.UnionType):
-        if text in ("None", "none", "null"):
+        if text in ("None", "none", "null") and types.NoneType in args:
             return None
+        if (several := find_tuple(hint)) is not None:
+            items = from_text(several, text)
+            return items if len(items) > 1 or text.startswith(("[", "(")) else text
         return from_text(next(arg for arg in args if arg is not types.NoneType), text)
     if origin is tuple:
         return tuple(
@@ -83,6 +86,14 @@ def from_text(hint: Any, text: str) -> Any:
         except ValueError:
             return text
     return text
+
+
+def find_tuple(hint: Any) -> Any:
+    """Returns the type of several in a type of "one or several", or None."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return None
+    args = typing.get_args(hint)
+    return next((arg for arg in args if typing.get_origin(arg) is tuple), None)
 
 
 def _items(text: str) -> Sequence[Any]:

@@ -119,6 +119,8 @@ def describe_type(hint: Any) -> str:
         return f"{describe_type(args[0])}{f', {bounds}' if bounds else ''}"
     if origin in (typing.Union, types.UnionType):
         inner = [describe_type(arg) for arg in args if arg is not types.NoneType]
+        if sections.find_tuple(hint) is not None:
+            inner = ["path or several"]
         return " or ".join(inner) + (", or None" if types.NoneType in args else "")
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))

@@ -13,6 +13,8 @@ Path = Annotated[str, PATH]
 """A path, a hub id, or "embedded:NAME"; "~" is expanded."""
 SourcePath = Annotated[str, SOURCE]
 """KIND:PATH; a "~" that begins the path is expanded."""
+Paths = Path | tuple[Path, ...]
+"""One path as text, or a list of at least two; a list of one is that one."""
 
 
 def expand(text: str, kind: str, key: str) -> str:

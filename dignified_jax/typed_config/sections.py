@@ -16,7 +16,7 @@ from ml_collections import config_dict as placeholders
 from dignified_jax.typed_config import paths
 from dignified_jax.typed_config.bounds import Bounds
 from dignified_jax.typed_config.errors import ConfigError, shown, suggestion
-from dignified_jax.typed_config.flag_text import FlagText, from_text
+from dignified_jax.typed_config.flag_text import FlagText, find_tuple, from_text
 
 _LARGEST_INT = 2**63 - 1
 
@@ -39,6 +39,8 @@ def defaults(cls: type, skip: str = "") -> ml_collections.ConfigDict:
             config[field.name].name = field.default.name
         elif dataclasses.is_dataclass(hints[field.name]):
             config[field.name] = defaults(hints[field.name])
+        elif find_tuple(hints[field.name]) is not None:  # one or several: of either type
+            config[field.name] = placeholders.FieldReference(field.default, field_type=object)
         elif field.default is None:
             config[field.name] = placeholders.placeholder(_plain_type(hints[field.name]))
         else:
@@ -233,6 +235,11 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
+        if isinstance(value, tuple | list) and (several := find_tuple(hint)) is not None:
+            items = convert(several, value, key)
+            if not items:
+                raise ConfigError(f"{key} must name at least one, found none", key)
+            return items if len(items) > 1 else items[0]
         inner = [arg for arg in args if arg is not types.NoneType]
         fit = (arg for arg in inner if isinstance(arg, type) and isinstance(value, arg))
         return convert(next(fit, inner[0]), value, key)

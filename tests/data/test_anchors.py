@@ -155,7 +155,7 @@ def test_truthfulqa_layouts_of_the_hub(tmp_path, record):
 def test_truthfulqa_hub_id_loads_the_generation_table(monkeypatch):
     asked = []
 
-    def load_dataset(name, config, *, split):
+    def load_dataset(name, config, *, split, revision):
         asked.append((name, config, split))
         return iter([GENERATION])
 

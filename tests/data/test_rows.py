@@ -115,23 +115,29 @@ def test_parquet_with_list_and_text_masks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source, split", [("someone/rows", "train"), ("someone/rows:test", "test")]
+    "source, split, revision",
+    [
+        ("someone/rows", "train", None),
+        ("someone/rows:test", "test", None),
+        ("someone/rows@v1.2", "train", "v1.2"),
+        ("someone/rows@refs/pr/3:test", "test", "refs/pr/3"),
+    ],
 )
-def test_hub_id(monkeypatch, source, split):
+def test_hub_id(monkeypatch, source, split, revision):
     asked = []
 
-    def load_dataset(name, *, split):
-        asked.append((name, split))
+    def load_dataset(name, *, split, revision):
+        asked.append((name, split, revision))
         return iter(RECORDS)
 
     fake = types.SimpleNamespace(load_dataset=load_dataset)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     assert read_rows(source) == EXPECTED
-    assert asked == [("someone/rows", split)]
+    assert asked == [("someone/rows", split, revision)]
 
 
 def test_hub_id_that_does_not_exist(monkeypatch):
-    def load_dataset(name, *, split):
+    def load_dataset(name, *, split, revision):
         raise FileNotFoundError("not on the hub")
 
     fake = types.SimpleNamespace(load_dataset=load_dataset)
@@ -152,11 +158,13 @@ def test_directory_of_a_data_set(tmp_path, monkeypatch):
     assert read_rows(f"{directory}:test") == EXPECTED[:1]
 
 
-@pytest.mark.parametrize("source", ["no/such.jsonl", "nowhere.csv", "a/b/c", Path("someone/rows")])
+@pytest.mark.parametrize(
+    "source", ["no/such.jsonl", "nowhere.csv", "a/b/c", Path("someone/rows"), "a/b@", "a/b@x/"]
+)
 def test_missing_source_names_the_accepted_forms(source):
     with pytest.raises(FileNotFoundError) as caught:
         read_rows(source)
-    assert str(source) in str(caught.value) and "owner/name:split" in str(caught.value)
+    assert str(source) in str(caught.value) and "owner/name@revision:split" in str(caught.value)
 
 
 def test_unknown_kind_of_file(tmp_path):

@@ -74,6 +74,36 @@ def test_rows_without_rejects_are_not_for_preferences():
         training_config.parse(changed("data.train", ""))
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"train": ("a", "a")}, r"data\.train must be distinct sources, found \('a', 'a'\)"),
+        ({"train": ("a", "")}, r"data\.train must be distinct sources"),
+        ({"test": ("a", "a")}, r"data\.test must be distinct sources"),
+        ({"weights": (1.0,)}, r"data\.weights contradicts a single source in data\.train"),
+        ({"train": ("a", "b"), "weights": (1.0,)}, r"data\.weights must be one number for each of"),
+        ({"train": ("a", "b"), "weights": (1.0, 0.0)}, r"data\.weights must be positive, found 0"),
+        ({"dimension": ("A",)}, r"data\.dimension contradicts data\.format='rejects'"),
+        ({"format": "pairs", "dimension": ("X",)}, r"data\.dimension must be out of A, .* 'X'"),
+        ({"format": "pairs", "dimension": ("A", "T")}, r"data\.dimension must be one name, or one"),
+    ],
+)
+def test_sources_that_contradict_each_other(fields, message):
+    config = training_config.config_dict("lagdpo")
+    for name, value in fields.items():
+        config.data[name] = value
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        training_config.parse(config)
+
+
+def test_weights_are_not_for_anchors():
+    config = training_config.config_dict("sft")
+    config.data.train, config.data.weights = ("a", "b"), (1.0, 2.0)
+    config.data.anchors = ("truthfulqa:a.csv",)
+    with pytest.raises(ConfigError, match=r"^data\.weights contradicts data\.anchors"):
+        training_config.parse(config)
+
+
 @pytest.mark.parametrize("name", (*FILES, *ANCHORED))
 def test_an_unknown_preset_is_refused(name):
     with pytest.raises(ValueError, match="unknown preset 'huge'; expected one of tiny, qwen3-4b"):

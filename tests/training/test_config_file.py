@@ -51,6 +51,18 @@ def test_what_is_printed_runs_again_as_the_same(name, preset, tmp_path, monkeypa
     assert parse(written(config, tmp_path / "run.yaml")) == config
 
 
+def test_several_sources_are_printed_too(tmp_path):
+    config = parse(
+        *("--config=lagdpo", "--config.data.train=~root/a.jsonl,me/b@v1:train"),
+        *("--config.data.weights=0.7,0.3", "--config.data.test=c.jsonl"),
+        *("--config.data.format=pairs", "--config.data.dimension=A,T"),
+    )
+    first = os.path.expanduser("~root/a.jsonl")
+    assert config.data.train == (first, "me/b@v1:train") and config.data.test == "c.jsonl"
+    assert config.data.weights == (0.7, 0.3) and config.data.dimension == ("A", "T")
+    assert parse(written(config, tmp_path / "run.yaml")) == config
+
+
 @pytest.mark.parametrize("name", COMBINED)
 def test_anchors_and_odd_values_are_printed_too(name, tmp_path):
     config = parse(

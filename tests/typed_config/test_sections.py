@@ -1,11 +1,12 @@
 """Values to dataclasses: types, sections by name, merging, and suggestions."""
 
 import dataclasses
+import os
 from typing import Annotated, Literal
 
 import pytest
 
-from dignified_jax.typed_config import Bounds, ConfigError, check_bounds, merge, sections
+from dignified_jax.typed_config import Bounds, ConfigError, Paths, check_bounds, merge, sections
 from dignified_jax.typed_config.errors import suggestion
 from dignified_jax.typed_config.flag_text import FlagText, take_overrides
 
@@ -61,6 +62,8 @@ class Outer:
     mode: Literal["fast", "slow"] = "fast"
     names: tuple[str, ...] = ()
     rates: tuple[float, ...] = (0.5,)
+    paths: Paths = "one"
+    others: Paths | None = None
     inner: Inner = dataclasses.field(default_factory=Inner)
     shape: Annotated[Shape, SHAPES] = dataclasses.field(default=Circle())
 
@@ -113,6 +116,9 @@ def from_flags(*arguments):
             r"names must be of type str, found \['xxx.*\.\.\.",
         ),
         ({3: 4}, r"unknown config key 3; known: count"),
+        ({"paths": []}, r"paths must name at least one, found none"),
+        ({"paths": ["a", 3]}, r"paths must be of type str, found 3"),
+        ({"others": 3}, r"others must be of type str, found 3"),
     ],
 )
 def test_what_is_wrong_is_named(values, message):
@@ -154,6 +160,14 @@ def test_another_name_leaves_nothing_of_the_former_section():
         (["--config.names="], "names", ()),
         (["--config.names=()"], "names", ()),
         (["--config.rates=0.5,1"], "rates", (0.5, 1.0)),
+        (["--config.paths=a"], "paths", "a"),
+        (["--config.paths=a,b"], "paths", ("a", "b")),
+        (["--config.paths=['a', 'b,c']"], "paths", ("a", "b,c")),
+        (["--config.paths=['a,b']"], "paths", "a,b"),
+        (["--config.paths="], "paths", ""),
+        (["--config.paths=None"], "paths", "None"),
+        (["--config.others=None"], "others", None),
+        (["--config.others=a,~root/b"], "others", ("a", os.path.expanduser("~root/b"))),
         (["--config.rates=[1, 2]"], "rates", (1.0, 2.0)),
         (["--config.inner.flag"], "inner", Inner(flag=True)),
         (["--config.inner.flag=f"], "inner", Inner(flag=False)),
@@ -166,6 +180,16 @@ def test_flags_are_read_in_the_type_of_their_field(arguments, field, value):
     found = getattr(from_flags(*arguments), field)
     assert found == value
     assert type(found) is type(value)
+
+
+def test_one_or_several_in_values_and_in_a_config_dict():
+    assert parse({"paths": ["a"], "others": ["b", "c"]}).paths == "a"
+    assert parse({"others": ["b", "c"]}).others == ("b", "c")
+    config = sections.defaults(Outer)
+    assert (config.paths, config.others) == ("one", None)
+    config.paths, config.others = ["a", "b"], "c"
+    read = parse(config.to_dict())
+    assert (read.paths, read.others) == (("a", "b"), "c")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,22 @@ from dignified_jax.data.sources.record import RawRecord, check_header
 
 
 def hub_records(
-    name: str, repository: str, split: str, required: Sequence[str], config: str | None = None
+    name: str,
+    repository: str,
+    split: str,
+    required: Sequence[str],
+    config: str | None = None,
+    revision: str | None = None,
 ) -> list[RawRecord]:
     """Returns the records of what `datasets.load_dataset` reads: a directory or a hub's set.
+
+    Args:
+      name: the source, as the user named it.
+      repository: the directory or hub id.
+      split: name of the split.
+      required: columns that it must have.
+      config: of a hub's set, where it has several.
+      revision: branch, tag or commit of a hub's set; its newest state by default.
 
     Raises:
       FileNotFoundError: there is none.
@@ -19,7 +32,7 @@ def hub_records(
 
     try:
         which = (repository,) if config is None else (repository, config)
-        table = datasets.load_dataset(*which, split=split)
+        table = datasets.load_dataset(*which, split=split, revision=revision)
     except FileNotFoundError as error:
         message = f"{name}: no such file and no such data set"
         raise FileNotFoundError(message) from error

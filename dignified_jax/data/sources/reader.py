@@ -13,11 +13,11 @@ from dignified_jax.data.sources.text import read_text
 
 ACCEPTED = (
     "a .jsonl, .json, .csv (each also as .gz) or .parquet file, a directory that "
-    "datasets.load_dataset reads, or a hub id 'owner/name' or 'owner/name:split'"
+    "datasets.load_dataset reads, or a hub id 'owner/name' or 'owner/name@revision:split'"
 )
 _TEXTS = (".jsonl", ".json", ".csv")
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+(?:/[\w.-]+)*))?(?::([\w.-]+))?")
 
 
 def read_records(
@@ -64,10 +64,11 @@ def read_records(
     # A Path, or a name such as data/train.jsonl, means a file even though it reads like a hub id.
     there = path.parent != Path() and path.parent.is_dir()  # so is one in an existing directory
     is_file_name = isinstance(source, Path) or kind in (*_TEXTS, ".parquet") or there
-    if is_file_name or not _HUB_ID.fullmatch(name):
+    match = _HUB_ID.fullmatch(name)
+    if is_file_name or match is None:
         raise FileNotFoundError(f"{name}: no such file; expected {ACCEPTED}")
-    repository, _, split = name.partition(":")
-    return hub_records(name, repository, split or "train", required, hub_config)
+    repository, revision, split = match.groups()
+    return hub_records(name, repository, split or "train", required, hub_config, revision)
 
 
 def _kind(path: Path) -> str:

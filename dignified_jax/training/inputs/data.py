@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
 import json
 import math
 import pathlib
@@ -27,6 +26,7 @@ from dignified_jax.models import hf
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import GOLDEN, Objective
 from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.inputs.rows import mixture, read_splits, rejected_file
 from dignified_jax.training.run import continuation, fingerprint
 
 TEMPLATE_DATE = "template date"
@@ -81,47 +81,9 @@ def prepare_data(
         )
     tokenizer = load_tokenizer(directory, config.data.chat_template)
 
-    skips = config.data.on_bad_row == "skip"
-    # Every process reads all rows; the first one's file is the one to look at.
-    suffix = f".{jax.process_index()}" if jax.process_index() else ""
-
     dimensions = config.data.dimensions
-
-    def policy(name: str) -> dict[str, Any]:
-        rejected = workdir / f"rejected_{name}.jsonl{suffix}" if skips else None
-        return {"on_bad_row": config.data.on_bad_row, "rejected_path": rejected}
-
-    def rows(split: str, source: str) -> list[data.PreferenceRow]:
-        return data.read_rows(resolve(source), dimensions=dimensions, **policy(split))
-
-    def anchors() -> list[data.PreferenceRow]:
-        sets = (anchor.split(":", 1) for anchor in config.data.anchors)
-        read = (
-            data.read_anchors(kind, path, dimensions=dimensions, **policy(kind))
-            for kind, path in sets
-        )
-        return list(itertools.chain.from_iterable(read))
-
-    train_rows, validation_rows = data.split_validation(
-        (rows("train", config.data.train) if config.data.train else []) + anchors(),
-        config.data.validation_fraction,
-        config.seed,
-    )
-    notes: list[str] = []
-    test_source = config.data.test_source
-    if test_source is None:
-        if not validation_rows:
-            raise ConfigError(
-                "data.test is not given, and data.validation_fraction is 0: there are no rows for "
-                "the final table; give either",
-                "data.test",
-            )
-        test_rows = validation_rows
-        notes.append(
-            f"no data.test: the final table is of the validation rows of {config.data.train}"
-        )
-    else:
-        test_rows = rows("test", test_source)
+    rows = read_splits(config, workdir)
+    notes = list(rows.notes)
     seen = _template_date(workdir)
     template = load_template(
         tokenizer,
@@ -171,13 +133,15 @@ def prepare_data(
             bad = [(split[index], problems) for index, problems in report.rejected.items()]
             if len(bad) == len(split):
                 raise data.BadRowsError(problem for _, problems in bad for problem in problems)
-            set_aside(policy("test" if name == "test" else "train")["rejected_path"], bad)
+            set_aside(rejected_file(config, workdir, "test" if name == "test" else "train"), bad)
         if not examples:
             raise ConfigError(
                 f"data.row_length {config.data.row_length} (data.max_length {longest}): none of "
                 f"the {len(split)} {name} rows fits, even truncated; raise it"
             )
         _check_vocabulary(examples, model_config.vocab_size)
+        of_files = [split[example.index].file for example in examples]
+        shares, note = mixture(config.data, rows.files, of_files) if trains else (None, "")
         made = data.BatchStream(
             examples,
             batch_size=config.batch_size,
@@ -186,6 +150,7 @@ def prepare_data(
             seed=config.seed,
             epochs=config.epochs if trains else 1,
             shuffle=trains,
+            mixture=shares,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
@@ -198,10 +163,11 @@ def prepare_data(
             f"in {batches} of {config.batch_size}"
             + (f"; {len(report.rejected)} bad rows set aside" if report.rejected else "")
             + (f"; {len(report.lossy_indices)} lose a character" if report.lossy_indices else "")
+            + (f"; {note}" if note else "")
         )
         return made
 
-    splits = {"train": train_rows, "validation": validation_rows, "test": test_rows}
+    splits = {"train": rows.train, "validation": rows.validation, "test": rows.test}
     streams = {name: stream(name, split) for name, split in splits.items() if split}
     streams |= _evaluated(streams, config.reference == "cached")
     notes = [

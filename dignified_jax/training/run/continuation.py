@@ -153,14 +153,15 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
 def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns fields of any version in today's form.
 
-    Earlier ones had no `data.dimensions` (there was the default set alone), and other keys in
-    some methods.
+    Earlier ones had no `data.dimensions` (there was the default set alone), one source in one
+    format, and other keys in some methods.
     """
     data, method = fields.get("data"), fields.get("method")
     if isinstance(method, dict) and method.get("name") in METHODS:
         fields = {**fields, "method": dict(METHODS[method["name"]].upgraded(method))}
     if isinstance(data, dict):
-        fields = {**fields, "data": {"dimensions": list(DIMENSIONS), "groups": [], **data}}
+        former = {"dimensions": list(DIMENSIONS), "groups": [], "weights": [], "dimension": []}
+        fields = {**fields, "data": {**former, "format": "rejects", **data}}
     return fields
 
 

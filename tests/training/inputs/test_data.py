@@ -27,6 +27,9 @@ def test_published_test_rows_are_of_their_training_rows_only():
     assert asked.test_rows == f"rows of {embedded}"
     own = DataConfig(train="mine.jsonl")
     assert own.test_source is None and own.test_rows == "validation rows of mine.jsonl"
+    several = DataConfig(train=("a.jsonl", "b.jsonl"))
+    assert several.test_source is None
+    assert several.test_rows == "validation rows of a.jsonl and b.jsonl"
     both = DataConfig(train="mine.jsonl", test="theirs.jsonl")
     assert both.test_rows == "rows of theirs.jsonl"
 

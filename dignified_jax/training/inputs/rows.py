@@ -1,0 +1,146 @@
+"""Reads a run's rows from all their sources and splits them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from dignified_jax import data
+from dignified_jax.data.mixture import Mixture
+from dignified_jax.embedded import resolve
+from dignified_jax.training.config import ConfigError, DataConfig, TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class RowSplits:
+    """The rows of each split.
+
+    Attributes:
+      train, validation, test: the rows; those of test are the validation rows where there are none
+        of their own.
+      files: of each source of training rows, as its rows name it.
+      notes: lines for a person.
+    """
+
+    train: list[data.PreferenceRow]
+    validation: list[data.PreferenceRow]
+    test: list[data.PreferenceRow]
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def rejected_file(config: TrainConfig, workdir: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns where bad rows of a split or an anchor set go; None where they stop the run."""
+    # Every process reads all rows; the first one's file is the one to look at.
+    suffix = f".{jax.process_index()}" if jax.process_index() else ""
+    skips = config.data.on_bad_row == "skip"
+    return workdir / f"rejected_{name}.jsonl{suffix}" if skips else None
+
+
+def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
+    """Reads and checks all rows, and splits validation rows off.
+
+    Raises:
+      BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`; bad rows of all sources
+        together.
+      ConfigError: there are no test rows, or a source is given under two names.
+    """
+    settings = config.data
+
+    def options(name: str) -> dict[str, Any]:
+        return {
+            "dimensions": settings.dimensions,
+            "on_bad_row": settings.on_bad_row,
+            "rejected_path": rejected_file(config, workdir, name),
+        }
+
+    def read(split: str, sources: tuple[str, ...]) -> list[data.PreferenceRow]:
+        return _together(
+            lambda number=number, source=source: data.read_rows(
+                resolve(source),
+                format=settings.format,
+                dimension=settings.dimension_of(sources, number),
+                **options(split),
+            )
+            for number, source in enumerate(sources)
+        )
+
+    files = _files(settings)
+    anchors = (anchor.split(":", 1) for anchor in settings.anchors)
+    train, validation = data.split_validation(
+        read("train", settings.train_sources)
+        + _together(
+            lambda kind=kind, path=path: data.read_anchors(kind, path, **options(kind))
+            for kind, path in anchors
+        ),
+        settings.validation_fraction,
+        config.seed,
+    )
+    if settings.test_sources:
+        test = read("test", settings.test_sources)
+        return RowSplits(train, validation, test, files, ())
+    if not validation:
+        raise ConfigError(
+            "data.test is not given, and data.validation_fraction is 0: there are no rows for "
+            "the final table; give either",
+            "data.test",
+        )
+    note = f"no data.test: the final table is of the {settings.test_rows}"
+    return RowSplits(train, validation, validation, files, (note,))
+
+
+def _together(reads: Iterable[Callable[[], list[data.PreferenceRow]]]) -> list[data.PreferenceRow]:
+    """The rows of several sources, one after the other, or the bad rows of all of them."""
+    rows: list[list[data.PreferenceRow]] = []
+    problems: list[data.RowProblem] = []
+    for read in reads:
+        try:
+            rows.append(read())
+        except data.BadRowsError as error:
+            problems += error.problems
+    if problems:
+        raise data.BadRowsError(problems)
+    return list(itertools.chain.from_iterable(rows))
+
+
+def _files(settings: DataConfig) -> tuple[str, ...]:
+    sources = settings.train_sources
+    files = tuple(map(resolve, sources))
+    twice = [source for source, file in zip(sources, files, strict=True) if files.count(file) > 1]
+    if twice:
+        raise ConfigError(f"data.train must be distinct sources, found {' and '.join(twice)}")
+    return files
+
+
+def mixture(
+    settings: DataConfig, files: Sequence[str], of_examples: Sequence[str]
+) -> tuple[Mixture | None, str]:
+    """Returns the shares of the training sources and a line on them; None where each row is used
+    once an epoch.
+
+    Args:
+      settings: those of the data.
+      files: of each source, as its rows name it.
+      of_examples: of each training example, that of its row.
+
+    Raises:
+      ConfigError: a source has no example left, or is never drawn.
+    """
+    if not settings.weights:
+        return None, ""
+    number = {file: at for at, file in enumerate(files)}
+    try:
+        made = Mixture(np.array([number[file] for file in of_examples]), settings.weights)
+    except ValueError as error:
+        raise ConfigError(f"data.weights of {', '.join(files)}: {error}") from error
+    parts = [
+        f"{draws} of {source} ({draws / size:.2g} of its {size} examples)"
+        for source, draws, size in zip(settings.train_sources, made.draws, made.sizes, strict=True)
+    ]
+    return made, f"an epoch draws {', '.join(parts)}"
