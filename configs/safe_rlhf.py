@@ -1,5 +1,4 @@
-"""SafeRLHF in DPO form: Peer (E, C) is the objective, Dignity (A, T) is constrained by one
-multiplier.
+"""SafeRLHF in DPO form: Peer (E, C) is the objective, Dignity (A, T) is constrained.
 
     python -m dignified_jax.train --config=safe_rlhf              # tiny, on 2 CPU cores
     python -m dignified_jax.train --config=safe_rlhf:qwen3-4b

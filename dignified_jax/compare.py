@@ -22,21 +22,15 @@ from typing import Any
 
 from dignified_jax.console import entry
 
+_NAME = "compare"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is not done, judges it, reports; exits with 1 and a message on a known failure."""
     # Imported late, as all below: Ctrl-C is handled by then.
     from dignified_jax.training import command
 
-    parser = command.make_parser("compare")
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options, overrides = command.parse_arguments(parser, arguments, _field_names)
-    with command.exiting():
-        if options.help:
-            print(_help(parser, options, overrides))
-        else:
-            _run(options, overrides)
-    return 0
+    return command.execute(command.make_parser(_NAME), arguments, _field_names, _help, _run)
 
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
@@ -46,7 +40,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.training import command
     from dignified_jax.typed_config import yaml_text
 
-    given = command.load(options, overrides, "compare", _preset_name)
+    given = command.load(options, overrides, _NAME, _preset_name)
     with command.located(given):
         parsed = plan.parse(given.values)
         plan.runs(parsed)
@@ -58,22 +52,22 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     notify(f"\n{report.summary(found)}\n\nreport: {directory}")
 
 
-def _help(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, overrides: Mapping[str, Any]
-) -> str:
+def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:
     from dignified_jax.comparison import plan
-    from dignified_jax.training import command
+    from dignified_jax.training import command, config_file
 
     values = None
     if options.config is not None:
-        values = command.load(options, overrides, "compare", _preset_name).values
-    return command.help_page(__doc__, parser, plan.help_sections(values, command.width()))
+        values = command.load(options, overrides, _NAME, _preset_name).values
+    names = {_NAME: config_file.shipped()[_NAME]}
+    sections = plan.help_sections(values, command.width())
+    return command.help_page(__doc__, command.make_parser(_NAME), names, sections)
 
 
 def _preset_name(values: Mapping[str, Any]) -> str:
     """The configuration that a YAML file's preset is of."""
     del values
-    return "compare"
+    return _NAME
 
 
 def _field_names() -> list[str]:

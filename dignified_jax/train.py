@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,17 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported late, as all below: Ctrl-C is handled by then.
     from dignified_jax.training import command
 
-    parser = _parser()
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options, overrides = command.parse_arguments(parser, arguments, _field_names)
-    if not options.plan and (options.plan_devices, options.plan_rows) != (None, None):
-        sys.exit("error: --plan_devices and --plan_rows have no meaning without --plan")
-    with command.exiting():
-        if options.help:
-            print(_help(parser, options, overrides))
-        else:
-            _run(options, overrides)
-    return 0
+    return command.execute(_parser(), arguments, _field_names, _help, _run)
 
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
@@ -56,8 +45,10 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.training import config as training_config
     from dignified_jax.training.run import directory as run_directory
     from dignified_jax.training.run import processes
-    from dignified_jax.typed_config import sections, yaml_text
+    from dignified_jax.typed_config import ConfigError, sections, yaml_text
 
+    if not options.plan and (options.plan_devices, options.plan_rows) != (None, None):
+        raise ConfigError("--plan_devices and --plan_rows have no meaning without --plan")
     given = command.load(options, overrides, "lagdpo", _method_name)
     runs = not options.plan and not options.print_config
     with contextlib.ExitStack() as stack:
@@ -76,17 +67,17 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
             stages.run(parsed)
 
 
-def _help(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, overrides: Mapping[str, Any]
-) -> str:
-    from dignified_jax.training import command
+def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:
+    from dignified_jax.training import command, config_file
     from dignified_jax.training import config as training_config
 
     values = None
     if options.config is not None:
         values = command.load(options, overrides, "lagdpo", _method_name).values
     sections = training_config.help_sections(values, command.width())
-    return command.help_page(__doc__, parser, sections)
+    names = config_file.shipped()
+    del names[config_file.COMPARISON]
+    return command.help_page(__doc__, _parser(), names, sections)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import sys
 import pytest
 from absl import logging
 
-from dignified_jax import convert, train
-from dignified_jax.training import diagnosis, loop
+from dignified_jax import compare, convert, train
+from dignified_jax.training import config_file, diagnosis, loop
 from dignified_jax.training.run import interrupt
 from tests.oracles import tiny_run
 
@@ -264,6 +265,17 @@ def test_convert_does_not_overwrite_a_checkpoint(source, tmp_path, capsys):
     assert convert.main(arguments) == 0
     assert convert.main(arguments) == 1
     assert "bare: is not empty" in capsys.readouterr().err
+
+
+def test_help_lists_the_configurations_of_its_command(capsys):
+    """Each with a whole sentence, which is the first line of its file."""
+    listed = []
+    for command in (train, compare):
+        assert command.main(["--help"]) == 0
+        text = capsys.readouterr().out.split("configurations:\n")[1].split("\n\n")[0]
+        listed.append(re.findall(r"^  (\w+) ", text, re.MULTILINE))
+    assert listed == [sorted(set(config_file.shipped()) - {"compare"}), ["compare"]]
+    assert all(re.search(r"[.)]$", line) for line in config_file.shipped().values())
 
 
 @pytest.mark.parametrize(

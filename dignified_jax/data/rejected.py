@@ -17,7 +17,7 @@ _FIELDS = {"file", "row", "problems", "raw"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class CheckedRecord:
     """A record and what it gives: rows, or problems."""
 
     record: RawRecord
@@ -49,7 +49,7 @@ class BadRowPolicy:
                 f"found {self.rejected_path!r} with {self.on_bad_row!r}"
             )
 
-    def apply(self, source: str | Path, judged: Sequence[Judged]) -> list[PreferenceRow]:
+    def apply(self, source: str | Path, checked: Sequence[CheckedRecord]) -> list[PreferenceRow]:
         """The good rows, in order.
 
         Raises:
@@ -59,19 +59,19 @@ class BadRowPolicy:
         Warns:
           UserWarning: with "skip", the number of records set aside.
         """
-        if not judged:
+        if not checked:
             raise BadRowsError([RowProblem(str(source), 0, "file", "at least one row", "none")])
         rows = [
             dataclasses.replace(row, file=each.record.file, row=each.record.row)
-            for each in judged
+            for each in checked
             for row in each.rows
         ]
-        rejected = [(each.record, each.problems) for each in judged if each.problems]
+        rejected = [(each.record, each.problems) for each in checked if each.problems]
         if rejected:
             if self.rejected_path is None or not rows:
                 raise BadRowsError(problem for _, problems in rejected for problem in problems)
             write_rejected(self.rejected_path, rejected)
-            message = f"{source}: {len(rejected)} of {len(judged)} rows are bad and were skipped"
+            message = f"{source}: {len(rejected)} of {len(checked)} rows are bad and were skipped"
             warnings.warn(f"{message}; they are in {self.rejected_path}", stacklevel=3)
         return rows
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dignified_jax.data import formats
-from dignified_jax.data.rejected import BadRowPolicy, Judged
+from dignified_jax.data.rejected import BadRowPolicy, CheckedRecord
 from dignified_jax.data.schema import (
     DIMENSIONS,
     RESPONSES,
@@ -76,11 +76,11 @@ def read_rows(
     unused = form.check_columns(str(source), records)
     if unused:
         warnings.warn(f"{source}: columns not used: {shorten(unused, 400)}", stacklevel=2)
-    judged = []
+    checked = []
     for record in records:
         row, problems = form.validate(record)
-        judged.append(Judged(record, [] if row is None else [row], problems))
-    return form.finish(policy.apply(source, judged))
+        checked.append(CheckedRecord(record, [] if row is None else [row], problems))
+    return form.finish(policy.apply(source, checked))
 
 
 def split_validation(

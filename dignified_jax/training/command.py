@@ -77,6 +77,35 @@ def parse_arguments(
     return options, overrides
 
 
+def execute(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    fields: Callable[[], Iterable[str]],
+    page: Callable[[argparse.Namespace, Mapping[str, Any]], str],
+    run: Callable[[argparse.Namespace, Mapping[str, Any]], None],
+) -> int:
+    """Does what a command line asks for; exits with 1 and a message on a known failure.
+
+    Args:
+      parser: from `make_parser`.
+      arguments: without the program's name; None takes the process's own.
+      fields: as for `parse_arguments`.
+      page: gives the text of --help, from the options and the fields that flags set.
+      run: does the command's work, from the same.
+
+    Returns:
+      The exit status 0.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options, overrides = parse_arguments(parser, arguments, fields)
+    with exiting():
+        if options.help:
+            print(page(options, overrides))
+        else:
+            run(options, overrides)
+    return 0
+
+
 def load(
     options: argparse.Namespace,
     overrides: Mapping[str, Any],
@@ -113,10 +142,14 @@ def is_true(given: Given, field: str) -> bool:
     return from_text(bool, str(given.values.get(field))) is True
 
 
-def help_page(description: str, parser: argparse.ArgumentParser, sections: Iterable[str]) -> str:
-    """Returns the text of --help: what the command does, its flags, and the fields."""
-    names = config_file.shipped()
-    listed = help_text.listing(names, width())
+def help_page(
+    description: str,
+    parser: argparse.ArgumentParser,
+    configurations: Mapping[str, str],
+    sections: Iterable[str],
+) -> str:
+    """Returns the text of --help: what the command does, its flags, configurations and fields."""
+    listed = help_text.listing(configurations, width())
     parts = [description.strip(), parser.format_help().strip(), f"configurations:\n{listed}"]
     return "\n\n".join([*parts, *sections])
 

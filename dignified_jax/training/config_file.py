@@ -17,6 +17,8 @@ import ml_collections
 from dignified_jax.typed_config import ConfigError, expand_home, merge, suggestion, yaml_text
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
+COMPARISON = "compare"
+"""The one of the package's configurations that is not of a training."""
 _YAML = (".yaml", ".yml", ".json")
 
 
@@ -133,7 +135,8 @@ def _read_yaml(
     place = f"{file}:{lines['preset']}" if written == preset and "preset" in lines else file
     if not isinstance(preset, str) or not path.is_file():
         raise ConfigError(
-            f"{place}: preset {preset!r} needs a method.name of {', '.join(shipped())}, "
+            f"{place}: preset {preset!r} needs a method.name of "
+            f"{', '.join(name for name in shipped() if name != COMPARISON)}, "
             f"found {name!r}",
             "preset",
         )

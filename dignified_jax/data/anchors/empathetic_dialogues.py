@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dignified_jax.data.anchors.fields import Found, filled
-from dignified_jax.data.rejected import Judged
+from dignified_jax.data.rejected import CheckedRecord
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem, shorten
 from dignified_jax.data.sources import RawRecord
 
@@ -24,8 +24,8 @@ COLUMNS = (
 _Line = tuple[int, str, list[str]]  # row, the line itself, its cells
 
 
-def read(source: str | Path) -> list[Judged]:
-    """Every conversation, judged; its row is that of its first utterance (header not counted).
+def read(source: str | Path) -> list[CheckedRecord]:
+    """Every conversation, checked; its row is that of its first utterance (header not counted).
 
     Raises:
       BadRowsError: the header is not the publisher's.
@@ -39,12 +39,12 @@ def read(source: str | Path) -> list[Judged]:
         )
     cut = [(row, line, line.rstrip("\r").split(",")) for row, line in enumerate(lines, 1)]
     return [
-        _judge(str(source), list(conversation))
+        _checked(str(source), list(conversation))
         for _, conversation in itertools.groupby(cut, key=lambda line: line[2][0])
     ]
 
 
-def _judge(file: str, lines: Sequence[_Line]) -> Judged:
+def _checked(file: str, lines: Sequence[_Line]) -> CheckedRecord:
     record = RawRecord(file, lines[0][0], {}, "\n".join(line for _, line, _ in lines))
     # A ninth cell holds the candidate replies of the validation and test files.
     found = [
@@ -56,10 +56,10 @@ def _judge(file: str, lines: Sequence[_Line]) -> Judged:
     for number in range(min(len(turns), 2)):
         found += [(lines[number][0], each) for each in _turn_problems(turns, number)]
     if found:
-        return Judged(record, [], [RowProblem(file, row, *each) for row, each in found])
+        return CheckedRecord(record, [], [RowProblem(file, row, *each) for row, each in found])
     prompt, golden = (turn["utterance"].replace("_comma_", ",").strip() for turn in turns[:2])
     kept = PreferenceRow(prompt, golden, {}, context=KIND, trigger=turns[0]["context"])
-    return Judged(record, [kept], [])
+    return CheckedRecord(record, [kept], [])
 
 
 def _turn_problems(turns: Sequence[dict[str, str]], number: int) -> list[Found]:

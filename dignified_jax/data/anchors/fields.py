@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dignified_jax.data.rejected import Judged
+from dignified_jax.data.rejected import CheckedRecord
 from dignified_jax.data.schema import PreferenceRow, RowProblem, shorten
 from dignified_jax.data.schema.cells import read_text
 from dignified_jax.data.sources import RawRecord
@@ -23,16 +23,18 @@ def filled(columns: Mapping[str, Any], name: str, problems: list[Found]) -> str:
     return text or ""
 
 
-def unreadable(record: RawRecord) -> Judged:
+def unreadable(record: RawRecord) -> CheckedRecord:
     """The judgment of a record without columns."""
     assert record.problem is not None
-    return Judged(record, [], [RowProblem(record.file, record.row, *record.problem)])
+    return CheckedRecord(record, [], [RowProblem(record.file, record.row, *record.problem)])
 
 
-def judge(
+def rows_or_problems(
     record: RawRecord, prompt: str, golden: list[str], found: list[Found], kind: str
-) -> Judged:
+) -> CheckedRecord:
     """One row for each golden response, or the problems of the record."""
     if found:
-        return Judged(record, [], [RowProblem(record.file, record.row, *each) for each in found])
-    return Judged(record, [PreferenceRow(prompt, g, {}, context=kind) for g in golden], [])
+        return CheckedRecord(
+            record, [], [RowProblem(record.file, record.row, *each) for each in found]
+        )
+    return CheckedRecord(record, [PreferenceRow(prompt, g, {}, context=kind) for g in golden], [])

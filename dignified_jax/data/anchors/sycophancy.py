@@ -10,20 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dignified_jax.data.anchors.fields import Found, filled, judge, unreadable
-from dignified_jax.data.rejected import Judged
+from dignified_jax.data.anchors.fields import Found, filled, rows_or_problems, unreadable
+from dignified_jax.data.rejected import CheckedRecord
 from dignified_jax.data.schema import shorten
 from dignified_jax.data.sources import RawRecord, read_records
 
 COLUMNS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 
 
-def read(source: str | Path) -> list[Judged]:
-    """Every line, judged."""
-    return [_judge(record) for record in read_records(source, COLUMNS)]
+def read(source: str | Path) -> list[CheckedRecord]:
+    """Every line, checked."""
+    return [_checked(record) for record in read_records(source, COLUMNS)]
 
 
-def _judge(record: RawRecord) -> Judged:
+def _checked(record: RawRecord) -> CheckedRecord:
     if record.columns is None:
         return unreadable(record)
     found: list[Found] = []
@@ -32,7 +32,7 @@ def _judge(record: RawRecord) -> Judged:
     both = sorted(set(sycophantic) & set(golden))
     if both:
         found.append((COLUMNS[2], f"answers other than {COLUMNS[1]}", shorten(both)))
-    return judge(record, prompt, golden, found, "sycophancy")
+    return rows_or_problems(record, prompt, golden, found, "sycophancy")
 
 
 def _answers(columns: Mapping[str, Any], name: str, found: list[Found]) -> list[str]:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dignified_jax.data.anchors.fields import Found, filled, judge, unreadable
-from dignified_jax.data.rejected import Judged
+from dignified_jax.data.anchors.fields import Found, filled, rows_or_problems, unreadable
+from dignified_jax.data.rejected import CheckedRecord
 from dignified_jax.data.schema import BadRowsError, RowProblem, shorten
 from dignified_jax.data.sources import RawRecord, read_records
 
 
-def read(source: str | Path) -> list[Judged]:
-    """Every record, judged.
+def read(source: str | Path) -> list[CheckedRecord]:
+    """Every record, checked.
 
     Raises:
       BadRowsError: the columns are of none of the layouts.
@@ -32,10 +32,10 @@ def read(source: str | Path) -> list[Judged]:
             str(source), 0, "header", f"the columns {expected}", f"{sorted(columns)}"
         )
         raise BadRowsError([problem])
-    return [_judge(record, layout) for record in records]
+    return [_checked(record, layout) for record in records]
 
 
-def _judge(record: RawRecord, layout: tuple[str, ...]) -> Judged:
+def _checked(record: RawRecord, layout: tuple[str, ...]) -> CheckedRecord:
     if record.columns is None:
         return unreadable(record)
     found: list[Found] = []
@@ -43,7 +43,7 @@ def _judge(record: RawRecord, layout: tuple[str, ...]) -> Judged:
     best, incorrect = _LAYOUTS[layout](record.columns, layout, found)
     if best and best in incorrect:
         found.append((layout[-1], "answers other than the best one", shorten(best)))
-    return judge(record, prompt, [best], found, "truthfulqa")
+    return rows_or_problems(record, prompt, [best], found, "truthfulqa")
 
 
 def _answers(

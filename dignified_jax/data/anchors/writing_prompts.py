@@ -8,13 +8,13 @@ al., "Hierarchical Neural Story Generation" (2018).
 from pathlib import Path
 
 from dignified_jax.data.anchors.fields import filled
-from dignified_jax.data.rejected import Judged
+from dignified_jax.data.rejected import CheckedRecord
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem
 from dignified_jax.data.sources import RawRecord
 
 
-def read(source: str | Path) -> list[Judged]:
-    """Every pair of lines, judged.
+def read(source: str | Path) -> list[CheckedRecord]:
+    """Every pair of lines, checked.
 
     Raises:
       BadRowsError: the files do not have the same number of lines.
@@ -31,7 +31,7 @@ def read(source: str | Path) -> list[Judged]:
         problem = RowProblem(str(files[1]), 0, "file", expected, f"{len(columns[1])}")
         raise BadRowsError([problem])
     names = [str(file) for file in files]
-    return [_judge(names, row, pair) for row, pair in enumerate(zip(*columns, strict=True), 1)]
+    return [_checked(names, row, pair) for row, pair in enumerate(zip(*columns, strict=True), 1)]
 
 
 def _lines(file: Path) -> list[str]:
@@ -40,7 +40,7 @@ def _lines(file: Path) -> list[str]:
     return text.split("\n") if text else []
 
 
-def _judge(files: list[str], row: int, pair: tuple[str, str]) -> Judged:
+def _checked(files: list[str], row: int, pair: tuple[str, str]) -> CheckedRecord:
     problems: list[RowProblem] = []
     texts = []
     for file, line in zip(files, pair, strict=True):
@@ -49,8 +49,8 @@ def _judge(files: list[str], row: int, pair: tuple[str, str]) -> Judged:
         problems += [RowProblem(file, row, *each) for each in found]
     record = RawRecord(files[0], row, {}, "\n".join(pair))
     if problems:
-        return Judged(record, [], problems)
-    return Judged(record, [PreferenceRow(*texts, {}, context="writing_prompts")], [])
+        return CheckedRecord(record, [], problems)
+    return CheckedRecord(record, [PreferenceRow(*texts, {}, context="writing_prompts")], [])
 
 
 def _unescape(line: str) -> str:

@@ -1,4 +1,4 @@
-"""Formats of rows: the columns of each, judged into `PreferenceRow`s."""
+"""Formats of rows: the columns of each, checked into `PreferenceRow`s."""
 
 import functools
 from collections.abc import Callable, Sequence

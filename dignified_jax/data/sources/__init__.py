@@ -1,6 +1,6 @@
 """Sources of rows: every accepted one becomes a list of raw records.
 
-Nothing is judged here but what keeps a record from being read at all (broken JSON, wrong
+Nothing is checked here but what keeps a record from being read at all (broken JSON, wrong
 encoding, a ragged CSV line); `validation` looks at the columns.
 """
 

@@ -66,11 +66,7 @@ def unexpected_responses(
     """Finds the ratings that the fit is surprised by.
 
     Args:
-      fit: from these ratings.
-      successes: (model, question, judge, rubric), as for `fit`; of ordinal fits the counts
-        (model, question, judge, rubric, category).
-      trials: as for `fit`.
-      categories: scores of an ordinal fit's categories; None for 0, 1, ...
+      fit, successes, trials, categories: as for `agreement.agreement`.
       least: standardised residual, either way, from which a rating is unexpected.
       most: number of ratings listed.
 
