@@ -49,6 +49,12 @@ def compilation_cache(tmp_path_factory):
     os.environ["DIGNIFIED_COMMAND_CACHE"] = f"{directory}/commands"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def token_cache(tmp_path_factory):
+    """Keeps token ids of the tests, and of the commands they start, apart from the user's."""
+    os.environ["DIGNIFIED_JAX_CACHE"] = str(tmp_path_factory.mktemp("token_ids"))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def programs_freed():
     """Unloads compiled programs after a module when the process is full of them."""

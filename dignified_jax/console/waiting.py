@@ -1,4 +1,4 @@
-"""A line that says what is being waited for."""
+"""A line that says what is being waited for, how far it is and how long the rest may take."""
 
 from __future__ import annotations
 
@@ -13,28 +13,45 @@ from dignified_jax.console.safe_stream import SafeStream
 QUIET_SECONDS = 2.0
 # Where the line can't be overwritten, as in a log.
 LOG_SECONDS = 30.0
+_BAR = 24  # characters
+
+Count = Callable[[int, int], None]
+"""To be told how many parts are done and how many there are."""
 
 
 @contextlib.contextmanager
-def waiting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows `what` and the seconds it has taken on stderr, once it has taken more than two.
+def waiting(what: str, visible: bool = True) -> Iterator[Count]:
+    """Shows `what` on stderr, once it has taken more than two seconds.
 
-    Yields a function to be told how many parts are done and how many there are.
+    With the seconds it has taken; where parts are counted, with a bar and the seconds left at the
+    pace so far.
+
+    Args:
+      what: in words, such as "tokenising train rows".
+      visible: False shows nothing; for all processes but one.
+
+    Yields:
+      A function to count parts with.
     """
+    if not visible:
+        yield lambda done, total: None
+        return
     stream = SafeStream(sys.stderr)
     terminal = stream.isatty()
-    started, finished, parts = time.monotonic(), threading.Event(), ""
+    started, finished = time.monotonic(), threading.Event()
+    parts: tuple[int, int] | None = None
 
     def count(done: int, total: int) -> None:
         nonlocal parts
-        parts = f" {done} of {total}"
+        parts = (done, total)
 
     def show() -> None:
         pause = QUIET_SECONDS
         while not finished.wait(pause):
             pause = 0.5 if terminal else LOG_SECONDS
-            line = f"{what}{parts}: {time.monotonic() - started:.0f} s"
-            print(f"\r{line}" if terminal else line, end="" if terminal else "\n", file=stream)
+            line = describe(what, parts, time.monotonic() - started, terminal)
+            start, end = ("\r", "\033[K") if terminal else ("", "\n")
+            print(f"{start}{line}{end}", end="", file=stream)
             stream.flush()
 
     thread = threading.Thread(target=show, daemon=True)
@@ -46,3 +63,33 @@ def waiting(what: str) -> Iterator[Callable[[int, int], None]]:
         thread.join()
         if terminal and time.monotonic() - started > QUIET_SECONDS:
             print("\r\033[K", end="", file=stream, flush=True)
+
+
+def describe(what: str, parts: tuple[int, int] | None, seconds: float, bar: bool) -> str:
+    """Returns the line.
+
+    Args:
+      what: in words.
+      parts: done and all; None where they are not counted.
+      seconds: that it has taken.
+      bar: whether parts are drawn too.
+    """
+    if parts is None:
+        return f"{what}: {seconds:.0f} s"
+    done, total = parts
+    share = min(done / max(total, 1), 1.0)
+    filled = round(_BAR * share)
+    drawn = f" [{'=' * filled}{' ' * (_BAR - filled)}]" if bar else ""
+    left = f", {_duration(seconds / share - seconds)} left" if 0 < share < 1 else ""
+    return f"{what}{drawn} {done} of {total}: {_duration(seconds)}{left}"
+
+
+def _duration(seconds: float) -> str:
+    """8 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dignified_jax.data.chat.row_tokens import RowTokens, problems_of, tokenize_rows
@@ -185,6 +185,15 @@ class Encoder:
             rejected,
             limited.too_long,
         )
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what token ids depend on besides rows and tokenizer, as JSON."""
+        return {
+            "template": self.template.renderer.identity(),
+            "special": self.template.special.pattern,
+            "responses": self.responses,
+            "limits": asdict(self.limits),
+        }
 
     def _tokenize(
         self, rows: Sequence[PreferenceRow]

@@ -63,6 +63,11 @@ class DataConfig:
       chat_template: path of a Jinja chat template that replaces the tokenizer's own.
       chat_template_kwargs: JSON object of arguments for the template, such as
         '{"enable_thinking": false}'.
+      cache: directory of token ids, which another start on the same rows, tokenizer, template and
+        limits reads instead of tokenising again; None means that of DIGNIFIED_JAX_CACHE where it
+        is set, else ~/.cache/dignified_jax.
+      cache_gib: size in GiB from which on the cache loses what was used longest ago; 0 keeps
+        nothing.
     """
 
     train: Paths = "embedded:personaknob_mini/train.jsonl"
@@ -80,6 +85,8 @@ class DataConfig:
     on_too_long: Literal["error", "truncate", "drop"] = "error"
     chat_template: Path | None = None
     chat_template_kwargs: str = "{}"
+    cache: Path | None = None
+    cache_gib: Annotated[float, Bounds("[0, 1048576]")] = 20.0
 
     @property
     def train_sources(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from dignified_jax.files import owned
 from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
 from dignified_jax.models.hf import names, peft
-from dignified_jax.training.inputs import data as input_data
+from dignified_jax.training.inputs.text_encoder import end_of_turn
 from dignified_jax.training.run import lora_base, params_checkpoint
 from dignified_jax.training.run_context import RunContext
 
@@ -45,7 +45,7 @@ def export(context: RunContext, params: PyTree) -> list[pathlib.Path]:
         else:
             peft.save_merged(partial, model.directory, config.lora, params, tokenizer, **options)
         if jax.process_index() == 0:
-            hf.add_end_of_turn(partial, tokenizer, input_data.end_of_turn(config, tokenizer))
+            hf.add_end_of_turn(partial, tokenizer, end_of_turn(config, tokenizer))
     if model.base is not None:
         directories.append(context.workdir / ADAPTER_DIRECTORY)
         base = lora_base.base_name(config.model.path)

@@ -23,6 +23,7 @@ from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.inputs.reference import PerExample, read_or_compute
 from dignified_jax.training.inputs.reference import rewards as compute_rewards
+from dignified_jax.training.inputs.text_encoder import end_of_turn
 from dignified_jax.training.run import continuation, lora_base, params_checkpoint
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run.devices import cpu_cores
@@ -142,7 +143,7 @@ def _write_model_files(
     side = workdir / params_checkpoint.MODEL_DIRECTORY
     params_checkpoint.copy_model_files(model.directory, side)
     hf.save_tokenizer(side, data.tokenizer)
-    end = input_data.end_of_turn(config, data.tokenizer)
+    end = end_of_turn(config, data.tokenizer)
     note = hf.add_end_of_turn(side, data.tokenizer, end)
     if model.base is None:
         (side / lora_base.FILE).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ def test_long_work_is_told_with_its_parts(capsys, monkeypatch):
         deadline = time.monotonic() + 10
         while not (lines := capsys.readouterr().err) and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert lines.startswith("bootstrap 3 of 9: 0 s\n")
+    assert lines.startswith("bootstrap 3 of 9: 0 s, 0 s left\n")
 
 
 def test_errors_pass_and_end_the_line(capsys, monkeypatch):

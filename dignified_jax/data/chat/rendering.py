@@ -49,6 +49,12 @@ class Renderer:
         self._variables = dict(variables)
         self._made_of = (source, self._variables, now)
 
+    def identity(self) -> list[Any]:
+        """Returns what renderings depend on besides their conversations, as JSON."""
+        source, variables, now = self._made_of
+        said = f"{now:%Y-%m-%d %H:%M:%S}" if "the clock" in self.reads else ""
+        return [source, {name: str(value) for name, value in variables.items()}, said]
+
     def __reduce__(self) -> tuple[type[Renderer], tuple[Any, ...]]:
         """A compiled template can't be pickled, what it was made of can."""
         return Renderer, self._made_of

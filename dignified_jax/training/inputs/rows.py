@@ -24,15 +24,11 @@ class RowSplits:
     Attributes:
       train, validation, test: the rows; those of test are the validation rows where there are none
         of their own.
-      files: of each source of training rows, as its rows name it.
-      notes: lines for a person.
     """
 
     train: list[data.PreferenceRow]
     validation: list[data.PreferenceRow]
     test: list[data.PreferenceRow]
-    files: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def rejected_file(config: TrainConfig, workdir: pathlib.Path, name: str) -> pathlib.Path | None:
@@ -71,7 +67,7 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
             for number, source in enumerate(sources)
         )
 
-    files = _files(settings)
+    files(settings)  # told before anything is read
     anchors = (anchor.split(":", 1) for anchor in settings.anchors)
     train, validation = data.split_validation(
         read("train", settings.train_sources)
@@ -84,15 +80,14 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
     )
     if settings.test_sources:
         test = read("test", settings.test_sources)
-        return RowSplits(train, validation, test, files, ())
+        return RowSplits(train, validation, test)
     if not validation:
         raise ConfigError(
             "data.test is not given, and data.validation_fraction is 0: there are no rows for "
             "the final table; give either",
             "data.test",
         )
-    note = f"no data.test: the final table is of the {settings.test_rows}"
-    return RowSplits(train, validation, validation, files, (note,))
+    return RowSplits(train, validation, validation)
 
 
 def _together(reads: Iterable[Callable[[], list[data.PreferenceRow]]]) -> list[data.PreferenceRow]:
@@ -109,36 +104,39 @@ def _together(reads: Iterable[Callable[[], list[data.PreferenceRow]]]) -> list[d
     return list(itertools.chain.from_iterable(rows))
 
 
-def _files(settings: DataConfig) -> tuple[str, ...]:
+def files(settings: DataConfig) -> tuple[str, ...]:
+    """Returns each source of training rows as its rows name it.
+
+    Raises:
+      ConfigError: one is given under two names.
+    """
     sources = settings.train_sources
-    files = tuple(map(resolve, sources))
-    twice = [source for source, file in zip(sources, files, strict=True) if files.count(file) > 1]
+    found = tuple(map(resolve, sources))
+    twice = [source for source, file in zip(sources, found, strict=True) if found.count(file) > 1]
     if twice:
         raise ConfigError(f"data.train must be distinct sources, found {' and '.join(twice)}")
-    return files
+    return found
 
 
-def mixture(
-    settings: DataConfig, files: Sequence[str], of_examples: Sequence[str]
-) -> tuple[Mixture | None, str]:
+def mixture(settings: DataConfig, of_examples: Sequence[str]) -> tuple[Mixture | None, str]:
     """Returns the shares of the training sources and a line on them; None where each row is used
     once an epoch.
 
     Args:
       settings: those of the data.
-      files: of each source, as its rows name it.
-      of_examples: of each training example, that of its row.
+      of_examples: of each training example, the file of its row.
 
     Raises:
       ConfigError: a source has no example left, or is never drawn.
     """
     if not settings.weights:
         return None, ""
-    number = {file: at for at, file in enumerate(files)}
+    sources = files(settings)
+    number = {file: at for at, file in enumerate(sources)}
     try:
         made = Mixture(np.array([number[file] for file in of_examples]), settings.weights)
     except ValueError as error:
-        raise ConfigError(f"data.weights of {', '.join(files)}: {error}") from error
+        raise ConfigError(f"data.weights of {', '.join(sources)}: {error}") from error
     parts = [
         f"{draws} of {source} ({draws / size:.2g} of its {size} examples)"
         for source, draws, size in zip(settings.train_sources, made.draws, made.sizes, strict=True)

@@ -35,6 +35,7 @@ CHECKPOINTS_DIRECTORY = "checkpoints"
 _FREE = {
     *("workdir", "checkpoints_to_keep", "checkpoint_every", "eval_every", "compilation_cache"),
     *("distributed", "cluster", "reference_cache", "wandb_project", "model.export_dtype"),
+    *("data.cache", "data.cache_gib"),
 }
 # May differ too, though sums are then taken in another order.
 _ROUNDING = {"mesh", "rows_per_device", "reference", "model.remat", "model.attention"}

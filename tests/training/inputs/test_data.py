@@ -6,17 +6,17 @@ import json
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.training.config import DataConfig
-from dignified_jax.training.inputs import data
+from dignified_jax.training.inputs import text_encoder
 
 
 def test_templates_are_told_the_day_of_the_first_start(tmp_path):
     today = datetime.date.today()
-    assert data._template_date(tmp_path).date() == today
+    assert text_encoder.template_date(tmp_path).date() == today
     (tmp_path / "inputs.json").write_text(json.dumps({"template date": "2024-07-26"}))
-    assert data._template_date(tmp_path).date() == today  # nothing has begun
+    assert text_encoder.template_date(tmp_path).date() == today  # nothing has begun
     for name in ("config.json", "metrics.jsonl"):
         (tmp_path / name).write_text("{}")
-    assert data._template_date(tmp_path) == datetime.datetime(2024, 7, 26)
+    assert text_encoder.template_date(tmp_path) == datetime.datetime(2024, 7, 26)
 
 
 def test_published_test_rows_are_of_their_training_rows_only():

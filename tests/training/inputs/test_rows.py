@@ -9,7 +9,7 @@ from dignified_jax import data
 from dignified_jax.training import config as training_config
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs.data import prepare_data
-from dignified_jax.training.inputs.rows import read_splits
+from dignified_jax.training.inputs.rows import files, read_splits
 
 
 def rejects(name, count):
@@ -49,7 +49,7 @@ def test_sources_follow_each_other_and_each_row_is_used_once(tmp_path):
     sources = both(tmp_path, 3, 6)
     config = parse(tmp_path, train=sources, test=sources, validation_fraction=0.0)
     splits = read_splits(config, tmp_path)
-    assert splits.files == tuple(sources)
+    assert files(config.data) == tuple(sources)
     assert [(row.file, row.row) for row in splits.train] == [
         (file, row) for file, n in zip(sources, (3, 6), strict=True) for row in range(1, n + 1)
     ]

@@ -1,0 +1,183 @@
+"""Token ids on disk, under the digest of all that they depend on.
+
+An entry is a directory of arrays and a file that says what they are; it gets its name when it is
+whole. One that was altered since is told, and made anew. The entries used longest ago go when all
+together exceed a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dignified_jax.data.store.arrays import ArrayFile, Arrays, Damaged, Notify
+from dignified_jax.files import atomic
+
+VARIABLE = "DIGNIFIED_JAX_CACHE"
+_INDEX = "entry.json"
+_PARTIAL = ".partial"
+_ABANDONED_SECONDS = 24 * 3600
+
+
+def default_directory() -> pathlib.Path:
+    """Returns that of DIGNIFIED_JAX_CACHE, else dignified_jax in the user's cache directory."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return pathlib.Path(given)
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
+    return pathlib.Path(home) / "dignified_jax"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+    """Arrays, and what else there is to say of them.
+
+    Attributes:
+      arrays: by name; in files of the cache, or in memory.
+      notes: a JSON object.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    notes: Mapping[str, Any]
+
+
+class Cache:
+    """The entries of a directory.
+
+    Args:
+      directory: made when the first entry is; None keeps nothing.
+      most_bytes: of all entries together, but for those that this object gave.
+      notify: shows a line to a person.
+    """
+
+    def __init__(self, directory: pathlib.Path | None, most_bytes: int, notify: Notify) -> None:
+        self._directory = directory
+        self._most_bytes = most_bytes
+        self._notify = notify
+        self._used: set[str] = set()
+
+    def find(self, key: str) -> Entry | None:
+        """Returns an entry, read through; None if there is none, or none that is whole."""
+        if self._directory is None or not (self._directory / key).is_dir():
+            return None
+        place = self._directory / key
+        try:
+            entry = _read(place)
+        except (OSError, ValueError, RecursionError) as error:
+            self._notify(f"{place}: damaged ({' '.join(str(error).split())}); made anew")
+            shutil.rmtree(place, ignore_errors=True)
+            return None
+        with contextlib.suppress(OSError):  # of others, or on a disk that can't be written
+            os.utime(place / _INDEX)
+        self._used.add(key)
+        return entry
+
+    def make(self, key: str, fill: Callable[[Arrays], Mapping[str, Any]]) -> Entry:
+        """Returns a new entry, kept under its key where it can be.
+
+        Args:
+          key: of the entry.
+          fill: adds to the arrays, and returns the entry's notes.
+        """
+        partial = self._begin(key)
+        try:
+            growing = Arrays(partial, self._notify)
+            notes = json.loads(json.dumps(fill(growing)))
+            arrays, files = growing.finish()
+            if growing.in_files:
+                self._keep(partial, key, files, notes)
+            return Entry(arrays, notes)
+        finally:
+            if partial is not None:  # arrays in its files stay readable
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def _begin(self, key: str) -> pathlib.Path | None:
+        """A directory for an entry that is being made."""
+        if self._directory is None:
+            return None
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return pathlib.Path(tempfile.mkdtemp(_PARTIAL, f"{key}.", self._directory))
+        except OSError as error:
+            self._tell(error)
+            return None
+
+    def _keep(
+        self,
+        partial: pathlib.Path,
+        key: str,
+        files: Mapping[str, ArrayFile],
+        notes: Mapping[str, Any],
+    ) -> None:
+        described = {name: dataclasses.asdict(file) for name, file in files.items()}
+        try:
+            index = {"files": described, "notes": notes}
+            atomic.write_json(partial / _INDEX, {**index, "sha256": _digest(index)})
+            partial.rename(self._directory / key)
+        except OSError as error:
+            # Another run may have made the same meanwhile.
+            if not (self._directory / key).is_dir():
+                self._tell(error)
+            return
+        self._used.add(key)
+        _remove_oldest(self._directory, self._most_bytes, self._used)
+
+    def _tell(self, error: OSError) -> None:
+        self._notify(
+            f"{self._directory}: can't be written ({error.strerror or error}), so token ids are "
+            "not kept for the next start; set --config.data.cache"
+        )
+
+
+def clear(directory: pathlib.Path) -> int:
+    """Removes all entries of a directory; how many. Runs that use one go on."""
+    return _remove_oldest(directory, 0, set())
+
+
+def _read(place: pathlib.Path) -> Entry:
+    index = json.loads((place / _INDEX).read_text(encoding="utf-8"))
+    if not isinstance(index, dict) or index.pop("sha256", None) != _digest(index):
+        raise Damaged(f"{_INDEX} is not what was written")
+    arrays = {}
+    for name, fields in index["files"].items():
+        described = ArrayFile(fields["dtype"], tuple(fields["shape"]), fields["sha256"])
+        file = place / f"{name}.bin"
+        if math.prod(described.shape) or file.exists():
+            described.check(file)
+        arrays[name] = described.read(file)
+    return Entry(arrays, index["notes"])
+
+
+def _digest(index: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_oldest(directory: pathlib.Path, most_bytes: int, kept: set[str]) -> int:
+    """Removes the entries used longest ago until the others fit, and what killed runs left."""
+    found = []
+    for place in directory.iterdir() if directory.is_dir() else ():
+        with contextlib.suppress(OSError):  # another run removes too
+            if place.name.endswith(_PARTIAL):
+                if time.time() - place.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(place, ignore_errors=True)
+            elif (place / _INDEX).is_file():
+                size = sum(file.stat().st_size for file in place.iterdir())
+                found.append(((place / _INDEX).stat().st_mtime, size, place))
+    total, removed = sum(size for _, size, _ in found), 0
+    for _, size, place in sorted(found):
+        if total > most_bytes and place.name not in kept:
+            shutil.rmtree(place, ignore_errors=True)
+            total, removed = total - size, removed + 1
+    return removed

@@ -1,0 +1,196 @@
+"""The token ids of every split, from the cache where they are there and the rows are known."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dignified_jax import data, typed_config
+from dignified_jax.console.waiting import waiting
+from dignified_jax.data.rejected import set_aside
+from dignified_jax.data.store import cache as token_cache
+from dignified_jax.data.store import origin
+from dignified_jax.data.store.arrays import Arrays
+from dignified_jax.data.store.texts import Chosen
+from dignified_jax.data.tokenize import Encoder
+from dignified_jax.embedded import resolve
+from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.inputs import tokens
+from dignified_jax.training.inputs.rows import RowSplits, read_splits, rejected_file
+from dignified_jax.training.inputs.text_encoder import TextEncoder
+from dignified_jax.training.inputs.tokens import SplitTokens
+from dignified_jax.training.run import fingerprint
+
+# Of the settings of data: what does not change how the rows of a split are read.
+_APART = {
+    *("train", "test", "anchors", "weights", "validation_fraction", "groups"),
+    *("chat_template", "chat_template_kwargs", "cache", "cache_gib"),
+}
+Notify = Callable[[str], None]
+
+
+def tokens_of_splits(
+    config: TrainConfig, workdir: pathlib.Path, encoder: TextEncoder, notify: Notify | None
+) -> dict[str, SplitTokens]:
+    """Returns the tokens of each split, "validation" and "test" only where there are any.
+
+    Rows are not read where the cache has all of them.
+
+    Args:
+      config: the run's.
+      workdir: rejected rows are written here when `data.on_bad_row` is "skip".
+      encoder: the run's.
+      notify: shows a line to a person; None shows nothing, nor what is being waited for.
+
+    Raises:
+      BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`.
+      ConfigError: a method has nothing to train on.
+    """
+    cache = _cache(config, encoder, notify)
+    names = _names(config)
+    encoders = {name: encoder.encoder(config, name) for name in names}
+    known = {name: _part(config, name) for name in names}
+    keys = {
+        name: tokens.key(part, encoders[name], _settings(config))
+        for name, part in known.items()
+        if part is not None
+    }
+    with waiting("reading token ids from the cache", notify is not None):
+        found = {name: entry for name, key in keys.items() if (entry := cache.find(key))}
+    if set(found) == set(names) and all(entry.notes["clean"] for entry in found.values()):
+        for text in dict.fromkeys(t for entry in found.values() for t in entry.notes["warnings"]):
+            warnings.warn(text, stacklevel=2)
+        return {name: tokens.read(entry) for name, entry in found.items()}
+    rows, said = _read_rows(config, workdir, notify is not None)
+    made = {}
+    for name in names:
+        split = _trained_on(config, name, getattr(rows, name), encoders[name])
+        entry = found.get(name)
+        if entry is None:
+            key = keys.get(name) or tokens.key(_of_rows(split), encoders[name], _settings(config))
+            entry = cache.find(key) if name not in keys else None
+            entry = entry or _make(config, cache, key, name, split, encoders[name], said, notify)
+        made[name] = tokens.read(entry)
+        _set_aside(config, workdir, name, split, made[name])
+    return made
+
+
+def _names(config: TrainConfig) -> tuple[str, ...]:
+    held_out = ("validation",) if config.data.validation_fraction else ()
+    return ("train", *held_out, "test")
+
+
+def _cache(config: TrainConfig, encoder: TextEncoder, notify: Notify | None) -> token_cache.Cache:
+    directory = config.data.cache or token_cache.default_directory()
+    kept = config.data.cache_gib > 0 and encoder.repeatable
+    return token_cache.Cache(
+        pathlib.Path(directory) / "tokens" if kept else None,
+        int(config.data.cache_gib * 2**30),
+        notify or (lambda text: None),
+    )
+
+
+def _part(config: TrainConfig, split: str) -> dict[str, Any] | None:
+    """The rows of a split, as JSON, by the content of their sources.
+
+    None where that can't be known before they are read: of hub data sets, and of anchors.
+    """
+    if split == "test" and config.data.test_sources:
+        return _sources(config.data.test_sources)
+    known = _sources(config.data.train_sources)
+    if known is None or config.data.anchors:
+        return None
+    fraction = config.data.validation_fraction
+    return {
+        **known,
+        "part": "train" if split == "train" else "validation",
+        "fraction": fraction,
+        "seed": config.seed if fraction else None,
+    }
+
+
+def _sources(names: Sequence[str]) -> dict[str, Any] | None:
+    files = [resolve(name) for name in names]
+    digests = [origin.digest(file) for file in files]
+    return None if None in digests else {"sources": [*zip(files, digests, strict=True)]}
+
+
+def _of_rows(rows: Sequence[data.PreferenceRow]) -> dict[str, Any]:
+    """The same, of rows that were read."""
+    places = (f"{row.file}:{row.row}" for row in rows)
+    return {"rows": fingerprint.of_rows(rows), "places": fingerprint.of_text(*places)}
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    fields = typed_config.as_dict(config.data)
+    return {name: value for name, value in fields.items() if name not in _APART}
+
+
+def _read_rows(
+    config: TrainConfig, workdir: pathlib.Path, visible: bool
+) -> tuple[RowSplits, tuple[str, ...]]:
+    """The rows of all splits, and what was warned of."""
+    with waiting("reading rows", visible), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = read_splits(config, workdir)
+    for each in caught:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    texts = (str(each.message) for each in caught if each.category is UserWarning)
+    return rows, tuple(dict.fromkeys(texts))
+
+
+def _trained_on(
+    config: TrainConfig, split: str, rows: Sequence[data.PreferenceRow], encoder: Encoder
+) -> Sequence[data.PreferenceRow]:
+    """The rows that have a reject to train on, where only some dimensions' are."""
+    wanted = set(encoder.responses) - {"golden"}
+    if not wanted or wanted >= set(config.data.dimensions):
+        return rows
+    chosen = [number for number, row in enumerate(rows) if wanted & row.rejects.keys()]
+    if not chosen:
+        raise ConfigError(
+            f"method {config.method.name!r} trains on {', '.join(encoder.responses[1:])}, but no "
+            f"{split} row has a reject of these"
+        )
+    return Chosen(rows, np.array(chosen))
+
+
+def _make(
+    config: TrainConfig,
+    cache: token_cache.Cache,
+    key: str,
+    split: str,
+    rows: Sequence[data.PreferenceRow],
+    encoder: Encoder,
+    said: Sequence[str],
+    notify: Notify | None,
+) -> token_cache.Entry:
+    with waiting(f"tokenising {split} rows", notify is not None) as progress:
+
+        def fill(arrays: Arrays) -> dict[str, Any]:
+            notes = tokens.fill(arrays, rows, encoder, config.data.on_bad_row, progress)
+            # Bad rows are set aside anew in every run directory, which takes the rows.
+            clean = not notes["rejected"] and not any("were skipped" in text for text in said)
+            return {**notes, "clean": clean, "warnings": said}
+
+        return cache.make(key, fill)
+
+
+def _set_aside(
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    split: str,
+    rows: Sequence[data.PreferenceRow],
+    found: SplitTokens,
+) -> None:
+    """Writes the rows that have no tokens to the rejected ones."""
+    if not found.rejected:
+        return
+    bad = [(rows[index], problems) for index, problems in found.rejected.items()]
+    if len(bad) == len(rows):
+        raise data.BadRowsError(problem for _, problems in bad for problem in problems)
+    set_aside(rejected_file(config, workdir, "test" if split == "test" else "train"), bad)
