@@ -1,8 +1,13 @@
-"""DPO on real rows equals TRL's DPOTrainer and plain torch: pairs, metrics and gradients.
+"""DPO on real pairs equals TRL's DPOTrainer and plain torch: pairs, metrics and gradients.
 
-Policy is the embedded model with noise on its weights, reference the embedded model itself. Each
-reject of a row makes one pair for TRL; here prompt and golden are computed once for all of them.
+Policy is the embedded model with noise on its weights, reference the embedded model itself. TRL
+computes each pair by itself; here pairs of equal prompt and chosen are joined into one row, whose
+prompt and golden are computed once for all of them.
 """
+
+import copy
+import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from dignified_jax import data
+from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, logprobs
 from dignified_jax.objectives import MultiNegativeDPO, dpo
@@ -26,11 +32,39 @@ BETA = 0.1
 TOLERANCE = 1e-4
 
 
+BEFORE = (
+    {"role": "system", "content": "Answer in a friend's voice."},
+    {"role": "user", "content": "Hello, do you have a minute?"},
+    {"role": "assistant", "content": "Of course. What is it?"},
+)
+
+
+def reply(text):
+    return {"role": "assistant", "content": text}
+
+
 @pytest.fixture(scope="module")
-def rows():
-    """8 pairs, every dimension at least once, four of them of one row."""
+def rows(tmp_path_factory):
+    """8 pairs, every dimension at least once, read in all forms and joined into 3 rows."""
     every = data.read_rows(resolve("embedded:personaknob_mini/test.jsonl"))
-    return [every[i] for i in (0, 1, 3)]
+    records = []
+    for number in (0, 1, 3):
+        row = every[number]
+        turn = {"role": "user", "content": row.prompt}
+        for name, reject in row.rejects.items():
+            prompt, replies = row.prompt, [row.golden, reject]
+            if number == 1:
+                prompt, replies = [*BEFORE, turn], [[reply(text)] for text in replies]
+            if number == 3:
+                prompt, replies = None, [[*BEFORE, turn, reply(text)] for text in replies]
+            pair = dict(zip(("chosen", "rejected"), replies, strict=True))
+            records.append({"prompt": prompt, "dimension": name, **pair})
+    file = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    joined = data.read_rows(file, format="pairs")
+    assert [row.golden for row in joined] == [every[i].golden for i in (0, 1, 3)]
+    assert [row.rejects for row in joined] == [every[i].rejects for i in (0, 1, 3)]
+    return joined
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +87,17 @@ def batch(rows, tiny_tokenizer):
 
 
 @pytest.fixture(scope="module")
+def exploded(rows, tiny_tokenizer):
+    """A row of its own for each pair."""
+    each = [
+        dataclasses.replace(row, rejects={name: reject}, pairs={})
+        for row in rows
+        for name, reject in row.rejects.items()
+    ]
+    return data.pack(each, tiny_tokenizer, row_length=1024)
+
+
+@pytest.fixture(scope="module")
 def ours(batch, directories):
     """(policy, reference) log-probs, both (example, 5), from packed rows."""
     model, policy = hf.load(directories[0])
@@ -71,7 +116,7 @@ def trainer(rows, directories, tiny_tokenizer, tmp_path_factory):
     examples = [
         {
             "prompt": tiny_tokenizer.apply_chat_template(
-                [{"role": "user", "content": row.prompt}],
+                [message._asdict() for message in messages_of(row.prompt)],
                 add_generation_prompt=True,
                 tokenize=False,
             ),
@@ -169,14 +214,29 @@ def test_every_pair_equals_plain_torch(ours, batch, rows, directories, tiny_toke
                 np.testing.assert_allclose(losses[number, dimension], loss.item(), atol=TOLERANCE)
 
 
-def test_train_step_equals_trl(batch, directories, trainer, tmp_path):
-    """All pairs as one batch: loss, metrics and gradient, with the mean over pairs as TRL's."""
+@pytest.fixture(scope="module")
+def theirs(trainer, tmp_path_factory):
+    """TRL's loss, metrics and gradient for all pairs as one batch."""
     trainer._metrics["eval"].clear()
     trainer.model.zero_grad()
     loss = trainer.compute_loss(trainer.model, trainer.data_collator(list(trainer.train_dataset)))
     loss.backward()
     found = {name: values[0] for name, values in trainer._metrics["eval"].items()}
+    # torch's gradients as weights of a checkpoint, so that they come in our layout.
+    model = copy.deepcopy(trainer.model)
+    with torch.no_grad():
+        for parameter, own in zip(model.parameters(), trainer.model.parameters(), strict=True):
+            parameter.copy_(own.grad)
+    directory = tmp_path_factory.mktemp("gradient")
+    model.save_pretrained(directory)
+    return loss.item(), found, hf.load(directory)[1]
 
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_train_step_equals_trl(joined, batch, exploded, directories, theirs):
+    """All pairs as one batch: loss, metrics and gradient, with the mean over pairs as TRL's."""
+    loss, found, gradient = theirs
+    batch = batch if joined else exploded
     mesh = make_mesh(MeshConfig(1, 1), jax.devices()[:1])
     model, params = hf.load(directories[0], mesh=mesh)
     reference = hf.load(directories[1], mesh=mesh)[1]
@@ -188,23 +248,16 @@ def test_train_step_equals_trl(batch, directories, trainer, tmp_path):
     put = put_batch(batch, mesh, rows_per_step=1)
     state, report = step(state, StepInputs(put, used, reference=ResidentReference(reference)))
 
-    np.testing.assert_allclose(report["loss"], loss.item(), atol=TOLERANCE)
+    np.testing.assert_allclose(report["loss"], loss, atol=TOLERANCE)
     for name in ("chosen", "rejected", "margins", "accuracies"):
         np.testing.assert_allclose(
             report[f"rewards/{name}"], found[f"rewards/{name}"], atol=TOLERANCE, err_msg=name
         )
     for name in ("logps/chosen", "logps/rejected"):
         np.testing.assert_allclose(report[name], found[name], rtol=1e-5, err_msg=name)
-
-    # torch's gradients as weights of a checkpoint, so that they come in our layout.
-    with torch.no_grad():
-        for parameter in trainer.model.parameters():
-            parameter.copy_(parameter.grad)
-    trainer.model.save_pretrained(tmp_path)
-    theirs = hf.load(tmp_path)[1]
-    np.testing.assert_allclose(report["grad_norm"], optax.tree.norm(theirs), rtol=TOLERANCE)
+    np.testing.assert_allclose(report["grad_norm"], optax.tree.norm(gradient), rtol=TOLERANCE)
     for (path, one), two in zip(
-        jax.tree.leaves_with_path(state.opt_state.trace), jax.tree.leaves(theirs), strict=True
+        jax.tree.leaves_with_path(state.opt_state.trace), jax.tree.leaves(gradient), strict=True
     ):
         scale = np.abs(two).max()
         name = jax.tree_util.keystr(path)
