@@ -35,7 +35,7 @@ def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes OUT/params (Orbax) and OUT/model (config, tokenizer) from a Hugging Face model."""
     from dignified_jax.embedded import resolve
     from dignified_jax.models import hf
-    from dignified_jax.training.run import params_checkpoint
+    from dignified_jax.models.checkpoint import params_checkpoint
 
     directory = hf.resolve(resolve(hf_path))
     _, params = hf.load(directory, dtype)
@@ -46,10 +46,10 @@ def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
 def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = None) -> None:
     """Writes a Hugging Face directory from a checkpoint of training, or a bare one."""
     from dignified_jax.models import hf
+    from dignified_jax.models.checkpoint import lora_base, params_checkpoint
     from dignified_jax.models.decoder import Decoder
     from dignified_jax.models.hf import peft
     from dignified_jax.models.hf.config import read_config
-    from dignified_jax.training.run import lora_base, params_checkpoint
 
     source, side = params_checkpoint.find(path)
     record = lora_base.read(side)
@@ -81,9 +81,9 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
 
 def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
+    from dignified_jax.models.checkpoint import lora_base, params_checkpoint
     from dignified_jax.models.hf import peft
     from dignified_jax.models.hf.config import read_config
-    from dignified_jax.training.run import lora_base, params_checkpoint
 
     source, side = params_checkpoint.find(path)
     record = lora_base.read(side)

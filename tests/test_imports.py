@@ -42,6 +42,7 @@ INSIDE = {
         "*": {"attention", "families"},
         "families": {"attention", "*"},
         "hf": {"attention", "families", "*"},
+        "checkpoint": {"attention", "families", "*", "hf"},
     },
     "objectives": {"duals": {"*"}, "*": {"duals"}},
     "training": {
@@ -216,6 +217,7 @@ def test_no_cycle():
         ("generation.queue", "training.step.sharding"),
         ("generation.respond", "objectives"),
         ("models.kv_cache", "generation.slots"),
+        ("models.hf.reader", "models.checkpoint.params_checkpoint"),
         ("comparison.plan", "compare"),
         ("comparison.policy_scores", "mfrm.fit"),
         ("convert", "train"),

@@ -13,9 +13,9 @@ from jaxtyping import PyTree
 from dignified_jax.files import owned
 from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import lora_base, params_checkpoint
 from dignified_jax.models.hf import names, peft
 from dignified_jax.training.inputs.text_encoder import end_of_turn
-from dignified_jax.training.run import lora_base, params_checkpoint
 from dignified_jax.training.run_context import RunContext
 
 DIRECTORY = "export"

@@ -18,13 +18,14 @@ from jaxtyping import PyTree
 from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import lora_base, params_checkpoint
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.inputs.reference import PerExample, read_or_compute
 from dignified_jax.training.inputs.reference import rewards as compute_rewards
 from dignified_jax.training.inputs.text_encoder import end_of_turn
-from dignified_jax.training.run import continuation, lora_base, params_checkpoint
+from dignified_jax.training.run import continuation
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run.devices import cpu_cores
 from dignified_jax.training.step.held_out import metric_names

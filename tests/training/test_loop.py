@@ -11,11 +11,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dignified_jax import data
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.objectives import SFT
 from dignified_jax.training import loop, run_context
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs import data as input_data
-from dignified_jax.training.run import checkpoint, continuation, params_checkpoint
+from dignified_jax.training.run import checkpoint, continuation
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 

@@ -13,13 +13,14 @@ from transformers import AutoModelForCausalLM
 
 from dignified_jax import convert
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import SACPO
 from dignified_jax.training import config as training_config
 from dignified_jax.training import loop, stages
 from dignified_jax.training.config import ConfigError
-from dignified_jax.training.run import checkpoint, params_checkpoint
+from dignified_jax.training.run import checkpoint
 from tests.oracles import command, hf_models, tiny_run
 
 DEVICES = 1

@@ -12,10 +12,11 @@ import jax
 import pytest
 
 from dignified_jax.files import owned
+from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.training import loop
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import directory as run_directory
-from dignified_jax.training.run import interrupt, params_checkpoint
+from dignified_jax.training.run import interrupt
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 

@@ -17,9 +17,9 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from dignified_jax.training.run import checkpoint_index, fingerprint, quiet, storage
-from dignified_jax.training.run.literal_path import literal
-from dignified_jax.training.run.params_checkpoint import (
+from dignified_jax.models.checkpoint import checkpoint_index
+from dignified_jax.models.checkpoint.literal_path import literal
+from dignified_jax.models.checkpoint.params_checkpoint import (
     CHECKSUM,
     PARAMS,
     CheckpointError,
@@ -28,6 +28,7 @@ from dignified_jax.training.run.params_checkpoint import (
     read_checksum,
     verify,
 )
+from dignified_jax.training.run import fingerprint, quiet, storage
 from dignified_jax.training.step.state import TrainState
 
 REST = "rest"

@@ -14,6 +14,7 @@ from typing import Any
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.files import atomic
 from dignified_jax.files.differences import differences
+from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.objectives import METHODS
 from dignified_jax.training.config import (
     EMBEDDED_TEST,
@@ -21,7 +22,7 @@ from dignified_jax.training.config import (
     ConfigError,
     TrainConfig,
 )
-from dignified_jax.training.run import checkpoint, params_checkpoint
+from dignified_jax.training.run import checkpoint
 from dignified_jax.training.run.directory import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,

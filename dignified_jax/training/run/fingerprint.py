@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
 from dignified_jax.data import PreferenceRow, TokenizedExample
-from dignified_jax.models import partition
+from dignified_jax.models.checkpoint.digest import of_arrays
+
+__all__ = [
+    "ExamplesDigest",
+    "RowsDigest",
+    "of_arrays",
+    "of_examples",
+    "of_rows",
+    "of_text",
+    "of_tokenizer",
+]
 
 
 def of_text(*parts: str) -> str:
@@ -82,41 +88,3 @@ def of_tokenizer(tokenizer: Any) -> str:
     if backend is not None:
         return of_text(backend.to_str())
     return of_text(type(tokenizer).__name__, json.dumps(sorted(tokenizer.get_vocab().items())))
-
-
-def of_arrays(tree: PyTree) -> str:
-    """Returns that of the bits of a pytree's arrays, where they lie; the same for any sharding."""
-    if not jax.tree.leaves(tree):
-        return of_text()
-    return "".join(f"{word:08x}" for word in np.asarray(_hash(tree)))
-
-
-@jax.jit
-def _hash(tree: PyTree) -> jax.Array:
-    """(2,) uint32: sums of mixed words, so that neither order nor sharding of the sum matters."""
-    total = jnp.zeros(2, jnp.uint32)
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        seed = zlib.crc32(f"{partition.path_name(path)} {leaf.shape} {leaf.dtype}".encode())
-        words = _words(leaf)
-        place = jnp.zeros(leaf.shape, jnp.uint32)
-        for axis, size in enumerate(leaf.shape):
-            place = place * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
-        for number, salt in enumerate((0x9E3779B9, 0x85EBCA6B)):
-            mixed = _mix(words ^ _mix(place + np.uint32((seed + salt) % 2**32)))
-            total = total.at[number].add(mixed.sum(dtype=jnp.uint32))
-    return total
-
-
-def _words(leaf: jax.Array) -> jax.Array:
-    """The leaf's bits as uint32, of its own shape."""
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-    if leaf.dtype == jnp.bool_:
-        return leaf.astype(jnp.uint32)
-    return jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
-
-
-def _mix(word: jax.Array) -> jax.Array:
-    """A bijection of uint32 whose every output bit depends on every input bit (murmur3's)."""
-    word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
-    word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
-    return word ^ (word >> 16)

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from dignified_jax.files.model_directory import ModelFileError
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.models.config import UnsupportedModelError
-from dignified_jax.training.run import params_checkpoint
 from tests.oracles import hf_models
 
 TOKENS = np.arange(3, 20)[None]

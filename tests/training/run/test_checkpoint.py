@@ -14,12 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dignified_jax import convert
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import checkpoint_index, literal_path, params_checkpoint
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.objectives import LagDPO, ScoredBatch
 from dignified_jax.objectives.duals.controllers import Ascent
 from dignified_jax.objectives.duals.signals import Ema
 from dignified_jax.objectives.duals.tolerances import Constant
-from dignified_jax.training.run import checkpoint, checkpoint_index, literal_path, params_checkpoint
+from dignified_jax.training.run import checkpoint
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.state import init_state

@@ -19,8 +19,9 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
 from dignified_jax.files.model_directory import locate, read_object
-from dignified_jax.training.run import checkpoint_index, fingerprint
-from dignified_jax.training.run.literal_path import literal
+from dignified_jax.models.checkpoint import checkpoint_index
+from dignified_jax.models.checkpoint.digest import of_arrays
+from dignified_jax.models.checkpoint.literal_path import literal
 
 MODEL_DIRECTORY = "model"
 PARAMS, CHECKSUM = "params", "checksum"
@@ -50,7 +51,7 @@ def save_params(directory: str | pathlib.Path, params: Any) -> None:
             checkpointer.save(target, params)
         checkpoint_index.verify(target, checkpoint_index.arrays(params))
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        checksum = ocp.args.JsonSave({PARAMS: fingerprint.of_arrays(params)})
+        checksum = ocp.args.JsonSave({PARAMS: of_arrays(params)})
         checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
 
 
@@ -143,7 +144,7 @@ def verify(checksum: str, tree: Any) -> None:
     Raises:
       ValueError: they differ.
     """
-    if fingerprint.of_arrays(tree) != checksum:
+    if of_arrays(tree) != checksum:
         raise ValueError("its numbers are not those that were saved")
 
 

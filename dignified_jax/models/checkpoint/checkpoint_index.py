@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from dignified_jax.training.run.literal_path import literal
+from dignified_jax.models.checkpoint.literal_path import literal
 
 
 def arrays(tree: PyTree) -> list[str]:

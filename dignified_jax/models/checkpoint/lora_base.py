@@ -9,8 +9,8 @@ import pathlib
 from dignified_jax.embedded import resolve
 from dignified_jax.files import atomic
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint.params_checkpoint import CheckpointError
 from dignified_jax.models.lora import LoraConfig
-from dignified_jax.training.run.checkpoint import CheckpointError
 
 FILE = "lora.json"
 

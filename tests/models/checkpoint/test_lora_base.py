@@ -2,7 +2,7 @@
 
 import pytest
 
-from dignified_jax.training.run import lora_base
+from dignified_jax.models.checkpoint import lora_base
 from dignified_jax.training.run.checkpoint import CheckpointError
 
 
