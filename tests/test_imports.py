@@ -58,7 +58,8 @@ INSIDE = {
         "rubrics": set(),
         "responses": {"rubrics"},
         "judging": {"rubrics", "responses"},
-        "*": {"rubrics", "responses", "judging"},
+        "scores": {"rubrics"},
+        "*": {"rubrics", "responses", "judging", "scores"},
     },
     "mfrm": {
         "result": set(),

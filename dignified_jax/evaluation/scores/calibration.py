@@ -1,0 +1,145 @@
+"""One many-facet Rasch model a dimension, and one bootstrap over questions for all of them.
+
+The dimensions' scores are of the same responses, so they vary together from one sample of
+questions to another. All bootstraps draw the same questions; whatever is made of several
+dimensions (groups, differences) is made in every replicate, and its spread is its standard error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from dignified_jax import mfrm
+from dignified_jax.console.labels import clip
+
+Labels = Mapping[str, tuple[object, ...]]
+METHODS = ("laplace", "ridge")
+
+
+class ScoresError(ValueError):
+    """The ratings can't be scored as wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A dimension's fit.
+
+    Attributes:
+      name: of the dimension.
+      labels: facet -> labels of its levels; questions are the same in all dimensions.
+      successes, trials: (model, question, judge, rubric) int32.
+      fit: to these.
+      bootstrap: over questions, the same samples in all dimensions.
+    """
+
+    name: str
+    labels: Labels
+    successes: np.ndarray
+    trials: np.ndarray
+    fit: mfrm.Fit
+    bootstrap: mfrm.Bootstrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrations:
+    """The fits of all dimensions.
+
+    Attributes:
+      dimensions: name -> fit, in order.
+      models: labels of all models.
+      questions: of those rated in every dimension.
+      notes: sentences on what was left out and how fits ended.
+    """
+
+    dimensions: Mapping[str, Calibration]
+    models: tuple[object, ...]
+    questions: tuple[object, ...]
+    notes: tuple[str, ...]
+
+
+def calibrate(
+    ratings: mfrm.Ratings,
+    dimension_of: Mapping[str, str],
+    *,
+    method: str = "laplace",
+    replicates: int = 100,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Calibrations:
+    """Fits every dimension.
+
+    Args:
+      ratings: from `mfrm.from_long`.
+      dimension_of: rubric item -> dimension; dimensions stand in the order of their first item.
+      method: "laplace" or "ridge", as `mfrm.fit` has them.
+      replicates: of the bootstrap over questions.
+      seed: of its samples.
+      progress: called with each dimension's name before it is fitted.
+
+    Raises:
+      ScoresError: an item has no dimension, or no question was rated in all of them.
+      ValueError: as `mfrm.fit`; names the dimension.
+    """
+    items = [str(label) for label in ratings.labels["rubric"]]
+    unknown = [item for item in items if item not in dimension_of]
+    if unknown:
+        raise ScoresError(f"rubric item {clip(unknown[0])}: expected a dimension, found none")
+    places: dict[str, list[int]] = {name: [] for name in dict.fromkeys(dimension_of.values())}
+    for place, item in enumerate(items):
+        places[dimension_of[item]].append(place)
+    places = {name: found for name, found in places.items() if found}
+    rated = [ratings.trials[..., found].any(axis=(0, 2, 3)) for found in places.values()]
+    common = np.flatnonzero(np.logical_and.reduce(rated))
+    if not common.size:
+        raise ScoresError("no question has ratings in every dimension")
+    notes = list(ratings.notes)
+    if left := len(ratings.labels["question"]) - common.size:
+        notes.append(f"{left} questions without ratings in every dimension are left out")
+    found = {}
+    for name, own in places.items():
+        progress(name)
+        try:
+            found[name] = _calibrate(ratings, name, own, common, method, replicates, seed, notes)
+        except ValueError as error:
+            raise ScoresError(f"dimension {clip(name)}: {error}") from error
+    questions = tuple(ratings.labels["question"][q] for q in common)
+    return Calibrations(found, ratings.labels["model"], questions, tuple(notes))
+
+
+def _calibrate(
+    ratings: mfrm.Ratings,
+    name: str,
+    items: Sequence[int],
+    questions: np.ndarray,
+    method: str,
+    replicates: int,
+    seed: int,
+    notes: list[str],
+) -> Calibration:
+    successes, trials = (
+        array[:, questions][..., items] for array in (ratings.successes, ratings.trials)
+    )
+    models = np.flatnonzero(trials.any(axis=(1, 2, 3)))
+    judges = np.flatnonzero(trials.any(axis=(0, 1, 3)))
+    kept = np.ix_(models, np.arange(questions.size), judges, np.arange(len(items)))
+    labels = {
+        facet: tuple(ratings.labels[facet][place] for place in places)
+        for facet, places in (
+            *(("model", models), ("question", questions)),
+            *(("judge", judges), ("rubric", items)),
+        )
+    }
+    for facet in ("model", "judge"):
+        if left := sorted(map(str, {*ratings.labels[facet]} - {*labels[facet]})):
+            notes.append(f"{name}: no ratings of {facet} {', '.join(map(clip, left))}")
+    successes, trials = successes[kept], trials[kept]
+    fit = mfrm.fit(successes, trials, method=method)
+    bootstrap = mfrm.bootstrap(successes, trials, replicates=replicates, seed=seed, method=method)
+    if message := fit.describe(labels):
+        notes.extend([] if message == "converged" else [f"{name}: {message}"])
+    if bootstrap.failed:
+        notes.append(f"{name}: {bootstrap.failed} of {replicates} bootstrap fits did not converge")
+    return Calibration(name, labels, successes, trials, fit, bootstrap)
