@@ -59,7 +59,8 @@ INSIDE = {
         "responses": {"rubrics"},
         "judging": {"rubrics", "responses"},
         "scores": {"rubrics"},
-        "*": {"rubrics", "responses", "judging", "scores"},
+        "report": {"rubrics", "responses", "judging", "scores"},
+        "*": {"rubrics", "responses", "judging", "scores", "report"},
     },
     "mfrm": {
         "result": set(),

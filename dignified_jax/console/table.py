@@ -75,7 +75,7 @@ class Table:
             shown = _column(name, values, chosen)
             cells = [name] + ["..." if row is None else next(shown) for row in chosen]
             for which, label in enumerate(under):
-                figure = _number(name, summary[name][which]) if name in summary else ""
+                figure = number(name, summary[name][which]) if name in summary else ""
                 cells.append(label if place == 0 else figure)
             widest = max(map(width, cells))
             for index, cell in enumerate(cells):
@@ -117,10 +117,11 @@ def _column(name: str, values: Sequence[object], chosen: Sequence[int | None]):
     picked = [values[row] for row in chosen if row is not None]
     texts = [printable(str(v)) for v in picked if not isinstance(v, float)]
     short = dict(zip(texts, shorten(texts, WIDEST_LABEL), strict=True))
-    return (_number(name, v) if isinstance(v, float) else short[printable(str(v))] for v in picked)
+    return (number(name, v) if isinstance(v, float) else short[printable(str(v))] for v in picked)
 
 
-def _number(column: str, value: float) -> str:
+def number(column: str, value: float) -> str:
+    """A float of a column as a table shows it: rounded, a dash where unknown."""
     if math.isnan(value):
         return "-"
     if column in PROBABILITIES and value < SMALLEST_P:
