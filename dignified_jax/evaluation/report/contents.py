@@ -23,7 +23,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a report shows.
+    """All that a report shows.
 
     Attributes:
       title: of the page.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dignified_jax.console.labels import printable
+from dignified_jax.console.labels import printable, printable_lines
 from dignified_jax.console.table import Table
 from dignified_jax.evaluation.report.cells import shown
 from dignified_jax.evaluation.report.contents import Contents
@@ -24,7 +24,12 @@ def page(contents: Contents) -> str:
         lines += [*_table(table), ""]
     if contents.notes:
         lines += ["## Notes", "", *(f"- {escape(note)}" for note in contents.notes), ""]
-    lines += ["## Configuration", "", *_code(yaml_text.dump(_plain(contents.configuration))), ""]
+    lines += [
+        "## Configuration",
+        "",
+        *_code(printable_lines(yaml_text.dump(_plain(contents.configuration)))),
+        "",
+    ]
     lines += ["## Inputs", "", "| input | hash |", "|---|---|"]
     lines += [f"| {escape(name)} | `{value}` |" for name, value in contents.inputs.items()]
     return "\n".join(lines) + "\n"

@@ -117,8 +117,10 @@ def test_cells():
 def test_markdown_shows_the_same(report):
     text = markdown.page(report)
     lines = text.split("\n")
-    assert lines[0].startswith("# \\<\\/script\\>".replace("\\/", "/"))
-    assert "<img" not in text.replace("\\<img", "")
+    assert lines[0].startswith("# \\</script\\>\\<script\\>alert\\(1\\)")
+    outside = re.sub(r"```yaml.*?\n```", "", text, flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)[<>`]", outside.replace("> **", "").replace("`abc`", ""))
+    assert "\u202e" not in text
     for line in lines:
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) >= 2
