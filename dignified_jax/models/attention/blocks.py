@@ -24,8 +24,8 @@ BLOCK = 128
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["rows", "queries", "keys", "count", "visible_until", "positions"],
-    meta_fields=["window"],
+    data_fields=["rows", "queries", "keys", "count", "visible_until", "reach", "positions"],
+    meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
 class _Pairs:
@@ -35,7 +35,8 @@ class _Pairs:
       rows, queries, keys: (most pairs,) int32 indices of row, query block and key block.
       count: () int32, how many of them are needed.
       visible_until: (row, block, BLOCK) int32.
-      window, positions: as in `TokenTree`, (row, block, BLOCK) int32.
+      reach: () int32, how far back a query sees; None without a window.
+      positions: as in `TokenTree`, (row, block, BLOCK) int32.
     """
 
     rows: jax.Array
@@ -43,7 +44,7 @@ class _Pairs:
     keys: jax.Array
     count: jax.Array
     visible_until: jax.Array
-    window: int | None = None
+    reach: jax.Array | None = None
     positions: jax.Array | None = None
 
     def mask(self, pair: jax.Array) -> jax.Array:
@@ -53,10 +54,10 @@ class _Pairs:
         key = self.keys[pair] * BLOCK + inside[None, :]
         until = self.visible_until[self.rows[pair], self.keys[pair]]
         mask = (key <= query) & (query < until[None, :])
-        if self.window is None:
+        if self.reach is None:
             return mask
         at = self.positions[self.rows[pair]]
-        return mask & (at[self.queries[pair]][:, None] - at[self.keys[pair]] < self.window)
+        return mask & (at[self.queries[pair]][:, None] - at[self.keys[pair]] < self.reach)
 
 
 def block_attention(
@@ -83,26 +84,32 @@ def block_attention(
         x = x.reshape(rows, blocks, BLOCK, kv_heads, -1, width)
         return x.transpose(0, 1, 3, 4, 2, 5).reshape(rows, blocks, kv_heads, -1, width)
 
-    pairs = _needed_pairs(jnp.pad(tree.visible_until, padding).reshape(rows, blocks, BLOCK))
+    whole = lambda x: jnp.pad(x, padding).reshape(rows, blocks, BLOCK)  # noqa: E731
+    reach = positions = None
     if tree.window is not None:
-        positions = jnp.pad(tree.positions, padding).reshape(rows, blocks, BLOCK)
-        pairs = dataclasses.replace(pairs, window=tree.window, positions=positions)
+        reach, positions = jnp.int32(tree.reach), whole(tree.positions)
+    pairs = _needed_pairs(whole(tree.visible_until), reach, positions)
     mixed = _attend(split(query), split(key), split(value), pairs)
     mixed = mixed.reshape(rows, blocks, kv_heads, heads // kv_heads, BLOCK, width)
     mixed = mixed.transpose(0, 1, 4, 2, 3, 5).reshape(rows, blocks * BLOCK, heads, width)
     return mixed[:, :length]
 
 
-def _needed_pairs(visible_until: jax.Array) -> _Pairs:
+def _needed_pairs(
+    visible_until: jax.Array, reach: jax.Array | None = None, positions: jax.Array | None = None
+) -> _Pairs:
     rows, blocks, _ = visible_until.shape
     index = jnp.arange(blocks)
     # Some key of block k is seen from query block q iff the last sight of k reaches q's start.
-    reach = visible_until.max(axis=-1)[:, None, :] > index[:, None] * BLOCK
-    needed = reach & (index[None, :] <= index[:, None])
+    seen = visible_until.max(axis=-1)[:, None, :] > index[:, None] * BLOCK
+    needed = seen & (index[None, :] <= index[:, None])
+    if reach is not None:  # no query is nearer to a key than the first one and the last one
+        needed &= positions.min(axis=-1)[:, :, None] - positions.max(axis=-1)[:, None, :] < reach
     most = rows * blocks * (blocks + 1) // 2
     found = jnp.nonzero(needed, size=most, fill_value=0)
     row, query, key = (part.astype(jnp.int32) for part in found)
-    return _Pairs(row, query, key, needed.sum(dtype=jnp.int32), visible_until)
+    count = needed.sum(dtype=jnp.int32)
+    return _Pairs(row, query, key, count, visible_until, reach, positions)
 
 
 def _scores(query: jax.Array, key: jax.Array, pairs: _Pairs, pair: jax.Array) -> jax.Array:

@@ -5,10 +5,15 @@ Equal computations, by name: ``cudnn`` (`flash_attention`) on NVIDIA GPUs, ``spl
 whatever those do not take: ``dense`` scores every query against the whole row; ``segments``
 unpacks each response beside a copy of its prompt's keys first, and is cheaper whenever a row
 holds several responses.
+
+A sliding window that only some layers have is a number that differs from layer to layer for those
+in XLA; the kernels are compiled with it and without it. ``splash`` has no windows: on TPUs layers
+that have one are left to XLA.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal, get_args
 
 import jax
@@ -27,6 +32,8 @@ Computation = Literal["auto", "dense", "segments", "blocks", "cudnn", "splash"]
 QUERY_BLOCK = 1024
 # Attention scores that `segment_attention` holds at a time.
 SCORES_AT_ONCE = 2**28
+# Compiled for one window or none.
+_KERNELS = ("cudnn", "splash")
 
 
 def tree_attention(
@@ -50,8 +57,36 @@ def tree_attention(
     Raises:
       ValueError: `computation` is not a name, or can not compute this.
     """
+    if tree.window is not None and tree.slides is not None:
+        return _windows_in_some_layers(query, key, value, tree, computation)
     if computation == "auto":
         computation = choose(query, tree)
+    return _compute(query, key, value, tree, computation)
+
+
+def _windows_in_some_layers(
+    query: jax.Array, key: jax.Array, value: jax.Array, tree: TokenTree, computation: Computation
+) -> jax.Array:
+    windowed = dataclasses.replace(tree, slides=None)
+    whole = dataclasses.replace(windowed, window=None)
+    inside, beyond = computation, computation
+    if computation == "auto":
+        inside, beyond = choose(query, windowed), choose(query, whole)
+    elif computation == "splash":
+        inside = _in_xla(query, windowed)
+    if inside == beyond and inside not in _KERNELS:
+        return _compute(query, key, value, tree, inside)
+    return jax.lax.cond(
+        tree.slides,
+        lambda *inputs: _compute(*inputs, windowed, inside),
+        lambda *inputs: _compute(*inputs, whole, beyond),
+        *(query, key, value),
+    )
+
+
+def _compute(
+    query: jax.Array, key: jax.Array, value: jax.Array, tree: TokenTree, computation: Computation
+) -> jax.Array:
     if computation == "splash" and tree.window is not None:
         raise ValueError("attention='splash' does not compute a sliding window; choose 'dense'")
     if computation in ("segments", "cudnn") and tree.segments is None:
@@ -79,10 +114,16 @@ def choose(query: jax.Array, tree: TokenTree) -> Computation:
         return "blocks"
     if platform == "tpu" and tokamax_installed() and tree.window is None:
         return "splash"
+    segments = tree.segments is not None
+    if segments and platform == "gpu" and cudnn_takes(query.dtype, query.shape[-1]):
+        return "cudnn"
+    return _in_xla(query, tree)
+
+
+def _in_xla(query: jax.Array, tree: TokenTree) -> Computation:
+    """The one with fewer scores of the two that run anywhere."""
     if tree.segments is None:
         return "dense"
-    if platform == "gpu" and cudnn_takes(query.dtype, query.shape[-1]):
-        return "cudnn"
     length = query.shape[1]
     keys = tree.prompt_block + tree.segment_block
     cheaper = tree.segments.shape[1] * tree.segment_block * keys < length * length
@@ -126,7 +167,7 @@ def segment_attention(
     last = behind.lead[..., None] + jnp.arange(alone.block)[:, None]
     mask = jnp.arange(behind.block) <= last  # (row, segment, query, key)
     if tree.window is not None:
-        mask &= last - jnp.arange(behind.block) < tree.window
+        mask &= last - jnp.arange(behind.block) < tree.reach
     key, value = unpack(key, behind), unpack(value, behind)
     return repack(_attend(unpack(query, alone), key, value, mask), alone)
 

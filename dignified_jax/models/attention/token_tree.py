@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["visible_until", "segments", "positions", "key_positions"],
+    data_fields=["visible_until", "segments", "positions", "key_positions", "slides"],
     meta_fields=["prompt_block", "segment_block", "window"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,8 @@ class TokenTree:
         a window or a cache.
       key_positions: (row, key) int32 positions of the keys in a cache, see `models.kv_cache`, for
         rows of one token; None where rows see themselves alone.
+      slides: () bool, whether the layer that asks has the window, where only some have; None where
+        all have.
     """
 
     visible_until: jax.Array
@@ -48,6 +50,22 @@ class TokenTree:
     window: int | None = None
     positions: jax.Array | None = None
     key_positions: jax.Array | None = None
+    slides: jax.Array | None = None
+
+    @property
+    def reach(self) -> int | jax.Array | None:
+        """Returns the window, a number beyond all rows in a layer without it; None without any."""
+        if self.window is None or self.slides is None:
+            return self.window
+        return jnp.where(self.slides, self.window, jnp.iinfo(jnp.int32).max)
+
+    def tokens(self) -> jax.Array:
+        """Returns (row, length) bool, False where nothing is packed; by the segments."""
+        index = jnp.arange(self.visible_until.shape[1])
+        if self.segments is None:
+            return jnp.ones(self.visible_until.shape, bool)
+        start, size = self.segments[..., 2, None], self.segments[..., 3, None]
+        return jnp.any((index >= start) & (index < start + size), axis=1)
 
 
 def causal_tree(batch: int, length: int) -> TokenTree:
@@ -68,4 +86,4 @@ def visibility(tree: TokenTree, query_start: int | jax.Array, queries: int) -> j
     if tree.window is None:
         return mask
     at = jnp.take(tree.positions, i[:, 0], axis=1, mode="clip")[..., None]
-    return mask & (at - tree.positions[:, None, :] < tree.window)
+    return mask & (at - tree.positions[:, None, :] < tree.reach)
