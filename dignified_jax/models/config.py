@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from dignified_jax.models.rotary import RopeScaling
 
 # Fields younger than the first checkpoints.
-_LATER = ("sliding_window", "no_rope_layers")
+_LATER = (
+    *("sliding_window", "no_rope_layers", "sliding_layers", "local_rope_theta"),
+    *("query_pre_attn_scalar", "experts"),
+)
 
 
 class UnsupportedModelError(ValueError):
     """The checkpoint needs mathematics that the decoder does not implement."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experts:
+    """Feed-forward networks of a layer, of which each token goes through a few.
+
+    Attributes:
+      count: how many a layer has.
+      per_token: through how many a token goes.
+      intermediate_size: units of each.
+      normalised: whether the weights of a token's experts sum to 1.
+      parts: devices over which they are split.
+    """
+
+    count: int
+    per_token: int
+    intermediate_size: int
+    normalised: bool
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.per_token > self.count:
+            raise ValueError(
+                f"num_experts_per_tok ({self.per_token}) is more than num_experts ({self.count})"
+            )
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -22,6 +51,11 @@ class DecoderConfig:
       architecture: name in ``config.json``, by which `families.of` finds how layers differ.
       sliding_window: a query sees keys less than so many positions before it; None sees all.
       no_rope_layers: indices of the layers without rotary embeddings.
+      sliding_layers: indices of the layers that have the sliding window; None for all.
+      local_rope_theta: base of the rotary embeddings, never stretched, in `sliding_layers`; None
+        where they have those of the others.
+      query_pre_attn_scalar: scores are divided by its square root; None for head_dim.
+      experts: in place of each layer's one feed-forward network.
     """
 
     architecture: str
@@ -43,6 +77,10 @@ class DecoderConfig:
     pad_token_id: int | None = None
     sliding_window: int | None = None
     no_rope_layers: tuple[int, ...] = ()
+    sliding_layers: tuple[int, ...] | None = None
+    local_rope_theta: float | None = None
+    query_pre_attn_scalar: float | None = None
+    experts: Experts | None = None
 
     def __post_init__(self) -> None:
         if self.num_heads % self.num_kv_heads:
@@ -52,6 +90,18 @@ class DecoderConfig:
             )
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary embeddings, found {self.head_dim}")
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """Returns the sliding window of each layer."""
+        layers = range(self.num_layers)
+        slides = layers if self.sliding_layers is None else self.sliding_layers
+        return tuple(self.sliding_window if layer in slides else None for layer in layers)
+
+    @property
+    def query_scale(self) -> float:
+        """Returns the factor of queries, beyond which scores are divided by sqrt(head_dim)."""
+        return math.sqrt(self.head_dim / (self.query_pre_attn_scalar or self.head_dim))
 
     def computes_like(self, other: DecoderConfig) -> bool:
         """Says whether two decoders differ in nothing but the ids of special tokens.

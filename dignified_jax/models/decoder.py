@@ -18,10 +18,11 @@ from dignified_jax.models import families, kv_cache
 from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.models.attention.token_tree import TokenTree, causal_tree
 from dignified_jax.models.config import DecoderConfig
-from dignified_jax.models.layers import RMSNorm
+from dignified_jax.models.experts import ExpertLoad
+from dignified_jax.models.layers import Layer, RMSNorm, Rows
 from dignified_jax.models.lora import COLLECTION, LoraConfig
 from dignified_jax.models.remat import Remat, rematerialised
-from dignified_jax.models.rotary import rotary_frequencies
+from dignified_jax.models.rotary import RopeScaling, rotary_frequencies
 from dignified_jax.models.tensor_parallel import TensorParallel
 
 Params = dict[str, Any]
@@ -68,10 +69,10 @@ class Decoder(nn.Module):
             rematerialised(block, self.remat),
             variable_axes=dict.fromkeys((*WEIGHTS, kv_cache.CACHE, kv_cache.FRESH), 0),
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, nn.broadcast, 0),
+            in_axes=(nn.broadcast, 0),
             length=config.num_layers,
         )(config, family.traits, self.dtype, self.lora, self.tensor, self.attention)
-        self.norm = RMSNorm(config.rms_norm_eps)
+        self.norm = RMSNorm(config.rms_norm_eps, family.traits.norm_offset)
         if not config.tie_word_embeddings:
             init = nn.initializers.normal(config.initializer_range)
             self.lm_head = nn.Dense(
@@ -91,33 +92,45 @@ class Decoder(nn.Module):
           positions: (batch, length) int32 rotary positions; default 0, 1, 2, ...
           tree: who sees whom; default plain causal attention.
         """
+        return self.hidden_states_and_load(tokens, positions, tree)[0]
+
+    def hidden_states_and_load(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        tree: TokenTree | None = None,
+    ) -> tuple[jax.Array, ExpertLoad | None]:
+        """Those of `hidden_states`, and what each layer's experts had to do, if there are any.
+
+        Arguments as in `hidden_states`.
+        """
         batch, length = tokens.shape
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
         if tree is None:
             tree = causal_tree(batch, length)
         config = self.config
-        frequencies = rotary_frequencies(
-            config.head_dim,
-            config.rope_theta,
-            config.rope_scaling,
-            config.max_position_embeddings,
-            positions,
-        )
-        angles = positions[..., None].astype(jnp.float32) * frequencies
-        rotates = None
-        if config.no_rope_layers:
-            without = jnp.array(config.no_rope_layers)
-            rotates = jnp.ones(config.num_layers).at[without].set(0.0)
+
+        def angles(theta: float, scaling: RopeScaling | None) -> jax.Array:
+            context = config.max_position_embeddings
+            rates = rotary_frequencies(config.head_dim, theta, scaling, context, positions)
+            return positions[..., None].astype(jnp.float32) * rates
+
+        local = None
+        if config.local_rope_theta is not None:
+            local = angles(config.local_rope_theta, None)
         cached = tree.key_positions is not None
         if config.sliding_window is not None and (cached or config.sliding_window < length):
             tree = dataclasses.replace(tree, positions=positions, window=config.sliding_window)
+        rows = Rows(angles(config.rope_theta, config.rope_scaling), local, tree)
         index, inside = self.tensor.own(tokens, config.vocab_size)
         # Cast after the look-up, so that gradients of a token's places are summed in float32.
         embedded = jnp.take(self.embed_tokens.embedding, index, axis=0).astype(self.dtype)
         embedded = self.tensor.leave(jnp.where(inside[..., None], embedded, 0))
-        x, _ = self.layers(embedded, angles, tree, rotates)
-        return self.norm(x)
+        if (scale := families.of(config.architecture).embedding_scale(config)) != 1:
+            embedded = embedded * jnp.asarray(scale, self.dtype)
+        x, load = self.layers(embedded, rows, _layers(config))
+        return self.norm(x), load
 
     def __call__(
         self,
@@ -133,6 +146,17 @@ class Decoder(nn.Module):
         if self.config.tie_word_embeddings:
             return self.embed_tokens.attend(hidden).astype(jnp.float32)
         return self.lm_head(hidden).astype(jnp.float32)
+
+
+def _layers(config: DecoderConfig) -> Layer:
+    """What each layer has, its arrays (layer,)."""
+    rotates = slides = None
+    if config.no_rope_layers:
+        without = jnp.array(config.no_rope_layers)
+        rotates = jnp.ones(config.num_layers).at[without].set(0.0)
+    if config.sliding_layers is not None or config.local_rope_theta is not None:
+        slides = jnp.array([window is not None for window in config.windows])
+    return Layer(rotates, slides)
 
 
 def output_kernel(config: DecoderConfig, params: Params) -> jax.Array:

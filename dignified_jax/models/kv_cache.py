@@ -90,7 +90,7 @@ def cached_attention(
         return jnp.einsum(axes, query, keys, preferred_element_type=jnp.float32)
 
     distance = tree.positions - tree.key_positions
-    seen = (distance > 0) if tree.window is None else (distance > 0) & (distance < tree.window)
+    seen = (distance > 0) if tree.window is None else (distance > 0) & (distance < tree.reach)
     before = [scores("rkgd,rkds->rkgs", cache[name]) for name in ("key", "recent_key")]
     before = jnp.where(seen[:, None, None], jnp.concatenate(before, axis=-1), -jnp.inf)
     own = scores("rkgd,rksd->rkgs", key)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,8 @@ from dignified_jax.models.attention.checkpoint_names import ATTENTION_INPUT
 from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.experts import ExpertLoad, ExpertMLP
+from dignified_jax.models.gating import gated
 from dignified_jax.models.lora import LoraConfig, LoraDense
 from dignified_jax.models.rotary import rotary_magnitude, rotate
 from dignified_jax.models.tensor_parallel import TensorParallel
@@ -32,20 +36,74 @@ class Traits:
     Attributes:
       qk_norm: queries and keys are RMS-normalised per head.
       qkv_bias: the products that make queries, keys and values have a bias.
+      norm_offset: added to the scales of all norms.
+      activation: of the feed-forward network's gate.
     """
 
     qk_norm: bool = False
     qkv_bias: bool = False
+    norm_offset: float = 0.0
+    activation: Callable[[jax.Array], jax.Array] = nn.silu
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["angles", "local_angles", "tree"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What all layers see of the rows.
+
+    Attributes:
+      angles: (batch, length, head_dim / 2) float32, of the rotary embeddings.
+      local_angles: those of the layers with a sliding window, where they differ.
+      tree: who sees whom.
+    """
+
+    angles: jax.Array
+    local_angles: jax.Array | None
+    tree: TokenTree
+
+    def of(self, layer: Layer) -> tuple[jax.Array, TokenTree]:
+        """Returns angles and tree of one layer."""
+        angles, tree = self.angles, self.tree
+        if layer.slides is not None:
+            tree = dataclasses.replace(tree, slides=layer.slides)
+            if self.local_angles is not None:
+                angles = jnp.where(layer.slides, self.local_angles, angles)
+        return (angles if layer.rotates is None else angles * layer.rotates), tree
+
+
+class Layer(NamedTuple):
+    """What differs from layer to layer; an array (layer,) where layers are scanned.
+
+    Attributes:
+      rotates: () float32, 0 in a layer without rotary embeddings; None where all have them.
+      slides: () bool, whether the layer has the sliding window; None where all have or none has.
+    """
+
+    rotates: jax.Array | None
+    slides: jax.Array | None
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, computed in float32."""
+    """Root-mean-square norm over the last axis, computed in float32.
+
+    Attributes:
+      epsilon: added to the mean square.
+      offset: added to the scale.
+    """
 
     epsilon: float
+    offset: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        first = nn.initializers.constant(1.0 - self.offset)
+        scale = self.param("scale", first, (x.shape[-1],), jnp.float32)
+        if self.offset:
+            scale = scale.astype(jnp.float32) + self.offset
         wide = x.astype(jnp.float32)
         variance = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
         normed = wide * jax.lax.rsqrt(variance + self.epsilon)
@@ -87,10 +145,11 @@ class Attention(nn.Module):
         split = "batch length (heads width) -> batch length heads width"
         query, key, value = (rearrange(t, split, width=width) for t in (query, key, value))
         if traits.qk_norm:
-            query = RMSNorm(config.rms_norm_eps, name="q_norm")(query)
-            key = RMSNorm(config.rms_norm_eps, name="k_norm")(key)
+            norm = functools.partial(RMSNorm, config.rms_norm_eps, traits.norm_offset)
+            query, key = norm(name="q_norm")(query), norm(name="k_norm")(key)
         magnitude = rotary_magnitude(config.rope_scaling)
-        query, key = rotate(query, angles, magnitude), rotate(key, angles, magnitude)
+        query = rotate(query, angles, magnitude * config.query_scale)
+        key = rotate(key, angles, magnitude)
         mixed = kv_cache.attend(self, query, key, value, tree, self.attention)
         merged = rearrange(mixed, "batch length heads width -> batch length (heads width)")
         return self.tensor.leave(dense(config, config.hidden_size, *kind, "o_proj")(merged))
@@ -101,6 +160,7 @@ class MLP(nn.Module):
     dtype: DTypeLike
     lora: LoraConfig
     tensor: TensorParallel
+    activation: Callable[[jax.Array], jax.Array] = nn.silu
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -108,15 +168,21 @@ class MLP(nn.Module):
         gate = dense(self.config, self.config.intermediate_size, *kind, "gate_proj")(x)
         up = dense(self.config, self.config.intermediate_size, *kind, "up_proj")(x)
         down = dense(self.config, self.config.hidden_size, *kind, "down_proj")
-        return self.tensor.leave(down(_gated(gate, up)))
+        return self.tensor.leave(down(gated(gate, up, self.activation)))
 
 
-# The backward pass computes it again from its arguments, which are kept in any case, rather than
-# keep three more arrays of the same size.
-@functools.partial(jax.checkpoint, prevent_cse=False)
-def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
-    """The gated linear unit of SwiGLU."""
-    return nn.silu(gate) * up
+def feed_forward(
+    config: DecoderConfig,
+    traits: Traits,
+    dtype: DTypeLike,
+    lora: LoraConfig,
+    tensor: TensorParallel,
+) -> Callable[[jax.Array, TokenTree], tuple[jax.Array, ExpertLoad | None]]:
+    """Makes a layer's feed-forward network, "mlp", one or experts."""
+    if config.experts is not None:
+        return ExpertMLP(config, dtype, tensor, traits.activation, name="mlp")
+    whole = MLP(config, dtype, lora, tensor, traits.activation, name="mlp")
+    return lambda x, tree: (whole(x), None)
 
 
 class Block(nn.Module):
@@ -134,22 +200,20 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, angles: jax.Array, tree: TokenTree, rotates: jax.Array | None
-    ) -> tuple[jax.Array, None]:
-        """The layer's output.
+        self, x: jax.Array, rows: Rows, layer: Layer
+    ) -> tuple[jax.Array, ExpertLoad | None]:
+        """The layer's output, and what its experts had to do.
 
         Args:
           x: (batch, length, hidden).
-          angles: (batch, length, head_dim / 2) float32, of the rotary embeddings.
-          tree: who sees whom.
-          rotates: () float32, 0 in a layer without rotary embeddings; None where all have them.
+          rows: what all layers see.
+          layer: what this one has.
         """
-        epsilon = self.config.rms_norm_eps
-        if rotates is not None:
-            angles = angles * rotates
-        kind = (self.dtype, self.lora, self.tensor)
-        normed = RMSNorm(epsilon, name="input_layernorm")(x)
-        mix = Attention(self.config, self.traits, *kind, self.attention, name="self_attn")
-        x = x + mix(normed, angles, tree)
-        normed = RMSNorm(epsilon, name="post_attention_layernorm")(x)
-        return x + MLP(self.config, *kind, name="mlp")(normed), None
+        angles, tree = rows.of(layer)
+        kind = (self.config, self.traits, self.dtype, self.lora, self.tensor)
+        norm = functools.partial(RMSNorm, self.config.rms_norm_eps, self.traits.norm_offset)
+        normed = norm(name="input_layernorm")(x)
+        x = x + Attention(*kind, self.attention, name="self_attn")(normed, angles, tree)
+        normed = norm(name="post_attention_layernorm")(x)
+        added, load = feed_forward(*kind)(normed, tree)
+        return x + added, load

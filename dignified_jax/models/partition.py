@@ -49,6 +49,8 @@ _SPLITS = {
     **{f"{name}/lora_b": Split(fsdp=2, partial=True) for name in _BY_INPUT},
     **{f"{name}/bias": Split(tensor=1) for name in ("q_proj", "k_proj", "v_proj")},
     **{f"{name}/scale": Split(partial=True) for name in ("q_norm", "k_norm")},
+    **{f"experts/{name}": Split(fsdp=2, tensor=1) for name in ("gate_proj", "up_proj")},
+    "experts/down_proj": Split(fsdp=3, tensor=1),
 }
 
 

@@ -29,14 +29,20 @@ class TensorParallel:
         Raises:
           ValueError: a number that has to be divided is not a multiple of `size`.
         """
-        names = ("num_heads", "num_kv_heads", "intermediate_size", "vocab_size")
+        experts = config.experts
+        names = ["num_heads", "num_kv_heads", "vocab_size"]
+        names += ["intermediate_size"] if experts is None else []
         sizes = {name: getattr(config, name) for name in names}
-        for name, value in sizes.items():
+        divided = sizes if experts is None else sizes | {"num_experts": experts.count}
+        for name, value in divided.items():
             if value % self.size:
                 raise ValueError(
                     f"mesh.tensor={self.size} does not divide the model's {name} {value}"
                 )
-        return dataclasses.replace(config, **{n: v // self.size for n, v in sizes.items()})
+        parts = {name: value // self.size for name, value in sizes.items()}
+        if experts is not None:
+            parts["experts"] = dataclasses.replace(experts, parts=self.size)
+        return dataclasses.replace(config, **parts)
 
     def enter(self, x: jax.Array) -> jax.Array:
         """Passes on what all devices share to what each computes; sums the gradient."""

@@ -3,10 +3,12 @@
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
     SmolLM3Config,
 )
 
@@ -78,6 +80,36 @@ FAMILIES = {
         max_position_embeddings=256,
         no_rope_layer_interval=2,
         rope_parameters={"rope_type": "default", "rope_theta": 5000000.0},
+    ),
+    "qwen2.5 with windows": lambda: Qwen2Config(
+        **_SIZES,
+        max_position_embeddings=256,
+        use_sliding_window=True,
+        sliding_window=7,
+        max_window_layers=1,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+    ),
+    "gemma3": lambda: Gemma3TextConfig(
+        **_SIZES,
+        head_dim=16,
+        query_pre_attn_scalar=24,
+        sliding_window=7,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        max_position_embeddings=256,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+        },
+    ),
+    "qwen3-moe": lambda: Qwen3MoeConfig(
+        **_SIZES,
+        head_dim=16,
+        num_experts=6,
+        num_experts_per_tok=2,
+        moe_intermediate_size=24,
+        norm_topk_prob=True,
+        max_position_embeddings=256,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
     ),
 }
 # Ways to stretch the context, of whatever family.

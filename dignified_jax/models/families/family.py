@@ -20,8 +20,31 @@ def _nothing_read(fields: Fields, where: str) -> dict[str, Any]:
     return {}
 
 
+def _unscaled(config: DecoderConfig) -> float:
+    return 1.0
+
+
 def _nothing_written(config: DecoderConfig) -> dict[str, Any]:
     return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrapper:
+    """A kind of checkpoint that holds a text model among others; only that is read.
+
+    Attributes:
+      architecture, model_type: its names in config.json.
+      fields: key there of the text model's own fields.
+      prefixes: in front of the names of the text model's tensors; the first one is what
+        transformers' modules have today.
+      others: prefixes of all other tensors.
+    """
+
+    architecture: str
+    model_type: str
+    fields: str
+    prefixes: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +54,10 @@ class Family:
     Attributes:
       architecture, model_type: its names in config.json.
       traits: how its layer differs from Llama's, in ways that `layers` knows.
-      layer: a layer of its own, with the fields and arguments of `layers.Block`.
+      layer: a layer of its own, with the fields, arguments and results of `layers.Block`.
+      embedding_scale: factor of the embeddings that enter the first layer.
+      windows: ``layer_types`` says which layers have the window ``sliding_window``.
+      wrapper: checkpoints of more than text that hold such a model.
       reads: names of the fields that `read` looks at.
       read: fields of `DecoderConfig` beyond the common ones, from those of config.json and the
         file's name; raises `UnsupportedModelError` where they ask for what is not implemented.
@@ -47,6 +73,9 @@ class Family:
     model_type: str
     traits: Traits = Traits()  # noqa: RUF009  (frozen)
     layer: type[nn.Module] = Block
+    embedding_scale: Callable[[DecoderConfig], float] = _unscaled
+    windows: bool = False
+    wrapper: Wrapper | None = None
     reads: tuple[str, ...] = ()
     read: Callable[[Fields, str], dict[str, Any]] = _nothing_read
     write: Callable[[DecoderConfig], dict[str, Any]] = _nothing_written

@@ -7,5 +7,5 @@ FAMILY = Family(
     architecture="Qwen2ForCausalLM",
     model_type="qwen2",
     traits=Traits(qkv_bias=True),
-    write=lambda config: {"use_sliding_window": False, "sliding_window": None},
+    windows=True,
 )

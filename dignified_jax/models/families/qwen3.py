@@ -7,9 +7,6 @@ FAMILY = Family(
     architecture="Qwen3ForCausalLM",
     model_type="qwen3",
     traits=Traits(qk_norm=True),
-    write=lambda config: {
-        "attention_bias": False,
-        "use_sliding_window": False,
-        "sliding_window": None,
-    },
+    windows=True,
+    write=lambda config: {"attention_bias": False},
 )

@@ -27,14 +27,13 @@ def _write(config: DecoderConfig) -> dict[str, Any]:
         "no_rope_layers": [int(layer not in without) for layer in range(config.num_layers)],
         "attention_bias": False,
         "mlp_bias": False,
-        "use_sliding_window": False,
-        "sliding_window": None,
     }
 
 
 FAMILY = Family(
     architecture="SmolLM3ForCausalLM",
     model_type="smollm3",
+    windows=True,
     reads=("no_rope_layers", "no_rope_layer_interval"),
     read=_read,
     write=_write,

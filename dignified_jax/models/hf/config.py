@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -41,9 +42,21 @@ _SIZES = {
 }
 _OPTIONAL_SIZES = ("num_key_value_heads", "head_dim", "sliding_window")
 _NUMBERS = ("rms_norm_eps", "initializer_range", "rope_theta")
+# Of families that say they read them.
+_FAMILY_SIZES = {
+    **dict.fromkeys(("num_experts", "num_local_experts", "num_experts_per_tok"), 2**16),
+    "moe_intermediate_size": 2**24,
+    **dict.fromkeys(("max_window_layers", "sliding_window_pattern"), _MOST),
+}
+_FAMILY_NUMBERS = ("query_pre_attn_scalar", "rope_local_base_freq")
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _ROPE = ("rope_scaling", "rope_parameters")
 _READ = (*_SIZES, *_NUMBERS, *_TOKENS, *_ROPE, "tie_word_embeddings", "layer_types", *_ONLY)
+# Of families whose `windows` is True.
+_WINDOWS = ("use_sliding_window", "max_window_layers")
+# What the outer configuration of a `Wrapper` says of the text model as well.
+_OUTER = (*_TOKENS, "tie_word_embeddings", "quantization_config", "transformers_weights")
+_FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
 def read_config(directory: str | pathlib.Path) -> DecoderConfig:
@@ -72,23 +85,26 @@ def from_hf(fields: Mapping[str, Any], where: str = "config.json") -> DecoderCon
       UnsupportedModelError: as `read_config`.
     """
     family = _family(fields, where)
-    _check_types(fields, where)
-    for name, allowed in (_ONLY | dict(family.only)).items():
+    fields = _text_fields(fields, family, where)
+    _check_types(fields, family, where)
+    switch = {"use_sliding_window": (True, False, None)} if family.windows else {}
+    for name, allowed in (_ONLY | switch | dict(family.only)).items():
         if fields.get(name) not in allowed:
             raise UnsupportedModelError(
                 f"{where}: {name} is {_short(fields[name])}; this decoder implements only "
                 f"{allowed[0]!r}"
             )
     known = _with_defaults(fields, family, where)
-    for kind in known.get("layer_types") or ():
-        if kind != "full_attention":
-            raise UnsupportedModelError(
-                f"{where}: layer_types has {kind!r}; this decoder implements only 'full_attention'"
-            )
     heads = known["num_attention_heads"]
     eos = known.get("eos_token_id")
     pad = known.get("pad_token_id")
-    theta, scaling = _rope(known, where)
+    windows = _windows(known, family, where)
+    rope = known.get("rope_parameters") or {}
+    local = None
+    if rope.keys() & {_FULL, _SLIDING}:  # a rotary embedding for each kind of layer
+        local = _local_theta(rope.get(_SLIDING) or {}, where)
+        rope = rope.get(_FULL) or {}
+    theta, scaling = _rope(rope, where)
     values = {
         "architecture": family.architecture,
         "vocab_size": known["vocab_size"],
@@ -100,6 +116,7 @@ def from_hf(fields: Mapping[str, Any], where: str = "config.json") -> DecoderCon
         "head_dim": known.get("head_dim") or known["hidden_size"] // heads,
         "rope_theta": theta,
         "rope_scaling": scaling,
+        "local_rope_theta": local,
         "rms_norm_eps": known["rms_norm_eps"],
         "tie_word_embeddings": known.get("tie_word_embeddings", False),
         "max_position_embeddings": known["max_position_embeddings"],
@@ -108,6 +125,7 @@ def from_hf(fields: Mapping[str, Any], where: str = "config.json") -> DecoderCon
         "eos_token_id": tuple(eos) if isinstance(eos, list) else eos,
         # Some say -1 for none; transformers can't load an index beyond the vocabulary.
         "pad_token_id": pad if pad is not None and 0 <= pad < known["vocab_size"] else None,
+        **windows,
     }
     try:
         return DecoderConfig(**values | family.read(known, where))
@@ -119,13 +137,14 @@ def from_hf(fields: Mapping[str, Any], where: str = "config.json") -> DecoderCon
 
 def _family(fields: Mapping[str, Any], where: str) -> Family:
     kind, stated = fields.get("model_type"), fields.get("architectures")
-    supported = ", ".join(family.model_type for family in families.known())
+    wrappers = {f.wrapper.model_type: f for f in families.known() if f.wrapper is not None}
+    supported = ", ".join([*(family.model_type for family in families.known()), *wrappers])
     if not isinstance(kind, str):
         found = "none" if kind is None else _short(kind)
         raise UnsupportedModelError(
             f"{where}: model_type: expected one of {supported}, found {found}"
         )
-    family = next((f for f in families.known() if f.model_type == kind), None)
+    family = next((f for f in families.known() if f.model_type == kind), wrappers.get(kind))
     if family is None:
         missing = f"{MISSING[kind]} are missing here" if kind in MISSING else "it is not known here"
         raise UnsupportedModelError(
@@ -133,31 +152,55 @@ def _family(fields: Mapping[str, Any], where: str) -> Family:
         )
     stated = [] if stated is None else stated
     # transformers goes by model_type; the name can be spelt otherwise, or be the headless model's.
-    allowed = {family.architecture.lower(), family.architecture.replace("ForCausalLM", "Model")}
+    architecture = family.wrapper.architecture if kind in wrappers else family.architecture
+    stem = re.sub("For[A-Z].*", "", architecture)
+    allowed = {architecture, f"{stem}Model", f"{stem}TextModel"}
     named = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else None
     if named is None or any(name.lower() not in map(str.lower, allowed) for name in named):
         raise UnsupportedModelError(
-            f"{where}: architectures is {_short(stated)}; expected {family.architecture} with "
+            f"{where}: architectures is {_short(stated)}; expected {architecture} with "
             f"model_type {kind!r}"
         )
     return family
 
 
-def _check_types(fields: Mapping[str, Any], where: str) -> None:
+def _text_fields(fields: Mapping[str, Any], family: Family, where: str) -> Mapping[str, Any]:
+    """Those of the text model, where a configuration is of more than that."""
+    wrapper = family.wrapper
+    if wrapper is None or fields["model_type"] != wrapper.model_type:
+        return fields
+    text = fields.get(wrapper.fields)
+    if not isinstance(text, Mapping):
+        raise UnsupportedModelError(
+            f"{where}: {wrapper.fields}: expected an object with the text model's fields, found "
+            f"{_short(text)}"
+        )
+    if text.get("model_type", family.model_type) != family.model_type:
+        raise UnsupportedModelError(
+            f"{where}: {wrapper.fields}.model_type: expected {family.model_type!r}, found "
+            f"{_short(text['model_type'])}"
+        )
+    return {**text, **{name: fields[name] for name in _OUTER if name in fields}}
+
+
+def _check_types(fields: Mapping[str, Any], family: Family, where: str) -> None:
     """transformers says the same in many lines, or fails later."""
+    read = {*_READ, *family.reads, *(_WINDOWS if family.windows else ())}
+    sizes = {n: most for n, most in (_SIZES | _FAMILY_SIZES).items() if n in read}
+    numbers = {name for name in (*_NUMBERS, *_FAMILY_NUMBERS) if name in read}
 
     def refuse(name: str, wanted: str) -> None:
         raise UnsupportedModelError(
             f"{where}: {name}: expected {wanted}, found {_short(fields[name])}"
         )
 
-    for name in fields.keys() & set(_SIZES):
-        value, most = fields[name], _SIZES[name]
+    for name in fields.keys() & set(sizes):
+        value, most = fields[name], sizes[name]
         if value is None and name in _OPTIONAL_SIZES:
             continue
         if not _whole(value) or not 1 <= value <= most:
             refuse(name, f"a whole number from 1 to {most}")
-    for name in fields.keys() & set(_NUMBERS):
+    for name in fields.keys() & numbers:
         value = fields[name]
         if not (_whole(value) or isinstance(value, float)) or not 0 < value < math.inf:
             refuse(name, "a positive number")
@@ -170,8 +213,9 @@ def _check_types(fields: Mapping[str, Any], where: str) -> None:
     for name in fields.keys() & set(_ROPE):
         if fields[name] is not None and not isinstance(fields[name], dict):
             refuse(name, "an object or null")
-    if not isinstance(fields.get("tie_word_embeddings", False), bool):
-        refuse("tie_word_embeddings", "true or false")
+    for name in fields.keys() & {"tie_word_embeddings", *({"norm_topk_prob"} & read)}:
+        if not isinstance(fields[name], bool):
+            refuse(name, "true or false")
     if not isinstance(fields.get("layer_types") or [], list):
         refuse("layer_types", "a list or null")
 
@@ -192,7 +236,8 @@ def _with_defaults(fields: Mapping[str, Any], family: Family, where: str) -> dic
     """
     from transformers import AutoConfig, logging
 
-    wanted = {name: fields[name] for name in (*_READ, *family.reads) if name in fields}
+    read = (*_READ, *family.reads, *(_WINDOWS if family.windows else ()))
+    wanted = {name: fields[name] for name in read if name in fields}
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # what is wrong is told here, once
     try:
@@ -206,8 +251,43 @@ def _with_defaults(fields: Mapping[str, Any], family: Family, where: str) -> dic
         logging.set_verbosity(before)
 
 
-def _rope(fields: Mapping[str, Any], where: str) -> tuple[float, RopeScaling | None]:
-    parameters = fields.get("rope_parameters") or {}
+def _windows(known: Mapping[str, Any], family: Family, where: str) -> dict[str, Any]:
+    """The fields of `DecoderConfig` that say which layers have a sliding window."""
+    kinds, layers = known.get("layer_types") or [], known["num_hidden_layers"]
+    allowed = (_FULL, _SLIDING) if family.windows else (_FULL,)
+    for kind in kinds:
+        if kind not in allowed:
+            raise UnsupportedModelError(
+                f"{where}: layer_types has {kind!r}; of {family.model_type} this decoder "
+                f"implements {' and '.join(map(repr, allowed))}"
+            )
+    sliding = tuple(layer for layer, kind in enumerate(kinds) if kind == _SLIDING)
+    if not sliding:
+        return {}
+    if len(kinds) != layers:
+        raise UnsupportedModelError(
+            f"{where}: layer_types: expected {layers} entries, found {len(kinds)}"
+        )
+    if known.get("sliding_window") is None or not known.get("use_sliding_window", True):
+        raise UnsupportedModelError(
+            f"{where}: layer_types has {_SLIDING!r}, but sliding_window is null or "
+            "use_sliding_window false"
+        )
+    where_it_slides = {} if len(sliding) == layers else {"sliding_layers": sliding}
+    return {"sliding_window": known["sliding_window"], **where_it_slides}
+
+
+def _local_theta(parameters: Mapping[str, Any], where: str) -> float:
+    theta, scaling = _rope(parameters, where)
+    if scaling is not None:
+        raise UnsupportedModelError(
+            f"{where}: rope_parameters.{_SLIDING} is {_short(dict(parameters))}; this decoder "
+            "implements only rope_type 'default' in layers with a sliding window"
+        )
+    return theta
+
+
+def _rope(parameters: Mapping[str, Any], where: str) -> tuple[float, RopeScaling | None]:
     kind = parameters.get("rope_type", "default")
     if kind not in ("default", *SCALINGS):
         raise UnsupportedModelError(
@@ -252,6 +332,12 @@ def to_hf(config: DecoderConfig, dtype: str) -> dict[str, Any]:
         values = dataclasses.asdict(config.rope_scaling)
         scaling = {"rope_type": kind, **{k: v for k, v in values.items() if v is not None}}
     eos = config.eos_token_id
+    rope = {**(scaling or {"rope_type": "default"}), "rope_theta": config.rope_theta}
+    local = {}
+    if config.local_rope_theta is not None:
+        theta = config.local_rope_theta
+        local = {"rope_local_base_freq": theta}
+        rope = {_FULL: rope, _SLIDING: {"rope_type": "default", "rope_theta": theta}}
     return {
         "architectures": [config.architecture],
         "model_type": family.model_type,
@@ -270,15 +356,29 @@ def to_hf(config: DecoderConfig, dtype: str) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "rope_theta": config.rope_theta,
         "rope_scaling": scaling,
-        "rope_parameters": {
-            **(scaling or {"rope_type": "default"}),
-            "rope_theta": config.rope_theta,
-        },
+        "rope_parameters": rope,
+        **local,
         "dtype": dtype,
         "torch_dtype": dtype,
         "bos_token_id": config.bos_token_id,
         "eos_token_id": list(eos) if isinstance(eos, tuple) else eos,
         "pad_token_id": config.pad_token_id,
         "use_cache": True,
+        **(_window_fields(config) if family.windows else {}),
         **family.write(config),
+    }
+
+
+def _window_fields(config: DecoderConfig) -> dict[str, Any]:
+    if config.sliding_window is None:
+        return {"use_sliding_window": False, "sliding_window": None}
+    kinds = [_FULL if window is None else _SLIDING for window in config.windows]
+    first = kinds.index(_SLIDING)
+    # The older way to say it, where it can.
+    older = {"max_window_layers": first} if _FULL not in kinds[first:] else {}
+    return {
+        "use_sliding_window": True,
+        "sliding_window": config.sliding_window,
+        "layer_types": kinds,
+        **older,
     }

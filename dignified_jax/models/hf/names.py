@@ -1,19 +1,21 @@
 """Hugging Face tensor names and the leaves of our parameter tree that hold them.
 
-Ours are named alike, stack the layers on a leading axis, and store kernels (in, out), the
-transpose of theirs.
+Ours are named alike, stack the layers, and a layer's experts, on leading axes, and store kernels
+(in, out), the transpose of theirs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import jax
 
 from dignified_jax.models import families, partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_params
+from dignified_jax.models.experts import EXPERTS
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -28,14 +30,14 @@ class Tensor:
     Attributes:
       name: its name there, such as "model.layers.0.mlp.up_proj.weight".
       leaf: path of our leaf, such as "layers/mlp/up_proj/kernel".
-      layer: its place on the leaf's leading axis; None for leaves without one.
+      at: its place on the leaf's leading axes: layer, and expert where there are some.
       shape: its shape there.
       transposed: ours is the transpose.
     """
 
     name: str
     leaf: str
-    layer: int | None
+    at: tuple[int, ...]
     shape: tuple[int, ...]
     transposed: bool
 
@@ -52,23 +54,31 @@ def tensors(config: DecoderConfig) -> tuple[Tensor, ...]:
     }
     renamed = families.of(config.architecture).renamed
     found = [
-        Tensor(EMBEDDING, "embed_tokens/embedding", None, leaves["embed_tokens/embedding"], False)
+        Tensor(EMBEDDING, "embed_tokens/embedding", (), leaves["embed_tokens/embedding"], False)
     ]
     for layer in range(config.num_layers):
         for leaf, shape in leaves.items():
             if leaf.startswith("layers/"):
-                found.append(_of_layer(leaf, layer, shape[1:], renamed))
-    found.append(Tensor("model.norm.weight", "norm/scale", None, leaves["norm/scale"], False))
+                found += _of_layer(leaf, layer, shape[1:], renamed)
+    found.append(Tensor("model.norm.weight", "norm/scale", (), leaves["norm/scale"], False))
     if not config.tie_word_embeddings:
         shape = leaves["lm_head/kernel"][::-1]
-        found.append(Tensor(HEAD, "lm_head/kernel", None, shape, True))
+        found.append(Tensor(HEAD, "lm_head/kernel", (), shape, True))
     return tuple(found)
 
 
-def _of_layer(leaf: str, layer: int, shape: tuple[int, ...], renamed: dict[str, str]) -> Tensor:
+def _of_layer(
+    leaf: str, layer: int, shape: tuple[int, ...], renamed: Mapping[str, str]
+) -> list[Tensor]:
     module, _, kind = leaf.removeprefix("layers/").rpartition("/")
+    prefix = f"{PREFIX}layers.{layer}."
+    if module.endswith(f"/{EXPERTS}"):
+        place = renamed.get(module, module.replace("/", "."))
+        names = [f"{prefix}{place}.{n}.{renamed.get(kind, kind)}.weight" for n in range(shape[0])]
+        flipped = shape[:0:-1]
+        return [Tensor(name, leaf, (layer, n), flipped, True) for n, name in enumerate(names)]
     place = renamed.get(module, module.replace("/", "."))
     suffix = "bias" if kind == "bias" else "weight"
     transposed = kind == "kernel"
     shape = shape[::-1] if transposed else shape
-    return Tensor(f"{PREFIX}layers.{layer}.{place}.{suffix}", leaf, layer, shape, transposed)
+    return [Tensor(f"{prefix}{place}.{suffix}", leaf, (layer,), shape, transposed)]

@@ -114,7 +114,7 @@ def _pairs(config: DecoderConfig, params: Params) -> dict[str, tuple[np.ndarray,
     for tensor in names.tensors(config):
         place, _, kind = tensor.leaf.rpartition("/")
         if kind == "kernel" and f"{place}/lora_a" in whole:
-            a, b = (whole[f"{place}/lora_{letter}"][tensor.layer].T for letter in "ab")
+            a, b = (whole[f"{place}/lora_{letter}"][tensor.at].T for letter in "ab")
             found[tensor.name] = (a, b)
     return found
 

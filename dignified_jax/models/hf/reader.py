@@ -103,13 +103,15 @@ def _part(
     index: tuple[slice, ...],
     dtype: str,
 ) -> np.ndarray:
-    """One device's part of a leaf, read from the files that hold its layers, cast to `dtype`."""
-    stacked = sources[0].layer is not None
-    inner = index[1:] if stacked else index
-    chosen = sources[index[0]] if stacked else sources
-    sizes = [len(range(*part.indices(size))) for part, size in zip(index, shape, strict=True)]
-    part = np.empty(sizes, jnp.dtype(dtype))
-    for place, source in zip(part if stacked else [part], chosen, strict=True):
+    """One device's part of a leaf, read from the tensors that are stacked in it, as `dtype`."""
+    stacked = len(sources[0].at)
+    inner = index[stacked:]
+    ranges = [range(*part.indices(size)) for part, size in zip(index, shape, strict=True)]
+    part = np.empty([len(found) for found in ranges], jnp.dtype(dtype))
+    for source in sources:
+        if not all(n in found for n, found in zip(source.at, ranges, strict=False)):
+            continue
         read = tensors[source.name].read(tuple(reversed(inner)) if source.transposed else inner)
-        place[...] = read.T if source.transposed else read
+        place = tuple(found.index(n) for n, found in zip(source.at, ranges, strict=False))
+        part[place] = read.T if source.transposed else read
     return part

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import safe_open
 
 from dignified_jax.files.model_directory import locate, read_object
+from dignified_jax.models import families
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.hf import names
 from dignified_jax.models.hf.names import EMBEDDING, HEAD, INDEX_FILE, PREFIX, SINGLE_FILE
@@ -45,18 +46,25 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
     """The tensors of a directory by the names of `names.tensors`, known to be those of `config`.
 
     As transformers does, it takes weights of the model without its head ("layers.0..." for
-    "model.layers.0..."), and a tied matrix under either name.
+    "model.layers.0..."), and a tied matrix under either name; and of a `Wrapper`'s checkpoint the
+    text model's alone.
 
     Raises:
       FileNotFoundError, WeightsError, ModelFileError: as `reader.load`.
     """
     directory = pathlib.Path(directory)
     expected = {tensor.name: tensor for tensor in names.tensors(config)}
+    wrapper = families.of(config.architecture).wrapper
     tensors: dict[str, Stored] = {}
     for name, tensor in find(directory).items():
         # Buffers that old Llama exports carry; they hold no weights.
         if name.endswith("rotary_emb.inv_freq"):
             continue
+        if wrapper is not None:
+            if name.startswith(wrapper.others):
+                continue
+            prefix = next((p for p in wrapper.prefixes if name.startswith(p)), "")
+            name = name.removeprefix(prefix)
         known = name if name in expected or PREFIX + name not in expected else PREFIX + name
         if known in tensors:
             raise WeightsError(

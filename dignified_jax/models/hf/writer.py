@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def save(
 
     def read(tensor: names.Tensor) -> np.ndarray:
         value = leaves[tensor.leaf]
-        host = to_host(value if tensor.layer is None else value[tensor.layer])
+        host = to_host(value[tensor.at] if tensor.at else value)
         return host.T if tensor.transposed else host
 
     write(
@@ -92,11 +93,7 @@ def write(
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
     """`save` of tensors that `read` gives one by one, as they are in files; in all processes."""
-    sizes = {
-        partition.path_name(path): leaf.size * jnp.dtype(dtype).itemsize
-        for path, leaf in jax.tree.leaves_with_path(abstract_params(config))
-    }
-    files = _plan_files(config, sizes, max_shard_bytes)
+    files = _plan_files(config, jnp.dtype(dtype).itemsize, max_shard_bytes)
     with contextlib.ExitStack() as stack:
         partial = None
         if jax.process_index() == 0:
@@ -110,7 +107,8 @@ def write(
             return
         if len(files) > 1:
             weight_map = {tensor.name: file for file, held in files.items() for tensor in held}
-            index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            total = sum(map(_entries, names.tensors(config))) * jnp.dtype(dtype).itemsize
+            index = {"metadata": {"total_size": total}, "weight_map": weight_map}
             atomic.write_json(partial / INDEX_FILE, index)
         atomic.write_json(partial / "config.json", to_hf(config, dtype))
         _save_generation_config(partial, config, generation_config)
@@ -146,15 +144,18 @@ def _save_generation_config(
     atomic.write_json(directory / "generation_config.json", fields)
 
 
+def _entries(tensor: names.Tensor) -> int:
+    return math.prod(tensor.shape)
+
+
 def _plan_files(
-    config: DecoderConfig, sizes: dict[str, int], max_bytes: int
+    config: DecoderConfig, itemsize: int, max_bytes: int
 ) -> dict[str, list[names.Tensor]]:
     """File name -> its tensors, in order, none over `max_bytes` unless one tensor is."""
     groups: list[list[names.Tensor]] = [[]]
     used = 0
     for tensor in names.tensors(config):
-        layers = 1 if tensor.layer is None else config.num_layers
-        size = sizes[tensor.leaf] // layers
+        size = _entries(tensor) * itemsize
         if groups[-1] and used + size > max_bytes:
             groups.append([])
             used = 0

@@ -29,7 +29,7 @@ class GatedBlock(Block):
     """Llama's layer without attention, and a gate of its own on the network's output."""
 
     @nn.compact
-    def __call__(self, x, angles, tree, rotates):
+    def __call__(self, x, rows, layer):
         gate = self.param("gate", nn.initializers.ones, (x.shape[-1],), jnp.float32)
         return x + gate * MLP(self.config, self.dtype, self.lora, self.tensor, name="mlp")(x), None
 
