@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.decoder import Decoder, output_kernel
+from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import LoraParams, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
 
@@ -44,7 +45,15 @@ def response_log_probs(
       (example, 5) float32: golden, A, T, E, C. Zero where no token of the response is in the
       batch's rows (`batch.response_mask` says which responses exist).
     """
-    return sum_by_response(_score_tokens(token_log_probs, model, params, batch), batch)
+    return response_log_probs_and_load(model, params, batch)[0]
+
+
+def response_log_probs_and_load(
+    model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
+) -> tuple[jax.Array, ExpertLoad | None]:
+    """Log-probs as `response_log_probs`, and what the experts had to do, if there are any."""
+    log_probs, load = _score_tokens(token_log_probs, model, params, batch)
+    return sum_by_response(log_probs, batch), load
 
 
 def response_log_probs_and_entropy(
@@ -56,30 +65,31 @@ def response_log_probs_and_entropy(
       Two (example, 5) float32, nats; over `batch.response_length` they are means over tokens. The
       entropy has no gradient.
     """
-    log_probs, entropy = _score_tokens(token_log_probs_and_entropy, model, params, batch)
+    (log_probs, entropy), _ = _score_tokens(token_log_probs_and_entropy, model, params, batch)
     return sum_by_response(log_probs, batch), sum_by_response(entropy, batch)
 
 
 def _score_tokens(
     score: Callable[..., Any], model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
-) -> Any:
-    """`score`, a function of `output_head`, of every response token: (row * slot,)."""
+) -> tuple[Any, ExpertLoad | None]:
+    """`score`, a function of `output_head`, of every response token, (row * slot,); and the load."""
     weights = variables(params)
-    hidden = model.apply(
+    hidden, load = model.apply(
         weights,
         batch.tokens,
         batch.positions,
         token_tree(batch),
-        method=Decoder.hidden_states,
+        method=Decoder.hidden_states_and_load,
     )
     states = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
-    return score(
+    scores = score(
         states.reshape(-1, states.shape[-1]),
         output_kernel(model.config, weights["params"]),
         batch.target.reshape(-1),
         dtype=model.dtype,
         tensor=model.tensor,
     )
+    return scores, load
 
 
 def token_tree(batch: Packed) -> TokenTree:

@@ -18,9 +18,11 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
+from dignified_jax.models.config import DecoderConfig
 from dignified_jax.typed_config import Bounds, Positive, check_bounds
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+TARGETS = (*_ATTENTION, "gate_proj", "up_proj", "down_proj")
 # Linen collection of the second tree, and the names of its leaves.
 COLLECTION, A, B = "lora", "lora_a", "lora_b"
 _DEFAULT_ALPHA = 32.0
@@ -34,7 +36,7 @@ class LoraConfig:
       rank: columns of A; None trains the whole model.
       alpha: numerator of the scale; None means 32.
       targets: matrices, of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj; empty
-        means all of them.
+        means all of them. Experts have none: there it is the first four.
       rslora: the scale is alpha / sqrt(rank) rather than alpha / rank.
     """
 
@@ -76,6 +78,20 @@ class LoraConfig:
     def scale(self) -> float:
         """s, for a configuration with a rank."""
         return self.numerator / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+
+def check_targets(lora: LoraConfig, config: DecoderConfig) -> None:
+    """Checks that a model has the matrices that `lora` names.
+
+    Raises:
+      ValueError: names one that is not there.
+    """
+    for name in lora.targets if config.experts is not None else ():
+        if name not in _ATTENTION:
+            raise ValueError(
+                f"lora.targets: of {config.architecture}, which has experts, expected some of "
+                f"{', '.join(_ATTENTION)}, found {name!r}"
+            )
 
 
 class LoraParams(NamedTuple):

@@ -127,11 +127,8 @@ def layer(module: Decoder, rows: Rows, fused: bool) -> int:
     config, compute = module.config, jnp.dtype(module.dtype).itemsize
     query = config.num_heads * config.head_dim
     key = config.num_kv_heads * config.head_dim
-    weights = config.hidden_size * (2 * query + 2 * key + 3 * config.intermediate_size)
-    # Gate, up, their product and a gradient; or the gate's activation and its gradient too, and
-    # what LoRA adds to gate and up.
-    apart = 6 + len({"gate_proj", "up_proj"} & set(module.lora.names))
-    feed_forward = (4 if fused else apart) * config.intermediate_size
+    units, feed_forward = _feed_forward(module, fused)
+    weights = config.hidden_size * (2 * query + 2 * key + 3 * units)
     # Input, normed input and their gradients; queries and mixed values, keys and values, each
     # before and after the rotation or with a gradient.
     others = 4 * config.hidden_size + 2 * query + 4 * key
@@ -141,6 +138,22 @@ def layer(module: Decoder, rows: Rows, fused: bool) -> int:
         + _attention(module, rows)
         + weights * compute  # gathered, or a slice of all layers'
     )
+
+
+def _feed_forward(module: Decoder, fused: bool) -> tuple[int, int]:
+    """(units of a layer's feed-forward network, entries a token in its backward pass)."""
+    config, experts = module.config, module.config.experts
+    # Gate, up, their product and a gradient; or the gate's activation and its gradient too, and
+    # what LoRA adds to gate and up.
+    if experts is None:
+        apart = 6 + len({"gate_proj", "up_proj"} & set(module.lora.names))
+        return config.intermediate_size, (4 if fused else apart) * config.intermediate_size
+    held = experts.count // experts.parts
+    # Of each choice those, and input and output with a gradient.
+    choice = (4 if fused else 6) * experts.intermediate_size + 4 * config.hidden_size
+    if not fused:  # XLA for CPUs gives every expert all choices, zeros where they are not its own
+        choice += held * (config.hidden_size + experts.intermediate_size)
+    return held * experts.intermediate_size, experts.per_token * choice
 
 
 def _attention(module: Decoder, rows: Rows) -> int:

@@ -20,6 +20,7 @@ from dignified_jax.models import hf
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.models.hf.config import read_config
+from dignified_jax.models.lora import check_targets
 from dignified_jax.objectives import Method, MultiStage, Objective
 from dignified_jax.planning import memory, shapes
 from dignified_jax.planning.shapes import BatchShape
@@ -92,6 +93,7 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
     """
     directory = hf.resolve(resolve(config.model.path), weights=False)
     model = read_config(directory)
+    check_targets(config.lora, model)
     config = dataclasses.replace(config, method=_first_stage(config.method, config.data.dimensions))
     sizes = mesh_sizes(config.mesh, count)
     mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
@@ -178,7 +180,11 @@ def counted(plan: Plan) -> Plan:
         inputs,
         plan.mesh,
         plan.shape,
-        trees=gradients.tree_count(plan.config.method, plan.shape.capacity.responses - 1),
+        trees=gradients.tree_count(
+            plan.config.method,
+            plan.shape.capacity.responses - 1,
+            plan.config.model.router_aux_loss_coef,
+        ),
         fused=plan.device.kind != devices.CPU,
         inlined=plan.device.kind.startswith("TPU"),
     )

@@ -27,6 +27,7 @@ from dignified_jax.typed_config import (
     Bounds,
     ConfigError,
     Count,
+    NonNegative,
     Path,
     Seed,
     check_bounds,
@@ -65,6 +66,8 @@ class ModelConfig:
         GPUs with bfloat16, "splash" for TPUs, "blocks" suits CPUs, "segments" and "dense" run
         anywhere (`models.attention`).
       export_dtype: of the exported weights; None keeps the dtype of the files loaded.
+      router_aux_loss_coef: weight in the loss of how unevenly the router of a model with experts
+        loads them (`experts/balance_loss` in the metrics, which the metric `loss` leaves out).
     """
 
     path: Path = "embedded:tiny-qwen3"
@@ -74,6 +77,10 @@ class ModelConfig:
     remat: Literal["none", "dots", "attention", "full"] = "full"
     attention: Literal["auto", "dense", "segments", "blocks", "cudnn", "splash"] = "auto"
     export_dtype: Literal["float32", "bfloat16"] | None = None
+    router_aux_loss_coef: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "model.")
 
 
 @dataclasses.dataclass(frozen=True)

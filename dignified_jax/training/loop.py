@@ -216,7 +216,8 @@ def _stepper(
     Compiled for `state` and the batch that is next, and so for all.
     """
     model, method = context.model, context.config.method
-    jitted = make_train_step(model.module, method, context.optimizer, model.mesh)
+    balance = context.config.model.router_aux_loss_coef
+    jitted = make_train_step(model.module, method, context.optimizer, model.mesh, balance)
     train_step = CompiledFunction("the train step", jitted)
     if int(state.step) < context.steps:
         _, inputs = context.inputs("train", int(state.step))

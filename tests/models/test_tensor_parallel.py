@@ -21,10 +21,12 @@ def mesh():
     return jax.make_mesh((1, 2, SIZE), axes, axis_types=(AxisType.Auto,) * 3)
 
 
-@pytest.mark.parametrize("family", ["qwen3", "qwen3-tied", "qwen2.5"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen3-tied", "qwen2.5", "gemma3", "qwen3-moe"])
 def test_every_parameter_is_whole_or_split_as_its_use_wants(family, mesh, tmp_path):
     """The parts on the devices have the shapes of the local geometry."""
-    hf_models.build(family, vocab_size=132, num_key_value_heads=4).save_pretrained(tmp_path)
+    sizes = {"vocab_size": 132, "num_key_value_heads": 4}
+    sizes |= {"num_experts": 8} if family == "qwen3-moe" else {}
+    hf_models.build(family, **sizes).save_pretrained(tmp_path)
     config = read_config(tmp_path)
     shapes = abstract_params(config)
     local = abstract_params(TensorParallel(SIZE).local(config))
@@ -49,6 +51,14 @@ def test_every_parameter_is_whole_or_split_as_its_use_wants(family, mesh, tmp_pa
 def test_what_does_not_divide_is_named(changes, named, tmp_path):
     hf_models.build("qwen3", **changes).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=f"mesh.tensor=4 does not divide the model's {named}"):
+        TensorParallel(SIZE).local(read_config(tmp_path))
+
+
+def test_experts_that_do_not_divide_are_named(tmp_path):
+    """6 experts; the feed-forward width that no layer has need not divide."""
+    sizes = {"num_key_value_heads": 4, "vocab_size": 132, "intermediate_size": 82}
+    hf_models.build("qwen3-moe", **sizes).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="mesh.tensor=4 does not divide the model's num_experts 6"):
         TensorParallel(SIZE).local(read_config(tmp_path))
 
 

@@ -52,7 +52,8 @@ def save_adapter(
             tensors[key] = np.ascontiguousarray(matrix.astype(dtype or matrix.dtype))
     with owned.writing(directory, overwrite=True) as partial:
         writer.save_tensors(tensors, partial / WEIGHTS_FILE)
-        atomic.write_json(partial / CONFIG_FILE, _fields(lora, base))
+        held = [name for name in lora.names if any(f".{name}." in key for key in tensors)]
+        atomic.write_json(partial / CONFIG_FILE, _fields(lora, base, held))
 
 
 def save_merged(
@@ -119,7 +120,7 @@ def _pairs(config: DecoderConfig, params: Params) -> dict[str, tuple[np.ndarray,
     return found
 
 
-def _fields(lora: LoraConfig, base: str) -> dict[str, Any]:
+def _fields(lora: LoraConfig, base: str, targets: list[str]) -> dict[str, Any]:
     alpha = lora.numerator
     return {
         "peft_type": "LORA",
@@ -129,7 +130,7 @@ def _fields(lora: LoraConfig, base: str) -> dict[str, Any]:
         "r": lora.rank,
         "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
         "lora_dropout": 0.0,
-        "target_modules": list(lora.names),
+        "target_modules": targets,
         "use_rslora": lora.rslora,
         "bias": "none",
         "fan_in_fan_out": False,

@@ -16,9 +16,9 @@ from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.hf.config import read_config
-from dignified_jax.models.lora import COLLECTION, policy
+from dignified_jax.models.lora import COLLECTION, check_targets, policy
 from dignified_jax.models.partition import KeyPath
-from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.run import fingerprint
 from dignified_jax.training.step.sharding import tensor_parallel
 from dignified_jax.training.step.step_inputs import (
@@ -63,7 +63,7 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
     """Loads or draws the policy on the mesh; the reference is a copy of it, or LoRA's base."""
     directory = hf.resolve(resolve(config.model.path))
     dtype = config.model.param_dtype
-    tensor_parallel(mesh).local(read_config(directory))  # refuses what can't be divided
+    _check(config, read_config(directory), mesh)
     base = None
     if config.model.init == "random":
         module, params = _random(directory, dtype, config.seed, mesh)
@@ -97,6 +97,17 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
         identity=identity(module.config, params if base is None else base, config),
         export_dtype=config.model.export_dtype or stored,
     )
+
+
+def _check(config: TrainConfig, model: DecoderConfig, mesh: Mesh) -> None:
+    tensor_parallel(mesh).local(model)  # refuses what can't be divided
+    check_targets(config.lora, model)
+    if config.model.router_aux_loss_coef and model.experts is None:
+        raise ConfigError(
+            f"model.router_aux_loss_coef is {config.model.router_aux_loss_coef}, but "
+            f"{model.architecture} has no experts",
+            "model.router_aux_loss_coef",
+        )
 
 
 def identity(model: DecoderConfig, params: PyTree, config: TrainConfig) -> dict[str, str]:

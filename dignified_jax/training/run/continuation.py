@@ -156,14 +156,16 @@ def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns fields of any version in today's form.
 
     Earlier ones had no `data.dimensions` (there was the default set alone), one source in one
-    format, and other keys in some methods.
+    format, no models with experts, and other keys in some methods.
     """
-    data, method = fields.get("data"), fields.get("method")
+    data, method, model = fields.get("data"), fields.get("method"), fields.get("model")
     if isinstance(method, dict) and method.get("name") in METHODS:
         fields = {**fields, "method": dict(METHODS[method["name"]].upgraded(method))}
     if isinstance(data, dict):
         former = {"dimensions": list(DIMENSIONS), "groups": [], "weights": [], "dimension": []}
         fields = {**fields, "data": {**former, "format": "rejects", **data}}
+    if isinstance(model, dict):
+        fields = {**fields, "model": {"router_aux_loss_coef": 0.0, **model}}
     return fields
 
 

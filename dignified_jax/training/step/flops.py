@@ -16,6 +16,7 @@ import numpy as np
 from dignified_jax.data import PackedBatch
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_lora, abstract_params
+from dignified_jax.models.experts import EXPERTS
 from dignified_jax.models.lora import LoraConfig
 
 # Peak dense FLOP/s of one JAX device by the start of its `device_kind`; the first entry that fits
@@ -75,10 +76,11 @@ def useful_flops(
 
         2 (N x layer weights x layers + S x hidden x vocabulary) + 4 P x heads x head_dim x layers
 
+    where the weights of a layer's experts count as far as a token goes through them,
     and the backward pass twice that. With LoRA no gradient of the weights themselves is needed, so
     that their part of the backward pass costs once the forward pass, and LoRA's matrices are added.
 
-    A sliding window makes fewer pairs visible.
+    A sliding window makes fewer pairs visible in the layers that have it.
 
     Args:
       config: the decoder's geometry.
@@ -108,14 +110,16 @@ def _forward(
     """Returns those of the products with weights, of attention, and of LoRA."""
     prompt, length = np.moveaxis(batch.segments[..., [1, 3]].astype(np.int64), -1, 0)
     # A segment sees its prompt, and itself causally: its tokens are the last of a causal sequence.
-    window = config.sliding_window
-    pairs = float((_causal(prompt + length, window) - _causal(prompt, window)).sum())
+    pairs = {
+        window: float((_causal(prompt + length, window) - _causal(prompt, window)).sum())
+        for window in set(config.windows)
+    }
     predicted = float((batch.response < batch.response_mask.size).sum())
 
     hidden, width = config.hidden_size, config.head_dim
     tokens = useful_tokens(batch)
     weights = 2.0 * (tokens * _matrices(config) + predicted * hidden * config.vocab_size)
-    mixing = 4.0 * pairs * config.num_heads * width * config.num_layers
+    mixing = 4.0 * sum(pairs[window] for window in config.windows) * config.num_heads * width
     beside = _lora_matrices(config, lora) if lora.enabled else 0
     return weights, mixing, 2.0 * tokens * beside
 
@@ -127,10 +131,14 @@ def _causal(length: np.ndarray, window: int | None) -> np.ndarray:
 
 
 @functools.cache
-def _matrices(config: DecoderConfig) -> int:
-    """Entries of all layers' matrices."""
+def _matrices(config: DecoderConfig) -> float:
+    """Entries of all layers' matrices that a token meets."""
     leaves = jax.tree.leaves_with_path(abstract_params(config)["layers"])
-    return sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel")
+    entries = float(sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel"))
+    if (experts := config.experts) is not None:
+        held = sum(leaf.size for path, leaf in leaves if path[-2].key == EXPERTS)
+        entries += held * experts.per_token / experts.count
+    return entries
 
 
 @functools.cache

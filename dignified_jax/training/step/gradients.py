@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PyTree
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import logprobs, partition
 from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import policy as lora_policy
 from dignified_jax.objectives import Objective, ScoredBatch, golden
 from dignified_jax.training.step import local, sharding
@@ -32,28 +33,46 @@ class Gradients(NamedTuple):
       gradients: of the whole batch's loss, like the trained parameters.
       log_probs: of its responses under the policy; 0 where there is none.
       reference_log_probs: and under the reference; 0 without one.
+      load: of the policy's experts in the whole batch; None without experts.
     """
 
     gradients: PyTree
     log_probs: Float[Array, "example response"]
     reference_log_probs: Float[Array, "example response"]
+    load: ExpertLoad | None
 
 
 def compute(
-    model: Decoder, objective: Objective, mesh: Mesh, state: TrainState, inputs: StepInputs
+    model: Decoder,
+    objective: Objective,
+    mesh: Mesh,
+    state: TrainState,
+    inputs: StepInputs,
+    balance: float = 0.0,
 ) -> Gradients:
-    """Returns the gradient of the whole batch's loss, and both models' log-probs."""
+    """Returns the gradient of the whole batch's loss, and both models' log-probs.
+
+    Args:
+      model, objective, mesh, state, inputs: of the step.
+      balance: weight in the loss of `ExpertLoad.balance_loss`. It is computed from the rows that a
+        device has at a time, and averaged over the batch's tokens.
+    """
 
     def device(params: PyTree, method_state: PyTree, inputs: StepInputs) -> Gradients:
         batch = inputs.batch
         counts = objective.batch_counts(batch.response_mask, batch.response_length)
+        tokens = None
+        if balance:
+            tokens = batch.segments[..., 3].sum(dtype=jnp.float32)
+            tokens = jax.lax.psum(tokens, partition.BATCH_AXES)
 
         def rows_loss(
             params: PyTree, rows: PackedBatch, reference_log_probs: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
+        ) -> tuple[jax.Array, tuple[jax.Array, ExpertLoad | None]]:
             # Responses that lie elsewhere have a constant log-ratio of 0 here: they shift this
             # part's loss, which nobody reads, and leave its gradient alone.
-            log_probs = local.log_probs(model, lora_policy(params, inputs.base), rows, mesh)
+            policy = lora_policy(params, inputs.base)
+            log_probs, load = local.log_probs_and_load(model, policy, rows, mesh)
             scored = ScoredBatch(
                 log_ratios=log_probs - reference_log_probs,
                 mask=rows.response_mask,
@@ -61,20 +80,25 @@ def compute(
                 rewards=inputs.rewards,
             )
             loss, losses = objective.loss(scored, counts, method_state)
+            even = 0.0
+            if balance and load is not None:
+                even = balance * load.balance_loss() * load.tokens[0] / tokens
             whole = log_probs, batch.response_mask, batch.response_length
             if not objective.combines_gradients:
-                return golden.add(loss, objective, *whole), log_probs
-            if objective.golden_nll:
-                losses = jnp.append(losses, golden.add(jnp.float32(0.0), objective, *whole))
-            return losses, log_probs
+                loss = golden.add(loss, objective, *whole)
+                return (loss + even if balance else loss), (log_probs, load)
+            if tree_count(objective, losses.size, balance) > losses.size:
+                beside = golden.add(jnp.float32(0.0), objective, *whole) + even
+                losses = jnp.append(losses, beside)
+            return losses, (log_probs, load)
 
         def accumulation_step(index: jax.Array | int) -> Any:
             rows = local.rows_of(batch, index)
             reference_log_probs = _reference_log_probs(model, inputs, rows, mesh)
-            loss, vjp, log_probs = jax.vjp(
+            loss, vjp, (log_probs, load) = jax.vjp(
                 lambda params: rows_loss(params, rows, reference_log_probs), params, has_aux=True
             )
-            return _pull_back(loss, vjp), log_probs, reference_log_probs
+            return _pull_back(loss, vjp), log_probs, reference_log_probs, load
 
         if batch.tokens.shape[0] == 1:  # no accumulator to hold beside the gradients
             sums = accumulation_step(0)
@@ -90,19 +114,23 @@ def compute(
                 lambda index, total: add(total, accumulation_step(index)),
                 zeros,
             )
-        gradients, *log_probs = sums
+        gradients, *others = sums
         gradients = sharding.reduce_gradients(gradients)
-        return Gradients(gradients, *jax.lax.psum(log_probs, partition.BATCH_AXES))
+        return Gradients(gradients, *jax.lax.psum(others, partition.BATCH_AXES))
 
     replicated = PartitionSpec()
     specs = partition.param_specs(state.params, mesh)
     dimensions = inputs.batch.response_mask.shape[1] - 1
-    out = [specs] * tree_count(objective, dimensions) if objective.combines_gradients else specs
+    out = (
+        [specs] * tree_count(objective, dimensions, balance)
+        if objective.combines_gradients
+        else specs
+    )
     found = local.shard_map(
         device,
         mesh,
         (specs, replicated, _input_specs(inputs, mesh)),
-        Gradients(out, replicated, replicated),
+        Gradients(out, replicated, replicated, replicated),
     )(state.params, state.method_state, inputs)
     if objective.combines_gradients:
         own, beside = found.gradients[:dimensions], found.gradients[dimensions:]
@@ -113,10 +141,12 @@ def compute(
     return found
 
 
-def tree_count(objective: Objective, dimensions: int) -> int:
+def tree_count(objective: Objective, dimensions: int, balance: float = 0.0) -> int:
     """Returns how many gradients a step finds: one; to be combined, one of each dimension's loss,
-    and one of the golden's NLL, which is added to the combined one."""
-    return dimensions + bool(objective.golden_nll) if objective.combines_gradients else 1
+    and one of the golden's NLL and the balance loss, which is added to the combined one."""
+    if not objective.combines_gradients:
+        return 1
+    return dimensions + bool(objective.golden_nll or balance)
 
 
 def _input_specs(inputs: StepInputs, mesh: Mesh) -> StepInputs:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from dignified_jax.data import PackedBatch
 from dignified_jax.models import logprobs, partition
 from dignified_jax.models.decoder import Decoder, Params
+from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import LoraConfig, LoraParams
 from dignified_jax.training.step import sharding
 
@@ -38,6 +39,13 @@ def log_probs(
 ) -> Float[Array, "example response"]:
     """Returns a device's log-probs of responses, 0 for those that are not in its rows."""
     return logprobs.response_log_probs(*decoder(model, params, mesh), rows)
+
+
+def log_probs_and_load(
+    model: Decoder, params: Params | LoraParams, rows: PackedBatch, mesh: Mesh
+) -> tuple[Float[Array, "example response"], ExpertLoad | None]:
+    """Returns those of `log_probs`, and the load of the model's experts in these rows."""
+    return logprobs.response_log_probs_and_load(*decoder(model, params, mesh), rows)
 
 
 def decoder(

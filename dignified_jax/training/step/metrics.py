@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.objectives import Objective, dpo, golden
 
 # Values under this prefix are (K,) arrays, one entry a dimension; `flatten` names them.
@@ -82,6 +83,17 @@ def of_golden(
         "golden_nll": -float(means["logps/chosen"]) * per_token,
         "golden_drift": float(means["rewards/chosen"]) / objective.beta * per_token,
     }
+
+
+def experts(load: ExpertLoad | None) -> dict[str, jax.Array]:
+    """Returns how evenly a batch's tokens went to the experts; nothing for models without them.
+
+    The balance loss (`ExpertLoad.balance_loss`), and the load of the busiest expert over the mean
+    of its layer.
+    """
+    if load is None:
+        return {}
+    return {"experts/balance_loss": load.balance_loss(), "experts/busiest": load.busiest()}
 
 
 def flatten(report: dict[str, Any], dimensions: tuple[str, ...], prefix: str = "") -> dict:

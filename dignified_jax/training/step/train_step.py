@@ -35,12 +35,18 @@ ScoreStep = Callable[
 # Runs of one process (stages, seeds of a comparison) that step alike share the traced function.
 @functools.lru_cache(maxsize=4)
 def make_train_step(
-    model: Decoder, objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh
+    model: Decoder,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    balance: float = 0.0,
 ) -> TrainStep:
     """Builds the jitted step `(state, inputs) -> (state, metrics)`; `state` is donated.
 
     When the loss or the gradient is not finite, `metrics["finite"]` is False and the state comes
     back as it was; `metrics["log_probs"]` (example, 1 + K) then shows where it began.
+    `balance` is the weight in the gradient of the experts' balance loss, see `gradients.compute`;
+    `metrics["loss"]` is the objective's alone.
     """
 
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -49,7 +55,7 @@ def make_train_step(
     def train_step(
         state: TrainState, inputs: StepInputs
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        found = gradients.compute(model, objective, mesh, state, inputs)
+        found = gradients.compute(model, objective, mesh, state, inputs, balance)
         batch, method_state = inputs.batch, state.method_state
         counts = objective.batch_counts(batch.response_mask, batch.response_length)
         scored = ScoredBatch(
@@ -83,6 +89,7 @@ def make_train_step(
             **metrics.preference(
                 found.log_probs, found.reference_log_probs, batch.response_mask, objective
             ),
+            **metrics.experts(found.load),
             **{
                 metrics.PER_DIMENSION + name: value
                 for name, value in objective.metrics(stepped.method_state).items()

@@ -8,12 +8,16 @@ from dignified_jax.models import hf
 from tests.oracles import hf_models
 from tests.training.step.test_train_step import Run, assert_close
 
-SLOW = ("mistral", "smollm3")  # their layers hold the same parameters as Llama's
+# Their layers hold the same parameters as others'.
+SLOW = ("mistral", "smollm3", "qwen2.5 with windows")
 
 
 @pytest.fixture(
     scope="module",
-    params=["qwen2.5", *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW)],
+    params=[
+        *("qwen2.5", "gemma3", "qwen3-moe"),
+        *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW),
+    ],
 )
 def models(request, tmp_path_factory):
     """Module, policy and reference, the parameters as NumPy arrays."""
