@@ -83,7 +83,7 @@ def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
     from dignified_jax.models.checkpoint import lora_base, params_checkpoint
     from dignified_jax.models.hf import peft
-    from dignified_jax.models.hf.config import read_config
+    from dignified_jax.models.hf.config import is_wrapped, read_config
 
     source, side = params_checkpoint.find(path)
     record = lora_base.read(side)
@@ -93,8 +93,8 @@ def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
         )
     print(f"checkpoint: {source}")
     params = params_checkpoint.load_params(source)
-    config = read_config(side)
-    peft.save_adapter(out, config, record.lora, params, record.base, dtype=dtype)
+    arguments = (out, read_config(side), record.lora, params, record.base)
+    peft.save_adapter(*arguments, dtype=dtype, wrapped=is_wrapped(side))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

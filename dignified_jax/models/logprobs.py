@@ -72,7 +72,7 @@ def response_log_probs_and_entropy(
 def _score_tokens(
     score: Callable[..., Any], model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
 ) -> tuple[Any, ExpertLoad | None]:
-    """`score`, a function of `output_head`, of every response token, (row * slot,); and the load."""
+    """`score`, a function of `output_head`, of every response token (row * slot,); and the load."""
     weights = variables(params)
     hidden, load = model.apply(
         weights,

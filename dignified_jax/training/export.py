@@ -15,6 +15,7 @@ from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
 from dignified_jax.models.hf import names, peft
+from dignified_jax.models.hf.config import is_wrapped
 from dignified_jax.training.inputs.text_encoder import end_of_turn
 from dignified_jax.training.run_context import RunContext
 
@@ -50,7 +51,9 @@ def export(context: RunContext, params: PyTree) -> list[pathlib.Path]:
         directories.append(context.workdir / ADAPTER_DIRECTORY)
         base = lora_base.base_name(config.model.path)
         with _writing(directories[1]) as partial:
-            peft.save_adapter(partial, model.module.config, config.lora, params, base)
+            wrapped = is_wrapped(model.directory)
+            arguments = (partial, model.module.config, config.lora, params, base)
+            peft.save_adapter(*arguments, wrapped=wrapped)
     return directories
 
 

@@ -58,7 +58,7 @@ def test_experts_that_do_not_divide_are_named(tmp_path):
     """6 experts; the feed-forward width that no layer has need not divide."""
     sizes = {"num_key_value_heads": 4, "vocab_size": 132, "intermediate_size": 82}
     hf_models.build("qwen3-moe", **sizes).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="mesh.tensor=4 does not divide the model's num_experts 6"):
+    with pytest.raises(ValueError, match="does not divide the model's num_experts 6"):
         TensorParallel(SIZE).local(read_config(tmp_path))
 
 

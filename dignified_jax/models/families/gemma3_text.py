@@ -44,8 +44,12 @@ def _read(fields: Fields, where: str) -> dict[str, Any]:
 
 
 def _write(config: DecoderConfig) -> dict[str, Any]:
-    # Without a list of them, most layers have a window.
-    kinds = {} if config.sliding_window else {"layer_types": ["full_attention"] * config.num_layers}
+    kinds = {}
+    if config.sliding_window is None:  # by default most layers have one, and there has to be one
+        kinds = {
+            "layer_types": ["full_attention"] * config.num_layers,
+            "sliding_window": config.max_position_embeddings,
+        }
     return {
         "hidden_act": _ACTIVATION,
         "hidden_activation": _ACTIVATION,

@@ -78,6 +78,13 @@ def read_config(directory: str | pathlib.Path) -> DecoderConfig:
     return from_hf(read_object(file), where=str(file))
 
 
+def is_wrapped(directory: str | pathlib.Path) -> bool:
+    """Says whether a directory that `read_config` reads is of more than text (`Wrapper`)."""
+    file = locate(directory, "config.json")
+    kinds = {f.wrapper.model_type for f in families.known() if f.wrapper is not None}
+    return file is not None and read_object(file).get("model_type") in kinds
+
+
 def from_hf(fields: Mapping[str, Any], where: str = "config.json") -> DecoderConfig:
     """Builds a ``DecoderConfig`` from the fields of a transformers 4 or 5 configuration.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from dignified_jax.files import atomic, owned
-from dignified_jax.models import hf, partition
+from dignified_jax.models import families, hf, partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Params
 from dignified_jax.models.hf import names, writer
@@ -30,6 +31,7 @@ def save_adapter(
     base: str,
     *,
     dtype: str | None = None,
+    wrapped: bool = False,
 ) -> None:
     """Writes what `peft.PeftModel.from_pretrained(model, directory)` loads.
 
@@ -40,20 +42,28 @@ def save_adapter(
       params: LoRA's tree.
       base: directory or hub id that the adapter names as its base.
       dtype: dtype on disk; None keeps the matrices'.
+      wrapped: whether that base is a `Wrapper` of the model, see `hf.config.is_wrapped`; the
+        adapter is then for transformers' module of all of it.
     """
     pairs = _pairs(config, params)
     if jax.process_index() > 0:
         return
+    prefix = families.of(config.architecture).wrapper.prefixes[0] if wrapped else names.PREFIX
     tensors = {}
     for name, pair in pairs.items():
+        name = prefix + name.removeprefix(names.PREFIX)
         for letter, matrix in zip("AB", pair, strict=True):
             # A transposed view's memory would be written as it lies: make the copy explicit.
             key = f"base_model.model.{name.removesuffix('.weight')}.lora_{letter}.weight"
             tensors[key] = np.ascontiguousarray(matrix.astype(dtype or matrix.dtype))
     with owned.writing(directory, overwrite=True) as partial:
         writer.save_tensors(tensors, partial / WEIGHTS_FILE)
-        held = [name for name in lora.names if any(f".{name}." in key for key in tensors)]
-        atomic.write_json(partial / CONFIG_FILE, _fields(lora, base, held))
+        targets: list[str] | str = [
+            name for name in lora.names if any(f".{name}." in key for key in tensors)
+        ]
+        if wrapped:  # other parts have modules of these names
+            targets = rf".*\b{re.escape(prefix)}.*\.({'|'.join(targets)})"
+        atomic.write_json(partial / CONFIG_FILE, _fields(lora, base, targets))
 
 
 def save_merged(
@@ -120,7 +130,7 @@ def _pairs(config: DecoderConfig, params: Params) -> dict[str, tuple[np.ndarray,
     return found
 
 
-def _fields(lora: LoraConfig, base: str, targets: list[str]) -> dict[str, Any]:
+def _fields(lora: LoraConfig, base: str, targets: list[str] | str) -> dict[str, Any]:
     alpha = lora.numerator
     return {
         "peft_type": "LORA",
