@@ -23,7 +23,9 @@ def hidden(model, params, *arguments, **collections):
     )
 
 
-@pytest.mark.parametrize("family", ["llama3.2", "mistral", "smollm3"])
+@pytest.mark.parametrize(
+    "family", ["llama3.2", "mistral", "smollm3", "qwen2.5 with windows", "gemma3", "qwen3-moe"]
+)
 def test_a_token_over_the_cache_equals_the_whole_row(family, tmp_path):
     """The rows' caches end at different places, and the last three tokens are in the recent part.
 
