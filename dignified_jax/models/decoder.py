@@ -19,7 +19,7 @@ from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.models.attention.token_tree import TokenTree, causal_tree
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.experts import ExpertLoad
-from dignified_jax.models.layers import Layer, RMSNorm, Rows
+from dignified_jax.models.layers import Layer, RMSNorm, RowContext
 from dignified_jax.models.lora import COLLECTION, LoraConfig
 from dignified_jax.models.remat import Remat, rematerialised
 from dignified_jax.models.rotary import RopeScaling, rotary_frequencies
@@ -122,7 +122,7 @@ class Decoder(nn.Module):
         cached = tree.key_positions is not None
         if config.sliding_window is not None and (cached or config.sliding_window < length):
             tree = dataclasses.replace(tree, positions=positions, window=config.sliding_window)
-        rows = Rows(angles(config.rope_theta, config.rope_scaling), local, tree)
+        rows = RowContext(angles(config.rope_theta, config.rope_scaling), local, tree)
         index, inside = self.tensor.own(tokens, config.vocab_size)
         # Cast after the look-up, so that gradients of a token's places are summed in float32.
         embedded = jnp.take(self.embed_tokens.embedding, index, axis=0).astype(self.dtype)
@@ -149,7 +149,7 @@ class Decoder(nn.Module):
 
 
 def _layers(config: DecoderConfig) -> Layer:
-    """What each layer has, its arrays (layer,)."""
+    """Returns what differs from layer to layer, arrays (layer,)."""
     rotates = slides = None
     if config.no_rope_layers:
         without = jnp.array(config.no_rope_layers)

@@ -52,8 +52,8 @@ class Traits:
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """What all layers see of the rows.
+class RowContext:
+    """Context of the rows, which all layers see.
 
     Attributes:
       angles: (batch, length, head_dim / 2) float32, of the rotary embeddings.
@@ -76,7 +76,7 @@ class Rows:
 
 
 class Layer(NamedTuple):
-    """What differs from layer to layer; an array (layer,) where layers are scanned.
+    """Traits that differ from layer to layer; arrays (layer,) where layers are scanned.
 
     Attributes:
       rotates: () float32, 0 in a layer without rotary embeddings; None where all have them.
@@ -200,7 +200,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, rows: Rows, layer: Layer
+        self, x: jax.Array, rows: RowContext, layer: Layer
     ) -> tuple[jax.Array, ExpertLoad | None]:
         """The layer's output, and what its experts had to do.
 

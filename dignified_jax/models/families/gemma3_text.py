@@ -15,7 +15,15 @@ from flax import linen as nn
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.families.family import Family, Fields, Wrapper
-from dignified_jax.models.layers import Attention, Block, Layer, RMSNorm, Rows, Traits, feed_forward
+from dignified_jax.models.layers import (
+    Attention,
+    Block,
+    Layer,
+    RMSNorm,
+    RowContext,
+    Traits,
+    feed_forward,
+)
 
 _ACTIVATION = "gelu_pytorch_tanh"
 
@@ -25,9 +33,9 @@ class GemmaBlock(Block):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, rows: Rows, layer: Layer
+        self, x: jax.Array, rows: RowContext, layer: Layer
     ) -> tuple[jax.Array, ExpertLoad | None]:
-        """As `Block`."""
+        """The layer's output and load; arguments as `Block`."""
         angles, tree = rows.of(layer)
         kind = (self.config, self.traits, self.dtype, self.lora, self.tensor)
         norm = functools.partial(RMSNorm, self.config.rms_norm_eps, self.traits.norm_offset)
