@@ -232,7 +232,7 @@ def theirs(trainer, tmp_path_factory):
     return loss.item(), found, hf.load(directory)[1]
 
 
-@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize("joined", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_train_step_equals_trl(joined, batch, exploded, directories, theirs):
     """All pairs as one batch: loss, metrics and gradient, with the mean over pairs as TRL's."""
     loss, found, gradient = theirs

@@ -62,8 +62,15 @@ def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
 
     A conversation of a single user's turn is its text.
     """
-    if not is_turns(value) or not len(value):
-        return _plain(name, value, problems)
+    if not is_turns(value):
+        text = read_text(name, value, problems)
+        if text is None or not _is_written_list(text):
+            return text
+        found = f"turns written as text: {shorten(text)}"
+        problems.append((name, "a user's text, or a list of turns", found))
+        return None
+    if not len(value):
+        return ""
     noted = len(problems)
     messages = read_messages(name, value, problems)
     if len(problems) > noted:
@@ -82,8 +89,10 @@ def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
     noting problems."""
     if isinstance(value, Mapping):
         value = [value]
-    if not is_turns(value) or not len(value):
-        return _plain(name, value, problems)
+    if not is_turns(value):
+        return read_text(name, value, problems)
+    if not len(value):
+        return ""
     noted = len(problems)
     messages = read_messages(name, value, problems)
     if len(problems) > noted:
@@ -141,15 +150,6 @@ def _content(name: str, value: Any, problems: list[Found]) -> str | None:
             return None
         texts.append(read_text(f"{name}[{at}].text", part["text"], problems))
     return None if None in texts else "".join(texts)
-
-
-def _plain(name: str, value: Any, problems: list[Found]) -> str | None:
-    text = "" if is_turns(value) else read_text(name, value, problems)
-    if text is not None and _is_written_list(text):
-        found = f"a list of turns written as text: {shorten(text)}"
-        problems.append((name, "a user's text, or a list of turns", found))
-        return None
-    return text
 
 
 def _is_written_list(text: str) -> bool:

@@ -178,6 +178,10 @@ def test_a_text_that_only_looks_like_turns_is_a_text(tmp_path):
     prompts = ['[{"role": "user"}] is what I sent', '[{"a": 1}]', "[{", "[{'role': x}]"]
     rows = read_rows(write(tmp_path / "a.jsonl", [record(prompt) for prompt in prompts]))
     assert [row.prompt for row in rows] == prompts
+    # A reply may well be a list of turns, and so may a turn's content.
+    text = json.dumps(TURNS)
+    (row,) = read_rows(write(tmp_path / "a.jsonl", [record([user(text)], golden=text)]))
+    assert (row.prompt, row.golden) == (text, text)
 
 
 def test_system_turn_may_be_empty_and_other_keys_are_not_used(tmp_path):
