@@ -76,6 +76,7 @@ setup(
             "pytest>=8",
             "krippendorff>=0.8",  # its alpha, to compare with
             "pytest-xdist>=3.5",  # two workers halve the time
+            "pytest-cov>=7",  # lines that no test reaches: python -m pytest --cov
             "beartype>=0.22",  # checks the annotations of arrays while tests run
             "hypothesis>=6",  # random texts: ids against apply_chat_template
             "ruff>=0.15",

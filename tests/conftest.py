@@ -55,6 +55,24 @@ def token_cache(tmp_path_factory):
     os.environ["DIGNIFIED_JAX_CACHE"] = str(tmp_path_factory.mktemp("token_ids"))
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the modules of wiring first, so that a worker changes its compiler once."""
+    items.sort(key=lambda item: item.get_closest_marker("wiring") is None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler(request):
+    """Compiles with few optimisation passes, in half the time, for modules marked `wiring`.
+
+    What those hold is neither bits nor kernels. Programs of one compiler never reach the other.
+    """
+    wiring = request.node.get_closest_marker("wiring") is not None
+    if jax.config.read("jax_disable_most_optimizations") != wiring:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", wiring)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(wiring))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def programs_freed():
     """Unloads compiled programs after a module when the process is full of them."""
