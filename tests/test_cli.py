@@ -15,6 +15,8 @@ from dignified_jax.training import config_file, diagnosis, loop
 from dignified_jax.training.run import interrupt
 from tests.oracles import tiny_run
 
+pytestmark = pytest.mark.wiring
+
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = f"--config={ROOT / 'configs' / 'lagdpo.py'}"
 

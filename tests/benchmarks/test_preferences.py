@@ -9,6 +9,8 @@ from benchmarks import preferences_data
 from dignified_jax import data
 from dignified_jax.embedded import resolve
 
+pytestmark = pytest.mark.wiring
+
 SOURCES = [
     pathlib.Path(resolve(f"embedded:personaknob_mini/{name}.jsonl")) for name in ("train", "test")
 ]

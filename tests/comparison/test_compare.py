@@ -13,6 +13,8 @@ import pytest
 from dignified_jax.comparison import report
 from tests.oracles import command, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 
 def start(workdir, *flags, root=None):
     """A started process on what `tiny_run.write` wrote, or on the embedded files."""

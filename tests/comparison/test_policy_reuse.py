@@ -2,8 +2,12 @@
 
 import dataclasses
 
+import pytest
+
 from dignified_jax.comparison import plan
 from dignified_jax.comparison.policy_reuse import share_policies
+
+pytestmark = pytest.mark.wiring
 
 
 def planned(get_config, methods, **changes):

@@ -16,6 +16,8 @@ from dignified_jax.training.config import ConfigError
 from dignified_jax.training.step import sharding
 from tests.oracles import hf_models, sequences, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 BETA = 0.3
 
 

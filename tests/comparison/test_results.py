@@ -7,6 +7,8 @@ import pytest
 from dignified_jax.comparison import results
 from tests.comparison.conftest import score
 
+pytestmark = pytest.mark.wiring
+
 T2 = 4.3026527297  # 97.5% point of Student's t with 2 degrees of freedom
 
 

@@ -7,6 +7,8 @@ from dignified_jax.comparison import runs as comparison_runs
 from dignified_jax.training.config import ConfigError
 from tests.comparison.conftest import score
 
+pytestmark = pytest.mark.wiring
+
 
 class Trainer:
     """Fails at the runs it is told to; remembers those it saw."""

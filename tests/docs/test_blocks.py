@@ -17,6 +17,8 @@ from tests import test_imports
 from tests.docs import known, scratch
 from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, parse, read
 
+pytestmark = pytest.mark.wiring
+
 QUICK = {f"dignified_jax.{name}" for name in ("train", "compare", "convert", "data", "mfrm")}
 LANGUAGES = {"bash", "python", "json", "yaml", "text"}
 

@@ -17,6 +17,8 @@ from dignified_jax.embedded import make_ratings
 from dignified_jax.mfrm import __main__ as command
 from tests.mfrm.dense_ordinal import simulate
 
+pytestmark = pytest.mark.wiring
+
 SAMPLE = "embedded:ratings.csv"
 FILES = {
     "model.csv", "question.csv", "judge.csv", "rubric.csv", "facets.csv", "cells.csv",

@@ -6,8 +6,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from dignified_jax.mfrm import __main__ as command
 from tests.mfrm.test_cli import SAMPLE, read, refused, write
+
+pytestmark = pytest.mark.wiring
 
 
 def test_a_reader_that_goes_away_is_no_failure(tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from dignified_jax import mfrm
 from tests.mfrm.dense import dense_ridge
 
+pytestmark = pytest.mark.wiring
+
 
 def changed(plan, index, *, successes=None, trials=None):
     y, n = (array.astype(float) for array in plan)

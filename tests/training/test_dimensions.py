@@ -15,6 +15,8 @@ from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError
 from tests.oracles import tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 LONG = ("anti_sycophancy", "trust-worthiness", "empathy")
 SIXTEEN = tuple(f"dimension_{number}" for number in range(16))

@@ -13,6 +13,8 @@ from dignified_jax.training import loop
 from dignified_jax.training.display import summary
 from tests.oracles import tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 2
 EPSILON = (0.5, 0.5, 0.9, 0.6)  # of A, T, E, C; an untrained policy has 0.69
 

@@ -35,6 +35,8 @@ from dignified_jax.training.run import continuation
 from dignified_jax.training.run import directory as run_directory
 from tests.oracles import command, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 DIMENSIONS = ("A", "T", "E", "C")
 

@@ -20,6 +20,8 @@ from dignified_jax.training.run import interrupt
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 
 

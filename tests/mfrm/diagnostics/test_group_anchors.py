@@ -7,6 +7,8 @@ import pytest
 from dignified_jax import mfrm
 from tests.mfrm.dense import maps
 
+pytestmark = pytest.mark.wiring
+
 GROUPS = {"judge": ([0, 2], 0.7), "question": ([1, 2, 5], -0.4), "rubric": ([1], 0.2)}
 FACETS = ("judge", "rubric", "question")
 

@@ -11,6 +11,8 @@ from dignified_jax import mfrm
 from dignified_jax.mfrm.diagnostics.interactions import false_discovery_rate
 from tests.mfrm.diagnostics.test_diagnose import FACETS, logits_of
 
+pytestmark = pytest.mark.wiring
+
 
 @pytest.fixture(scope="module")
 def fitted(plan):

@@ -12,6 +12,8 @@ from dignified_jax.mfrm.diagnostics.expected_scores import logits, ordinal
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.dense_ordinal import simulate
 
+pytestmark = pytest.mark.wiring
+
 
 @pytest.fixture(scope="module")
 def counts():

@@ -7,6 +7,8 @@ import pytest
 
 from dignified_jax import mfrm
 
+pytestmark = pytest.mark.wiring
+
 TABLE = {
     "model": ["b", "a", "a", "b", "a"],
     "question": [2, 1, 2, 2, 2],

@@ -12,6 +12,8 @@ import scipy.optimize
 from dignified_jax.mfrm.report import plots
 from dignified_jax.mfrm.report.names import drawn_names, together
 
+pytestmark = pytest.mark.wiring
+
 pytest.importorskip("matplotlib")
 
 

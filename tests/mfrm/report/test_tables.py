@@ -10,6 +10,8 @@ import pytest
 from dignified_jax import mfrm
 from dignified_jax.mfrm.report.tables import Table, _numbers
 
+pytestmark = pytest.mark.wiring
+
 TABLE = Table(
     "t",
     "a title",

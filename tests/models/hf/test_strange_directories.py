@@ -15,6 +15,8 @@ from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.models.config import UnsupportedModelError
 from tests.oracles import hf_models
 
+pytestmark = pytest.mark.wiring
+
 TOKENS = np.arange(3, 20)[None]
 
 
