@@ -33,7 +33,7 @@ def whole(tmp_path_factory):
     """Everything at once: (what it printed, where it wrote)."""
     pytest.importorskip("matplotlib")
     out = tmp_path_factory.mktemp("cli") / "new" / "directory"
-    arguments = ["--pairs", "judge:model", "rubric:judge", "--bootstrap", "1000", "--leave-one-out"]
+    arguments = ["--pairs", "judge:model", "rubric:judge", "--bootstrap", "100", "--leave-one-out"]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         assert command.main([SAMPLE, "--out", str(out), *arguments]) == 0
@@ -65,14 +65,14 @@ def test_files_hold_the_fit(whole):
     )
     assert len(read(out / "cells.csv")) == 120
     found = json.loads((out / "fit.json").read_text())
-    assert found["status"] == "converged" and found["options"]["bootstrap"] == 1000
+    assert found["status"] == "converged" and found["options"]["bootstrap"] == 100
     np.testing.assert_allclose(
         found["score_covariance"]["questions_fixed"], fit.score_covariance, rtol=1e-6
     )
     tables = {table["name"]: table["columns"] for table in found["tables"]}
     np.testing.assert_allclose(tables["judge"]["measure"], fit.judge, rtol=1e-6)
     zeros = dict.fromkeys(("failed", "infinite", "singular", "incomplete"), 0)
-    assert found["bootstrap"] == {"replicates": 1000, **zeros}
+    assert found["bootstrap"] == {"replicates": 100, **zeros}
 
 
 def test_the_planted_bias_is_first(whole):
@@ -96,7 +96,7 @@ def test_printed_summary(whole):
     assert "1,080 ratings: 4 models, 30 questions, 3 judges, 3 rubrics; 100%" in printed
     assert "favours amber-small" in printed and "\nmodels " in printed
     assert "\nconverged\n" in printed and "overall infit" in printed
-    for title in ("model: measure", "facets: p is", "scores, 1000 samples", "each judge left out"):
+    for title in ("model: measure", "facets: p is", "scores, 100 samples", "each judge left out"):
         assert title in printed
 
 
