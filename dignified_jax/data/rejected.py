@@ -4,13 +4,14 @@ import base64
 import dataclasses
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, RowProblem
 from dignified_jax.data.schema.conversation import as_objects
 from dignified_jax.data.sources import RawRecord
+from dignified_jax.data.store.texts import Spilled
 from dignified_jax.files import atomic
 
 _FIELDS = {"file", "row", "problems", "raw"}
@@ -49,8 +50,10 @@ class BadRowPolicy:
                 f"found {self.rejected_path!r} with {self.on_bad_row!r}"
             )
 
-    def apply(self, source: str | Path, checked: Sequence[CheckedRecord]) -> list[PreferenceRow]:
-        """The good rows, in order.
+    def apply(
+        self, source: str | Path, checked: Iterable[CheckedRecord]
+    ) -> Sequence[PreferenceRow]:
+        """Returns the good rows, in order; of very many, most are on disk.
 
         Raises:
           BadRowsError: there are no records; or bad ones that are not to be skipped, or that are
@@ -59,19 +62,26 @@ class BadRowPolicy:
         Warns:
           UserWarning: with "skip", the number of records set aside.
         """
-        if not checked:
+        count = 0
+        rejected: list[tuple[RawRecord, Sequence[RowProblem]]] = []
+
+        def good() -> Iterator[PreferenceRow]:
+            nonlocal count
+            for each in checked:
+                count += 1
+                if each.problems:
+                    rejected.append((each.record, each.problems))
+                for row in each.rows:
+                    yield dataclasses.replace(row, file=each.record.file, row=each.record.row)
+
+        rows = Spilled(good())
+        if not count:
             raise BadRowsError([RowProblem(str(source), 0, "file", "at least one row", "none")])
-        rows = [
-            dataclasses.replace(row, file=each.record.file, row=each.record.row)
-            for each in checked
-            for row in each.rows
-        ]
-        rejected = [(each.record, each.problems) for each in checked if each.problems]
         if rejected:
-            if self.rejected_path is None or not rows:
+            if self.rejected_path is None or not len(rows):
                 raise BadRowsError(problem for _, problems in rejected for problem in problems)
             write_rejected(self.rejected_path, rejected)
-            message = f"{source}: {len(rejected)} of {len(checked)} rows are bad and were skipped"
+            message = f"{source}: {len(rejected)} of {count} rows are bad and were skipped"
             warnings.warn(f"{message}; they are in {self.rejected_path}", stacklevel=3)
         return rows
 

@@ -2,10 +2,13 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dignified_jax.data import formats
+from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.rejected import BadRowPolicy, CheckedRecord
 from dignified_jax.data.schema import (
     DIMENSIONS,
@@ -17,7 +20,7 @@ from dignified_jax.data.schema import (
     shorten,
 )
 from dignified_jax.data.schema.conversation import stripped
-from dignified_jax.data.sources import read_records
+from dignified_jax.data.sources import stream_records
 
 __all__ = [
     "DIMENSIONS",
@@ -27,6 +30,8 @@ __all__ = [
     "RowProblem",
     "read_rows",
     "split_validation",
+    "stream_rows",
+    "validation_mask",
 ]
 
 
@@ -69,18 +74,47 @@ def read_rows(
     Warns:
       UserWarning: columns that are not used, and, with "skip", the number of rows set aside.
     """
+    return list(
+        stream_rows(
+            source,
+            dimensions=dimensions,
+            format=format,
+            dimension=dimension,
+            on_bad_row=on_bad_row,
+            rejected_path=rejected_path,
+        )
+    )
+
+
+def stream_rows(
+    source: str | Path,
+    *,
+    dimensions: Sequence[str] = DIMENSIONS,
+    format: str = "rejects",
+    dimension: str | None = None,
+    on_bad_row: str = "error",
+    rejected_path: str | Path | None = None,
+) -> Sequence[PreferenceRow]:
+    """Returns the rows of `read_rows`; of more than some ten thousand, most are on disk.
+
+    Pairs are joined in memory. So are the records of CSV, of a JSON array and of compressed text.
+    """
     policy = BadRowPolicy(on_bad_row, rejected_path)
     names = check_dimensions(dimensions)
     form = formats.choose(format, names, dimension)
-    records = read_records(source, form.required)
-    unused = form.check_columns(str(source), records)
-    if unused:
-        warnings.warn(f"{source}: columns not used: {shorten(unused, 400)}", stacklevel=2)
-    checked = []
-    for record in records:
-        row, problems = form.validate(record)
-        checked.append(CheckedRecord(record, [] if row is None else [row], problems))
-    return form.finish(policy.apply(source, checked))
+    columns = Columns(form.known)
+
+    def checked() -> Iterator[CheckedRecord]:
+        for record in stream_records(source, form.required):
+            columns.add(record)
+            row, problems = form.validate(record)
+            yield CheckedRecord(record, [] if row is None else [row], problems)
+        form.check_columns(str(source), columns)  # first of all that may be wrong with it
+        if columns.unused:
+            unused = shorten(columns.unused, 400)
+            warnings.warn(f"{source}: columns not used: {unused}", stacklevel=2)
+
+    return form.finish(policy.apply(source, checked()))
 
 
 def split_validation(
@@ -103,22 +137,36 @@ def split_validation(
     Raises:
       ValueError: `fraction` is outside [0, 1), or there are too few prompts to split.
     """
+    chosen = validation_mask((stripped(row.prompt) for row in rows), fraction, seed)
+    train = [row for row, goes in zip(rows, chosen, strict=True) if not goes]
+    validation = [row for row, goes in zip(rows, chosen, strict=True) if goes]
+    return train, validation
+
+
+def validation_mask(prompts: Iterable[str], fraction: float, seed: int) -> np.ndarray:
+    """Returns (row,) bool: which rows `split_validation` keeps for validation.
+
+    Args:
+      prompts: of each row, stripped (`schema.conversation.stripped`).
+      fraction, seed: as there.
+
+    Raises:
+      ValueError: as there.
+    """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction: expected a number in [0, 1), found {fraction!r}")
+    of_row = [_rank(prompt, seed) for prompt in prompts]
     if fraction == 0:
-        return list(rows), []
-    of_row = [stripped(row.prompt) for row in rows]
-    prompts = sorted(set(of_row), key=lambda text: _rank(text, seed))
-    if len(prompts) < 2:
+        return np.zeros(len(of_row), bool)
+    ranks = sorted(set(of_row))
+    if len(ranks) < 2:
         raise ValueError(
             f"a validation set (fraction {fraction}) needs at least 2 distinct prompts, found "
-            f"{len(prompts)}; add rows, or set data.validation_fraction to 0"
+            f"{len(ranks)}; add rows, or set data.validation_fraction to 0"
         )
-    count = min(max(round(fraction * len(prompts)), 1), len(prompts) - 1)
-    chosen = set(prompts[:count])
-    train = [row for row, prompt in zip(rows, of_row, strict=True) if prompt not in chosen]
-    validation = [row for row, prompt in zip(rows, of_row, strict=True) if prompt in chosen]
-    return train, validation
+    count = min(max(round(fraction * len(ranks)), 1), len(ranks) - 1)
+    chosen = set(ranks[:count])
+    return np.array([rank in chosen for rank in of_row], bool)
 
 
 def _rank(prompt: str, seed: int) -> bytes:

@@ -1,17 +1,23 @@
 """Sources as shells and office programs write them, and bounded work on any of them."""
 
+import codecs
 import gzip
 import json
+import pathlib
 import random
+import tempfile
 import time
 import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dignified_jax.data import BadRowsError, read_rows
 from dignified_jax.data.sources import read_records
+from dignified_jax.data.sources.text import text_lines
 
 ROW = {"prompt": "p?", "golden": "g", "mask": ["A"], "reject_A": "a"}
 
@@ -169,3 +175,18 @@ def test_files_of_a_directory_that_disagree_are_told_in_a_line(tmp_path):
     with pytest.raises(ValueError, match=r"rows: .* differ in the type of a column") as caught:
         read_rows(tmp_path / "rows")
     assert "\n" not in str(caught.value)
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b" ", b"\t", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\x0b", b"b"]))
+)
+@settings(deadline=None)
+def test_lines_of_a_stream_are_those_of_the_whole_text(pieces):
+    """White space at the end goes, blank lines inside stay, a mark at the beginning goes."""
+    content = b"".join(pieces)
+    whole = content.removeprefix(codecs.BOM_UTF8).rstrip()
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(content)
+        file.flush()
+        found = list(text_lines("rows", pathlib.Path(file.name)))
+    assert found == (whole.split(b"\n") if whole else [])

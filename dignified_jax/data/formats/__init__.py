@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dignified_jax.data.formats import pairs, rejects
+from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.schema import PreferenceRow, RowProblem
 from dignified_jax.data.sources import RawRecord
 
@@ -17,16 +18,18 @@ class Format:
 
     Attributes:
       required: columns that a table must have.
-      check_columns: (source, records) to the columns that are not used; raises BadRowsError where
-        columns contradict the dimensions.
+      known: columns that are used.
+      check_columns: takes (source, columns of all records); raises BadRowsError where these
+        contradict the dimensions.
       validate: a record to its row and no problems, or None and its problems.
       finish: the rows of a source to those that are used.
     """
 
     required: tuple[str, ...]
-    check_columns: Callable[[str, Sequence[RawRecord]], list[str]]
+    known: tuple[str, ...]
+    check_columns: Callable[[str, Columns], None]
     validate: Callable[[RawRecord], tuple[PreferenceRow | None, list[RowProblem]]]
-    finish: Callable[[Sequence[PreferenceRow]], list[PreferenceRow]]
+    finish: Callable[[Sequence[PreferenceRow]], Sequence[PreferenceRow]]
 
 
 def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None) -> Format:
@@ -51,15 +54,17 @@ def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None)
         given = {"dimensions": dimensions}
         return Format(
             rejects.REQUIRED_COLUMNS,
+            rejects.known_columns(dimensions),
             functools.partial(rejects.check_columns, **given),
             functools.partial(rejects.validate, **given),
-            list,
+            lambda rows: rows,
         )
     if dimension is not None and dimension not in dimensions:
         raise ValueError(f"dimension: expected one of {', '.join(dimensions)}, found {dimension!r}")
     given = {"dimensions": dimensions, "dimension": dimension}
     return Format(
         pairs.REQUIRED_COLUMNS,
+        pairs.COLUMNS,
         functools.partial(pairs.check_columns, **given),
         functools.partial(pairs.validate, **given),
         pairs.join,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.schema import BadRowsError, PreferenceRow, Prompt, RowProblem, shorten
 from dignified_jax.data.schema.cells import (
     Found,
@@ -33,24 +34,16 @@ _Split = tuple[Prompt | None, str | None, str | None]  # prompt, chosen, rejecte
 
 
 def check_columns(
-    source: str,
-    records: Sequence[RawRecord],
-    dimensions: tuple[str, ...],
-    dimension: str | None = None,
-) -> list[str]:
+    source: str, columns: Columns, dimensions: tuple[str, ...], dimension: str | None = None
+) -> None:
     """Checks that every pair can have a dimension.
-
-    Returns:
-      Columns that are not used, sorted.
 
     Raises:
       BadRowsError: no column names dimensions, and none is given.
     """
-    columns = {str(column) for record in records for column in record.columns or ()}
-    if columns and dimension is None and "dimension" not in columns:
+    if columns.names and dimension is None and "dimension" not in columns.names:
         expected = f"a column of names out of {', '.join(dimensions)}, or data.dimension for all"
         raise BadRowsError([RowProblem(source, 0, "dimension", expected, "neither")])
-    return sorted(columns - set(COLUMNS))
 
 
 def validate(

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dignified_jax.data.formats.columns import Columns, Filled
 from dignified_jax.data.schema import (
     DIMENSIONS,
     BadRowsError,
@@ -13,7 +14,6 @@ from dignified_jax.data.schema import (
 )
 from dignified_jax.data.schema.cells import (
     Found,
-    has_value,
     is_blank,
     is_empty,
     read_prompt,
@@ -29,56 +29,41 @@ ORIGIN_COLUMNS = ("seed_scene", "context", "trigger")
 _REJECT = "reject_"
 
 
-def check_columns(
-    source: str, records: Sequence[RawRecord], dimensions: tuple[str, ...]
-) -> list[str]:
+def known_columns(dimensions: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns that are used."""
+    rejects = (_REJECT + dimension for dimension in dimensions)
+    return (*REQUIRED_COLUMNS, *ORIGIN_COLUMNS, *rejects)
+
+
+def check_columns(source: str, columns: Columns, dimensions: tuple[str, ...]) -> None:
     """Checks that the records' columns are those of the dimensions.
 
     A column of the default set may be missing, as public data come without some of them.
 
-    Returns:
-      Columns that are not used, sorted; none of them is a reject with text.
-
     Raises:
       BadRowsError: a reject column with text is of no dimension; a dimension has no column.
     """
-    columns = {str(column) for record in records for column in record.columns or ()}
-    known = {*REQUIRED_COLUMNS, *ORIGIN_COLUMNS, *(_REJECT + dimension for dimension in dimensions)}
     problems = [
-        problem
-        for column in sorted(columns - known)
-        if column.startswith(_REJECT)
-        for problem in _unclaimed(column, records, dimensions)
+        _unclaimed(column, columns.filled[column], dimensions)
+        for column in columns.unused
+        if column.startswith(_REJECT) and column in columns.filled
     ]
-    if columns and dimensions != DIMENSIONS:
+    if columns.names and dimensions != DIMENSIONS:
         problems += [
             RowProblem(source, 0, name, f"a column for dimension {dimension}", "none in any row")
             for dimension in dimensions
-            if (name := _REJECT + dimension) not in columns
+            if (name := _REJECT + dimension) not in columns.names
         ]
     if problems:
         raise BadRowsError(problems)
-    return sorted(columns - known)
 
 
-def _unclaimed(
-    column: str, records: Sequence[RawRecord], dimensions: tuple[str, ...]
-) -> list[RowProblem]:
-    """One problem for a column of no dimension, at its first text; none where it is empty."""
-    filled = [
-        record for record in records if record.columns and _has_content(record.columns.get(column))
-    ]
-    if not filled:
-        return []
-    first = filled[0]
-    more = f" and text in {len(filled) - 1} more rows" if len(filled) > 1 else ""
+def _unclaimed(column: str, filled: Filled, dimensions: tuple[str, ...]) -> RowProblem:
+    """The problem of a column of no dimension, at its first text."""
+    more = f" and text in {filled.records - 1} more rows" if filled.records > 1 else ""
     expected = f"the reject of a dimension out of {', '.join(dimensions)}"
-    found = f"{shorten(first.columns[column])}{more}"
-    return [RowProblem(first.file, first.row, column, expected, found)]
-
-
-def _has_content(value: Any) -> bool:
-    return not is_blank(value) if isinstance(value, str) else has_value(value)
+    found = f"{shorten(filled.value)}{more}"
+    return RowProblem(filled.file, filled.row, column, expected, found)
 
 
 def validate(

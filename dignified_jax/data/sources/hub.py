@@ -1,6 +1,6 @@
 """Records of directories and hub data sets, which `datasets` reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dignified_jax.data.sources.record import RawRecord, check_header
 
@@ -12,8 +12,8 @@ def hub_records(
     required: Sequence[str],
     config: str | None = None,
     revision: str | None = None,
-) -> list[RawRecord]:
-    """Returns the records of what `datasets.load_dataset` reads: a directory or a hub's set.
+) -> Iterator[RawRecord]:
+    """Yields the records of what `datasets.load_dataset` reads: a directory or a hub's set.
 
     Args:
       name: the source, as the user named it.
@@ -42,7 +42,7 @@ def hub_records(
         if "cast" in line:
             line += "; its files differ in the type of a column: write it alike in all, or name one"
         raise ValueError(f"{name}: not readable as a data set: {line}") from error
-    records = [RawRecord(name, row, columns, columns) for row, columns in enumerate(table, 1)]
-    if records:
-        check_header(name, list(records[0].columns or ()), required)
-    return records
+    for row, columns in enumerate(table, 1):
+        if row == 1:
+            check_header(name, list(columns), required)
+        yield RawRecord(name, row, columns, columns)

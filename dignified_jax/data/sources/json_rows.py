@@ -3,36 +3,38 @@
 import codecs
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from dignified_jax.data.schema import shorten
 from dignified_jax.data.sources.record import RawRecord
+from dignified_jax.data.sources.text import read_text, text_lines
 
 
-def json_records(name: str, data: bytes, kind: str) -> Iterator[RawRecord]:
+def json_records(name: str, path: Path, kind: str) -> Iterator[RawRecord]:
     """Yields one object a line; a .json may be one array of objects, whose rows count from 1.
 
     Raises:
       ValueError: an array that is no JSON.
     """
-    if kind == ".json" and data.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
-        try:
-            array = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{name}: not readable as a JSON array: {error}") from error
-        for row, value in enumerate(array, 1):
-            bad = None if isinstance(value, dict) else ("row", "a JSON object", shorten(value))
-            yield RawRecord(name, row, None if bad else value, value, bad)
-    else:
-        yield from _lines(name, data)
-
-
-def _lines(name: str, data: bytes) -> Iterator[RawRecord]:
-    data = data.removeprefix(codecs.BOM_UTF8).rstrip()
-    # Only \n ends a line: str.splitlines would also cut at U+2028 inside a text.
-    for row, line in enumerate(data.split(b"\n") if data else [], 1):
+    if kind == ".json":
+        data = read_text(name, path).removeprefix(codecs.BOM_UTF8)
+        if data.lstrip().startswith(b"["):
+            yield from _array(name, data)
+            return
+    for row, line in enumerate(text_lines(name, path), 1):
         value, problem = _object(line)
         yield RawRecord(name, row, value, line, problem)
+
+
+def _array(name: str, data: bytes) -> Iterator[RawRecord]:
+    try:
+        array = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: not readable as a JSON array: {error}") from error
+    for row, value in enumerate(array, 1):
+        bad = None if isinstance(value, dict) else ("row", "a JSON object", shorten(value))
+        yield RawRecord(name, row, None if bad else value, value, bad)
 
 
 def _object(line: bytes) -> tuple[dict[str, Any] | None, tuple[str, str, str] | None]:

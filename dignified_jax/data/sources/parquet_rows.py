@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 1024
 
 
-def parquet_records(name: str, path: Path, required: Sequence[str]) -> list[RawRecord]:
-    """Returns a file's records.
+def parquet_records(name: str, path: Path, required: Sequence[str]) -> Iterator[RawRecord]:
+    """Yields a file's records.
 
     Raises:
       ValueError: it can't be read, or expands too far.
@@ -31,7 +31,7 @@ def parquet_records(name: str, path: Path, required: Sequence[str]) -> list[RawR
     import pyarrow.parquet
 
     expansion = Expansion(name, path)
-    records: list[RawRecord] = []
+    number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             check_header(name, file.schema_arrow.names, required)
@@ -42,11 +42,11 @@ def parquet_records(name: str, path: Path, required: Sequence[str]) -> list[RawR
         with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
             for batch in file.iter_batches(batch_size=rows):
                 for columns in _batch_objects(batch, expansion):
-                    records.append(RawRecord(name, len(records) + 1, columns, columns))
+                    number += 1
+                    yield RawRecord(name, number, columns, columns)
     except (pyarrow.ArrowException, OSError) as error:
         line = " ".join(str(error).split())[:300]
         raise ValueError(f"{name}: not a readable parquet file: {line}") from error
-    return records
 
 
 def _check_metadata(metadata: pyarrow.parquet.FileMetaData, expansion: Expansion) -> int:

@@ -1,7 +1,7 @@
 """Which reader a source wants."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dignified_jax.data.sources.csv_rows import csv_records
@@ -25,7 +25,16 @@ def read_records(
     required: Sequence[str] = (),
     hub_config: str | None = None,
 ) -> list[RawRecord]:
-    """All records of a file, directory or hub data set.
+    """Returns all records of a file, directory or hub data set."""
+    return list(stream_records(source, required, hub_config))
+
+
+def stream_records(
+    source: str | Path,
+    required: Sequence[str] = (),
+    hub_config: str | None = None,
+) -> Iterator[RawRecord]:
+    """Yields the records of a file, directory or hub data set.
 
     Args:
       source: as in `read_rows`.
@@ -45,30 +54,38 @@ def read_records(
                 f"{name}: a folder of save_to_disk, with its rows in Arrow; write them with "
                 "to_parquet or to_json and name that file"
             )
-        return hub_records(name, str(path), "train", required)
-    if path.is_file():
+        yield from hub_records(name, str(path), "train", required)
+    elif path.is_file():
         _refuse_pointer(name, path)
         if kind == ".parquet":
-            return parquet_records(name, path, required)
-        if kind in _TEXTS:
-            text = read_text(name, path)
-            return (
-                csv_records(name, text, required)
-                if kind == ".csv"
-                else list(json_records(name, text, kind))
-            )
-        raise ValueError(f"{name}: unknown kind of file {path.suffix!r}; expected {ACCEPTED}")
+            yield from parquet_records(name, path, required)
+        elif kind == ".csv":
+            yield from csv_records(name, read_text(name, path), required)
+        elif kind in _TEXTS:
+            yield from json_records(name, path, kind)
+        else:
+            raise ValueError(f"{name}: unknown kind of file {path.suffix!r}; expected {ACCEPTED}")
+    else:
+        yield from _named(source, required, hub_config)
+
+
+def _named(
+    source: str | Path, required: Sequence[str], hub_config: str | None
+) -> Iterator[RawRecord]:
+    """The records of what is no path: a split of a directory, or a hub's set."""
+    path, name = Path(source), str(source)
     head, _, split = name.rpartition(":")
     if head and split and Path(head).is_dir():
-        return hub_records(name, head, split, required)
+        yield from hub_records(name, head, split, required)
+        return
     # A Path, or a name such as data/train.jsonl, means a file even though it reads like a hub id.
     there = path.parent != Path() and path.parent.is_dir()  # so is one in an existing directory
-    is_file_name = isinstance(source, Path) or kind in (*_TEXTS, ".parquet") or there
+    is_file_name = isinstance(source, Path) or _kind(path) in (*_TEXTS, ".parquet") or there
     match = _HUB_ID.fullmatch(name)
     if is_file_name or match is None:
         raise FileNotFoundError(f"{name}: no such file; expected {ACCEPTED}")
     repository, revision, split = match.groups()
-    return hub_records(name, repository, split or "train", required, hub_config, revision)
+    yield from hub_records(name, repository, split or "train", required, hub_config, revision)
 
 
 def _kind(path: Path) -> str:

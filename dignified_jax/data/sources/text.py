@@ -2,8 +2,11 @@
 
 import codecs
 import gzip
+import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from dignified_jax.data.sources.expansion import RECORD_BYTES, Expansion
 
@@ -24,6 +27,37 @@ def read_text(name: str, path: Path) -> bytes:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
     return data
+
+
+def text_lines(name: str, path: Path) -> Iterator[bytes]:
+    """Yields the lines of a file's text, without their ends; white space at its end is left out.
+
+    Only \\n ends a line: `str.splitlines` would also cut at U+2028 inside a text.
+
+    Raises:
+      ValueError: as `read_text`.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(len(codecs.BOM_UTF16))
+    if head in (_GZIP, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        yield from _lines(io.BytesIO(read_text(name, path)))
+    else:
+        with path.open("rb") as stream:  # of any size
+            yield from _lines(stream)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    held: list[bytes] = []  # the last line that is not blank, and what came after it
+    for number, line in enumerate(stream):
+        line = line.removesuffix(b"\n")
+        if number == 0:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield from held
+            held.clear()
+        held.append(line)
+    if held and (last := held[0].rstrip()):
+        yield last
 
 
 def _expanded(name: str, path: Path) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -51,25 +52,36 @@ class Texts(Sequence[str]):
 
 
 class Spilled(Sequence[Item], Generic[Item]):
-    """Items in a file that nobody else can read, and that ends with this process.
+    """Items of which only the first are in memory.
+
+    The others are in a temporary file that nobody else can read and that ends with this process;
+    in memory too where that can't be written.
 
     Args:
       items: can be pickled.
-
-    Raises:
-      OSError: the file can't be written.
+      in_memory: how many are in memory.
     """
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._file = tempfile.TemporaryFile(prefix="dignified_jax_rows")  # noqa: SIM115
-        self._starts: list[int] = []
+    def __init__(self, items: Iterable[Item], in_memory: int = MOST_IN_MEMORY) -> None:
         self._length = 0
+        self._parts: list[list[Item] | int] = []  # of equal length: items, or where they lie
         self._loaded: tuple[int, list[Item]] = (-1, [])
+        self._file: BinaryIO | None = None
         items = iter(items)
         while part := list(itertools.islice(items, _TOGETHER)):
-            self._starts.append(self._file.tell())
-            pickle.dump(part, self._file, pickle.HIGHEST_PROTOCOL)
+            self._parts.append(self._written(part) if self._length >= in_memory else part)
             self._length += len(part)
+
+    def _written(self, part: list[Item]) -> list[Item] | int:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="dignified_jax_rows")  # noqa: SIM115
+            start = self._file.seek(0, os.SEEK_END)
+            pickle.dump(part, self._file, pickle.HIGHEST_PROTOCOL)
+            self._file.flush()
+            return start
+        except OSError:
+            return part
 
     def __len__(self) -> int:
         return self._length
@@ -84,13 +96,20 @@ class Spilled(Sequence[Item], Generic[Item]):
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
         part, offset = divmod(range(len(self))[at], _TOGETHER)
-        if self._loaded[0] != part:
-            self._file.seek(self._starts[part])
-            self._loaded = (part, pickle.load(self._file))
-        return self._loaded[1][offset]
+        return self._part(part)[offset]
 
     def __iter__(self) -> Iterator[Item]:
-        return (self[number] for number in range(len(self)))
+        for part in range(len(self._parts)):
+            yield from self._part(part)
+
+    def _part(self, number: int) -> list[Item]:
+        part = self._parts[number]
+        if isinstance(part, list):
+            return part
+        if self._loaded[0] != number:
+            self._file.seek(part)
+            self._loaded = (number, pickle.load(self._file))
+        return self._loaded[1]
 
 
 class Chosen(Sequence[Item], Generic[Item]):

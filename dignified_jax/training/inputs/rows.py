@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +14,13 @@ import numpy as np
 
 from dignified_jax import data
 from dignified_jax.data.mixture import Mixture
+from dignified_jax.data.rows import stream_rows, validation_mask
+from dignified_jax.data.schema.conversation import stripped
+from dignified_jax.data.store.texts import Chosen, Spilled
 from dignified_jax.embedded import resolve
 from dignified_jax.training.config import ConfigError, DataConfig, TrainConfig
+
+Rows = Sequence[data.PreferenceRow]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +32,9 @@ class RowSplits:
         of their own.
     """
 
-    train: list[data.PreferenceRow]
-    validation: list[data.PreferenceRow]
-    test: list[data.PreferenceRow]
+    train: Rows
+    validation: Rows
+    test: Rows
 
 
 def rejected_file(config: TrainConfig, workdir: pathlib.Path, name: str) -> pathlib.Path | None:
@@ -56,32 +62,32 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
             "rejected_path": rejected_file(config, workdir, name),
         }
 
-    def read(split: str, sources: tuple[str, ...]) -> list[data.PreferenceRow]:
-        return _together(
-            lambda number=number, source=source: data.read_rows(
+    def read(split: str, sources: tuple[str, ...]) -> list[Callable[[], Rows]]:
+        return [
+            functools.partial(
+                stream_rows,
                 resolve(source),
                 format=settings.format,
                 dimension=settings.dimension_of(sources, number),
                 **options(split),
             )
             for number, source in enumerate(sources)
-        )
+        ]
 
     files(settings)  # told before anything is read
     anchors = (anchor.split(":", 1) for anchor in settings.anchors)
-    train, validation = data.split_validation(
-        read("train", settings.train_sources)
-        + _together(
-            lambda kind=kind, path=path: data.read_anchors(kind, path, **options(kind))
-            for kind, path in anchors
-        ),
-        settings.validation_fraction,
-        config.seed,
+    rows = _together(
+        [
+            *read("train", settings.train_sources),
+            *(functools.partial(data.read_anchors, *each, **options(each[0])) for each in anchors),
+        ]
     )
+    prompts = (stripped(row.prompt) for row in rows)
+    held_out = validation_mask(prompts, settings.validation_fraction, config.seed)
+    train, validation = (Chosen(rows, np.flatnonzero(which)) for which in (~held_out, held_out))
     if settings.test_sources:
-        test = read("test", settings.test_sources)
-        return RowSplits(train, validation, test)
-    if not validation:
+        return RowSplits(train, validation, _together(read("test", settings.test_sources)))
+    if not len(validation):
         raise ConfigError(
             "data.test is not given, and data.validation_fraction is 0: there are no rows for "
             "the final table; give either",
@@ -90,9 +96,9 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
     return RowSplits(train, validation, validation)
 
 
-def _together(reads: Iterable[Callable[[], list[data.PreferenceRow]]]) -> list[data.PreferenceRow]:
+def _together(reads: Iterable[Callable[[], Rows]]) -> Rows:
     """The rows of several sources, one after the other, or the bad rows of all of them."""
-    rows: list[list[data.PreferenceRow]] = []
+    rows: list[Rows] = []
     problems: list[data.RowProblem] = []
     for read in reads:
         try:
@@ -101,7 +107,7 @@ def _together(reads: Iterable[Callable[[], list[data.PreferenceRow]]]) -> list[d
             problems += error.problems
     if problems:
         raise data.BadRowsError(problems)
-    return list(itertools.chain.from_iterable(rows))
+    return rows[0] if len(rows) == 1 else Spilled(itertools.chain.from_iterable(rows))
 
 
 def files(settings: DataConfig) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def test_sources_follow_each_other_and_each_row_is_used_once(tmp_path):
     assert [(row.file, row.row) for row in splits.train] == [
         (file, row) for file, n in zip(sources, (3, 6), strict=True) for row in range(1, n + 1)
     ]
-    assert splits.test == splits.train
+    assert list(splits.test) == list(splits.train)
     stream = prepare_data(config, tmp_path, 1).streams["train"]
     plain = np.random.default_rng([0, 1]).permutation(9)  # as of one source
     found = [stream.indices(step) for step in range(3, 6)]
