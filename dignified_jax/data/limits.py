@@ -146,7 +146,10 @@ def _truncate(
         if not _excess(tokens, limits)[0]:
             return tokens
     messages = messages_of(row.prompt)
-    _, around = template.pieces(messages, [len(messages) - 1])
+    try:
+        _, around = template.pieces(messages, [len(messages) - 1])
+    except ValueError:  # the template shows that turn in several places: none can be cut
+        return None
     first, last = _user_span(tokens.prompt, *template.ids(around))
     start = _character_start(tokens.prompt, first + _excess(tokens, limits)[0], last, template)
     if start >= last:

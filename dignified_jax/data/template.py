@@ -90,7 +90,8 @@ class ChatTemplate:
         except ValueError as error:
             raise ValueError(f"{error}{self._advice(messages)}") from error
         # The prompt's end may hold the reply's beginning, such as "<think>".
-        _check_kept(reply, prompt_text[-len(self.tail) :] + rest, "the text")
+        tail = prompt_text[len(prompt_text) - len(self.tail) :]
+        _check_kept(reply, tail + rest, "the text")
         if not rest.endswith(self.suffix):
             end = rest[-len(self.suffix) :]
             raise ValueError(f"expected the end {self.suffix!r}, found {end!r}")

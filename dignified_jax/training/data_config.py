@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -96,7 +97,7 @@ class DataConfig:
     @property
     def test_source(self) -> str | tuple[str, ...] | None:
         """The test rows that are given, else those published with the training rows, if any."""
-        return PUBLISHED_TESTS.get(self.train) if self.test is None else self.test
+        return _published_test(self.train) if self.test is None else self.test
 
     @property
     def test_sources(self) -> tuple[str, ...]:
@@ -185,6 +186,17 @@ class DataConfig:
     def named_groups(self) -> Groups:
         """Name -> dimensions of every group."""
         return parse_groups(self.groups, self.dimensions)
+
+
+def _published_test(train: str | tuple[str, ...]) -> str | None:
+    """The test rows of training rows, of the same revision."""
+    if not isinstance(train, str):
+        return None
+    name, at, revision = re.fullmatch(r"([^@:]*)(@?)([^:]*).*", train, re.DOTALL).groups()
+    if not at:
+        return PUBLISHED_TESTS.get(train)
+    found = PUBLISHED_TESTS.get(train.replace(f"@{revision}", "", 1))
+    return None if found is None else found.replace(name, f"{name}@{revision}", 1)
 
 
 def _several(sources: str | tuple[str, ...]) -> tuple[str, ...]:

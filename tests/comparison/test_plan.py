@@ -86,6 +86,18 @@ def test_the_judge_trains_on_nothing_and_knows_no_method(get_config):
     assert (found.reference, found.best_metric) == ("resident", None)
 
 
+def test_the_judge_reads_test_rows_of_several_sources(get_config):
+    config = get_config()
+    data = config.base.data
+    data.train, data.weights, data.format = ("a", "b"), (1.0, 2.0), "pairs"
+    data.test, data.dimension = ("c", "d"), ("A", "T")
+    found = plan.scorer_config(plan.parse(config)).data
+    assert (found.train, found.test, found.weights) == (("c", "d"), ("c", "d"), ())
+    assert (found.format, found.dimension) == ("pairs", ("A", "T"))
+    data.test = "c"  # which must name its dimensions: there is one for each training source
+    assert plan.scorer_config(plan.parse(config)).data.dimension == ()
+
+
 def test_all_runs_share_the_test_rows(get_config):
     config = get_config("qwen3-4b")
     config.methods = ("lagdpo", "sft_anchor")

@@ -21,6 +21,7 @@ from dignified_jax.data.schema.cells import (
     read_prompt,
     read_reply,
     read_text,
+    refused_columns,
 )
 from dignified_jax.data.schema.conversation import ASSISTANT, USER, Message
 from dignified_jax.data.sources import RawRecord
@@ -59,7 +60,7 @@ def validate(
     if record.columns is None:
         assert record.problem is not None
         return None, [RowProblem(record.file, record.row, *record.problem)]
-    found: list[Found] = []
+    found = refused_columns(record.columns)
     prompt, chosen, rejected = _split(record.columns, found)
     named = _dimension(record.columns.get("dimension"), dimensions, dimension, found)
     for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)):

@@ -19,6 +19,7 @@ from dignified_jax.data.schema.cells import (
     read_prompt,
     read_reply,
     read_text,
+    refused_columns,
 )
 from dignified_jax.data.sources import RawRecord
 from dignified_jax.data.sources.record import format_hint
@@ -86,6 +87,7 @@ def _row(
         for name in REQUIRED_COLUMNS
         if name not in columns
     ]
+    problems += refused_columns(columns)
     prompt = read_prompt("prompt", columns.get("prompt"), problems)
     golden = read_reply("golden", columns.get("golden"), problems)
     origin = {name: read_text(name, columns.get(name), problems) for name in ORIGIN_COLUMNS}

@@ -25,6 +25,15 @@ _REFUSED = {
 """Keys of a turn that a chat template may show; others, such as an id, it does not."""
 
 
+def refused_columns(columns: Mapping[str, Any]) -> list[Found]:
+    """Returns a problem for each column that a model would have to see beside the text."""
+    return [
+        (name, "none, as only text is trained on", shorten(columns[name]))
+        for name in ("images", "tools")
+        if has_value(columns.get(name))
+    ]
+
+
 def is_empty(value: Any) -> bool:
     """Returns whether a cell has no value: None, or a table's NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -40,12 +49,12 @@ def is_blank(text: str) -> bool:
     return all(each.isspace() or unicodedata.category(each) in ("Cc", "Cf") for each in text)
 
 
-def read_text(name: str, value: Any, problems: list[Found]) -> str | None:
+def read_text(name: str, value: Any, problems: list[Found], expected: str = "text") -> str | None:
     """Returns the text of a cell ("" when empty), or None after noting a problem."""
     if is_empty(value):
         return ""
     if not isinstance(value, str):
-        problems.append((name, "text", f"{shorten(value)} ({type(value).__name__})"))
+        problems.append((name, expected, f"{shorten(value)} ({type(value).__name__})"))
         return None
     try:
         value.encode("utf-8")
@@ -62,12 +71,12 @@ def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
 
     A conversation of a single user's turn is its text.
     """
+    expected = "a user's text, or a list of turns"
     if not is_turns(value):
-        text = read_text(name, value, problems)
+        text = read_text(name, value, problems, expected)
         if text is None or not _is_written_list(text):
             return text
-        found = f"turns written as text: {shorten(text)}"
-        problems.append((name, "a user's text, or a list of turns", found))
+        problems.append((name, expected, f"turns written as text: {shorten(text)}"))
         return None
     if not len(value):
         return ""
@@ -87,10 +96,11 @@ def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
 def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
     """Returns a cell's text ("" when empty) or that of its one assistant's turn, or None after
     noting problems."""
+    expected = "text, or one turn of the assistant"
     if isinstance(value, Mapping):
         value = [value]
     if not is_turns(value):
-        return read_text(name, value, problems)
+        return read_text(name, value, problems, expected)
     if not len(value):
         return ""
     noted = len(problems)
@@ -100,7 +110,7 @@ def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
     roles = [message.role for message in messages]
     if roles != [ASSISTANT]:
         found = f"{len(roles)} of {', '.join(roles[:6])}"
-        problems.append((name, "text, or one turn of the assistant", found))
+        problems.append((name, expected, found))
         return None
     return messages[0].content
 

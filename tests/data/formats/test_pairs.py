@@ -144,7 +144,7 @@ def test_many_pairs_of_one_prompt_are_joined_in_time(tmp_path):
     [
         ({**EXPLICIT, "rejected": " No. "}, "rejected", "a text other than chosen, found ' No. '"),
         ({**EXPLICIT, "chosen": ""}, "chosen", "expected text, found an empty cell"),
-        ({**EXPLICIT, "rejected": 3}, "rejected", "expected text, found 3 (int)"),
+        ({**EXPLICIT, "rejected": 3}, "rejected", "one turn of the assistant, found 3 (int)"),
         ({"prompt": "9?", "chosen": "No."}, "rejected", "a column of this name"),
         ({"chosen": "No.", "rejected": "Yes."}, "prompt", "chosen and rejected are replies alone"),
         ({**CONVERSATIONAL, "prompt": TURNS[:3]}, "prompt[3]", "the user's turn"),

@@ -184,6 +184,15 @@ def test_a_text_that_only_looks_like_turns_is_a_text(tmp_path):
     assert (row.prompt, row.golden) == (text, text)
 
 
+@pytest.mark.parametrize("name", ["images", "tools"])
+def test_columns_that_the_model_would_have_to_see_are_refused(name, tmp_path):
+    rows = [record(**{name: value}) for value in (None, [], ["a.png"])]
+    with pytest.raises(BadRowsError) as caught:
+        read_rows(write(tmp_path / "a.jsonl", rows))
+    (problem,) = caught.value.problems
+    assert (problem.row, problem.field) == (3, name) and "only text" in problem.expected
+
+
 def test_system_turn_may_be_empty_and_other_keys_are_not_used(tmp_path):
     prompt = [{"role": "system", "content": ""}, user("Hi.", id=3, language="English")]
     (row,) = read_rows(write(tmp_path / "a.jsonl", [record(prompt)]))
