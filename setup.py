@@ -26,6 +26,7 @@ setup(
     package_data={
         "dignified_jax.evaluation": ["persona.yaml"],
         "dignified_jax.evaluation.report": ["*.css", "*.js"],
+        "dignified_jax.generation": ["steering.yaml"],
         "dignified_jax.embedded": [
             "README.md",
             "ratings.csv",

@@ -28,8 +28,9 @@ ALLOWED = {
     "train": TRAINING | {"planning"},
     "compare": TRAINING | {"comparison"},
     "convert": TRAINING,
+    "generate": {"data", "models", "generation"} | GROUND,
 }
-ENTRY_POINTS = {"train", "compare", "convert"}
+ENTRY_POINTS = {"train", "compare", "convert", "generate"}
 # Part -> its rooms and modules -> those that they may import besides themselves. Of a part that
 # stands here, each room must be listed; "*" are the modules that lie beside the rooms.
 STEP = {"step"}

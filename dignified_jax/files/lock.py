@@ -66,3 +66,22 @@ def _acquired(descriptor: int, unsupported: set[int] = _UNSUPPORTED) -> bool | N
             return None
         raise
     return True
+
+
+@contextlib.contextmanager
+def held_file(name: pathlib.Path) -> Iterator[None]:
+    """Holds a file made for that, which is removed in the end.
+
+    Raises:
+      BusyError: another process holds it.
+      OSError: it can't be made; names it.
+    """
+    with name.open("a+", encoding="utf-8") as file:
+        free = _acquired(file.fileno()) is not False
+        # A holder that is just leaving may have removed the file that was opened here.
+        if not free or not name.exists() or name.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            raise BusyError(f"{name}: another process is writing the file that this one guards")
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)

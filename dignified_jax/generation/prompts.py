@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from dignified_jax.data import Message
 from dignified_jax.data.chat.prompt_tokens import prompt_tokens
 from dignified_jax.data.schema import Prompt, first_lines
 from dignified_jax.data.template import ChatTemplate
@@ -91,10 +90,15 @@ def encode(
             stop = settings.stop if request.stop is None else request.stop
             ends = _until(stop, tokenizer) if stop else None
             encoded.append(TokenRequest(request.id, tuple(tokens), most, seed, ends))
+    refuse(problems, len(requests))
+    return encoded
+
+
+def refuse(problems: Sequence[str], total: int) -> None:
+    """Raises PromptsError if there are problems, each of which begins with an id."""
     if problems:
         lines = "\n  ".join(first_lines(problems))
-        raise PromptsError(f"{len(problems)} of {len(requests)} prompts can't be used:\n  {lines}")
-    return encoded
+        raise PromptsError(f"{len(problems)} of {total} prompts can't be used:\n  {lines}")
 
 
 def derived_seed(seed: int, request_id: str) -> int:
@@ -115,11 +119,6 @@ def stop_tokens(
     if template is not None:
         found.add(template.end_of_turn)
     return frozenset(found - {None})
-
-
-def as_messages(prompt: Prompt) -> tuple[Message, ...]:
-    """Returns the turns of a prompt of text."""
-    return (Message("user", prompt),) if isinstance(prompt, str) else prompt
 
 
 def _until(

@@ -16,9 +16,10 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 
 from dignified_jax.files.model_directory import locate, read_object
+from dignified_jax.models import partition
 from dignified_jax.models.checkpoint import checkpoint_index
 from dignified_jax.models.checkpoint.digest import of_arrays
 from dignified_jax.models.checkpoint.literal_path import literal
@@ -55,10 +56,14 @@ def save_params(directory: str | pathlib.Path, params: Any) -> None:
         checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
 
 
-def load_params(directory: str | pathlib.Path) -> Any:
-    """The parameters of the checkpoint at `directory` (as `find` gives it), on one device.
+def load_params(directory: str | pathlib.Path, mesh: Mesh | None = None) -> Any:
+    """The parameters of the checkpoint at `directory` (as `find` gives it).
 
     Works whatever mesh the checkpoint was written from.
+
+    Args:
+      directory: of the checkpoint.
+      mesh: over which they are split; None puts them on one device.
 
     Raises:
       CheckpointError: there is none, or it is damaged.
@@ -68,11 +73,15 @@ def load_params(directory: str | pathlib.Path) -> Any:
         metadata = checkpointer.metadata(target).item_metadata
         if metadata is None:
             raise ValueError("its metadata are missing or damaged")
-        sharding = SingleDeviceSharding(jax.devices()[0])
-        template = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            metadata.tree,
-        )
+
+        def described(path: partition.KeyPath, leaf: Any) -> jax.ShapeDtypeStruct:
+            sharding = SingleDeviceSharding(jax.devices()[0])
+            if mesh is not None:
+                spec = partition.partition_spec(path, leaf.shape, mesh)
+                sharding = NamedSharding(mesh, spec)
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        template = jax.tree.map_with_path(described, metadata.tree)
         params = checkpointer.restore(target, template)
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             verify(reader.restore(target.parent / CHECKSUM)[PARAMS], params)

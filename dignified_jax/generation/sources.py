@@ -1,0 +1,197 @@
+"""Prompts to lines of a response file, from a model here or from a server."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dignified_jax.data.schema import Prompt
+from dignified_jax.data.template import load_template
+from dignified_jax.data.tokenizer import load_tokenizer
+from dignified_jax.files.model_directory import locate, read_object
+from dignified_jax.generation import prompts as prompt_tokens
+from dignified_jax.generation import respond
+from dignified_jax.generation.devices import make_mesh, usual_dtype
+from dignified_jax.generation.endpoint import Endpoint, ask
+from dignified_jax.generation.progress import Progress
+from dignified_jax.generation.prompts import Request
+from dignified_jax.generation.settings import Settings
+from dignified_jax.generation.system_prompts import with_system
+from dignified_jax.models.checkpoint import policy
+from dignified_jax.models.checkpoint.digest import of_arrays
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Facts = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What came of a prompt.
+
+    Attributes:
+      id: of the prompt.
+      text: of the response; None where there is none.
+      facts: further fields of its line.
+      error: why there is no text.
+    """
+
+    id: str
+    text: str | None
+    facts: Facts
+    error: str = ""
+
+
+class LocalModel:
+    """A model that is sampled from here."""
+
+    def __init__(
+        self,
+        path: str,
+        settings: Settings,
+        *,
+        dtype: str | None = None,
+        base: str | None = None,
+        plain: bool = False,
+        fsdp: int = 1,
+        tensor: int = 1,
+    ) -> None:
+        """
+        Args:
+          path: as `models.checkpoint.policy.load` takes it.
+          settings: how to sample.
+          dtype: of parameters, computation and cache; None takes `usual_dtype`.
+          base: of LoRA, if it is not where it was.
+          plain: whether prompts are continued as they are, without the chat template.
+          fsdp, tensor: as in `make_mesh`.
+
+        Raises:
+          As `policy.load`, `load_tokenizer` and `load_template`.
+        """
+        self._settings, self._plain = settings, plain
+        self._mesh = make_mesh(fsdp, tensor)
+        dtype = dtype or usual_dtype()
+        self._policy = policy.load(path, dtype, self._mesh, base)
+        directory = self._policy.directory
+        self._tokenizer = load_tokenizer(directory)
+        self._template = None if plain else load_template(self._tokenizer)
+        self._stops = prompt_tokens.stop_tokens(
+            self._policy.model.config,
+            self._tokenizer,
+            self._template,
+            generation_stops(directory),
+        )
+        self.identity = {
+            "path": path,
+            "weights": of_arrays(self._policy.params),
+            "dtype": dtype,
+            "plain": plain,
+        }
+
+    def requests(self, prompts: Mapping[str, Prompt], system: str | None) -> list[Request]:
+        """Returns the requests for prompts, with a system prompt if there is one."""
+        if self._plain:
+            return [Request(name, _ids(p, self._tokenizer)) for name, p in prompts.items()]
+        return steered(prompts, system)
+
+    def respond(self, requests: list[Request], progress: Progress) -> Iterator[Done]:
+        """Yields what comes of each, as it comes; refuses what can't be sampled before.
+
+        Raises:
+          PromptsError: names all of them.
+        """
+        responses = respond.generate(
+            self._policy.model,
+            self._policy.params,
+            self._tokenizer,
+            requests,
+            self._settings,
+            template=self._template,
+            stop_tokens=self._stops,
+            mesh=self._mesh,
+            progress=progress.sampled,
+        )
+        return (_of_response(each, progress) for each in responses)
+
+
+class ServedModel:
+    """A model behind an endpoint."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        self._endpoint, self._settings = endpoint, settings
+        self.identity = {"model": endpoint.model, "endpoint": endpoint.url}
+
+    def requests(self, prompts: Mapping[str, Prompt], system: str | None) -> list[Request]:
+        """Returns the requests for prompts, with a system prompt if there is one."""
+        return steered(prompts, system)
+
+    def respond(self, requests: list[Request], progress: Progress) -> Iterator[Done]:
+        """Yields what comes of each, as it comes.
+
+        Raises:
+          EndpointError: the server can't be used at all.
+        """
+        sampled = 0
+        for answer in ask(self._endpoint, requests, self._settings):
+            facts = {
+                name: getattr(answer, name)
+                for name in ("finish_reason", "prompt_tokens", "response_tokens", "seed")
+            }
+            tokens = answer.response_tokens or 0
+            sampled += tokens
+            progress.sampled(sampled)
+            progress.finished(tokens)
+            yield Done(answer.id, answer.text, facts, answer.error)
+
+
+def steered(prompts: Mapping[str, Prompt], system: str | None) -> list[Request]:
+    """Returns the requests for prompts, with a system prompt if there is one.
+
+    Raises:
+      PromptsError: prompts that have one already, by id.
+    """
+    if system is None:
+        return [Request(name, prompt) for name, prompt in prompts.items()]
+    problems, made = [], []
+    for name, prompt in prompts.items():
+        try:
+            made.append(Request(name, with_system(prompt, system)))
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    prompt_tokens.refuse(problems, len(prompts))
+    return made
+
+
+def generation_stops(directory: pathlib.Path) -> tuple[int, ...]:
+    """Returns the tokens that end a response by generation_config.json.
+
+    Raises:
+      ModelFileError: the file is damaged.
+      ValueError: they are no token ids.
+    """
+    file = locate(directory, "generation_config.json")
+    found = None if file is None else read_object(file).get("eos_token_id")
+    listed = [] if found is None else found if isinstance(found, list) else [found]
+    if any(type(token) is not int for token in listed):
+        raise ValueError(f"{file}: eos_token_id: expected a token id or several, found {found!r}")
+    return tuple(listed)
+
+
+def _of_response(response: respond.SampledResponse, progress: Progress) -> Done:
+    progress.finished(response.response_tokens)
+    facts = dataclasses.asdict(response)
+    return Done(facts.pop("id"), facts.pop("text"), facts)
+
+
+def _ids(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Token ids of a text that is continued as it is, with what the tokenizer puts before it.
+
+    Raises:
+      ValueError: the prompt is a conversation.
+    """
+    if not isinstance(prompt, str):
+        raise ValueError("--plain: expected prompts of text, found a conversation")
+    return tuple(tokenizer(prompt, verbose=False)["input_ids"])

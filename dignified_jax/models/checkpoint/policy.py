@@ -1,0 +1,100 @@
+"""A policy to sample from or to score with, from whatever holds one."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from dignified_jax.embedded import resolve
+from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import lora_base, params_checkpoint
+from dignified_jax.models.decoder import Decoder, Params
+from dignified_jax.models.hf import peft, peft_reader
+from dignified_jax.models.hf.config import read_config
+from dignified_jax.models.lora import LoraParams
+
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A model that was loaded.
+
+    Attributes:
+      model, params: the decoder, and its parameter tree or that of a base and of LoRA, which are
+        not merged.
+      directory: has its tokenizer, and its generation_config.json if there is one.
+      source: where the parameters came from: a directory, or the numbered checkpoint of a run.
+    """
+
+    model: Decoder
+    params: Params | LoraParams
+    directory: pathlib.Path
+    source: pathlib.Path
+
+
+def load(
+    path: str, dtype: str = "float32", mesh: Mesh | None = None, base: str | None = None
+) -> Policy:
+    """Loads a Hugging Face directory or hub id, a run directory or a checkpoint in it (of a whole
+    model or of LoRA), a bare checkpoint, or a PEFT adapter.
+
+    Args:
+      path: of it, or "embedded:NAME".
+      dtype: of the parameters and the computation.
+      mesh: over which parameters are split; None puts them on the default device.
+      base: of LoRA: directory or hub id, if it is not where it was in training.
+
+    Raises:
+      ValueError: `base` is given, and the parameters are those of a whole model.
+      FileNotFoundError, CheckpointError, WeightsError, UnsupportedModelError, ModelFileError: what
+        is missing or can't be used, by name.
+    """
+    directory = pathlib.Path(resolve(path))
+    if (directory / peft.CONFIG_FILE).is_file():
+        return _adapter(directory, dtype, mesh, base)
+    is_run = (directory / params_checkpoint.PARAMS).is_dir()
+    if directory.is_dir() and (is_run or params_checkpoint.newest_in(directory) is not None):
+        return _checkpoint(directory, dtype, mesh, base)
+    if base is not None:
+        raise ValueError(f"--base: {path} holds a whole model, not LoRA")
+    directory = hf.resolve(str(directory))
+    model, params = hf.load(directory, dtype, mesh)
+    return Policy(model, params, directory, directory)
+
+
+def _adapter(directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None) -> Policy:
+    try:
+        under = hf.resolve(resolve(base or peft_reader.read_base(directory)))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{directory}: its base is needed: {error}; say where it is with --base"
+        ) from error
+    model, frozen = hf.load(under, dtype, mesh)
+    lora, tree = peft_reader.load_adapter(directory, model.config, dtype, mesh)
+    own = any((directory / name).is_file() for name in _VOCABULARIES)
+    params = LoraParams(frozen, tree)
+    return Policy(model.clone(lora=lora), params, directory if own else under, directory)
+
+
+def _checkpoint(directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None) -> Policy:
+    source, side = params_checkpoint.find(directory)
+    record = lora_base.read(side)
+    if record is None and base is not None:
+        raise ValueError(f"--base: {source} holds a whole model, not LoRA")
+    # Before anything large is read.
+    under = None if record is None else lora_base.find_base(record, base)
+    params = params_checkpoint.load_params(source, mesh)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    if record is not None:
+        model, frozen = hf.load(under, dtype, mesh)
+        return Policy(model.clone(lora=record.lora), LoraParams(frozen, params), side, source)
+    if "norm" not in params:
+        raise params_checkpoint.CheckpointError(
+            f"{source} holds LoRA alone, but {side} has no {lora_base.FILE} that names its base"
+        )
+    return Policy(Decoder(read_config(side), dtype=jnp.dtype(dtype)), params, side, source)
