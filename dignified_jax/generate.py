@@ -32,7 +32,7 @@ from dignified_jax.console import entry
 
 if TYPE_CHECKING:
     from dignified_jax.generation.settings import Settings
-    from dignified_jax.generation.sources import LocalModel, ServedModel
+    from dignified_jax.generation.sources import SampledModel, ServedModel
 
 # Flags of one of the two sources; without a default here, so that one that is given is seen.
 _LOCAL = ("dtype", "base", "batch_size", "plain", "fsdp", "tensor")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from dignified_jax.generation import response_file
-    from dignified_jax.generation.progress import Progress
+    from dignified_jax.generation.progress import SamplingProgress
     from dignified_jax.generation.prompt_file import read_prompts
     from dignified_jax.generation.settings import Settings
     from dignified_jax.generation.system_prompts import read_system_prompt
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{options.out}: {file.kept} responses are there already", file=sys.stderr)
         errors = {}
         if file.waiting:
-            progress = Progress(len(file.waiting), settings.max_new_tokens)
+            progress = SamplingProgress(len(file.waiting), settings.max_new_tokens)
             for done in source.respond(source.requests(file.waiting, system), progress):
                 if done.text is None:
                     errors[done.id] = done.error
@@ -103,9 +103,9 @@ def _report(out: str, total: int, errors: dict[str, str]) -> int:
     return 1
 
 
-def _source(options: argparse.Namespace, settings: Settings) -> LocalModel | ServedModel:
+def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | ServedModel:
     from dignified_jax.generation.endpoint import Endpoint
-    from dignified_jax.generation.sources import LocalModel, ServedModel
+    from dignified_jax.generation.sources import SampledModel, ServedModel
 
     if options.endpoint is not None:
         names = {"api_key_env": "key_variable"}
@@ -115,7 +115,7 @@ def _source(options: argparse.Namespace, settings: Settings) -> LocalModel | Ser
     names = [name for name in _LOCAL if name != "batch_size"]
     further = {name: getattr(options, name) for name in names}
     further = {name: value for name, value in further.items() if value is not None}
-    return LocalModel(options.model, settings, **further)
+    return SampledModel(options.model, settings, **further)
 
 
 def _check_flags(options: argparse.Namespace) -> None:
@@ -129,7 +129,7 @@ def _check_flags(options: argparse.Namespace) -> None:
 
 
 def _facts(settings: Settings) -> dict[str, Any]:
-    """What of the settings says what a response is."""
+    """Returns what of the settings says what a response is."""
     facts = dataclasses.asdict(settings)
     del facts["batch_size"]
     return facts

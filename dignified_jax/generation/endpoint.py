@@ -34,7 +34,7 @@ _PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _FATAL = (401, 403, 404)
 
 
-class EndpointError(ValueError):
+class ServerError(ValueError):
     """The server can't be used at all."""
 
 
@@ -73,8 +73,8 @@ class Endpoint:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What came of a request: a text or an error.
+class ServedResponse:
+    """Holds what came of a request: a text or an error.
 
     Attributes:
       id: of the request.
@@ -110,7 +110,9 @@ class _Refused(Exception):
     """The server refuses this request, and would again."""
 
 
-def ask(endpoint: Endpoint, requests: Sequence[Request], settings: Settings) -> Iterator[Answer]:
+def ask(
+    endpoint: Endpoint, requests: Sequence[Request], settings: Settings
+) -> Iterator[ServedResponse]:
     """Asks the server for all responses; yields what comes of each as it comes.
 
     Args:
@@ -119,12 +121,12 @@ def ask(endpoint: Endpoint, requests: Sequence[Request], settings: Settings) -> 
       settings: how to sample; `batch_size` is not sent.
 
     Raises:
-      EndpointError: the server knows no such model or address, or refuses the key.
+      ServerError: the server knows no such model or address, or refuses the key.
     """
     stopped = threading.Event()
     opener = url_requests.build_opener(_NoRedirects)
 
-    def work(request: Request) -> Answer:
+    def work(request: Request) -> ServedResponse:
         body, seed = _body(endpoint, request, settings)
         return _persist(endpoint, opener, request.id, body, seed, stopped)
 
@@ -172,7 +174,7 @@ def _persist(
     body: Mapping[str, Any],
     seed: int,
     stopped: threading.Event,
-) -> Answer:
+) -> ServedResponse:
     reason = "stopped"
     for attempt in range(endpoint.attempts):
         if stopped.is_set():
@@ -180,7 +182,7 @@ def _persist(
         try:
             return _parsed(name, _send(endpoint, opener, body), seed)
         except _Refused as refused:
-            return Answer(name, None, str(refused), seed=seed)
+            return ServedResponse(name, None, str(refused), seed=seed)
         except _Passing as passing:
             reason = str(passing)
             pause = passing.pause
@@ -188,7 +190,7 @@ def _persist(
                 pause = min(2.0**attempt / 2, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
         if attempt + 1 < endpoint.attempts:
             stopped.wait(min(pause, LONGEST_PAUSE))
-    return Answer(name, None, f"{reason} ({endpoint.attempts} attempts)", seed=seed)
+    return ServedResponse(name, None, f"{reason} ({endpoint.attempts} attempts)", seed=seed)
 
 
 def _send(
@@ -211,7 +213,7 @@ def _send(
         if error.code in _PASSING:
             raise _Passing(said, _retry_after(error.headers.get("Retry-After"))) from error
         if error.code in _FATAL:
-            raise EndpointError(f"{endpoint.address}: {said}") from error
+            raise ServerError(f"{endpoint.address}: {said}") from error
         raise _Refused(said) from error
     except (OSError, HTTPException) as error:  # no connection, a broken one, or no answer in time
         reason = error.reason if isinstance(error, url_errors.URLError) else error
@@ -219,7 +221,7 @@ def _send(
             clip(f"{endpoint.address}: {reason or type(error).__name__}", 200)
         ) from error
     except ValueError as error:  # such as a key that is no header
-        raise EndpointError(
+        raise ServerError(
             f"{endpoint.address}: the request can't be sent; look at {endpoint.key_variable}"
         ) from error
 
@@ -263,7 +265,7 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _parsed(name: str, content: bytes, seed: int) -> Answer:
+def _parsed(name: str, content: bytes, seed: int) -> ServedResponse:
     """The response in an answer.
 
     Raises:
@@ -286,4 +288,4 @@ def _parsed(name: str, content: bytes, seed: int) -> Answer:
     counts = [usage.get(field) for field in ("prompt_tokens", "completion_tokens")]
     numbers = [count if type(count) is int else None for count in counts]
     text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair
-    return Answer(name, text, "", reason, *numbers, seed=seed)
+    return ServedResponse(name, text, "", reason, *numbers, seed=seed)

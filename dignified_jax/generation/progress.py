@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dignified_jax.console.progress_line import ProgressLine, duration
 
 
-class Progress:
+class SamplingProgress:
     """Counts, and shows them in a line."""
 
     def __init__(

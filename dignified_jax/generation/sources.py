@@ -15,7 +15,7 @@ from dignified_jax.generation import prompts as prompt_tokens
 from dignified_jax.generation import respond
 from dignified_jax.generation.devices import make_mesh, usual_dtype
 from dignified_jax.generation.endpoint import Endpoint, ask
-from dignified_jax.generation.progress import Progress
+from dignified_jax.generation.progress import SamplingProgress
 from dignified_jax.generation.prompts import Request
 from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.system_prompts import with_system
@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """What came of a prompt.
+    """Holds what came of a prompt.
 
     Attributes:
       id: of the prompt.
@@ -45,7 +45,7 @@ class Done:
     error: str = ""
 
 
-class LocalModel:
+class SampledModel:
     """A model that is sampled from here."""
 
     def __init__(
@@ -97,7 +97,7 @@ class LocalModel:
             return [Request(name, _ids(p, self._tokenizer)) for name, p in prompts.items()]
         return steered(prompts, system)
 
-    def respond(self, requests: list[Request], progress: Progress) -> Iterator[Done]:
+    def respond(self, requests: list[Request], progress: SamplingProgress) -> Iterator[Done]:
         """Yields what comes of each, as it comes; refuses what can't be sampled before.
 
         Raises:
@@ -128,11 +128,11 @@ class ServedModel:
         """Returns the requests for prompts, with a system prompt if there is one."""
         return steered(prompts, system)
 
-    def respond(self, requests: list[Request], progress: Progress) -> Iterator[Done]:
+    def respond(self, requests: list[Request], progress: SamplingProgress) -> Iterator[Done]:
         """Yields what comes of each, as it comes.
 
         Raises:
-          EndpointError: the server can't be used at all.
+          ServerError: the server can't be used at all.
         """
         sampled = 0
         for answer in ask(self._endpoint, requests, self._settings):
@@ -180,7 +180,7 @@ def generation_stops(directory: pathlib.Path) -> tuple[int, ...]:
     return tuple(listed)
 
 
-def _of_response(response: respond.SampledResponse, progress: Progress) -> Done:
+def _of_response(response: respond.SampledResponse, progress: SamplingProgress) -> Done:
     progress.finished(response.response_tokens)
     facts = dataclasses.asdict(response)
     return Done(facts.pop("id"), facts.pop("text"), facts)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from dignified_jax.generation import Request, Settings
-from dignified_jax.generation.endpoint import Endpoint, EndpointError, ask
+from dignified_jax.generation.endpoint import Endpoint, ServerError, ask
 from tests.generation.loopback import completion, serving
 
 
@@ -103,7 +103,7 @@ def test_a_refused_request_is_not_sent_again():
 def test_a_server_that_refuses_the_key_ends_all_and_the_key_is_not_told(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     script = lambda h, text, before: h.reply(401, b"bad key sk-secret")  # noqa: E731
-    with serving(script) as server, pytest.raises(EndpointError, match="HTTP 401") as caught:
+    with serving(script) as server, pytest.raises(ServerError, match="HTTP 401") as caught:
         collect(server, [str(n) for n in range(20)], concurrency=1)
     assert "secret" not in str(caught.value) and len(server.seen) < 20
 
