@@ -73,7 +73,7 @@ class ChatTemplate:
             text = _prompt(self.renderer, messages)
             _check_turns_kept(messages, text)
         except ValueError as error:
-            raise ValueError(f"{error}{self._advice(messages)}") from error
+            raise ValueError(f"{error}{self._advice(messages, _REPLY)}") from error
         return text
 
     def reply_text(self, prompt: Prompt, prompt_text: str, reply: str) -> str:
@@ -88,7 +88,7 @@ class ChatTemplate:
         try:
             rest = _after(prompt_text, full)
         except ValueError as error:
-            raise ValueError(f"{error}{self._advice(messages)}") from error
+            raise ValueError(f"{error}{self._advice(messages, reply)}") from error
         # The prompt's end may hold the reply's beginning, such as "<think>".
         tail = prompt_text[len(prompt_text) - len(self.tail) :]
         _check_kept(reply, tail + rest, "the text")
@@ -122,19 +122,27 @@ class ChatTemplate:
         order = sorted(words, key=lambda number: text.index(words[number]))
         return order, re.split("|".join(words.values()), text)
 
-    def _advice(self, messages: Sequence[Message]) -> str:
+    def _advice(self, messages: Sequence[Message], reply: str) -> str:
         """Advice on how the template takes a conversation, tried out; "" where nothing helps."""
-        has_system = messages[0].role == SYSTEM
-        others = messages[1:] if has_system else (_SYSTEM, *messages)
+        if messages[0].role == SYSTEM:
+            others, cure = messages[1:], "write the system turn's text into the user's first turn"
+        else:
+            others, cure = (_SYSTEM, *messages), "begin the prompt with a system turn"
+        if self._takes(others, reply):
+            return f"; {cure}"
+        if _THOUGHTS_END in reply and self._takes(messages, reply.rpartition(_THOUGHTS_END)[2]):
+            return "; leave thoughts out, or open the block for them (data.chat_template_kwargs)"
+        return ""
+
+    def _takes(self, messages: Sequence[Message], reply: str) -> bool:
+        """Returns whether a conversation is rendered whole, its prompt first."""
         try:
-            text = _prompt(self.renderer, others)
-            _check_turns_kept(others, text)
-            _after(text, _conversation(self.renderer, others, _REPLY))
+            text = _prompt(self.renderer, messages)
+            _check_turns_kept(messages, text)
+            _check_kept(reply, _after(text, _conversation(self.renderer, messages, reply)), "it")
         except ValueError:
-            return ""
-        if has_system:
-            return "; write the system turn's text into the user's first turn"
-        return "; begin the prompt with a system turn"
+            return False
+        return True
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts, one list each."""

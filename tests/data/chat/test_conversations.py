@@ -1,12 +1,16 @@
 """Conversations have the ids of the template's own rendering, for the templates of known models."""
 
+import copy
 import datetime
+import importlib.resources
+import re
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dignified_jax.data import BadRowsError, PreferenceRow, encode
+from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.template import load_template
 from tests.data.chat import templates
 from tests.data.chat.test_row_tokens import SPECIAL, VISIBLE, make_tokenizer
@@ -226,3 +230,42 @@ def test_too_long_conversations_lose_their_oldest_exchanges_first():
     assert cut.length == lengths[-1] - 5 and report.truncated == 1
     none, report = encode([row], tokenizer, row_length=12, on_too_long="truncate")
     assert none == [] and report.dropped == 1
+
+
+def test_thoughts_behind_an_empty_block_are_told():
+    with pytest.raises(BadRowsError, match=r"golden: .*; leave thoughts out, or open the block"):
+        tokens(templates.QWEN3, golden=THOUGHT + "no", enable_thinking=False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cohere2", "gemma3", "gptoss", "lfm2", "llama3", "llama3_1", "llama3_2", "phi3_5"),
+        *("qwen2_5", "qwen3", "qwen3_instruct_2507"),
+    ],
+)
+def test_real_templates(name):
+    """Those that come with TRL, where it is installed."""
+    file = (
+        importlib.resources.files(pytest.importorskip("trl")) / "chat_templates" / f"{name}.jinja"
+    )
+    if not file.is_file():
+        pytest.skip(f"this TRL has no template {name}")
+    source = file.read_text(encoding="utf-8")
+    tokenizer = copy.deepcopy(make_tokenizer("bytes"))
+    marks = sorted(set(re.findall(r"<\|[^|>{}']{1,30}\|>|<[a-z]+_of_[a-z]+>", source)))
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    tokenizer.chat_template = source
+    options = {"tokenize": True, "return_dict": False}
+    thought = THOUGHT if name == "qwen3" else ""
+    rows = [
+        PreferenceRow(turns, f"{thought}no", {"A": "hello"})
+        for turns in (TURNS[1:2], TURNS[:2], TURNS, TURNS[1:], [*TURNS, *reply("so"), TURNS[1]])
+    ]
+    examples, _ = encode(rows, tokenizer)
+    for row, example in zip(rows, examples, strict=True):
+        turns = [message._asdict() for message in messages_of(row.prompt)]
+        before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options)
+        whole = tokenizer.apply_chat_template(turns + reply(row.golden), **options)
+        ours = [*before, *example.responses[0].tolist()]
+        assert example.prompt.tolist() == before and ours == whole[: len(ours)]
