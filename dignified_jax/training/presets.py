@@ -12,6 +12,8 @@ _HUB_IDS = {
     "smollm3-3b": "HuggingFaceTB/SmolLM3-3B",
     "qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct",
     "mistral-7b": "mistralai/Mistral-7B-Instruct-v0.3",
+    "gemma3-4b": "google/gemma-3-4b-it",
+    "qwen3-30b-a3b": "Qwen/Qwen3-30B-A3B-Instruct-2507",
 }
 PRESETS = ("tiny", *_HUB_IDS)
 

@@ -102,6 +102,7 @@ class Run:
         optimizer=None,
         examples=EXAMPLES,
         steps=STEPS,
+        balance=0.0,
     ):
         self.model, policy, reference = models
         self.method = method
@@ -118,7 +119,7 @@ class Run:
             shuffle=False,
         )
         self.optimizer = optimizer or gradient_recorder()
-        self.train_step = make_train_step(self.model, method, self.optimizer, self.mesh)
+        self.train_step = make_train_step(self.model, method, self.optimizer, self.mesh, balance)
         self.reference = NoReference()
         if method.needs_reference:
             self.reference = ResidentReference(self.put(reference))
