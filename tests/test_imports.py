@@ -29,8 +29,9 @@ ALLOWED = {
     "compare": TRAINING | {"comparison"},
     "convert": TRAINING,
     "generate": {"data", "models", "generation"} | GROUND,
+    "evaluate": TRAINING | {"evaluation"},
 }
-ENTRY_POINTS = {"train", "compare", "convert", "generate"}
+ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate"}
 # Part -> its rooms and modules -> those that they may import besides themselves. Of a part that
 # stands here, each room must be listed; "*" are the modules that lie beside the rooms.
 STEP = {"step"}
@@ -58,10 +59,12 @@ INSIDE = {
     "evaluation": {
         "rubrics": set(),
         "responses": {"rubrics"},
-        "judging": {"rubrics", "responses"},
+        "models": set(),
+        "judging": {"rubrics", "responses", "models"},
         "scores": {"rubrics"},
         "report": {"rubrics", "responses", "judging", "scores"},
-        "*": {"rubrics", "responses", "judging", "scores", "report"},
+        "stages": {"*", "rubrics", "responses", "models", "judging", "scores", "report"},
+        "*": {"rubrics", "responses", "judging", "scores", "report", "stages"},
     },
     "mfrm": {
         "result": set(),

@@ -8,12 +8,10 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dignified_jax.data.schema import shorten
+from dignified_jax.data.schema import Message, Prompt, shorten
+from dignified_jax.data.schema.conversation import as_objects, simplified
 from dignified_jax.evaluation.rubrics import digest
 from dignified_jax.files import atomic
-
-Messages = str | tuple[Mapping[str, str], ...]
-"""The user's text, or the turns of a conversation, each with "role" and "content"."""
 
 
 class ResponsesError(ValueError):
@@ -33,7 +31,7 @@ class Response:
 
     model: str
     question: str
-    prompt: Messages
+    prompt: Prompt
     text: str
 
     @property
@@ -42,23 +40,21 @@ class Response:
         return digest([self.prompt, self.text])
 
 
-def prompt_text(prompt: Messages) -> str:
+def prompt_text(prompt: Prompt) -> str:
     """Returns a prompt as one text; the turns of a conversation each begin with who speaks."""
     if isinstance(prompt, str):
         return prompt
-    if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return prompt[0]["content"]
-    return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in prompt)
+    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in prompt)
 
 
-def read_prompts(file: str | pathlib.Path) -> dict[str, Messages]:
+def read_prompts(file: str | pathlib.Path) -> dict[str, Prompt]:
     """Reads lines {"id", "prompt"}: id -> prompt, in order.
 
     Raises:
       ResponsesError: a line is not that, or an id stands twice.
       OSError: the file can't be read.
     """
-    found: dict[str, Messages] = {}
+    found: dict[str, Prompt] = {}
     for place, record in _records(file):
         name = _id(record, place)
         if name in found:
@@ -68,7 +64,7 @@ def read_prompts(file: str | pathlib.Path) -> dict[str, Messages]:
 
 
 def read_responses(
-    file: str | pathlib.Path, model: str, prompts: Mapping[str, Messages] | None = None
+    file: str | pathlib.Path, model: str, prompts: Mapping[str, Prompt] | None = None
 ) -> tuple[Response, ...]:
     """Reads lines {"id", "response"}, with "prompt" where `prompts` does not have the id.
 
@@ -99,7 +95,8 @@ def read_responses(
 def write_responses(file: str | pathlib.Path, responses: Iterable[Response]) -> None:
     """Writes lines {"id", "prompt", "response"}, whole or not at all."""
     lines = [
-        json.dumps({"id": r.question, "prompt": r.prompt, "response": r.text}) for r in responses
+        json.dumps({"id": r.question, "prompt": as_objects(r.prompt), "response": r.text})
+        for r in responses
     ]
     atomic.write_text(file, "".join(line + "\n" for line in lines))
 
@@ -111,7 +108,7 @@ def check_distinct(responses: Sequence[Response]) -> None:
       ResponsesError: names model and id.
     """
     seen: set[tuple[str, str]] = set()
-    prompts: dict[str, Messages] = {}
+    prompts: dict[str, Prompt] = {}
     for response in responses:
         place = f"model {shorten(response.model)}, id {shorten(response.question)}"
         if (response.model, response.question) in seen:
@@ -152,7 +149,7 @@ def _id(record: Mapping[str, Any], place: str) -> str:
     return _writable(str(value), f"{place}: id")
 
 
-def _prompt(record: Mapping[str, Any], place: str) -> Messages:
+def _prompt(record: Mapping[str, Any], place: str) -> Prompt:
     value = record.get("prompt")
     if isinstance(value, str) and value.strip():
         return _writable(value, f"{place}: prompt")
@@ -167,7 +164,7 @@ def _prompt(record: Mapping[str, Any], place: str) -> Messages:
                 f"{place}: prompt: expected turns with role and content, found {shorten(turn)}"
             )
         _writable(turn["content"], f"{place}: prompt")
-    return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
+    return simplified([Message(turn["role"], turn["content"]) for turn in value])
 
 
 def _writable(text: str, place: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.evaluation import rubrics
-from dignified_jax.evaluation.judging.local import LocalModel
+from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.models import hf
 
@@ -40,4 +40,4 @@ def responses():
 def tiny_judge(tiny_directory):
     """The embedded model, loaded."""
     module, params = hf.load(tiny_directory)
-    return LocalModel("tiny", "digest", module, params, load_tokenizer(tiny_directory))
+    return LoadedModel("tiny", "digest", module, params, load_tokenizer(tiny_directory))

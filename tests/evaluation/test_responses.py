@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dignified_jax.data.schema import Message
 from dignified_jax.evaluation.responses import (
     Response,
     ResponsesError,
@@ -14,7 +15,7 @@ from dignified_jax.evaluation.responses import (
     write_responses,
 )
 
-TURNS = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"})
+TURNS = (Message("system", "Be."), Message("user", "Hi"))
 
 
 def write(directory, *lines):
@@ -37,8 +38,8 @@ def test_prompts_are_joined_by_id(tmp_path):
 
 
 def test_a_conversation_is_one_text():
-    assert prompt_text(TURNS) == "User: Hi\n\nAssistant: Yes?"
-    assert prompt_text(TURNS[:1]) == prompt_text("Hi") == "Hi"
+    assert prompt_text(TURNS) == "System: Be.\n\nUser: Hi"
+    assert prompt_text("Hi") == "Hi"
 
 
 def test_the_hash_tells_prompts_and_texts_apart():

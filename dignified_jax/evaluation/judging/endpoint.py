@@ -58,8 +58,13 @@ class EndpointSettings:
 
 def judge_of(model: str, settings: EndpointSettings) -> Judge:
     """Returns who judges: an inspect_ai model name; the hash covers wording and settings."""
+    return Judge(model, "endpoint", digest([model, settings_hash(settings)]))
+
+
+def settings_hash(settings: EndpointSettings) -> str:
+    """Returns 16 hexadecimal digits of the wording and of what an answer depends on."""
     told = [settings.items_per_call, settings.temperature, settings.max_tokens]
-    return Judge(model, "endpoint", digest([model, prompts.template_hash("json"), *told]))
+    return digest([prompts.template_hash("json"), *told])
 
 
 def chunks(rubric: Rubric, items_per_call: int) -> list[tuple[Item, ...]]:

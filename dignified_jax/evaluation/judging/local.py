@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,34 +17,15 @@ from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenize import TokenizedExample, encode
 from dignified_jax.evaluation.judging import prompts, trees
 from dignified_jax.evaluation.judging.judgments import Judge, Verdict
+from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.rubrics import Rubric, digest
-from dignified_jax.models.decoder import Decoder
 
 ANSWERS = ("Yes", "No")
 NEUTRAL = Response("", "", "N/A", "N/A")
 """A response without content, whose log-odds are a judge's leaning on an item."""
 
 _DIMENSION = ("other",)
-
-
-@dataclasses.dataclass(frozen=True)
-class LocalModel:
-    """A model to judge with.
-
-    Attributes:
-      name: label of the judge.
-      digest: of its weights.
-      module: the decoder.
-      params: its parameter tree, or that of a base and of LoRA.
-      tokenizer: with a chat template.
-    """
-
-    name: str
-    digest: str
-    module: Decoder
-    params: Any
-    tokenizer: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +49,7 @@ class LocalSettings:
 class LocalJudge:
     """A local model with settings and a rubric."""
 
-    def __init__(self, model: LocalModel, rubric: Rubric, settings: LocalSettings) -> None:
+    def __init__(self, model: LoadedModel, rubric: Rubric, settings: LocalSettings) -> None:
         """
         Raises:
           ValueError: the tokenizer has no usable chat template, or both answers begin with the

@@ -121,7 +121,8 @@ def delta(scores: Scores, name: str, before: int, after: int) -> Delta:
     moved = pairs[:, 1] - pairs[:, 0]
     error = float(moved.std(ddof=1)) if moved.size > 1 and math.isfinite(change) else math.nan
     both = np.isfinite(measure.cells[[before, after]]).all(axis=0)
-    p = math.erfc(abs(change / error) / math.sqrt(2.0)) if error > 0 else math.nan
+    # A copy's change and error are what rounding leaves.
+    p = math.erfc(abs(change / error) / math.sqrt(2.0)) if error > 1e-5 else math.nan
     return Delta(name, change, error, p, int(both.sum()))
 
 

@@ -1,0 +1,31 @@
+"""The tiny model before and after Lag-DPO, on the embedded prompts, judged by rules.
+
+    python -m dignified_jax.evaluate --config=configs/evaluate.py
+
+It shows the whole way, offline and in minutes. The model is too small to chat and the judges are
+word lists: the report says so, and its scores say nothing else. For models and judges of your own:
+
+    --config.models="('before=path/to/model', 'after=runs/lagdpo')"
+    --config.prompts=prompts.jsonl                     # {"id", "prompt"}, or preference rows
+    --config.judging.judges="('openai/gpt-4.1', 'anthropic/claude-sonnet-4-5')"
+
+"after" is the run of `python -m dignified_jax.train --config=lagdpo` where that is finished; if it
+is not, six steps are trained here.
+"""
+
+import ml_collections
+
+from dignified_jax.evaluation import config as evaluation_config
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+    if preset != "tiny":
+        raise ValueError(f"unknown preset {preset!r}; expected tiny")
+    config = evaluation_config.config_dict()
+    config.workdir = "runs/evaluate-tiny"
+    config.models = ("before=embedded:tiny-qwen3", "after=train:lagdpo")
+    config.generation.max_new_tokens = 96
+    config.generation.temperature = 0.7
+    # So small a model, judged by rules, has dimensions with nothing but 1s or 0s.
+    config.scoring.method = "ridge"
+    return config

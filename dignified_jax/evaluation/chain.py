@@ -1,0 +1,78 @@
+"""The whole way: models and prompts, responses, judgments, scores, report."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+from collections.abc import Callable
+
+from dignified_jax.evaluation import rubrics
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.evaluation.judging import judgments
+from dignified_jax.evaluation.stages import generate, judge, report
+from dignified_jax.files import lock
+from dignified_jax.files.atomic import remove_leftovers
+
+
+def run(config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path | None:
+    """Runs what is not done, up to the configuration's last stage.
+
+    Args:
+      config: of the evaluation.
+      notify: shows a line to a person.
+
+    Returns:
+      The report; None where it is not wanted yet.
+
+    Raises:
+      ValueError, OSError: what is wrong, by name.
+      BusyError: another process works in the same directory.
+    """
+    directory = pathlib.Path(config.workdir)
+    rubric = rubrics.read(config.rubric or rubrics.PERSONA)
+    directory.mkdir(parents=True, exist_ok=True)
+    with lock.held(directory, notify):
+        remove_leftovers(directory)
+        if config.ratings:
+            return _report_ratings(config, rubric, notify)
+        responses, origins = generate.respond(config, notify)
+        if config.until == "generate":
+            return None
+        verdicts, halo = judge.judge(config, rubric, responses, notify)
+        table, missing = judgments.tabulate(responses, rubric, verdicts)
+        source = report.save_judgments(config, table, missing)
+        if config.until == "judge":
+            notify(f"judgments: {source}")
+            return None
+        scores, made = report.score(config, source, rubric)
+        inputs = {
+            **{f"model {name}": origin for name, origin in origins.items()},
+            **{f"judge {one.name}": one.hash for one in verdicts},
+            **{"rubric": rubric.hash, "configuration": config.hash, "judgments": _hash(source)},
+        }
+        return report.write(
+            config,
+            scores,
+            [*made, *halo],
+            inputs=inputs,
+            judges=list(verdicts),
+            missing=missing,
+            responses=responses,
+            table=table,
+            notify=notify,
+        )
+
+
+def _report_ratings(
+    config: EvaluationConfig, rubric: rubrics.Rubric, notify: Callable[[str], None]
+) -> pathlib.Path:
+    """The report of a table that others made."""
+    source = pathlib.Path(config.ratings)
+    scores, made = report.score(config, source, rubric)
+    inputs = {f"ratings {source.name}": _hash(source), "configuration": config.hash}
+    return report.write(config, scores, made, inputs=inputs, notify=notify)
+
+
+def _hash(file: pathlib.Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

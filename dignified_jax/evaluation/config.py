@@ -1,0 +1,222 @@
+"""Configuration of an evaluation: models, prompts, judges, scores, in frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import ml_collections
+
+from dignified_jax import typed_config
+from dignified_jax.evaluation.judging.endpoint import EndpointSettings
+from dignified_jax.evaluation.judging.local import LocalSettings
+from dignified_jax.evaluation.judging.rules import NAMES as RULES
+from dignified_jax.evaluation.rubrics import digest
+from dignified_jax.generation.settings import Settings
+from dignified_jax.typed_config import (
+    Bounds,
+    ConfigError,
+    Count,
+    NonNegative,
+    Path,
+    Seed,
+    SourcePath,
+    check_bounds,
+    help_text,
+    sections,
+)
+
+STAGES = ("generate", "judge", "report")
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgingConfig:
+    """Who judges, and how.
+
+    Attributes:
+      judges: "rules-lenient" and "rules-strict" (word lists, no model: for demonstrations);
+        "local:PATH", a model that judges here, by the log-odds of two answers; any other is a
+        model of inspect_ai, such as "openai/gpt-4.1" or "openai-api/LOCAL/name". "NAME=" before
+        it gives a label of your own; a judge with a model's label is one of its own answers.
+      items_per_call: rubric items an endpoint is asked in one call; 1 asks each by itself.
+      halo_responses: so many responses of each endpoint judge are asked item by item too, and the
+        difference is reported.
+      temperature: of endpoints; None leaves it to them.
+      max_tokens: of an endpoint's answer.
+      connections: calls to an endpoint at one time.
+      attempt_seconds: after which a call that hangs is tried again.
+      retries: of a call that fails.
+      answers: of local judges, when a statement is true, and when it is not.
+      threshold: log-odds, in nats, above which a local judge's item counts as true.
+      neutral: whether a local judge's log-odds of a response without content are taken off.
+    """
+
+    judges: tuple[str, ...] = RULES
+    items_per_call: Count = 12
+    halo_responses: Annotated[int, Bounds("[0, inf)")] = 0
+    temperature: NonNegative | None = 0.0
+    max_tokens: Count = 1024
+    connections: Count = 10
+    attempt_seconds: Count = 120
+    retries: Annotated[int, Bounds("[0, 100]")] = 8
+    answers: tuple[str, ...] = ("Yes", "No")
+    threshold: float = 0.0
+    neutral: bool = False
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "judging.")
+        if not self.judges:
+            raise ConfigError("judging.judges needs at least one judge", "judging.judges")
+        if len(self.answers) != 2 or len(set(self.answers)) < 2:
+            raise ConfigError(
+                f"judging.answers must be two words, found {self.answers}", "judging.answers"
+            )
+
+    def endpoint(self) -> EndpointSettings:
+        """The settings of endpoints."""
+        names = [field.name for field in dataclasses.fields(EndpointSettings)]
+        return EndpointSettings(**{name: getattr(self, name) for name in names})
+
+    def local(self) -> LocalSettings:
+        """The settings of local judges."""
+        first, second = self.answers
+        return LocalSettings((first, second), self.threshold, self.neutral)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoringConfig:
+    """How judgments become scores.
+
+    Attributes:
+      method: of `mfrm.fit`: "laplace" estimates how much answers and questions differ; "ridge"
+        takes 1 for all precisions, and stays finite where a model has only 1s or only 0s.
+      replicates: of the bootstrap over questions that standard errors come from.
+      seed: of its samples.
+      baseline: model that changes are from; "" for the first one.
+    """
+
+    method: Literal["laplace", "ridge"] = "laplace"
+    replicates: Annotated[int, Bounds("[2, 100000]")] = 100
+    seed: Seed = 0
+    baseline: str = ""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "scoring.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """An evaluation, from models and prompts to a report.
+
+    Attributes:
+      workdir: responses, judgments, scores and the report; the same command goes on there.
+      models: "NAME=PATH" each: a Hugging Face directory, hub id or embedded:NAME, a run directory
+        or checkpoint (LoRA too), or a .jsonl file of given responses ({"id", "response"}).
+        "NAME=train:CONFIG" is the run of a training configuration, or a short one made here.
+      prompts: .jsonl of {"id", "prompt"}, or preference rows, whose prompts are taken.
+      most_prompts: of the prompts, the first ones; None for all.
+      ratings: a table of ratings to score (model, question, judge, rubric, score), in place of
+        models, prompts and judges.
+      rubric: file of rubric items; "" for the persona rubric, A1 to C3.
+      dtype: of local models, those that judge among them.
+      until: the last stage to run.
+      generation: how models respond.
+      judging: who judges.
+      scoring: how judgments become scores.
+    """
+
+    workdir: Path = "runs/evaluate"
+    models: tuple[str, ...] = ()
+    prompts: SourcePath = "embedded:personaknob_mini/test.jsonl"
+    most_prompts: Count | None = None
+    ratings: Path = ""
+    rubric: Path = ""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    until: Literal["generate", "judge", "report"] = "report"
+    generation: Settings = dataclasses.field(default_factory=Settings)
+    judging: JudgingConfig = dataclasses.field(default_factory=JudgingConfig)
+    scoring: ScoringConfig = dataclasses.field(default_factory=ScoringConfig)
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "")
+        if not self.workdir:
+            raise ConfigError("workdir must not be empty", "workdir")
+        if bool(self.models) == bool(self.ratings):
+            raise ConfigError(
+                "models must be given, or a table of ratings in their place (ratings); not both",
+                "models",
+            )
+        for field, entries in (("models", self.models), ("judging.judges", self.judging.judges)):
+            names = [named(entry, field)[0] for entry in entries]
+            if len({name.casefold() for name in names}) < len(names):
+                raise ConfigError(f"{field}: expected distinct names, found {names}", field)
+            known = names if field == "models" and names else [self.scoring.baseline]
+            if self.scoring.baseline and self.scoring.baseline not in known:
+                raise ConfigError(
+                    f"scoring.baseline must be one of {', '.join(known)}, found "
+                    f"{self.scoring.baseline!r}",
+                    "scoring.baseline",
+                )
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits of everything but where it lies."""
+        return digest({k: v for k, v in as_dict(self).items() if k not in ("workdir", "until")})
+
+
+def named(entry: str, field: str) -> tuple[str, str]:
+    """Splits "NAME=REST"; what has no name of its own is its own name.
+
+    Raises:
+      ConfigError: a part is empty, or a model has no name.
+    """
+    name, equals, rest = entry.partition("=")
+    if not equals and field != "models":
+        name = rest = entry
+    if not name.strip() or not rest.strip():
+        raise ConfigError(f"{field}: expected NAME=PATH, found {entry!r}", field)
+    return name.strip(), rest.strip()
+
+
+def file_name(label: str, suffix: str) -> str:
+    """A name fit for any file system, which tells labels apart."""
+    plain = re.sub(r"[^\w.-]+", "-", label, flags=re.ASCII).strip("-.")[:60]
+    return f"{plain or 'model'}-{suffix}"
+
+
+def config_dict() -> ml_collections.ConfigDict:
+    """The ConfigDict of an evaluation at its defaults."""
+    return typed_config.defaults(EvaluationConfig)
+
+
+def parse(values: Mapping[str, Any]) -> EvaluationConfig:
+    """Makes the configuration of the values of its fields.
+
+    Raises:
+      ConfigError: names the field, what was found and what is allowed.
+    """
+    return typed_config.parse(EvaluationConfig, values, "")
+
+
+def as_dict(config: EvaluationConfig) -> dict[str, Any]:
+    """Returns the fields, from which `parse` makes the configuration again."""
+    return typed_config.as_dict(config)
+
+
+def field_names() -> list[str]:
+    """Returns the dotted name of every field."""
+    return sections.field_names(EvaluationConfig)
+
+
+def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
+    """Returns the help of all fields, a text for every section."""
+    values = values or {}
+    inner = {"generation": Settings, "judging": JudgingConfig, "scoring": ScoringConfig}
+    own = help_text.section(EvaluationConfig, "", width, values, skip=tuple(inner))
+    texts = [f"the evaluation: {help_text.summary(EvaluationConfig)}\n\n{own}"]
+    for name, cls in inner.items():
+        fields = help_text.section(cls, f"{name}.", width, values.get(name, {}))
+        texts.append(f"{name}: {help_text.summary(cls)}\n\n{fields}")
+    return texts
