@@ -73,11 +73,7 @@ def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
     """
     expected = "a user's text, or a list of turns"
     if not is_turns(value):
-        text = read_text(name, value, problems, expected)
-        if text is None or not _is_written_list(text):
-            return text
-        problems.append((name, expected, f"turns written as text: {shorten(text)}"))
-        return None
+        return _plain(name, value, problems, expected)
     if not len(value):
         return ""
     noted = len(problems)
@@ -100,7 +96,7 @@ def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
     if isinstance(value, Mapping):
         value = [value]
     if not is_turns(value):
-        return read_text(name, value, problems, expected)
+        return _plain(name, value, problems, expected)
     if not len(value):
         return ""
     noted = len(problems)
@@ -135,8 +131,8 @@ def _message(name: str, item: Any, problems: list[Found]) -> Message | None:
         problems.append((f"{name}.role", f"one of {', '.join(map(repr, ROLES))}", found))
     problems += [
         (f"{name}.{key}", "role and content alone", f"{shorten(item[key])}; {cure}")
-        for key, cure in _REFUSED.items()
-        if has_value(item.get(key))
+        for key in item
+        if (cure := _REFUSED.get(key)) and has_value(item[key])
     ]
     if len(problems) > noted:
         return None
@@ -160,6 +156,14 @@ def _content(name: str, value: Any, problems: list[Found]) -> str | None:
             return None
         texts.append(read_text(f"{name}[{at}].text", part["text"], problems))
     return None if None in texts else "".join(texts)
+
+
+def _plain(name: str, value: Any, problems: list[Found], expected: str) -> str | None:
+    text = read_text(name, value, problems, expected)
+    if text is None or not _is_written_list(text):
+        return text
+    problems.append((name, expected, f"turns written as text: {shorten(text)}"))
+    return None
 
 
 def _is_written_list(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ROLES = (SYSTEM, USER, ASSISTANT)
@@ -23,6 +23,16 @@ class Message(NamedTuple):
 Prompt = str | tuple[Message, ...]
 """The text of a single user's turn, or several turns: maybe the system's, then the user's and the
 assistant's in turn, the user's last."""
+
+
+def is_read(prompt: Any) -> bool:
+    """Returns whether turns are a `Prompt` already, as they are kept."""
+    return (
+        isinstance(prompt, tuple)
+        and len(prompt) > 1
+        and all(type(each) is Message and type(each.content) is str for each in prompt)
+        and wrong_order([message.role for message in prompt]) is None
+    )
 
 
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dignified_jax.data.schema.cells import Found, read_prompt, read_reply
-from dignified_jax.data.schema.conversation import Prompt
+from dignified_jax.data.schema.conversation import Prompt, is_read
 from dignified_jax.data.schema.dimensions import DIMENSIONS
 
 
@@ -45,8 +45,8 @@ class PreferenceRow:
         unknown = [key for key in self.rejects if key not in self.dimensions]
         if unknown:
             raise ValueError(f"rejects: expected keys out of {self.dimensions}, found {unknown}")
-        texts = (self.prompt, self.golden, *self.rejects.values())
-        if not all(isinstance(text, str) for text in texts):
+        read = isinstance(self.prompt, str) or is_read(self.prompt)
+        if not (read and all(type(text) is str for text in (self.golden, *self.rejects.values()))):
             self._read_turns()
 
     def _read_turns(self) -> None:

@@ -165,6 +165,8 @@ def test_bad_conversations_name_row_and_field(prompt, field, expected, found, tm
         ({**reply("a"), "reasoning_content": "hm"}, "golden[0].reasoning_content", "<think>"),
         (reply(" "), "golden[0].content", "an empty one ' '"),
         ([], "golden", "an empty cell ''"),
+        (json.dumps([reply("a")]), "golden", "turns written as text"),
+        (str([reply("a")]), "golden", "turns written as text"),
     ],
 )
 def test_bad_replies_name_row_and_field(value, field, found, tmp_path):
@@ -178,9 +180,9 @@ def test_a_text_that_only_looks_like_turns_is_a_text(tmp_path):
     prompts = ['[{"role": "user"}] is what I sent', '[{"a": 1}]', "[{", "[{'role': x}]"]
     rows = read_rows(write(tmp_path / "a.jsonl", [record(prompt) for prompt in prompts]))
     assert [row.prompt for row in rows] == prompts
-    # A reply may well be a list of turns, and so may a turn's content.
+    # One that is such a list through and through has to be given as a turn's content.
     text = json.dumps(TURNS)
-    (row,) = read_rows(write(tmp_path / "a.jsonl", [record([user(text)], golden=text)]))
+    (row,) = read_rows(write(tmp_path / "a.jsonl", [record([user(text)], golden=reply(text))]))
     assert (row.prompt, row.golden) == (text, text)
 
 
