@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dignified_jax.data.chat.borders import common_length
 from dignified_jax.data.chat.row_tokens import RowTokens
 from dignified_jax.data.schema import PreferenceRow, first_lines
 from dignified_jax.data.schema.conversation import messages_of, without_oldest_exchange
-from dignified_jax.data.template import ChatTemplate, common_length
+from dignified_jax.data.template import ChatTemplate
 
 _BYTES_A_CHARACTER = 4  # in UTF-8, at most
 Retokenize = Callable[[PreferenceRow], RowTokens | list[tuple[str, str, str]]]

@@ -7,6 +7,7 @@ are parsed and those in the texts of turns are plain characters.
 import re
 from collections.abc import Sequence
 
+from dignified_jax.data.chat.kept import THOUGHTS_END
 from dignified_jax.data.template import ChatTemplate
 
 
@@ -61,7 +62,7 @@ def encode_literally(
 
 def _cores(content: str) -> list[str]:
     """The texts that a template may show of a turn: all, or what follows the thoughts."""
-    return [content.strip(), content.rpartition("</think>")[2].strip()]
+    return [content.strip(), content.rpartition(THOUGHTS_END)[2].strip()]
 
 
 def _encode(template: ChatTemplate, pieces: Sequence[str], contents: Sequence[str]) -> list[int]:

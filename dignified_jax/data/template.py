@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from dignified_jax.data.chat.borders import after, around
+from dignified_jax.data.chat.kept import THOUGHTS_END, check_kept, check_turns_kept
 from dignified_jax.data.chat.rendering import Renderer, TemplateFault
 from dignified_jax.data.chat.trial import try_out
 from dignified_jax.data.schema.conversation import (
@@ -24,9 +26,6 @@ from dignified_jax.data.schema.conversation import (
 
 _USER, _REPLY = "Userword5391", "Replyword8264"
 _SYSTEM = Message(SYSTEM, "Systemword4173")
-# Words of a system turn that switch a template's mode and that it doesn't show.
-_SWITCHES = re.compile(r"/no_think|/think|/system_override")
-_THOUGHTS_END = "</think>"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class ChatTemplate:
         messages = messages_of(prompt)
         try:
             text = _prompt(self.renderer, messages)
-            _check_turns_kept(messages, text)
+            check_turns_kept(messages, text)
         except ValueError as error:
             raise ValueError(f"{error}{self._advice(messages, _REPLY)}") from error
         return text
@@ -86,12 +85,12 @@ class ChatTemplate:
         messages = messages_of(prompt)
         full = _conversation(self.renderer, messages, reply)
         try:
-            rest = _after(prompt_text, full)
+            rest = after(prompt_text, full)
         except ValueError as error:
             raise ValueError(f"{error}{self._advice(messages, reply)}") from error
         # The prompt's end may hold the reply's beginning, such as "<think>".
         tail = prompt_text[len(prompt_text) - len(self.tail) :]
-        _check_kept(reply, tail + rest, "the text")
+        check_kept(reply, tail + rest, "the text")
         if not rest.endswith(self.suffix):
             end = rest[-len(self.suffix) :]
             raise ValueError(f"expected the end {self.suffix!r}, found {end!r}")
@@ -130,7 +129,7 @@ class ChatTemplate:
             others, cure = (_SYSTEM, *messages), "begin the prompt with a system turn"
         if self._takes(others, reply):
             return f"; {cure}"
-        if _THOUGHTS_END in reply and self._takes(messages, reply.rpartition(_THOUGHTS_END)[2]):
+        if THOUGHTS_END in reply and self._takes(messages, reply.rpartition(THOUGHTS_END)[2]):
             return "; leave thoughts out, or open the block for them (data.chat_template_kwargs)"
         return ""
 
@@ -138,8 +137,8 @@ class ChatTemplate:
         """Returns whether a conversation is rendered whole, its prompt first."""
         try:
             text = _prompt(self.renderer, messages)
-            _check_turns_kept(messages, text)
-            _check_kept(reply, _after(text, _conversation(self.renderer, messages, reply)), "it")
+            check_turns_kept(messages, text)
+            check_kept(reply, after(text, _conversation(self.renderer, messages, reply)), "it")
         except ValueError:
             return False
         return True
@@ -207,13 +206,13 @@ def _learn(tokenizer: Any, kwargs: Mapping[str, Any], now: datetime) -> ChatTemp
             messages = messages[1:]
         prompt = _prompt(renderer, messages)
     full = _conversation(renderer, messages, _REPLY)
-    head, tail = _around(_USER, prompt, "the user's text")
+    head, tail = around(_USER, prompt, "the user's text")
     try:
-        rest = _after(prompt, full)
+        rest = after(prompt, full)
     except ValueError as error:
         cure = _cure(source, variables, messages, now)
         raise ValueError(f"{error}; {cure}") from error
-    reply_head, suffix = _around(_REPLY, rest, "the reply")
+    reply_head, suffix = around(_REPLY, rest, "the reply")
     special = _special_tokens(tokenizer)
     if not special:
         raise ValueError("expected a tokenizer with a special token, found none")
@@ -272,12 +271,6 @@ def _cure(
     )
 
 
-def common_length(left: Sequence[Any], right: Sequence[Any]) -> int:
-    """Length of the longest common beginning."""
-    pairs = zip(left, right, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
-
-
 def _special_tokens(tokenizer: Any) -> dict[str, int]:
     """Text -> id, the longest text first so that it wins over its own beginning."""
     added = {
@@ -297,51 +290,3 @@ def _prompt(renderer: Renderer, messages: Sequence[Message]) -> str:
 def _conversation(renderer: Renderer, messages: Sequence[Message], reply: str) -> str:
     turns = (*messages, Message(ASSISTANT, reply))
     return renderer.render([message._asdict() for message in turns], False)
-
-
-def _after(prompt: str, full: str) -> str:
-    if full.startswith(prompt):
-        return full[len(prompt) :]
-    at = common_length(prompt, full)
-    raise ValueError(
-        "it puts different text before a reply than its generation prompt does: "
-        f"after {prompt[max(at - 20, 0) : at]!r} comes {full[at : at + 40]!r} instead of "
-        f"{prompt[at : at + 40]!r}"
-    )
-
-
-def _around(word: str, text: str, what: str) -> tuple[str, str]:
-    if text.count(word) != 1:
-        raise ValueError(f"expected {what} exactly once, found it {text.count(word)} times")
-    before, _, after = text.partition(word)
-    return before, after
-
-
-def _check_turns_kept(messages: Sequence[Message], rendered: str) -> None:
-    """The turns of user and assistant stand in their order; the system's stands anywhere."""
-    if len(messages) == 1:
-        _check_kept(messages[0].content, rendered, "the text")
-        return
-    shown, start = _squeezed(rendered), 0
-    for message in messages:
-        if message.role == SYSTEM:
-            content, of = (_SWITCHES.sub("", text) for text in (message.content, rendered))
-            _check_kept(content, of, "the system turn's text")
-            continue
-        wanted = message.content
-        if message.role == ASSISTANT:  # thoughts of former replies may go
-            wanted = wanted.rpartition(_THOUGHTS_END)[2]
-        at = shown.find(_squeezed(wanted), start)
-        if at < 0:
-            raise ValueError(f"it loses or alters part of the text of the {message.role}'s turn")
-        start = at + len(_squeezed(wanted))
-
-
-def _check_kept(content: str, rendered: str, what: str) -> None:
-    """Templates may strip or re-space a text, but must not lose any of it."""
-    if _squeezed(content) not in _squeezed(rendered):
-        raise ValueError(f"it loses or alters part of {what}")
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dignified_jax.data.chat.kept import shown_text
 from dignified_jax.data.chat.text_loss import MOST_LOST, TextLoss
 from dignified_jax.data.schema import PreferenceRow, RowProblem, response_names, shorten
 from dignified_jax.data.schema.conversation import Prompt, messages_of
@@ -41,7 +42,7 @@ class _Text:
 
     Attributes:
       name: "prompt" or the response's name.
-      content: the row's own text; of a conversation that of all turns.
+      content: the row's own text; of a conversation what is shown of all turns.
       text: rendered.
       after: what a reply is tokenised after: `ChatTemplate.context`, or "" for all of its prompt.
       ids: of `text`; once split, of what follows the prompt.
@@ -146,7 +147,7 @@ def _placed_prompt(prompt: Prompt, text: str, template: ChatTemplate) -> tuple[_
     """A rendered prompt, with its ids if it spells special tokens, and what replies follow."""
     messages = messages_of(prompt)
     contents = [message.content for message in messages]
-    made = _Text(_PROMPT, "\n".join(contents), text)
+    made = _Text(_PROMPT, "\n".join(map(shown_text, messages)), text)
     spelled = [n for n, content in enumerate(contents) if template.special.search(content)]
     if not spelled:
         return _Start([text], []), made

@@ -13,7 +13,13 @@ from dignified_jax.data import BadRowsError, PreferenceRow, encode
 from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.template import load_template
 from tests.data.chat import templates
-from tests.data.chat.test_row_tokens import SPECIAL, VISIBLE, make_tokenizer
+from tests.data.chat.test_row_tokens import (
+    CORPUS,
+    SPECIAL,
+    VISIBLE,
+    make_tokenizer,
+    without_characters,
+)
 
 THOUGHT = "<think>\nhm\n</think>\n\n"
 REPLY = st.one_of(VISIBLE, VISIBLE.map(lambda text: THOUGHT + text))
@@ -269,3 +275,12 @@ def test_real_templates(name):
         whole = tokenizer.apply_chat_template(turns + reply(row.golden), **options)
         ours = [*before, *example.responses[0].tolist()]
         assert example.prompt.tolist() == before and ours == whole[: len(ours)]
+
+
+def test_thoughts_that_go_are_not_counted_as_lost_characters():
+    tokenizer = without_characters(" ".join(sorted(set("".join(CORPUS)))))
+    tokenizer.chat_template = templates.QWEN3
+    asked = {"role": "user", "content": "hello would you say so? " * 20 + "\u597d"}
+    turns = [asked, *reply(THOUGHT + "yes"), TURNS[1]]
+    _, report = encode([PreferenceRow(turns, "no", {"A": "hello"})], tokenizer)
+    assert report.lossy_indices == (0,)
