@@ -54,7 +54,7 @@ def read_rows(
       format: "rejects": golden, mask and a column "reject_NAME" of each dimension, which some row
         needs to have unless the dimensions are the default ones. "pairs": prompt, chosen, rejected
         and dimension; pairs of equal prompt and chosen are joined into one row.
-      dimension: that of pairs which don't name one.
+      dimension: that of pairs which don't name one; not needed where `dimensions` has one name.
       on_bad_row: "error", or "skip" to set bad rows aside in `rejected_path`.
       rejected_path: JSON lines {"file", "row", "problems", "raw"}; with "skip" only.
 

@@ -45,7 +45,7 @@ class DataConfig:
       format: columns of the rows: "rejects" has golden, mask and reject_NAME, "pairs" has prompt,
         chosen, rejected and dimension.
       dimension: of pairs that don't name theirs: one for all sources, or one for each of train, and
-        of test if it has as many.
+        of test if it has as many. Where dimensions has one name, it is that.
       anchors: "KIND:PATH" of public supervised sets to train on as well; kinds are sycophancy,
         truthfulqa, empathetic_dialogues and writing_prompts (`data.anchors`). Their rows have no
         reject, so they are for methods without a reference.

@@ -38,7 +38,7 @@ def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None)
     Args:
       name: one of `FORMATS`.
       dimensions: the set that the data are about.
-      dimension: with "pairs", that of pairs which don't name one.
+      dimension: with "pairs", that of pairs which don't name one; of a set of one, that one.
 
     Raises:
       ValueError: an unknown format or dimension, or a dimension where rows name theirs.
@@ -61,6 +61,8 @@ def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None)
         )
     if dimension is not None and dimension not in dimensions:
         raise ValueError(f"dimension: expected one of {', '.join(dimensions)}, found {dimension!r}")
+    if dimension is None and len(dimensions) == 1:
+        dimension = dimensions[0]
     given = {"dimensions": dimensions, "dimension": dimension}
     return Format(
         pairs.REQUIRED_COLUMNS,

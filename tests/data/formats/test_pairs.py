@@ -183,6 +183,8 @@ def test_dimension_of_all_or_of_each(tmp_path):
     assert found[0][:2] == (0, "dimension") and "data.dimension for all" in found[0][2]
     found = problems(tmp_path / "a.jsonl", [pair("a", "T"), pair("b")], dimension=None)
     assert found[0][:2] == (2, "dimension") and "found an empty cell" in found[0][2]
+    (row,) = read(tmp_path / "a.jsonl", [EXPLICIT], dimension=None, dimensions=("one",))
+    assert row.rejects == {"one": "Yes."}
     with pytest.raises(ValueError, match=r"^dimension: expected one of A, T, E, C, found 'X'$"):
         read(tmp_path / "a.jsonl", [EXPLICIT], dimension="X")
     with pytest.raises(ValueError, match=r"^dimension: expected none with format 'rejects'"):
