@@ -1,0 +1,1 @@
+"""General benchmarks, by lm-evaluation-harness driving our decoder."""
