@@ -63,7 +63,7 @@ setup(
         ],
         "wandb": ["wandb>=0.19"],  # for the field wandb_project
         "eval": [
-            "lm-eval[hf]>=0.4.13",  # general benchmarks of an exported model
+            "lm-eval>=0.4.13",  # general benchmarks (MMLU, BBH), driven by our decoder
             "inspect-ai>=0.3.285",  # judges behind endpoints: providers, retries, logs
             "openai>=2",  # the client of OpenAI-compatible endpoints, for inspect-ai
             "plotly>=6",  # figures of the report, inlined
@@ -82,6 +82,8 @@ setup(
             "hypothesis>=6",  # random texts: ids against apply_chat_template
             "ruff>=0.15",
             *("inspect-ai>=0.3.285", "openai>=2", "plotly>=6"),  # of the extra `eval`
+            # the same; its Hugging Face backend (torch, accelerate) is what ours is compared with
+            "lm-eval[hf]>=0.4.13",
             "scipy",  # independent solver for the dual optimum
             "torch==2.13.0",  # reference implementation of the decoders
             "trl>=1.16,<2",  # DPO losses to compare with

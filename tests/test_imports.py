@@ -61,10 +61,12 @@ INSIDE = {
         "responses": {"rubrics"},
         "models": set(),
         "judging": {"rubrics", "responses", "models"},
+        "ood": {"rubrics", "responses", "models", "judging"},
+        "utility": {"models", "judging"},
         "scores": {"rubrics"},
         "report": {"rubrics", "responses", "judging", "scores"},
         "stages": {"*", "rubrics", "responses", "models", "judging", "scores", "report"},
-        "*": {"rubrics", "responses", "judging", "scores", "report", "stages"},
+        "*": {"rubrics", "responses", "models", "judging", "scores", "report", "stages"},
     },
     "mfrm": {
         "result": set(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -157,7 +157,7 @@ class DecoderLM(TemplateLM):
                     count(done, len(requests))
         return texts
 
-    def _generate(self, requests: list[Instance], numbers: list[int]):
+    def _generate(self, requests: list[Instance], numbers: list[int]) -> Iterator[tuple[int, str]]:
         """(number, text) of requests of the same options."""
         options = read_options(requests[numbers[0]].args[1], self.max_gen_toks, self.tokenizer)
         room = self.max_length - options.settings.max_new_tokens
