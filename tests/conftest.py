@@ -16,14 +16,30 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# Modules whose annotations of arrays (dtypes, axes) are checked at every call while tests run. Not
-# those that define trees: JAX makes trees of shapes and shardings from the same classes.
-_OBJECTIVES = ("dpo", "lagdpo", "modpo", "multi_negative", "pcgrad", "sft", "duals.controllers")
+from tests import annotations
+
+# Modules whose annotations of arrays (dtypes, axes) are checked at every call while tests run.
+_OBJECTIVES = (
+    *("dpo", "lagdpo", "modpo", "multi_negative", "pcgrad", "sft", "terms", "golden"),
+    *("duals.controllers", "duals.tolerances"),
+)
 CHECKED_MODULES = (
     *(f"dignified_jax.objectives.{name}" for name in _OBJECTIVES),
     *(f"dignified_jax.training.step.{name}" for name in ("local", "metrics")),
 )
+# Of these, which define trees, or functions under JAX's transformations, the functions alone.
+_MODELS = (
+    *("logprobs", "output_head", "divergence", "attention.token_tree", "attention.dispatch"),
+    *("attention.unpacking", "attention.blocks", "attention.cudnn", "attention.splash"),
+)
+CHECKED_FUNCTIONS = (
+    "dignified_jax.data.packing",
+    *(f"dignified_jax.models.{name}" for name in _MODELS),
+    *(f"dignified_jax.training.step.{name}" for name in ("gradients", "held_out", "train_step")),
+    "dignified_jax.training.inputs.reference",
+)
 install_import_hook(CHECKED_MODULES, "beartype.beartype")
+annotations.install(CHECKED_FUNCTIONS)
 
 from dignified_jax import data  # noqa: E402
 from dignified_jax.embedded import resolve  # noqa: E402

@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Bool, Int32
 
 from dignified_jax.data.examples import ABSENT, TokenizedExample, lengths_of
 from dignified_jax.data.schema import RESPONSES
@@ -86,6 +87,8 @@ def _round_up(number: int) -> int:
 class PackedBatch:
     """Packed examples, as numpy arrays when built.
 
+    On devices the rows are grouped by accumulation step, an axis in front of that of rows.
+
     Attributes:
       tokens: (row, row_length) int32 token ids; 0 where nothing is packed.
       positions: (row, row_length) int32; 0, 1, ... over a prompt of P tokens, then P, P+1, ...
@@ -111,14 +114,14 @@ class PackedBatch:
     some of its rows.
     """
 
-    tokens: np.ndarray
-    positions: np.ndarray
-    visible_until: np.ndarray
-    segments: np.ndarray
-    source: np.ndarray
-    target: np.ndarray
-    response: np.ndarray
-    response_mask: np.ndarray
-    response_length: np.ndarray
+    tokens: Int32[ArrayLike, "*step row length"]
+    positions: Int32[ArrayLike, "*step row length"]
+    visible_until: Int32[ArrayLike, "*step row length"]
+    segments: Int32[ArrayLike, "*step row segment 4"]
+    source: Int32[ArrayLike, "*step row slot"]
+    target: Int32[ArrayLike, "*step row slot"]
+    response: Int32[ArrayLike, "*step row slot"]
+    response_mask: Bool[ArrayLike, "example response"]
+    response_length: Int32[ArrayLike, "example response"]
     prompt_block: int
     segment_block: int

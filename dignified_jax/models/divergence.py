@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Float
 
-from dignified_jax.models.decoder import Decoder, output_kernel
+from dignified_jax.models.decoder import Decoder, Params, output_kernel
 from dignified_jax.models.logprobs import Packed, sum_by_response, token_tree
 from dignified_jax.models.output_head import TOKENS_PER_CHUNK
 from dignified_jax.models.tensor_parallel import TensorParallel
 
 
 def token_kl(
-    hidden: tuple[jax.Array, jax.Array],
-    kernel: tuple[jax.Array, jax.Array],
+    hidden: tuple[Float[ArrayLike, "token hidden"], Float[ArrayLike, "token hidden"]],
+    kernel: tuple[Float[ArrayLike, "hidden vocab"], Float[ArrayLike, "hidden vocab"]],
     *,
     dtype: DTypeLike = jnp.float32,
     tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
-) -> jax.Array:
+) -> Float[Array, " token"]:
     """KL(p || q) = sum_v p_v (log p_v - log q_v) of two models' next-token distributions.
 
     Exact over the vocabulary, a chunk of tokens at a time. The products run in `dtype`, the rest
@@ -56,8 +55,8 @@ def token_kl(
 
 
 def response_kl(
-    model: Decoder, policy: dict[str, Any], reference: dict[str, Any], batch: Packed
-) -> jax.Array:
+    model: Decoder, policy: Params, reference: Params, batch: Packed
+) -> Float[Array, "example response"]:
     """Token-level KL(policy || reference), summed over every response of a packed batch.
 
     Args:
@@ -66,11 +65,11 @@ def response_kl(
       batch: packed rows, as in `logprobs.response_log_probs`.
 
     Returns:
-      (example, 5) float32, in nats: golden, A, T, E, C. Zero where no token of the response is in
+      (example, 1 + K) float32, in nats: golden, then each reject. Zero where no token of it is in
       the batch's rows.
     """
 
-    def states(params: dict[str, Any]) -> jax.Array:
+    def states(params: Params) -> jax.Array:
         hidden = model.apply(
             {"params": params},
             batch.tokens,

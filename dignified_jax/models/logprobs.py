@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from dignified_jax.models.attention.token_tree import TokenTree
-from dignified_jax.models.decoder import Decoder, output_kernel
+from dignified_jax.models.decoder import Decoder, Params, output_kernel
 from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import LoraParams, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
 
 
+@runtime_checkable
 class Packed(Protocol):
-    """The fields of a packed batch that are read here; axes are (row, ...) and (example, 5)."""
+    """The fields of a packed batch that are read here."""
 
-    tokens: jax.Array
-    positions: jax.Array
-    visible_until: jax.Array
-    segments: jax.Array
-    source: jax.Array
-    target: jax.Array
-    response: jax.Array
-    response_mask: jax.Array
+    tokens: Int[Array, "row length"]
+    positions: Int[Array, "row length"]
+    visible_until: Int[Array, "row length"]
+    segments: Int[Array, "row segment 4"]
+    source: Int[Array, "row slot"]
+    target: Int[Array, "row slot"]
+    response: Int[Array, "row slot"]
+    response_mask: Bool[Array, "example response"]
     prompt_block: int
     segment_block: int
 
 
 def response_log_probs(
-    model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
-) -> jax.Array:
+    model: Decoder, params: Params | LoraParams, batch: Packed
+) -> Float[Array, "example response"]:
     """Summed log-probability of every response in a packed batch.
 
     Args:
@@ -42,35 +44,35 @@ def response_log_probs(
         predicts each response token (for a response's first token: the last prompt token).
 
     Returns:
-      (example, 5) float32: golden, A, T, E, C. Zero where no token of the response is in the
+      (example, 1 + K) float32: golden, then each reject. Zero where no token of it is in the
       batch's rows (`batch.response_mask` says which responses exist).
     """
     return response_log_probs_and_load(model, params, batch)[0]
 
 
 def response_log_probs_and_load(
-    model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
-) -> tuple[jax.Array, ExpertLoad | None]:
+    model: Decoder, params: Params | LoraParams, batch: Packed
+) -> tuple[Float[Array, "example response"], ExpertLoad | None]:
     """Log-probs as `response_log_probs`, and what the experts had to do, if there are any."""
     log_probs, load = _score_tokens(token_log_probs, model, params, batch)
     return sum_by_response(log_probs, batch), load
 
 
 def response_log_probs_and_entropy(
-    model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
-) -> tuple[jax.Array, jax.Array]:
+    model: Decoder, params: Params | LoraParams, batch: Packed
+) -> tuple[Float[Array, "example response"], Float[Array, "example response"]]:
     """Log-probs as `response_log_probs`, and the predictions' entropies summed over each response.
 
     Returns:
-      Two (example, 5) float32, nats; over `batch.response_length` they are means over tokens. The
-      entropy has no gradient.
+      Two (example, 1 + K) float32, nats; over `batch.response_length` they are means over tokens.
+      The entropy has no gradient.
     """
     (log_probs, entropy), _ = _score_tokens(token_log_probs_and_entropy, model, params, batch)
     return sum_by_response(log_probs, batch), sum_by_response(entropy, batch)
 
 
 def _score_tokens(
-    score: Callable[..., Any], model: Decoder, params: dict[str, Any] | LoraParams, batch: Packed
+    score: Callable[..., Any], model: Decoder, params: Params | LoraParams, batch: Packed
 ) -> tuple[Any, ExpertLoad | None]:
     """`score`, a function of `output_head`, of every response token (row * slot,); and the load."""
     weights = variables(params)
@@ -97,8 +99,10 @@ def token_tree(batch: Packed) -> TokenTree:
     return TokenTree(batch.visible_until, batch.segments, batch.prompt_block, batch.segment_block)
 
 
-def sum_by_response(values: jax.Array, batch: Packed) -> jax.Array:
-    """Sums (row * slot,) token values into (example, 5); unused slots fall past the end."""
+def sum_by_response(
+    values: Shaped[Array, " token"], batch: Packed
+) -> Shaped[Array, "example response"]:
+    """Sums (row * slot,) token values into (example, 1 + K); unused slots fall past the end."""
     examples, responses = batch.response_mask.shape
     segments = examples * responses
     sums = jax.ops.segment_sum(values, batch.response.reshape(-1), num_segments=segments + 1)

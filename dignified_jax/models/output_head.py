@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from dignified_jax.models.tensor_parallel import TensorParallel
 
@@ -25,13 +26,13 @@ TOKENS_PER_CHUNK = 1024
 
 
 def token_log_probs(
-    hidden: jax.Array,
-    kernel: jax.Array,
-    target: jax.Array,
+    hidden: Float[ArrayLike, "token hidden"],
+    kernel: Float[ArrayLike, "hidden vocab"],
+    target: Int[ArrayLike, " token"],
     *,
     dtype: DTypeLike = jnp.float32,
     tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
-) -> jax.Array:
+) -> Float[Array, " token"]:
     """log softmax(hidden @ kernel)[target].
 
     The products run in `dtype`; logits, log-sum-exp and the sum over chunks of the gradient of
@@ -51,13 +52,13 @@ def token_log_probs(
 
 
 def token_log_probs_and_entropy(
-    hidden: jax.Array,
-    kernel: jax.Array,
-    target: jax.Array,
+    hidden: Float[ArrayLike, "token hidden"],
+    kernel: Float[ArrayLike, "hidden vocab"],
+    target: Int[ArrayLike, " token"],
     *,
     dtype: DTypeLike = jnp.float32,
     tensor: TensorParallel = TensorParallel(),  # noqa: B008  (frozen)
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, " token"], Float[Array, " token"]]:
     """Log-probs as `token_log_probs`, and the entropy of softmax(hidden @ kernel) in nats.
 
     Returns:

@@ -14,6 +14,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
 
 from dignified_jax.models.attention.checkpoint_names import ATTENTION_OUTPUT
 from dignified_jax.models.attention.token_tree import TokenTree
@@ -61,8 +62,11 @@ class _Pairs:
 
 
 def block_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, tree: TokenTree
-) -> jax.Array:
+    query: Float[Array, "row length heads head_dim"],
+    key: Float[Array, "row length kv_heads head_dim"],
+    value: Float[Array, "row length kv_heads head_dim"],
+    tree: TokenTree,
+) -> Float[Array, "row length heads head_dim"]:
     """Scaled dot-product attention under the token-tree mask; softmax in float32.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.attention.unpacking import Layout, repack, unpack
@@ -26,12 +27,12 @@ def cudnn_takes(dtype: jax.typing.DTypeLike, width: int) -> bool:
 
 
 def flash_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
+    query: Float[Array, "row length heads head_dim"],
+    key: Float[Array, "row length kv_heads head_dim"],
+    value: Float[Array, "row length kv_heads head_dim"],
     tree: TokenTree,
     implementation: Literal["cudnn", "xla"] = "cudnn",
-) -> jax.Array:
+) -> Float[Array, "row length heads head_dim"]:
     """Arguments as `attention.tree_attention`; `tree.segments` must be there.
 
     Args:

@@ -18,6 +18,7 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from dignified_jax.models.attention.blocks import block_attention
 from dignified_jax.models.attention.cudnn import cudnn_takes, flash_attention
@@ -37,12 +38,12 @@ _KERNELS = ("cudnn", "splash")
 
 
 def tree_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
+    query: Float[Array, "row length heads head_dim"],
+    key: Float[Array, "row length kv_heads head_dim"],
+    value: Float[Array, "row length kv_heads head_dim"],
     tree: TokenTree,
     computation: Computation = "auto",
-) -> jax.Array:
+) -> Float[Array, "row length heads head_dim"]:
     """Scaled dot-product attention under the token-tree mask; softmax in float32.
 
     Args:
@@ -131,8 +132,11 @@ def _in_xla(query: jax.Array, tree: TokenTree) -> Computation:
 
 
 def dense_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, tree: TokenTree
-) -> jax.Array:
+    query: Float[Array, "row length heads head_dim"],
+    key: Float[Array, "row length kv_heads head_dim"],
+    value: Float[Array, "row length kv_heads head_dim"],
+    tree: TokenTree,
+) -> Float[Array, "row length heads head_dim"]:
     """Every query against every key of its row, masked; arguments as `tree_attention`."""
     length = query.shape[1]
     if length <= QUERY_BLOCK:
@@ -156,8 +160,11 @@ def dense_attention(
 
 
 def segment_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, tree: TokenTree
-) -> jax.Array:
+    query: Float[Array, "row length heads head_dim"],
+    key: Float[Array, "row length kv_heads head_dim"],
+    value: Float[Array, "row length kv_heads head_dim"],
+    tree: TokenTree,
+) -> Float[Array, "row length heads head_dim"]:
     """Each segment's queries against its prompt's keys and its own, under one softmax.
 
     Arguments as `tree_attention`; `tree.segments` must be there.

@@ -13,6 +13,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from dignified_jax.models.attention.visible_blocks import VisibleBlocks, masks_suffice
 
@@ -26,8 +27,11 @@ def tokamax_installed() -> bool:
 
 
 def splash_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, visible_until: jax.Array
-) -> jax.Array:
+    query: Float[Array, "row length heads head_dim"],
+    key: Float[Array, "row length kv_heads head_dim"],
+    value: Float[Array, "row length kv_heads head_dim"],
+    visible_until: Int[ArrayLike, "row length"],
+) -> Float[Array, "row length heads head_dim"]:
     """Scaled dot-product attention under the token-tree mask; softmax in float32.
 
     Args:

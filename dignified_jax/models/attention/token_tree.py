@@ -15,6 +15,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Int, Int32
 
 
 @functools.partial(
@@ -43,14 +44,14 @@ class TokenTree:
         all have.
     """
 
-    visible_until: jax.Array
-    segments: jax.Array | None = None
+    visible_until: Int32[ArrayLike, "row length"]
+    segments: Int32[ArrayLike, "row segment 4"] | None = None
     prompt_block: int = 0
     segment_block: int = 0
     window: int | None = None
-    positions: jax.Array | None = None
-    key_positions: jax.Array | None = None
-    slides: jax.Array | None = None
+    positions: Int32[ArrayLike, "row length"] | None = None
+    key_positions: Int32[ArrayLike, "row key"] | None = None
+    slides: Bool[Array, ""] | None = None
 
     @property
     def reach(self) -> int | jax.Array | None:
@@ -59,7 +60,7 @@ class TokenTree:
             return self.window
         return jnp.where(self.slides, self.window, jnp.iinfo(jnp.int32).max)
 
-    def tokens(self) -> jax.Array:
+    def tokens(self) -> Bool[Array, "row length"]:
         """Returns (row, length) bool, False where nothing is packed; by the segments."""
         index = jnp.arange(self.visible_until.shape[1])
         if self.segments is None:
@@ -74,7 +75,9 @@ def causal_tree(batch: int, length: int) -> TokenTree:
     return TokenTree(jnp.full((batch, length), length, jnp.int32), segments, 0, length)
 
 
-def visibility(tree: TokenTree, query_start: int | jax.Array, queries: int) -> jax.Array:
+def visibility(
+    tree: TokenTree, query_start: int | Int[Array, ""], queries: int
+) -> Bool[Array, "row query length"]:
     """Boolean (row, query, key) mask for `queries` tokens from `query_start` on.
 
     Queries beyond the row see what its last token does, or nothing.
