@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from dignified_jax.generation.sources import SampledModel, ServedModel
 
 # Flags of one of the two sources; without a default here, so that one that is given is seen.
-_LOCAL = ("dtype", "base", "batch_size", "plain", "fsdp", "tensor")
+_LOCAL = ("dtype", "base", "batch_size", "plain", "chat_template", "fsdp", "tensor")
 _SERVED = ("concurrency", "timeout", "api_key_env")
 _SETTINGS = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "batch_size")
 
@@ -109,10 +110,11 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
 
     if options.endpoint is not None:
         names = {"api_key_env": "key_variable"}
-        further = {names.get(name, name): getattr(options, name) for name in _SERVED}
+        flags = (*_SERVED, "chat_template_kwargs")
+        further = {names.get(name, name): getattr(options, name) for name in flags}
         further = {name: value for name, value in further.items() if value is not None}
         return ServedModel(Endpoint(options.endpoint, options.model, **further), settings)
-    names = [name for name in _LOCAL if name != "batch_size"]
+    names = [*(name for name in _LOCAL if name != "batch_size"), "chat_template_kwargs"]
     further = {name: getattr(options, name) for name in names}
     further = {name: value for name, value in further.items() if value is not None}
     return SampledModel(options.model, settings, **further)
@@ -124,8 +126,9 @@ def _check_flags(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None:
             with_or_without = "with" if served else "without"
             raise ValueError(f"--{name} has no meaning {with_or_without} --endpoint")
-    if options.plain and options.system is not None:
-        raise ValueError("--system has no meaning with --plain")
+    for name in ("system", "chat_template", "chat_template_kwargs") if options.plain else ():
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} has no meaning with --plain")
 
 
 def _facts(settings: Settings) -> dict[str, Any]:
@@ -133,6 +136,16 @@ def _facts(settings: Settings) -> dict[str, Any]:
     facts = dataclasses.asdict(settings)
     del facts["batch_size"]
     return facts
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, found {text!r}")
+    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -160,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
         help="system prompt: A, T, E, C, plain or combined (steers toward a persona dimension, "
         "none or all), a text file, or FILE.yaml:NAME",
     )
+    add(
+        "--chat_template_kwargs",
+        type=_json_object,
+        metavar="JSON",
+        help="arguments for the chat template, such as '{\"enable_thinking\": false}'; default: of "
+        "a run, those that it was trained with",
+    )
     local = parser.add_argument_group("a model here")
     add = local.add_argument
     add(
@@ -174,6 +194,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_const",
         const=True,
         help="continue the prompt's text as it is, without the chat template",
+    )
+    add(
+        "--chat_template",
+        type=path_argument,
+        metavar="FILE",
+        help="Jinja template in place of the tokenizer's own",
     )
     add("--fsdp", type=int, help="devices that weights are split over; default 1")
     add("--tensor", type=int, help="devices that compute a sequence together; default 1")

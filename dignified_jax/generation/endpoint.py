@@ -49,6 +49,7 @@ class Endpoint:
       timeout: seconds that an answer may take.
       attempts: how often a request is sent before it is an error.
       key_variable: environment variable of the key, which is sent if it is set and never written.
+      chat_template_kwargs: arguments for the chat template, which vLLM and SGLang take.
     """
 
     url: str
@@ -57,6 +58,7 @@ class Endpoint:
     timeout: float = 600.0
     attempts: int = 6
     key_variable: str = "OPENAI_API_KEY"
+    chat_template_kwargs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
@@ -161,9 +163,10 @@ def _body(endpoint: Endpoint, request: Request, settings: Settings) -> tuple[dic
         "top_p": settings.top_p,
         "seed": seed,
         **({"stop": list(stop)} if stop else {}),
-        # No field of OpenAI's own, but of the servers above.
-        **({} if settings.top_k is None else {"top_k": settings.top_k}),
     }
+    # No fields of OpenAI's own, but of the servers above.
+    further = {"top_k": settings.top_k, "chat_template_kwargs": endpoint.chat_template_kwargs}
+    body |= {name: value for name, value in further.items() if value is not None}
     return body, seed
 
 

@@ -31,6 +31,7 @@ class SamplingProgress:
         self._begun = clock()
         # What came before is mostly compilation, and no measure of the rest.
         self._first: tuple[float, int] | None = None
+        self._line.show(self.text)
 
     def sampled(self, tokens: int) -> None:
         """Takes the number of tokens sampled so far."""
@@ -60,7 +61,7 @@ class SamplingProgress:
         if self._done < self._total:
             mean = self._done_tokens / self._done if self._done else self._most
             left = max(mean * self._total - self._sampled, 0.0)
-            parts.append("compiling" if speed is None else f"about {duration(left / speed)} left")
+            parts.append("starting" if speed is None else f"about {duration(left / speed)} left")
         else:
             parts.append(duration(self._clock() - self._begun))
         return ", ".join(parts)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dignified_jax.data.schema import Prompt
-from dignified_jax.data.template import load_template
+from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.generation import prompts as prompt_tokens
@@ -19,7 +21,7 @@ from dignified_jax.generation.progress import SamplingProgress
 from dignified_jax.generation.prompts import Request
 from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.system_prompts import with_system
-from dignified_jax.models.checkpoint import policy
+from dignified_jax.models.checkpoint import params_checkpoint, policy
 from dignified_jax.models.checkpoint.digest import of_arrays
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class SampledModel:
         dtype: str | None = None,
         base: str | None = None,
         plain: bool = False,
+        chat_template: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         fsdp: int = 1,
         tensor: int = 1,
     ) -> None:
@@ -66,18 +70,24 @@ class SampledModel:
           dtype: of parameters, computation and cache; None takes `usual_dtype`.
           base: of LoRA, if it is not where it was.
           plain: whether prompts are continued as they are, without the chat template.
+          chat_template: file of a template that takes the place of the tokenizer's.
+          chat_template_kwargs: arguments for the template; None takes those of the run, if the
+            model is one.
           fsdp, tensor: as in `make_mesh`.
 
         Raises:
-          As `policy.load`, `load_tokenizer` and `load_template`.
+          ValueError, OSError: as `policy.load`, `load_tokenizer` and `load_template`.
         """
         self._settings, self._plain = settings, plain
         self._mesh = make_mesh(fsdp, tensor)
         dtype = dtype or usual_dtype()
         self._policy = policy.load(path, dtype, self._mesh, base)
         directory = self._policy.directory
-        self._tokenizer = load_tokenizer(directory)
-        self._template = None if plain else load_template(self._tokenizer)
+        if chat_template_kwargs is None:
+            chat_template_kwargs = run_template_kwargs(directory)
+        self._tokenizer, self._template = _with_template(
+            directory, chat_template, None if plain else chat_template_kwargs
+        )
         self._stops = prompt_tokens.stop_tokens(
             self._policy.model.config,
             self._tokenizer,
@@ -89,6 +99,8 @@ class SampledModel:
             "weights": of_arrays(self._policy.params),
             "dtype": dtype,
             "plain": plain,
+            "chat_template": None if plain else _digest(self._tokenizer.get_chat_template()),
+            "chat_template_kwargs": None if plain else dict(chat_template_kwargs),
         }
 
     def requests(self, prompts: Mapping[str, Prompt], system: str | None) -> list[Request]:
@@ -122,7 +134,11 @@ class ServedModel:
 
     def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
         self._endpoint, self._settings = endpoint, settings
-        self.identity = {"model": endpoint.model, "endpoint": endpoint.url}
+        self.identity = {
+            "model": endpoint.model,
+            "endpoint": endpoint.url,
+            "chat_template_kwargs": endpoint.chat_template_kwargs,
+        }
 
     def requests(self, prompts: Mapping[str, Prompt], system: str | None) -> list[Request]:
         """Returns the requests for prompts, with a system prompt if there is one."""
@@ -178,6 +194,38 @@ def generation_stops(directory: pathlib.Path) -> tuple[int, ...]:
     if any(type(token) is not int for token in listed):
         raise ValueError(f"{file}: eos_token_id: expected a token id or several, found {found!r}")
     return tuple(listed)
+
+
+def run_template_kwargs(directory: pathlib.Path) -> dict[str, Any]:
+    """Returns the template's arguments of the run whose model's files a directory has; or none.
+
+    Raises:
+      ModelFileError: the run's configuration is damaged.
+    """
+    file = directory.parent / "config.json"
+    if directory.name != params_checkpoint.MODEL_DIRECTORY or not file.is_file():
+        return {}
+    section = read_object(file).get("data")
+    text = section.get("chat_template_kwargs") if isinstance(section, dict) else None
+    return json.loads(text) if isinstance(text, str) else {}
+
+
+def _with_template(
+    directory: pathlib.Path, file: str | None, kwargs: Mapping[str, Any] | None
+) -> tuple[PreTrainedTokenizerBase, ChatTemplate | None]:
+    """The tokenizer, and its template unless `kwargs` is None; errors name our flags."""
+    try:
+        tokenizer = load_tokenizer(directory, file)
+        return tokenizer, None if kwargs is None else load_template(tokenizer, kwargs)
+    except (ValueError, OSError) as error:
+        flags = str(error).replace("data.chat_template", "--chat_template")
+        if flags == str(error):
+            raise
+        raise ValueError(flags) from error
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _of_response(response: respond.SampledResponse, progress: SamplingProgress) -> Done:

@@ -140,6 +140,7 @@ def test_too_long_prompts_are_told_by_id_before_any_is_sampled(prompts, capsys):
     [
         (("--timeout", "3"), "--timeout has no meaning without --endpoint"),
         (("--endpoint", "http://a/v1", "--dtype", "float32"), "--dtype has no meaning with"),
+        (("--chat_template", "gone"), "--chat_template: gone not found"),
         (("--plain", "--system", "A"), "--system has no meaning with --plain"),
         (("--top_p", "0.5"), "top_p and top_k have no meaning with temperature=0"),
         (("--system", "nobody"), "expected one of A, T, E, C, plain, combined, a text file, or"),
@@ -178,3 +179,28 @@ def test_a_generation_config_that_is_none_is_told(tmp_path):
     with pytest.raises(ValueError, match="eos_token_id: expected a token id or several, found 'x'"):
         sources.generation_stops(tmp_path)
     assert sources.generation_stops(resolve("embedded:tiny-qwen3")) == (2,)
+
+
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and not quiet %}"
+    "<think>{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_of_ones_own_with_its_arguments(prompts, capsys):
+    template = prompts.parent / "template.jinja"
+    template.write_text(THINKING.replace("<think>", "{{ raise_exception('no') }}"))
+    flags = ("--chat_template", str(template), "--max_new_tokens", "2")
+    assert run(prompts, *flags) == 1
+    assert "--chat_template" not in capsys.readouterr().out
+    assert run(prompts, *flags, "--chat_template_kwargs", '{"quiet": true}') == 0
+    assert lines(prompts)[0]["settings"]["chat_template_kwargs"] == {"quiet": True}
+
+
+def test_a_run_has_its_own_arguments_for_the_template(tmp_path):
+    assert sources.run_template_kwargs(tmp_path / "model") == {}
+    config = {"data": {"chat_template_kwargs": '{"enable_thinking": false}'}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert sources.run_template_kwargs(tmp_path / "model") == {"enable_thinking": False}
+    assert sources.run_template_kwargs(tmp_path) == {}

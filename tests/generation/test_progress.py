@@ -21,10 +21,10 @@ def make(total, most, stream):
 def test_rate_and_time_left():
     """The first tokens come after a compilation of 60 s, which is no measure of the rest."""
     progress, clock = make(4, 100, io.StringIO())
-    assert progress.text() == "0 of 4 responses, compiling"
+    assert progress.text() == "0 of 4 responses, starting"
     clock.now += 60
     progress.sampled(40)
-    assert progress.text() == "0 of 4 responses, 40 tokens, compiling"
+    assert progress.text() == "0 of 4 responses, 40 tokens, starting"
     clock.now += 2
     progress.sampled(80)  # 40 in 2 s; 4 x 100 to come at most
     assert progress.text() == "0 of 4 responses, 80 tokens, 20 tokens/s, about 16 s left"
