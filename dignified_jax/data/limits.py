@@ -7,6 +7,8 @@ alone exceed the limit, and cutting those would change what is compared.
 
 from __future__ import annotations
 
+import bisect
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +17,7 @@ import numpy as np
 from dignified_jax.data.chat.borders import common_length
 from dignified_jax.data.chat.row_tokens import RowTokens
 from dignified_jax.data.schema import PreferenceRow, first_lines
-from dignified_jax.data.schema.conversation import messages_of, without_oldest_exchange
+from dignified_jax.data.schema.conversation import messages_of, shortened
 from dignified_jax.data.template import ChatTemplate
 
 _BYTES_A_CHARACTER = 4  # in UTF-8, at most
@@ -127,6 +129,11 @@ def _excess(tokens: RowTokens, limits: Limits) -> tuple[int, str]:
     return limits.excess(len(tokens.prompt), [len(ids) for ids in tokens.responses.values()])
 
 
+def _fits(tokens: RowTokens | object, limits: Limits) -> bool:
+    """Returns whether a row's tokens are within the limits, or it has none to look at."""
+    return not isinstance(tokens, RowTokens) or not _excess(tokens, limits)[0]
+
+
 def _truncate(
     row: PreferenceRow,
     tokens: RowTokens,
@@ -138,14 +145,19 @@ def _truncate(
 
     The oldest exchanges go first, then the last user's text is cut from the left.
     """
-    while (shorter := without_oldest_exchange(row.prompt)) is not None:
-        row = replace(row, prompt=shorter)
-        found = retokenize(row)
+    shorter = [replace(row, prompt=prompt) for prompt in shortened(row.prompt)]
+    if shorter:
+        tokenized = functools.cache(lambda number: retokenize(shorter[number]))
+        # The more exchanges go, the fewer tokens are left.
+        least = bisect.bisect_left(
+            range(len(shorter) - 1), True, key=lambda number: _fits(tokenized(number), limits)
+        )
+        row, found = shorter[least], tokenized(least)
         if not isinstance(found, RowTokens):
             return None
+        if _fits(found, limits):
+            return found
         tokens = found
-        if not _excess(tokens, limits)[0]:
-            return tokens
     messages = messages_of(row.prompt)
     try:
         _, around = template.pieces(messages, [len(messages) - 1])

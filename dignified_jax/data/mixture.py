@@ -30,12 +30,15 @@ class Mixture:
     def __post_init__(self) -> None:
         empty = np.flatnonzero(self.sizes == 0)
         if len(empty):
-            raise ValueError(f"sources: expected an example of each, found none of {empty[0]}")
+            raise ValueError(
+                f"sources: expected an example of each, found none of number {empty[0]} (from 0)"
+            )
         rare = np.flatnonzero(self.draws == 0)
         if len(rare):
             raise ValueError(
                 f"weights: expected at least one example of each source in an epoch of "
-                f"{len(self.sources)}, found none of {rare[0]} at {self.weights[rare[0]]:g}"
+                f"{len(self.sources)}, found none of number {rare[0]} (from 0), whose weight is "
+                f"{self.weights[rare[0]]:g}"
             )
 
     @property

@@ -70,9 +70,11 @@ def test_a_small_source_of_great_weight_is_drawn_in_time():
 
 
 def test_sources_that_can_not_be_drawn():
-    with pytest.raises(ValueError, match="sources: expected an example of each, found none of 1"):
+    with pytest.raises(
+        ValueError, match="sources: expected an example of each, found none of number 1"
+    ):
         Mixture(np.array([0, 2]), (1, 1, 1))
-    with pytest.raises(ValueError, match=r"weights: .* in an epoch of 10, found none of 1 at 0.01"):
+    with pytest.raises(ValueError, match=r"weights: .* in an epoch of 10, found none of number 1 "):
         Mixture(np.array([0] * 9 + [1]), (1, 0.01))
 
 

@@ -57,12 +57,12 @@ def stripped(prompt: Prompt) -> str:
     return plain_text(tuple(Message(role, content.strip()) for role, content in prompt))
 
 
-def without_oldest_exchange(prompt: Prompt) -> Prompt | None:
-    """Returns a prompt less its first user's turn and the reply to it; None of a last turn."""
+def shortened(prompt: Prompt) -> list[Prompt]:
+    """Returns a prompt less its oldest exchange, less two, and so on to the user's last turn."""
     messages = messages_of(prompt)
     start = int(messages[0].role == SYSTEM)
-    kept = (*messages[:start], *messages[start + 2 :])
-    return simplified(kept) if len(kept) > start else None
+    system, turns = messages[:start], messages[start:]
+    return [simplified((*system, *turns[at:])) for at in range(2, len(turns), 2)]
 
 
 def simplified(messages: Sequence[Message]) -> Prompt:

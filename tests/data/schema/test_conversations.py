@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dignified_jax.data import BadRowsError, Message, PreferenceRow, read_rows, split_validation
-from dignified_jax.data.schema.conversation import without_oldest_exchange
+from dignified_jax.data.schema.conversation import shortened
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 TURNS = [
@@ -221,9 +221,9 @@ def test_split_keeps_equal_conversations_together():
         assert all(both <= side or not both & side for side in sides)
 
 
-def test_oldest_exchange_goes_first():
-    without = without_oldest_exchange(MESSAGES)
-    assert without == (MESSAGES[0], MESSAGES[3])
-    assert without_oldest_exchange(without) is None
-    assert without_oldest_exchange(MESSAGES[1:]) == "And 9?"
-    assert without_oldest_exchange("And 9?") is None
+def test_oldest_exchanges_go_first():
+    assert shortened(MESSAGES) == [(MESSAGES[0], MESSAGES[3])]
+    assert shortened(MESSAGES[1:]) == ["And 9?"]
+    longer = (*MESSAGES, Message("assistant", "No."), MESSAGES[3])
+    assert shortened(longer) == [(MESSAGES[0], *longer[3:]), (MESSAGES[0], MESSAGES[3])]
+    assert shortened("And 9?") == shortened((MESSAGES[0], MESSAGES[3])) == []

@@ -132,7 +132,8 @@ def test_a_run_from_before_there_were_dimensions_goes_on(copied):
     workdir, config = copied
     file = workdir / "config.json"
     fields = json.loads(file.read_text())
-    del fields["data"]["dimensions"]
+    for name in ("dimensions", "weights", "format", "dimension"):
+        del fields["data"][name]
     file.write_text(json.dumps(fields))
     shutil.rmtree(workdir / "checkpoints")
     assert continuation.check_config(workdir, config) == []
