@@ -34,6 +34,8 @@ setup(
             "tiny-qwen3/*",
         ],
     },
+    # `--model dignified_jax/PATH` of inspect_ai
+    entry_points={"inspect_ai": ["dignified_jax = dignified_jax.evaluation.provider"]},
     install_requires=[
         "jax>=0.10.2,<0.13",
         "flax>=0.12,<0.13",

@@ -29,7 +29,7 @@ ALLOWED = {
     "compare": TRAINING | {"comparison"},
     "convert": TRAINING,
     "generate": {"data", "models", "generation"} | GROUND,
-    "evaluate": TRAINING | {"evaluation"},
+    "evaluate": TRAINING | {"evaluation", "generation", "mfrm"},
 }
 ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate"}
 # Part -> its rooms and modules -> those that they may import besides themselves. Of a part that

@@ -9,9 +9,9 @@ import re
 from tests.docs.blocks import ROOT
 
 # Programs of others, that a page may name.
-OTHERS = ("sbatch", "kubectl", "tensorboard", "ruff", "sphinx-build")
+OTHERS = ("inspect", "sbatch", "kubectl", "tensorboard", "ruff", "sphinx-build")
 _LAUNCHERS = ("launch/gpu_node.sh", "launch/tpu_pod.sh", "launch/slurm.sbatch")
-_CONFIGURED = ("dignified_jax.train", "dignified_jax.compare")
+_CONFIGURED = ("dignified_jax.train", "dignified_jax.compare", "dignified_jax.evaluate")
 
 
 def problem(words):
@@ -75,7 +75,7 @@ def _of_module(module, arguments):
 
 
 def _of_configured(module, arguments):
-    """A problem of a training or comparing command: its configuration is read and checked."""
+    """A problem of a command with a configuration, which is read and checked."""
     asked = {"--help", "--print_config"} & set(arguments)
     status, said = call(module, arguments if asked else [*arguments, "--print_config"])
     return None if status in (0, None) else f"{status} {said}"

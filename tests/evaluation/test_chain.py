@@ -58,9 +58,9 @@ def counted(monkeypatch):
     seen = {"generated": [], "judged": []}
     real_generate, real_judge = generate.generate, rules.RuleJudge.__call__
 
-    def generated(model, params, tokenizer, requests, settings):
+    def generated(model, params, tokenizer, requests, settings, **options):
         seen["generated"] += [request.id for request in requests]
-        return real_generate(model, params, tokenizer, requests, settings)
+        return real_generate(model, params, tokenizer, requests, settings, **options)
 
     def judged(self, responses):
         seen["judged"] += [response.question for response in responses]

@@ -57,8 +57,8 @@ class LocalJudge:
         """
         self.rubric, self.settings, self._model = rubric, settings, model
         self._template: ChatTemplate = load_template(model.tokenizer)
-        self._ids = _answer_ids(self._tokenized(NEUTRAL), settings.answers)
-        self._scorer = trees.BranchScorer(model.module, model.params, self._ids)
+        self._ids = _answer_ids(self.tokenized(NEUTRAL), settings.answers)
+        self.scorer = trees.BranchScorer(model.module, model.params, self._ids)
         self._leaning: np.ndarray | None = None
 
     @property
@@ -106,7 +106,7 @@ class LocalJudge:
 
     def _log_odds(self, grown: Sequence[TokenizedExample]) -> Iterator[tuple[int, np.ndarray]]:
         for batch in trees.pack(grown):
-            yield from self._scorer(batch, len(self.rubric.items)).items()
+            yield from self.scorer(batch, len(self.rubric.items)).items()
 
     def _leanings(self) -> np.ndarray:
         """(items,) log-odds of a response without content, computed once."""
@@ -125,7 +125,7 @@ class LocalJudge:
         grown, unfit = [], []
         for response in responses:
             try:
-                examples = self._tokenized(response)
+                examples = self.tokenized(response)
             except BadRowsError as error:
                 problem = error.problems[0]
                 unfit.append((response, f"expected {problem.expected}, found {problem.found}"))
@@ -138,12 +138,12 @@ class LocalJudge:
             grown.append((response, tree))
         return grown, unfit
 
-    def _tokenized(self, response: Response) -> list[TokenizedExample]:
+    def tokenized(self, response: Response) -> list[TokenizedExample]:
         """The prompts about each item, the answers as their replies."""
         first, second = self.settings.answers
         rows = [
             PreferenceRow(
-                prompt=prompts.item_prompt(response, item, self.rubric, self.settings.answers),
+                prompt=prompts.item_prompt(response, item, self.settings.answers),
                 golden=first,
                 rejects={_DIMENSION[0]: second},
                 dimensions=_DIMENSION,

@@ -39,7 +39,7 @@ def escape(text: str) -> str:
     return _MARK.sub("&lt;", text)
 
 
-def item_prompt(response: Response, item: Item, rubric: Rubric, answers: Sequence[str]) -> str:
+def item_prompt(response: Response, item: Item, answers: Sequence[str]) -> str:
     """A prompt about one item, whose answer is the first or the second of `answers`.
 
     All of it but the end is the same for every item of a response, so that it is computed once.
@@ -47,7 +47,7 @@ def item_prompt(response: Response, item: Item, rubric: Rubric, answers: Sequenc
     return (
         f"{INSTRUCTIONS}\n\n{material(response)}\n\n"
         f"Is the following statement about the reply true? Answer with one word, {answers[0]} or "
-        f"{answers[1]}.\n{rubric.about[item.dimension]}\nStatement: {item.text}"
+        f"{answers[1]}.\nStatement: {item.text}"
     )
 
 
@@ -76,5 +76,5 @@ def template_hash(kind: str) -> str:
     rubric = Rubric("rubric", {"dimension": "title"}, {"dimension": "about"}, (item,), {})
     response = Response("model", "question", "prompt", "text")
     if kind == "item":
-        return digest([INSTRUCTIONS, item_prompt(response, item, rubric, ("yes", "no"))])
+        return digest([INSTRUCTIONS, item_prompt(response, item, ("yes", "no"))])
     return digest([INSTRUCTIONS, json_prompt(response, rubric.items, rubric)])

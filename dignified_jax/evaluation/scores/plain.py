@@ -40,7 +40,8 @@ def mean_and_error(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """
     n = (~np.isnan(cells)).sum(axis=1)
     mean = mean_of_known(cells, axis=1)
-    squares = np.nansum((cells - mean[:, None]) ** 2, axis=1)
+    with np.errstate(invalid="ignore"):  # cells and mean may be infinite: no error is known then
+        squares = ((cells - mean[:, None]) ** 2).sum(axis=1, where=~np.isnan(cells))
     error = np.sqrt(_share(squares, np.maximum(n - 1, 0) * n))
     return mean, error, n
 

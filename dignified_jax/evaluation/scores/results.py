@@ -115,7 +115,8 @@ def score(found: Calibrations, groups: Mapping[str, Sequence[str]]) -> Scores:
 def delta(scores: Scores, name: str, before: int, after: int) -> Delta:
     """Change between two models, by number, with the error of paired replicates."""
     measure = scores.measures[name]["mfrm"]
-    change = float(measure.value[after] - measure.value[before])
+    with np.errstate(invalid="ignore"):  # infinite less infinite is unknown
+        change = float(measure.value[after] - measure.value[before])
     pairs = scores.replicates[name][:, [before, after]]
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     moved = pairs[:, 1] - pairs[:, 0]
@@ -176,7 +177,8 @@ def correlations(scores: Scores, kind: str = "mfrm") -> tuple[np.ndarray, np.nda
     known = np.isfinite(cells).all(axis=0)
     draws = _question_draws(scores)
     found = [_correlate(cells[:, :, d], known[:, d]) for d in draws]
-    error = np.nanstd(np.stack(found), axis=0, ddof=1) if len(found) > 1 else np.nan
+    spread = np.ma.masked_invalid(np.stack(found)).std(axis=0, ddof=1)
+    error = np.ma.filled(spread, np.nan)
     whole = _correlate(cells, known)
     return whole, np.where(np.eye(len(whole), dtype=bool), 0.0, error), int(known.sum())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.rows import read_rows
 from dignified_jax.data.schema import Prompt
+from dignified_jax.data.template import load_template
 from dignified_jax.embedded import resolve
 from dignified_jax.evaluation import models
 from dignified_jax.evaluation import responses as response_files
@@ -16,7 +17,7 @@ from dignified_jax.evaluation.config import EvaluationConfig, file_name, named
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.rubrics import digest
-from dignified_jax.generation.prompts import Request
+from dignified_jax.generation.prompts import Request, stop_tokens
 from dignified_jax.generation.respond import generate
 
 
@@ -99,8 +100,17 @@ def _generated(
         model = models.load(name, path, config.dtype)
         requests = [Request(question, prompt) for question, prompt in wanted.items()]
         with waiting(f"{name}: responses") as count:
+            template = load_template(model.tokenizer)
             made = generate(
-                model.module, model.params, model.tokenizer, requests, config.generation
+                model.module,
+                model.params,
+                model.tokenizer,
+                requests,
+                config.generation,
+                template=template,
+                stop_tokens=stop_tokens(
+                    model.module.config, model.tokenizer, template, model.stops
+                ),
             )
             for number, sampled in enumerate(made, start=1):
                 ledger.add(

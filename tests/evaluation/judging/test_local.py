@@ -16,9 +16,9 @@ from dignified_jax.evaluation.responses import Response
 TOLERANCE = 1e-4
 
 
-def separate(model, response, item, rubric, answers=("Yes", "No")):
+def separate(model, response, item, answers=("Yes", "No")):
     """Log-odds from the plain causal forward of one whole prompt."""
-    text = prompts.item_prompt(response, item, rubric, answers)
+    text = prompts.item_prompt(response, item, answers)
     ids = model.tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], add_generation_prompt=True
     )["input_ids"]
@@ -41,7 +41,7 @@ def test_a_tree_gives_what_separate_prompts_give(judged, tiny_judge, rubric, res
     for response, found in list(judged.values())[:2]:
         assert list(found) == [item.name for item in rubric.items]
         for item in rubric.items:
-            expected = separate(tiny_judge, response, item, rubric)
+            expected = separate(tiny_judge, response, item)
             verdict = found[item.name]
             assert verdict.log_odds == pytest.approx(expected, abs=TOLERANCE)
             assert verdict.score == int(expected > 0)
@@ -58,7 +58,7 @@ def test_neutral_takes_off_the_log_odds_of_nothing(judged, tiny_judge, rubric, r
     nothing = Response("", "", "N/A", "N/A")
     _, found = next(judge(responses[:1]))
     for item in (rubric.items[0], rubric.items[7]):
-        leaning = separate(tiny_judge, nothing, item, rubric)
+        leaning = separate(tiny_judge, nothing, item)
         before = judged[responses[0].hash][1][item.name].log_odds
         assert found[item.name].log_odds == pytest.approx(before - leaning, abs=2 * TOLERANCE)
 
@@ -81,7 +81,7 @@ def test_special_tokens_in_a_response_stay_text(tiny_judge, rubric):
     # The turn did not end there: the ids hold one end of turn, that of the template.
     end = tiny_judge.tokenizer.convert_tokens_to_ids("<|im_end|>")
     counts = [
-        [(ids == end).sum() for ids in (example.prompt for example in judge._tokenized(one))]
+        [(ids == end).sum() for ids in (example.prompt for example in judge.tokenized(one))]
         for one in (response, dataclasses.replace(response, text=plain))
     ]
     assert counts[0] == counts[1]
@@ -101,7 +101,7 @@ def test_a_single_item(tiny_judge, responses, tmp_path):
     file.write_text("name: one\ndimensions: {X: {about: Is it so, items: {X1: It is x.}}}\n")
     rubric = rubrics.read(file)
     _, found = next(LocalJudge(tiny_judge, rubric, LocalSettings())(responses[:1]))
-    expected = separate(tiny_judge, responses[0], rubric.items[0], rubric)
+    expected = separate(tiny_judge, responses[0], rubric.items[0])
     assert found["X1"].log_odds == pytest.approx(expected, abs=TOLERANCE)
 
 

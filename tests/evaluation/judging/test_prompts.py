@@ -27,7 +27,7 @@ def test_marks_open_and_close_once(attack, rubric):
         assert found == [f'<{name} id="{response.hash}">', f'</{name} id="{response.hash}">']
     for prompt in (
         prompts.json_prompt(response, rubric.items, rubric),
-        prompts.item_prompt(response, rubric.items[0], rubric, ("Yes", "No")),
+        prompts.item_prompt(response, rubric.items[0], ("Yes", "No")),
     ):
         assert shown in prompt
 
@@ -45,9 +45,7 @@ def test_the_json_prompt_names_its_items_alone(rubric, responses):
 
 
 def test_item_prompts_differ_at_their_end_alone(rubric, responses):
-    texts = [
-        prompts.item_prompt(responses[0], item, rubric, ("Yes", "No")) for item in rubric.items
-    ]
+    texts = [prompts.item_prompt(responses[0], item, ("Yes", "No")) for item in rubric.items]
     shared = len(prompts.INSTRUCTIONS) + len(prompts.material(responses[0]))
     assert len({text[:shared] for text in texts}) == 1
     assert len(set(texts)) == 12

@@ -1,0 +1,67 @@
+"""Our sampler behind inspect_ai: the responses of the sampler, whoever asks with whom."""
+
+import pytest
+
+inspect_ai = pytest.importorskip("inspect_ai")
+
+from inspect_ai.dataset import Sample  # noqa: E402
+from inspect_ai.model import GenerateConfig, get_model  # noqa: E402
+
+from dignified_jax.evaluation import models, provider  # noqa: E402
+from dignified_jax.generation.prompts import Request  # noqa: E402
+from dignified_jax.generation.respond import generate  # noqa: E402
+from dignified_jax.generation.settings import Settings  # noqa: E402
+
+NAME = "dignified_jax/embedded:tiny-qwen3"
+PROMPTS = ("Should I sell my car?", "My cat ate a lily.", "Is it late?")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A log of three samples, answered together."""
+    assert provider.dignified_jax
+    task = inspect_ai.Task(
+        dataset=[Sample(id=str(i), input=text) for i, text in enumerate(PROMPTS)],
+        config=GenerateConfig(temperature=0.0, max_tokens=6),
+    )
+    (log,) = inspect_ai.eval(
+        task,
+        model=get_model(NAME, batch_size=2),
+        display="none",
+        log_dir=str(tmp_path_factory.mktemp("logs")),
+    )
+    assert log.status == "success", log.error
+    return log
+
+
+def test_greedy_responses_are_the_samplers(evaluated):
+    loaded = models.load("m", "embedded:tiny-qwen3")
+    requests = [Request(str(i), text) for i, text in enumerate(PROMPTS)]
+    expected = {
+        each.id: each
+        for each in generate(
+            loaded.module, loaded.params, loaded.tokenizer, requests, Settings(max_new_tokens=6)
+        )
+    }
+    for sample in evaluated.samples:
+        own = expected[str(sample.id)]
+        assert sample.output.completion == own.text
+        assert sample.output.usage.input_tokens == own.prompt_tokens
+        assert sample.output.usage.output_tokens == own.response_tokens
+        ends = {"stop": "stop", "length": "max_tokens"}
+        assert sample.output.choices[0].stop_reason == ends[own.finish_reason]
+
+
+def test_what_the_sampler_lacks_is_refused():
+    import anyio
+
+    model = get_model(NAME, batch_size=2)
+    with pytest.raises(ValueError, match="frequency_penalty is not supported"):
+        anyio.run(lambda: model.generate("Hi", config=GenerateConfig(frequency_penalty=0.5)))
+
+
+def test_entry_point_names_the_provider():
+    import pathlib
+
+    setup = (pathlib.Path(provider.__file__).parents[2] / "setup.py").read_text()
+    assert '"inspect_ai": ["dignified_jax = dignified_jax.evaluation.provider"]' in setup
