@@ -109,4 +109,5 @@ def _field_names() -> list[str]:
 
 
 if __name__ == "__main__":
-    entry.run(main, "interrupted; the same command goes on from the last checkpoint")
+    said = "interrupted; the same command goes on from the last checkpoint"
+    entry.run(main, said, without_torch=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 _INTERRUPTED = 128 + signal.SIGINT
 _MODULE_FLAG = "-m"
+_TORCH = "torch"
+_ADVICE = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
+_torch_is_needed = True
 _handler: Callable[[int, FrameType | None], NoReturn] | None = None
 
 
@@ -27,7 +31,9 @@ def watch_imports() -> None:
             _end_at_interrupt("interrupted")
 
 
-def run(main: Callable[[], int], interrupted: str = "interrupted") -> NoReturn:
+def run(
+    main: Callable[[], int], interrupted: str = "interrupted", without_torch: bool = False
+) -> NoReturn:
     """Runs a command's main function and exits with the status that it returns.
 
     Ctrl-C ends the process at once wherever nothing else handles it. As an exception it would come
@@ -37,9 +43,34 @@ def run(main: Callable[[], int], interrupted: str = "interrupted") -> NoReturn:
     Args:
       main: returns an exit status.
       interrupted: what is said then.
+      without_torch: whether nothing in the command has a use for PyTorch; see `light_imports`.
     """
+    global _torch_is_needed
+    _torch_is_needed = not without_torch
     _end_at_interrupt(interrupted)
     sys.exit(main())
+
+
+@contextlib.contextmanager
+def light_imports() -> Iterator[None]:
+    """Hides PyTorch from what is imported inside, in commands that said so to `run`.
+
+    transformers and tensorboardX import it wherever it is installed, which takes seconds, and do
+    without where it is not.
+    """
+    if _torch_is_needed or _TORCH in sys.modules:
+        yield
+        return
+    before = os.environ.get(_ADVICE)
+    os.environ[_ADVICE] = "1"  # of there being no PyTorch
+    sys.modules[_TORCH] = None
+    try:
+        yield
+    finally:
+        del sys.modules[_TORCH]
+        os.environ.pop(_ADVICE)
+        if before is not None:
+            os.environ[_ADVICE] = before
 
 
 def _end_at_interrupt(said: str) -> None:

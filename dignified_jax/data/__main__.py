@@ -183,4 +183,4 @@ def _described(parser: argparse.ArgumentParser, text: str) -> argparse.ArgumentP
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, without_torch=True)

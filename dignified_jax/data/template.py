@@ -148,7 +148,12 @@ class ChatTemplate:
         if not texts:
             return []
         encoded = self.tokenizer(
-            list(texts), add_special_tokens=False, split_special_tokens=False, verbose=False
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
         )
         return encoded["input_ids"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import TYPE_CHECKING
 
+from dignified_jax.console import entry
 from dignified_jax.files.model_directory import ModelFileError, locate, read_object
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def _check_files(directory: pathlib.Path) -> None:
 
 
 def _load(source: pathlib.Path | str) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
+    with entry.light_imports():
+        from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)

@@ -83,3 +83,33 @@ def test_the_exit_status_is_mains(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         entry.run(lambda: 3)
     assert stop.value.code == 3
+
+
+@pytest.mark.parametrize(("without", "hidden"), [(True, True), (False, False)])
+def test_light_imports_hide_torch_only_where_a_command_said_so(without, hidden, tmp_path):
+    """As an installed library that takes PyTorch where it is there; afterwards it is there again."""
+    (tmp_path / "torch.py").write_text("")
+    (tmp_path / "library.py").write_text(
+        "import os\ntry:\n    import torch\n    has = True\nexcept ImportError:\n    has = False\n"
+        "advice = os.environ.get('TRANSFORMERS_NO_ADVISORY_WARNINGS')\n"
+    )
+    program = textwrap.dedent(f"""
+        import os
+        from dignified_jax.console import entry
+        def main():
+            with entry.light_imports():
+                import library
+            import torch
+            left = os.environ.get('TRANSFORMERS_NO_ADVISORY_WARNINGS')
+            print(library.has, library.advice, left)
+            return 0
+        entry.run(main, without_torch={without})
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == (["False", "1", "None"] if hidden else ["True", "None", "None"])

@@ -44,6 +44,8 @@ class Renderer:
         try:
             self.reads = _readings(environment, source)
             self._template = environment.from_string(source)
+            # Jinja looks each of them up in a chain of mappings, at every rendering.
+            self._template.globals = dict(self._template.globals)
         except (jinja2.TemplateError, RecursionError, MemoryError, ValueError) as error:
             raise TemplateFault(_line(error)) from error
         self._variables = dict(variables)

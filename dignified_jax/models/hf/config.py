@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from dignified_jax.console import entry
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.models import families
 from dignified_jax.models.config import DecoderConfig, UnsupportedModelError
@@ -241,7 +242,8 @@ def _with_defaults(fields: Mapping[str, Any], family: Family, where: str) -> dic
 
     It turns rope_theta and rope_scaling (transformers 4) into rope_parameters (5) as well.
     """
-    from transformers import AutoConfig, logging
+    with entry.light_imports():
+        from transformers import AutoConfig, logging
 
     read = (*_READ, *family.reads, *(_WINDOWS if family.windows else ()))
     wanted = {name: fields[name] for name in read if name in fields}

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
+from dignified_jax.console import entry
+
 TENSORBOARD_DIRECTORY = "tensorboard"
 WANDB_ID_FILE = "wandb_id"
 
@@ -82,8 +84,9 @@ class _TensorBoard:
     """Event files, written before `log` returns: what waits in memory is lost in a kill."""
 
     def __init__(self, directory: pathlib.Path, start_step: int) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        with entry.light_imports():
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         directory.mkdir(parents=True, exist_ok=True)
         # Files are read in the order of their names; a number before the library's time stamp

@@ -32,7 +32,7 @@ from dignified_jax.data.tokenize import (
 from dignified_jax.training.run import fingerprint
 
 # A process takes seconds to start, in which so many rows are encoded here.
-_ROWS_A_WORKER = 20_000
+_ROWS_A_WORKER = 8_000
 # Whose versions token ids may depend on.
 _LIBRARIES = ("tokenizers", "transformers", "jinja2", "datasets")
 Progress = Callable[[int, int], None]
