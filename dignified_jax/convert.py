@@ -26,6 +26,7 @@ from absl import logging
 
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.console.waiting import waiting
 from dignified_jax.files import owned
 from dignified_jax.training.run import quiet
 from dignified_jax.typed_config import path_argument
@@ -131,7 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
-        with quiet.background(), owned.writing(options.out, options.overwrite) as out:
+        with (
+            quiet.background(),
+            owned.writing(options.out, options.overwrite) as out,
+            waiting("converting"),
+        ):
             if options.command == "to-orbax":
                 to_orbax(options.hf, out, options.dtype)
             elif options.command == "to-hf":

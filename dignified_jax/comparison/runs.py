@@ -18,6 +18,7 @@ from dignified_jax.comparison import plan, policy_scores, report, results
 from dignified_jax.comparison.plan import Run
 from dignified_jax.comparison.policy_reuse import share_policies
 from dignified_jax.comparison.results import ScoredRun, measures
+from dignified_jax.console.waiting import waiting
 from dignified_jax.files import atomic
 from dignified_jax.files.differences import differences
 from dignified_jax.training import stages
@@ -54,9 +55,11 @@ def run(
     def scorer() -> policy_scores.PolicyScorer:
         return policy_scores.make_scorer(plan.scorer_config(comparison))
 
-    records = score_runs(
-        planned, comparison.beta, lambda weights: policy_scores.score(scorer(), weights), notify
-    )
+    def score(weights: pathlib.Path) -> dict[str, Any]:
+        with waiting(f"scoring {weights}"):
+            return policy_scores.score(scorer(), weights)
+
+    records = score_runs(planned, comparison.beta, score, notify)
     groups = plan.scorer_config(comparison).data.named_groups
     found = results.summarise(records, comparison.against, groups)
     return found, report.write(comparison, planned, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import threading
 import time
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dignified_jax.console.safe_stream import SafeStream
 
 QUIET_SECONDS = 2.0
-# Where the line can't be overwritten, as in a log.
+# Where the line can't be overwritten, as in a log: before the first one, and between others.
+LOG_QUIET_SECONDS = 10.0
 LOG_SECONDS = 30.0
 _BAR = 24  # characters
 
@@ -21,7 +23,7 @@ Count = Callable[[int, int], None]
 
 @contextlib.contextmanager
 def waiting(what: str, visible: bool = True) -> Iterator[Count]:
-    """Shows `what` on stderr, once it has taken more than two seconds.
+    """Shows `what` on stderr, once it has taken more than two seconds (ten in a log).
 
     With the seconds it has taken; where parts are counted, with a bar and the seconds left at the
     pace so far.
@@ -46,10 +48,12 @@ def waiting(what: str, visible: bool = True) -> Iterator[Count]:
         parts = (done, total)
 
     def show() -> None:
-        pause = QUIET_SECONDS
+        pause = QUIET_SECONDS if terminal else LOG_QUIET_SECONDS
         while not finished.wait(pause):
             pause = 0.5 if terminal else LOG_SECONDS
             line = describe(what, parts, time.monotonic() - started, terminal)
+            if terminal:
+                line = line[: shutil.get_terminal_size().columns - 1]  # two lines would pile up
             start, end = ("\r", "\033[K") if terminal else ("", "\n")
             print(f"{start}{line}{end}", end="", file=stream)
             stream.flush()

@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 from orbax.checkpoint import CheckpointManager
 
 from dignified_jax.console.safe_stream import SafeStream
+from dignified_jax.console.waiting import waiting
 from dignified_jax.data import PackedBatch
 from dignified_jax.files import atomic
 from dignified_jax.models.lora import LoraConfig
@@ -29,8 +30,8 @@ from dignified_jax.training.run import checkpoint, compilation_cache, continuati
 from dignified_jax.training.run import directory as run_directory
 from dignified_jax.training.run.compiled import CompiledFunction
 from dignified_jax.training.run_context import EVAL_PREFIX, RunContext, prepare
+from dignified_jax.training.split_evaluation import evaluate_split
 from dignified_jax.training.step import flops, metrics
-from dignified_jax.training.step.held_out import evaluate
 from dignified_jax.training.step.optimizer import make_schedule
 from dignified_jax.training.step.state import TrainState, init_state
 from dignified_jax.training.step.train_step import make_train_step
@@ -65,7 +66,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
         state = _start(context, manager)
         with _watched(context, int(state.step)) as watch:
             state = _train(context, state, manager, watch)
-        checkpoint.finish(manager, state)
+        with waiting("writing the last checkpoint", jax.process_index() == 0):
+            checkpoint.finish(manager, state)
         if config.best_metric is not None and manager.best_step() != int(state.step):
             _notify(
                 f"testing and exporting step {manager.best_step()}, best by {config.best_metric}"
@@ -102,7 +104,8 @@ def assess(
             opt_state=(),
             method_state=objective.init(len(config.data.dimensions)),
         )
-        _compile_evaluation(context, state, _notify)
+        with waiting("compiling the score step", jax.process_index() == 0):
+            _compile_evaluation(context, state, _notify)
         return _finish(context, state, config.method.name)
 
 
@@ -112,7 +115,8 @@ def _start(context: RunContext, manager: CheckpointManager) -> TrainState:
     count = len(config.data.dimensions)
     state = init_state(model.params, config.method, count, context.optimizer, model.mesh)
     if manager.latest_step() is not None:
-        state = checkpoint.restore(manager, state)
+        with waiting("reading the newest checkpoint", jax.process_index() == 0):
+            state = checkpoint.restore(manager, state)
         _notify(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
         for note in run_directory.trim_metrics(context.workdir, int(state.step)):
@@ -163,7 +167,8 @@ def _train(
         watch.bar.step(flat)
         evaluated = None
         if _due(step, config.eval_every, steps) and "validation" in context.data.streams:
-            evaluated = _evaluate(context, state, "validation", EVAL_PREFIX)
+            with watch.bar.doing("evaluating batch") as count:
+                evaluated = evaluate_split(context, state, "validation", EVAL_PREFIX, count)
             watch.log({"step": step, **evaluated})
             watch.bar.notify(status_text.evaluation(evaluated, step, config.data.dimensions))
         signal = watch.interrupts.pending(step)
@@ -259,21 +264,15 @@ def _rates(context: RunContext) -> Callable[[PackedBatch, int, float], dict[str,
     return rates
 
 
-def _evaluate(context: RunContext, state: TrainState, split: str, prefix: str) -> dict[str, float]:
-    """Metrics over all examples of a split."""
-    steps = range(context.data.streams[split].total_steps)
-    batches = (context.inputs(split, step) for step in steps)
-    state = state.replace(params=context.model.policy(state.params))
-    report = evaluate(context.score_step, context.config.method, state, batches)
-    return metrics.flatten(report, context.config.data.dimensions, prefix)
-
-
 def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]:
     """Test, summary under the method's name, export to Hugging Face, and the final table."""
     config, workdir = context.config, context.workdir
-    test = _evaluate(context, state, "test", "test/")
+    visible = jax.process_index() == 0
+    with waiting("testing batch", visible) as count:
+        test = evaluate_split(context, state, "test", "test/", count)
     result = summary.build(config, state, test, context.data.streams["test"]) | {"method": name}
-    exported, *adapters = export(context, state.params)
+    with waiting("exporting", visible):
+        exported, *adapters = export(context, state.params)
     if jax.process_index() == 0:
         atomic.write_json(workdir / run_directory.SUMMARY_FILE, result)
         if (workdir / run_directory.METRICS_FILE).is_file():

@@ -15,6 +15,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from dignified_jax.console.waiting import waiting
 from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
@@ -97,7 +98,8 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
     for note in data.notes:
         notify(note)
     _check_best_metric(config, data)
-    model = input_model.prepare_model(config, mesh)
+    with waiting("loading the model", jax.process_index() == 0):
+        model = input_model.prepare_model(config, mesh)
     inputs = {**model.identity, **data.identity}
     if jax.process_index() == 0:
         continuation.check_inputs(workdir, inputs)
@@ -154,7 +156,8 @@ def _write_model_files(
         with contextlib.suppress(params_checkpoint.CheckpointError):  # damaged: written anew
             recorded = lora_base.read(side)
     # A digest takes a while, and the weights were checked. Only their place may be another.
-    digest = hf.digest(model.directory) if recorded is None else recorded.digest
+    with waiting("reading the base's files", jax.process_index() == 0):
+        digest = hf.digest(model.directory) if recorded is None else recorded.digest
     base = lora_base.base_name(config.model.path)
     lora_base.write(side, lora_base.LoraBase(config.lora, base, digest))
     return note

@@ -87,7 +87,7 @@ def test_the_exit_status_is_mains(monkeypatch):
 
 @pytest.mark.parametrize(("without", "hidden"), [(True, True), (False, False)])
 def test_light_imports_hide_torch_only_where_a_command_said_so(without, hidden, tmp_path):
-    """As an installed library that takes PyTorch where it is there; afterwards it is there again."""
+    """From a library that takes PyTorch where it is there; afterwards it is there again."""
     (tmp_path / "torch.py").write_text("")
     (tmp_path / "library.py").write_text(
         "import os\ntry:\n    import torch\n    has = True\nexcept ImportError:\n    has = False\n"

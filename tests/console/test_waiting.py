@@ -14,7 +14,7 @@ def test_short_work_is_silent(capsys):
 
 
 def test_long_work_is_told_with_its_parts(capsys, monkeypatch):
-    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.05)
     monkeypatch.setattr(waiting, "LOG_SECONDS", 0.05)
     with waiting.waiting("bootstrap") as count:
         count(3, 9)
@@ -25,9 +25,32 @@ def test_long_work_is_told_with_its_parts(capsys, monkeypatch):
 
 
 def test_errors_pass_and_end_the_line(capsys, monkeypatch):
-    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.01)
     with pytest.raises(ValueError, match="inside"), waiting.waiting("work"):
         raise ValueError("inside")
     capsys.readouterr()
     time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("parts", "seconds", "bar", "line"),
+    [
+        (None, 3.4, True, "work: 3 s"),
+        ((0, 9), 3.4, False, "work 0 of 9: 3 s"),
+        ((3, 9), 60.0, False, "work 3 of 9: 1 min 0 s, 2 min 0 s left"),
+        ((9, 9), 7200.0, False, "work 9 of 9: 2 h 0 min"),
+        ((1, 2), 8.0, True, "work [============            ] 1 of 2: 8 s, 8 s left"),
+        ((0, 0), 1.0, False, "work 0 of 0: 1 s"),
+    ],
+)
+def test_the_line(parts, seconds, bar, line):
+    assert waiting.describe("work", parts, seconds, bar) == line
+
+
+def test_a_process_that_shows_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.01)
+    with waiting.waiting("work", visible=False) as count:
+        count(1, 2)
+        time.sleep(0.05)
     assert capsys.readouterr().err == ""

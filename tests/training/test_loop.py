@@ -13,7 +13,7 @@ from dignified_jax import data
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import params_checkpoint
 from dignified_jax.objectives import SFT
-from dignified_jax.training import loop, run_context
+from dignified_jax.training import loop, run_context, split_evaluation
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import checkpoint, continuation
@@ -190,14 +190,14 @@ def interrupt_progress(monkeypatch, step):
 
 
 def interrupt_evaluation(monkeypatch, step):
-    evaluate = loop.evaluate
+    evaluate = split_evaluation.evaluate
 
     def stop(score_step, method, state, batches):
         if int(state.step) == step:
             raise Interruption
         return evaluate(score_step, method, state, batches)
 
-    monkeypatch.setattr(loop, "evaluate", stop)
+    monkeypatch.setattr(split_evaluation, "evaluate", stop)
 
 
 @pytest.mark.parametrize(

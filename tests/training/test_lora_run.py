@@ -18,7 +18,7 @@ from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import SACPO
 from dignified_jax.training import config as training_config
-from dignified_jax.training import loop, stages
+from dignified_jax.training import loop, split_evaluation, stages
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import checkpoint
 from tests.oracles import command, hf_models, tiny_run
@@ -50,7 +50,7 @@ def test_it_begins_at_log_2_and_learns(finished):
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit(finished, root, tmp_path, monkeypatch):
-    evaluate, calls = loop.evaluate, []
+    evaluate, calls = split_evaluation.evaluate, []
 
     def stop(*arguments):
         calls.append(arguments)
@@ -60,7 +60,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, root, tmp_path, monkeypatch
 
     config = configuration(root, tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "evaluate", stop)
+        patch.setattr(split_evaluation, "evaluate", stop)
         with pytest.raises(RuntimeError, match="after step 4"):
             loop.run(config)
     assert not (tmp_path / "run" / "export").exists()

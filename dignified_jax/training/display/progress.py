@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dignified_jax.console.safe_stream import SafeStream
+from dignified_jax.console.waiting import Count, describe
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.training.display import status_text
 
@@ -71,6 +72,24 @@ class Progress:
         self._status.update(flat)
         self._screen.show()
 
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[Count]:
+        """Shows what the run does between steps, such as an evaluation.
+
+        Yields:
+          A function to tell how many parts of it are done, and how many there are.
+        """
+        count = self._status.begin(what)
+
+        def show(done: int, total: int) -> None:
+            count(done, total)
+            self._screen.show_doing()
+
+        try:
+            yield show
+        finally:
+            self._status.doing = ""
+
 
 class _Status:
     """The state of the run: its step, clock and last metrics."""
@@ -80,8 +99,9 @@ class _Status:
     ) -> None:
         self.total, self.step, self.dimensions = total, start, dimensions
         self.flat: Mapping[str, float] = {}
+        self.doing = ""  # between steps, in words
         self._clock = clock
-        self._opened = self._last = clock()
+        self._opened = self._last = self.begun = clock()
         # Compilation comes before the first step; only what comes after it tells how long the
         # rest will take.
         self._first: tuple[int, float] | None = None
@@ -90,6 +110,15 @@ class _Status:
         self.step, self.flat, self._last = int(flat["step"]), flat, self._clock()
         if self._first is None:
             self._first = (self.step, self._last)
+
+    def begin(self, what: str) -> Count:
+        """Begins to do something else; what tells how far that is."""
+        self.begun, self.doing = self._clock(), what
+
+        def count(done: int, total: int) -> None:
+            self.doing = describe(what, (done, total), self._clock() - self.begun, bar=False)
+
+        return count
 
     def elapsed(self) -> float:
         """Seconds since the display was opened."""
@@ -107,7 +136,7 @@ class _Status:
         return max(pace * (self.total - self.step) - since, 0.0)
 
     def text(self, width: int = status_text.WIDTH) -> str:
-        return status_text.status(
+        text = status_text.status(
             self.flat,
             self.step,
             self.total,
@@ -116,6 +145,7 @@ class _Status:
             width=width,
             dimensions=self.dimensions,
         )
+        return f"{text.splitlines()[0]}\n{self.doing}" if self.doing else text
 
 
 class _Screen(Protocol):
@@ -124,6 +154,8 @@ class _Screen(Protocol):
     def notify(self, text: str) -> None: ...
 
     def show(self) -> None: ...
+
+    def show_doing(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -148,6 +180,9 @@ class _Nowhere:
     def show(self) -> None:
         pass
 
+    def show_doing(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -160,6 +195,7 @@ class _Lines:
         self._all = status.total - status.step <= STEPS_ALL_SHOWN
         self._shown = 0
         self._next = clock()
+        self._doing_shown = self._next
         if status.step < status.total:
             self.notify(status_text.COMPILING)
 
@@ -177,6 +213,12 @@ class _Lines:
         self._shown += 1
         left, names = status.left(), status.dimensions
         self.notify(status_text.table_line(status.flat, status.total, left, names))
+
+    def show_doing(self) -> None:
+        now = self._clock()
+        if now - max(self._doing_shown, self._status.begun) >= SECONDS_BETWEEN_LINES:
+            self._doing_shown = now
+            self.notify(self._status.doing)
 
     def close(self) -> None:
         pass
@@ -208,6 +250,9 @@ class _Terminal:
     def show(self) -> None:
         pass
 
+    def show_doing(self) -> None:
+        pass
+
     def close(self) -> None:
         self._live.stop()
 
@@ -229,6 +274,9 @@ class _Notebook:
         if now >= self._next or self._status.step >= self._status.total:
             self._next = now + SECONDS_BETWEEN_NOTEBOOK_UPDATES
             self._handle.update(self._bundle(), raw=True)
+
+    def show_doing(self) -> None:
+        self.show()
 
     def close(self) -> None:
         self._handle.update(self._bundle(), raw=True)

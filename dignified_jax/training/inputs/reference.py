@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from dignified_jax.console.waiting import Count, waiting
 from dignified_jax.data import BatchStream, share_shape
 from dignified_jax.files import atomic
 from dignified_jax.files.differences import differences
@@ -87,9 +88,8 @@ def read_or_compute(
         notify(f"computing log-probs into {file}")
         # In one shape: the policy's scoring is compiled once.
         ordered = share_shape([stream.ordered() for stream in streams.values()])
-        found = {
-            split: _compute(stream, score) for split, stream in zip(streams, ordered, strict=True)
-        }
+        with waiting("computing log-probs of batches", jax.process_index() == 0) as count:
+            found = _compute(dict(zip(streams, ordered, strict=True)), score, count)
         if jax.process_index() == 0:
             _write(file, found, identity)
     elif jax.process_index() > 0:
@@ -99,9 +99,19 @@ def read_or_compute(
     return PerExample({split: found[split] for split in streams})
 
 
-def _compute(stream: BatchStream, score: Score) -> np.ndarray:
-    parts = [np.asarray(score(stream, step)) for step in range(stream.total_steps)]
-    return np.concatenate(parts)[: stream.example_count]
+def _compute(
+    streams: Mapping[str, BatchStream], score: Score, count: Count
+) -> dict[str, np.ndarray]:
+    total = sum(stream.total_steps for stream in streams.values())
+    found, done = {}, 0
+    for split, stream in streams.items():
+        parts = []
+        for step in range(stream.total_steps):
+            parts.append(np.asarray(score(stream, step)))
+            done += 1
+            count(done, total)
+        found[split] = np.concatenate(parts)[: stream.example_count]
+    return found
 
 
 def _write(

@@ -313,3 +313,37 @@ def test_a_notebook_updates_one_output(monkeypatch, capsys):
     monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: types.SimpleNamespace())
     run(3, clock)
     assert len(outputs) == 1  # IPython in a terminal is no notebook
+
+
+def test_what_is_done_between_steps_is_shown_in_place_of_the_losses(terminal):
+    screen, clock = terminal(80), Clock()
+    with progress.open(10, clock=clock) as bar:
+        bar.step(flat(1))
+        with bar.doing("evaluating batch") as count:
+            clock.now += 5
+            count(1, 4)
+            bar._screen._live.refresh()
+            shown = bar._status.text().splitlines()
+        assert bar._status.text().splitlines()[1].startswith("loss")
+    assert shown[1] == "evaluating batch 1 of 4: 5 s, 15 s left"
+    assert any("loss" in line for line in screen.finish())
+
+
+def test_a_pipe_is_told_what_takes_more_than_ten_seconds(capsys):
+    clock = Clock()
+    with progress.open(1000, clock=clock) as bar:
+        for _ in range(2):
+            clock.now += 100
+            with bar.doing("evaluating batch") as count:
+                for batch in range(1, 26):
+                    clock.now += 1
+                    count(batch, 25)
+        with bar.doing("a short one") as count:
+            clock.now += 9
+            count(1, 1)
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "batch" in line or "short" in line]
+    assert told == 2 * [
+        "evaluating batch 10 of 25: 10 s, 15 s left",
+        "evaluating batch 20 of 25: 20 s, 5 s left",
+    ]
