@@ -1,10 +1,14 @@
-"""Exports read by transformers 4, in an environment of its own: logits and token ids equal."""
+"""Exports read by transformers 4, in an environment of its own: logits and token ids equal.
+
+What it then writes is read as the same model.
+"""
 
 import json
 import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -26,6 +30,7 @@ for directory in sorted(root.glob("export-*")):
     model = transformers.AutoModelForCausalLM.from_pretrained(directory).eval()
     with torch.no_grad():
         np.save(directory / "theirs.npy", model(tokens).logits.float().numpy())
+    model.save_pretrained(directory / "again")
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     found = {"ids": dict(tokenizer(text)), "eos": tokenizer.eos_token_id,
              "special": sorted(map(str, tokenizer.all_special_tokens)),
@@ -100,3 +105,6 @@ def test_every_familys_export_is_read_alike(environment, tmp_path):
         found = json.loads((out / "theirs.json").read_text())
         assert (found["ids"], found["eos"], found["special"]) == (ids, end, special), out.name
         assert end in np.atleast_1d(found["stops"]), out.name
+        (model, params), (again, same) = hf.load(out), hf.load(out / "again")
+        assert again.config.computes_like(model.config), out.name
+        assert jax.tree.all(jax.tree.map(np.array_equal, params, same)), out.name
