@@ -11,11 +11,12 @@ import math
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax.extend.core import Var
 from jaxtyping import PyTree
 
 from dignified_jax.data.batch import Capacity
-from dignified_jax.models import output_head, partition
+from dignified_jax.models import families, output_head, partition
 from dignified_jax.models.attention import dispatch, splash, visible_blocks
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
@@ -129,9 +130,9 @@ def layer(module: Decoder, rows: Rows, fused: bool) -> int:
     key = config.num_kv_heads * config.head_dim
     units, feed_forward = _feed_forward(module, fused)
     weights = config.hidden_size * (2 * query + 2 * key + 3 * units)
-    # Input, normed input and their gradients; queries and mixed values, keys and values, each
-    # before and after the rotation or with a gradient.
-    others = 4 * config.hidden_size + 2 * query + 4 * key
+    # Input, normed input and their gradients, and what each further norm was given; queries and
+    # mixed values, keys and values, each before and after the rotation or with a gradient.
+    others = (4 + _norms(config) - 2) * config.hidden_size + 2 * query + 4 * key
     low_rank = 2 * len(module.lora.names) * (module.lora.rank or 0)  # with gradients
     return (
         rows.tokens * (feed_forward + others + low_rank) * compute
@@ -140,17 +141,26 @@ def layer(module: Decoder, rows: Rows, fused: bool) -> int:
     )
 
 
+def _norms(config: DecoderConfig) -> int:
+    """Norms of a layer's whole width."""
+    layers = jax.tree.leaves_with_path(abstract_params(config)["layers"])
+    shape = (config.num_layers, config.hidden_size)
+    # Those of queries and keys stand in the attention.
+    return sum(len(p) == 2 and p[-1].key == "scale" and x.shape == shape for p, x in layers)
+
+
 def _feed_forward(module: Decoder, fused: bool) -> tuple[int, int]:
     """(units of a layer's feed-forward network, entries a token in its backward pass)."""
     config, experts = module.config, module.config.experts
-    # Gate, up, their product and a gradient; or the gate's activation and its gradient too, and
-    # what LoRA adds to gate and up.
+    # Gate, up, their product and a gradient; or the gate's activation and its gradient too (GELU
+    # has a tanh within), and what LoRA adds to gate and up.
     if experts is None:
         apart = 6 + len({"gate_proj", "up_proj"} & set(module.lora.names))
+        apart += families.of(config.architecture).traits.activation is not nn.silu
         return config.intermediate_size, (4 if fused else apart) * config.intermediate_size
     held = experts.count // experts.parts
     # Of each choice those, and input and output with a gradient.
-    choice = (4 if fused else 6) * experts.intermediate_size + 4 * config.hidden_size
+    choice = (4 if fused else 3) * experts.intermediate_size + 4 * config.hidden_size
     if not fused:  # XLA for CPUs gives every expert all choices, zeros where they are not its own
         choice += held * (config.hidden_size + experts.intermediate_size)
     return held * experts.intermediate_size, experts.per_token * choice

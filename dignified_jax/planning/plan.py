@@ -17,6 +17,7 @@ from dignified_jax.data import BatchStream, TokenizedExample
 from dignified_jax.data.schema import response_names
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
+from dignified_jax.models.attention.cudnn import cudnn_takes
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_params
 from dignified_jax.models.hf.config import read_config
@@ -69,12 +70,17 @@ class Plan:
 
     @property
     def attention(self) -> str:
-        """The computation that "auto" stands for on these devices."""
-        chosen = self.config.model.attention
+        """The computation that "auto" stands for on these devices.
+
+        Where layers with a sliding window are computed in another way, that one: it takes more.
+        """
+        chosen, best = self.config.model.attention, self.device.attention
         if chosen != "auto":
             return chosen
-        narrow = self.config.model.compute_dtype == "bfloat16"
-        return self.device.attention if narrow or self.device.attention != "cudnn" else "segments"
+        takes = cudnn_takes(self.config.model.compute_dtype, self.model.head_dim)
+        if (best == "cudnn" and not takes) or (best == "splash" and self.model.sliding_window):
+            return "segments"
+        return best
 
 
 def make(config: TrainConfig, device: Device, count: int, rows: int | None = None) -> Plan:

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import memory as benchmark
 from dignified_jax.data.batch import Capacity
-from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.config import DecoderConfig, Experts
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.planning import activations
@@ -47,6 +47,12 @@ def plan_of(length, *, rows=2, remat="full", lora=LoraConfig(), **sizes):  # noq
 
 
 DEEP = {"vocab_size": 256, "num_layers": 12, "remat": "none"}
+# On CPUs the windows need no part of their own.
+GEMMA = {
+    **{"architecture": "Gemma3ForCausalLM", "sliding_window": 128, "sliding_layers": (0,)},
+    **{"local_rope_theta": 1e4},
+}
+MOE = {"architecture": "Qwen3MoeForCausalLM", "tie_word_embeddings": False, "vocab_size": 256}
 LARGE = {"hidden_size": 512, "intermediate_size": 2048, "num_layers": 6, "num_heads": 8}
 
 
@@ -65,6 +71,11 @@ def slow(*case):
             1024,
             DEEP | {"lora": LoraConfig(rank=8, targets=("q_proj", "v_proj"))},
         ),
+        ("layer", 0.7, 4096, GEMMA | {"vocab_size": 256, "intermediate_size": 1024}),
+        ("layer", 0.7, 1024, MOE | {"experts": Experts(32, 4, 128, True)}),
+        slow("layer", 0.6, 1024, MOE | {"experts": Experts(8, 2, 256, True)}),
+        slow("layer", 0.6, 1024, MOE | {"experts": Experts(8, 2, 1024, True)}),
+        slow("activations", 0.7, 1024, GEMMA | DEEP),
         slow("activations", 0.3, 2048, {"vocab_size": 256, "num_layers": 24}),
         slow("layer", 0.4, 2048, {"vocab_size": 256, "num_layers": 24, "lora": LoraConfig(rank=8)}),
         slow("layer", 0.7, 4096, {"vocab_size": 256, "intermediate_size": 1024, "num_layers": 1}),

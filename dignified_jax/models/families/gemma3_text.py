@@ -61,7 +61,7 @@ def _write(config: DecoderConfig) -> dict[str, Any]:
     return {
         "hidden_act": _ACTIVATION,
         "hidden_activation": _ACTIVATION,
-        "query_pre_attn_scalar": config.query_pre_attn_scalar,
+        "query_pre_attn_scalar": config.query_pre_attn_scalar or config.head_dim,
         "attention_bias": False,
         "use_bidirectional_attention": False,
         **kinds,

@@ -10,7 +10,7 @@ import pytest
 from dignified_jax import data
 from dignified_jax.models import decoder
 from dignified_jax.models.attention.token_tree import TokenTree, visibility
-from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.config import DecoderConfig, Experts
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training.step import flops
 
@@ -97,6 +97,23 @@ def test_a_sliding_window_makes_fewer_pairs_visible(window, batch):
     config = dataclasses.replace(CONFIG, sliding_window=window)
     assert flops.forward_flops(config, batch) == walk(config, batch)[-1]
     assert (walk(config, batch)[2] < walk(CONFIG, batch)[2]) == (window < 200)
+
+
+def test_a_window_counts_in_the_layers_that_have_it(batch):
+    """Two of three layers: their pairs are those of the window, the third one's all."""
+    config = dataclasses.replace(CONFIG, sliding_window=5)
+    some = dataclasses.replace(config, sliding_layers=(0, 2))
+    all_, none = flops.forward_flops(config, batch), flops.forward_flops(CONFIG, batch)
+    assert flops.forward_flops(some, batch) == pytest.approx(none + (all_ - none) * 2 / 3)
+
+
+def test_experts_count_as_far_as_a_token_goes_through_them(batch):
+    """By hand: the router, and two of five networks of three matrices of 96 x 40, in 3 layers."""
+    experts = Experts(count=5, per_token=2, intermediate_size=40, normalised=True)
+    mixed = dataclasses.replace(CONFIG, architecture="Qwen3MoeForCausalLM", experts=experts)
+    more = 96 * 5 + 2 * 3 * 96 * 40 - 3 * 96 * 160
+    difference = flops.forward_flops(mixed, batch) - flops.forward_flops(CONFIG, batch)
+    assert difference == 2 * 94 * 3 * more
 
 
 def test_by_hand():
