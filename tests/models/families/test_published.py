@@ -1,4 +1,4 @@
-"""Configurations as models of these families are published with: sizes and traits by their cards."""
+"""Configurations as models of these families are published with: sizes and traits."""
 
 import jax
 import pytest
