@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dignified_jax.mfrm.diagnostics.adjusted import Measures, adjusted_measures
 from dignified_jax.mfrm.diagnostics.expected_scores import (
@@ -174,6 +175,25 @@ def measures(fit: Fit) -> Measures:
         facet: (getattr(fit, name), getattr(fit.standard_error, name))
         for facet, name in names.items()
     }
+
+
+def shown_measures(fit: Fit, diagnostics: Diagnostics) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Facet -> (L,) measures and standard errors: the fit's; infinite ones as adjusted.
+
+    The fit may have got group anchors after its diagnosis: adjusted measures move with the others
+    of their facet.
+    """
+    found = {}
+    for facet, pair in measures(fit).items():
+        about = getattr(diagnostics, facet)
+        measure, error, adjusted = map(np.asarray, (*pair, about.measure))
+        finite = np.isfinite(measure)
+        shift = (measure - adjusted)[finite].mean() if finite.any() else 0.0
+        found[facet] = (
+            np.where(finite, measure, adjusted + shift),
+            np.where(finite, error, about.standard_error),
+        )
+    return found
 
 
 def fair_averages(fit: Fit, values: jax.Array | None = None) -> dict[str, jax.Array]:

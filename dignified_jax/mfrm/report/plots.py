@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
-from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures, shown_measures
 from dignified_jax.mfrm.report.names import drawn_names, font_families, spread_apart, together
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import FACETS, Fit
@@ -77,11 +77,9 @@ def _shown_measures(
     fit: Fit, diagnostics: Diagnostics | None
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Facet -> measures and standard errors, those of extreme levels adjusted where known."""
-    found = measures(fit)
     if diagnostics is not None:
-        about = {facet: getattr(diagnostics, facet) for facet in found}
-        found = {facet: (d.measure, d.standard_error) for facet, d in about.items()}
-    return {facet: tuple(map(np.asarray, pair)) for facet, pair in found.items()}
+        return shown_measures(fit, diagnostics)
+    return {facet: tuple(map(np.asarray, pair)) for facet, pair in measures(fit).items()}
 
 
 def _ladder(

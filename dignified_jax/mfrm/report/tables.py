@@ -14,7 +14,7 @@ from dignified_jax.console.table import Table
 from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
 from dignified_jax.mfrm.diagnostics.contrasts import Contrasts
-from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures, shown_measures
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
@@ -65,6 +65,7 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
     """
     about = getattr(diagnostics, facet)
     statistics = about.statistics
+    measure, error = shown_measures(fit, diagnostics)[facet]
     columns = {
         facet: _labels(labels, facet),
         "ratings": _whole(statistics.count),
@@ -72,8 +73,8 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
         "observed": _numbers(statistics.score / statistics.count),
         "expected": _numbers(statistics.expected_score / statistics.count),
         "fair": _numbers(about.fair_average),
-        "measure": _numbers(about.measure),
-        "se": _numbers(about.standard_error),
+        "measure": _numbers(measure),
+        "se": _numbers(error),
         "infit": _numbers(statistics.infit),
         "infit_z": _numbers(statistics.infit_zstd),
         "outfit": _numbers(statistics.outfit),
@@ -87,7 +88,7 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
     notes: tuple[str, ...] = ()
     if any(extreme):
         own = np.asarray(measures(fit)[facet][0])
-        changed = np.isinf(own) & np.isfinite(np.asarray(about.measure))
+        changed = np.isinf(own) & np.isfinite(measure)
         columns["extreme"] = [
             f"{text}, adjusted" if moved else text
             for text, moved in zip(extreme, changed, strict=True)

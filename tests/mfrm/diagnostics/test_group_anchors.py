@@ -116,3 +116,21 @@ def test_anchored_facets_have_their_scale(plan):
             mfrm.anchor_groups(fit, *plan, groups=groups, anchors=anchors)
         with pytest.raises(ValueError, match="judge does not sum to zero"):
             mfrm.anchor_groups(fit, *plan, groups=groups)
+
+
+def test_tables_are_on_the_scale_of_the_groups(plan):
+    """Diagnosed before: measures are the anchored fit's, adjusted ones move as the others do."""
+    successes, trials = (array.copy() for array in plan)
+    successes[1] = trials[1]
+    fit = mfrm.fit(successes, trials)
+    about = mfrm.diagnose(fit, successes, trials)
+    anchored = mfrm.anchor_groups(fit, successes, trials, groups={"rubric": ([1], 0.5)})
+    labels = dict.fromkeys(("model", "question", "judge", "rubric"), tuple(range(8)))
+    table = mfrm.tables.measure_table(anchored, about, labels, "rubric")
+    np.testing.assert_allclose(table.columns["measure"], anchored.rubric, rtol=1e-6)
+    assert table.columns["measure"][1] == pytest.approx(0.5, abs=1e-6)
+    models = mfrm.tables.measure_table(anchored, about, labels, "model").columns
+    moved = 0.5 - float(fit.rubric[1])
+    assert abs(moved) > 0.1 and "adjusted" in models["extreme"][1]
+    np.testing.assert_allclose(models["measure"], about.model.measure + moved, atol=1e-5)
+    np.testing.assert_allclose(models["se"][0], anchored.standard_error.score[0], rtol=1e-6)
