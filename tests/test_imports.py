@@ -49,8 +49,7 @@ INSIDE = {
     "objectives": {"duals": {"*"}, "*": {"duals"}},
     "training": {
         "step": set(),
-        "data_config": set(),
-        "config": STEP | {"data_config"},
+        "config": STEP,
         "run": STEP | {"config"},
         "inputs": STEP | {"config", "run"},
         "display": STEP | {"config", "run"},
