@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dignified_jax.data.anchors import READERS, read_anchors
 from dignified_jax.data.examples import TokenizedExample
+from dignified_jax.data.mixture import Mixture
 from dignified_jax.data.rows import (
     DIMENSIONS,
     RESPONSES,
@@ -37,6 +38,7 @@ __all__ = [
     "BadRowsError",
     "BatchStream",
     "Message",
+    "Mixture",
     "PackedBatch",
     "PreferenceRow",
     "TokenizedExample",

@@ -97,7 +97,8 @@ def stream_rows(
 ) -> Sequence[PreferenceRow]:
     """Returns the rows of `read_rows`; of more than some ten thousand, most are on disk.
 
-    Pairs are joined in memory. So are the records of CSV, of a JSON array and of compressed text.
+    The records of CSV, of a JSON array and of compressed text are in memory, and so are pairs that
+    are joined and stand far apart.
     """
     policy = BadRowPolicy(on_bad_row, rejected_path)
     names = check_dimensions(dimensions)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dignified_jax.data.formats import pairs, rejects
 from dignified_jax.data.formats.columns import Columns
+from dignified_jax.data.formats.joining import join
 from dignified_jax.data.schema import PreferenceRow, RowProblem
 from dignified_jax.data.sources import RawRecord
 
@@ -69,5 +70,5 @@ def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None)
         pairs.COLUMNS,
         functools.partial(pairs.check_columns, **given),
         functools.partial(pairs.validate, **given),
-        pairs.join,
+        join,
     )

@@ -4,7 +4,6 @@ A pair compares in one dimension, which a column names or which is the same for 
 prompt and chosen become one row of several rejects, which share its prompt and golden.
 """
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -72,42 +71,6 @@ def validate(
         return None, [RowProblem(record.file, record.row, *each) for each in found]
     rejects, pairs = {named: rejected}, {named: record.row}
     return PreferenceRow(prompt, chosen, rejects, dimensions=dimensions, pairs=pairs), []
-
-
-def join(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
-    """Returns rows of several rejects, in the order of the first pair of each.
-
-    The n-th pair of a prompt, chosen and dimension goes into the n-th row of that prompt and
-    chosen: pairs that repeat a dimension stay, in rows of their own.
-
-    Args:
-      rows: of one reject each.
-    """
-    joined: list[list[PreferenceRow]] = []
-    places: dict[tuple[Prompt, str], list[int]] = {}
-    counts: dict[tuple[Prompt, str, str], int] = {}
-    for row in rows:
-        (dimension,) = row.rejects
-        key = (row.prompt, row.golden)
-        number = counts.get((*key, dimension), 0)
-        counts[*key, dimension] = number + 1
-        of_key = places.setdefault(key, [])
-        if number == len(of_key):
-            of_key.append(len(joined))
-            joined.append([])
-        joined[of_key[number]].append(row)
-    return [_joined(each) if len(each) > 1 else each[0] for each in joined]
-
-
-def _joined(rows: Sequence[PreferenceRow]) -> PreferenceRow:
-    rejects = {name: text for row in rows for name, text in row.rejects.items()}
-    pairs = {name: number for row in rows for name, number in row.pairs.items()}
-    order = [name for name in rows[0].dimensions if name in rejects]
-    return dataclasses.replace(
-        rows[0],
-        rejects={name: rejects[name] for name in order},
-        pairs={name: pairs[name] for name in order},
-    )
 
 
 def _dimension(
