@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from dignified_jax.data.chat.kept import THOUGHTS_END
+from dignified_jax.data.schema.conversation import Prompt, messages_of
 from dignified_jax.data.template import ChatTemplate
 
 
@@ -22,6 +23,20 @@ class SpelledToken(ValueError):
         self.expected = "text without special tokens"
         self.found = f"{spelled!r}, which can't be encoded as plain text: {why}"
         super().__init__(f"expected {self.expected}, found {self.found}")
+
+
+def spelled_parts(template: ChatTemplate, prompt: Prompt) -> tuple[list[str], list[str]] | None:
+    """Returns pieces and contents for `encode_literally`; None where no special token is spelled.
+
+    Raises:
+      ValueError: as `ChatTemplate.pieces`.
+    """
+    messages = messages_of(prompt)
+    spelled = [n for n, m in enumerate(messages) if template.special.search(m.content)]
+    if not spelled:
+        return None
+    order, pieces = template.pieces(messages, spelled)
+    return pieces, [messages[number].content for number in order]
 
 
 def encode_literally(

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from dignified_jax.data.schema.conversation import Prompt, messages_of
-from dignified_jax.data.special_tokens import encode_literally
+from dignified_jax.data.schema.conversation import Prompt
+from dignified_jax.data.special_tokens import encode_literally, spelled_parts
 from dignified_jax.data.template import ChatTemplate
 
 
@@ -23,14 +23,9 @@ def prompt_tokens(
 
 def _rendered(prompt: Prompt, template: ChatTemplate) -> str | list[int] | ValueError:
     """The prompt's text; its ids, where it spells special tokens."""
-    messages = messages_of(prompt)
-    contents = [message.content for message in messages]
     try:
         text = template.prompt_text(prompt)
-        spelled = [n for n, content in enumerate(contents) if template.special.search(content)]
-        if not spelled:
-            return text
-        order, pieces = template.pieces(messages, spelled)
-        return encode_literally(template, text, pieces, [contents[number] for number in order])
+        parts = spelled_parts(template, prompt)
+        return text if parts is None else encode_literally(template, text, *parts)
     except ValueError as error:
         return error

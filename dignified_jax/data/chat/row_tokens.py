@@ -14,7 +14,7 @@ from dignified_jax.data.chat.kept import shown_text
 from dignified_jax.data.chat.text_loss import MOST_LOST, TextLoss
 from dignified_jax.data.schema import PreferenceRow, RowProblem, response_names, shorten
 from dignified_jax.data.schema.conversation import Prompt, messages_of
-from dignified_jax.data.special_tokens import SpelledToken, encode_literally
+from dignified_jax.data.special_tokens import SpelledToken, encode_literally, spelled_parts
 from dignified_jax.data.template import ChatTemplate
 
 _PROMPT = "prompt"
@@ -145,16 +145,11 @@ def _refused(name: str, error: ValueError) -> _Found:
 
 def _placed_prompt(prompt: Prompt, text: str, template: ChatTemplate) -> tuple[_Start, _Text]:
     """A rendered prompt, with its ids if it spells special tokens, and what replies follow."""
-    messages = messages_of(prompt)
-    contents = [message.content for message in messages]
-    made = _Text(_PROMPT, "\n".join(map(shown_text, messages)), text)
-    spelled = [n for n, content in enumerate(contents) if template.special.search(content)]
-    if not spelled:
+    made = _Text(_PROMPT, "\n".join(map(shown_text, messages_of(prompt))), text)
+    parts = spelled_parts(template, prompt)
+    if parts is None:
         return _Start([text], []), made
-    order, pieces = template.pieces(messages, spelled)
-    start = _Start(pieces, [contents[number] for number in order])
-    ids = encode_literally(template, text, start.pieces, start.contents)
-    return start, replace(made, ids=ids)
+    return _Start(*parts), replace(made, ids=encode_literally(template, text, *parts))
 
 
 def _placed_reply(
