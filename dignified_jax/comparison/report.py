@@ -214,6 +214,6 @@ def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     whole = value[0] if isinstance(value, tuple) and len(value) == 1 else value
     return f"{whole:g}" if isinstance(whole, float) else str(whole)

@@ -15,10 +15,14 @@ from dignified_jax.data.batch import Capacity, PackedBatch
 from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.tokenize import encode
+from dignified_jax.data.tokenizer import Tokenizer
 
 
 def pack(
-    rows: Sequence[PreferenceRow], tokenizer: Any, row_length: int = 2048, **encode_options: Any
+    rows: Sequence[PreferenceRow],
+    tokenizer: Tokenizer,
+    row_length: int = 2048,
+    **encode_options: Any,
 ) -> PackedBatch:
     """Tokenises rows and packs all of them into as many packed rows as they need.
 

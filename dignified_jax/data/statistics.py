@@ -4,12 +4,12 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dignified_jax.data.schema import PreferenceRow, dimensions_of
 from dignified_jax.data.schema.conversation import SYSTEM, USER, Message, messages_of
+from dignified_jax.data.tokenizer import Tokenizer
 
 Measure = Callable[[Sequence[str]], list[int]]
 """Texts to their lengths."""
@@ -68,7 +68,7 @@ def count_words(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) for text in texts]
 
 
-def token_counter(tokenizer: Any) -> Measure:
+def token_counter(tokenizer: Tokenizer) -> Measure:
     """Returns a measure in tokens of a transformers tokenizer, special tokens not counted."""
 
     def count(texts: Sequence[str]) -> list[int]:

@@ -23,6 +23,7 @@ from dignified_jax.data.schema.conversation import (
     Prompt,
     messages_of,
 )
+from dignified_jax.data.tokenizer import Tokenizer
 
 _USER, _REPLY = "Userword5391", "Replyword8264"
 _SYSTEM = Message(SYSTEM, "Systemword4173")
@@ -47,7 +48,7 @@ class ChatTemplate:
       reads: what a rendering depends on besides its conversation: "the clock", "random numbers".
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     renderer: Renderer = field(repr=False)
     head: str
     tail: str
@@ -159,7 +160,7 @@ class ChatTemplate:
 
 
 def load_template(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     kwargs: Mapping[str, Any] | None = None,
     *,
     name: str | None = None,
@@ -190,7 +191,7 @@ def load_template(
         raise ValueError(f"chat template of {name}: {error}") from error
 
 
-def _learn(tokenizer: Any, kwargs: Mapping[str, Any], now: datetime) -> ChatTemplate:
+def _learn(tokenizer: Tokenizer, kwargs: Mapping[str, Any], now: datetime) -> ChatTemplate:
     source = tokenizer.get_chat_template()
     variables = {**tokenizer.special_tokens_map, **kwargs}
     messages = (Message(USER, _USER),)
@@ -276,7 +277,7 @@ def _cure(
     )
 
 
-def _special_tokens(tokenizer: Any) -> dict[str, int]:
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
     """Text -> id, the longest text first so that it wins over its own beginning."""
     added = {
         token.content: number

@@ -22,6 +22,7 @@ from dignified_jax.data.schema import (
     response_names,
 )
 from dignified_jax.data.template import ChatTemplate, load_template
+from dignified_jax.data.tokenizer import Tokenizer
 
 ROWS_A_CALL = 1024
 """Enough for the tokenizer's threads, without all texts twice in memory."""
@@ -57,7 +58,7 @@ class EncodingReport:
 
 def encode(
     rows: Sequence[PreferenceRow],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     *,
     max_length: int | None = None,
     row_length: int | None = None,

@@ -9,7 +9,9 @@ from dignified_jax.console import entry
 from dignified_jax.files.model_directory import ModelFileError, locate, read_object
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+else:  # transformers is imported late
+    Tokenizer = object
 
 _CONFIG = "tokenizer_config.json"
 _JSON_FILES = (
@@ -27,9 +29,7 @@ class TokenizerError(ModelFileError):
     """The tokenizer of a model directory can't be loaded."""
 
 
-def load_tokenizer(
-    path: str | pathlib.Path, chat_template: str | None = None
-) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str | pathlib.Path, chat_template: str | None = None) -> Tokenizer:
     """Loads the tokenizer of a Hugging Face directory, or of a hub id; runs no code from there.
 
     Args:
@@ -69,7 +69,7 @@ def _check_files(directory: pathlib.Path) -> None:
         )
 
 
-def _load(source: pathlib.Path | str) -> PreTrainedTokenizerBase:
+def _load(source: pathlib.Path | str) -> Tokenizer:
     with entry.light_imports():
         from transformers import AutoTokenizer
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-from typing import Any
 
-from dignified_jax.data.tokenizer import load_tokenizer
+from dignified_jax.data.tokenizer import Tokenizer, load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.generation.sources import generation_stops
 from dignified_jax.models import hf
@@ -34,7 +33,7 @@ class LoadedModel:
     digest: str
     module: Decoder
     params: Params | LoraParams
-    tokenizer: Any
+    tokenizer: Tokenizer
     stops: tuple[int, ...] = ()
 
 

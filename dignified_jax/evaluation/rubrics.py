@@ -127,7 +127,7 @@ def _parse(values: Mapping[str, Any]) -> Rubric:
     return Rubric(name, titles, about, tuple(items), groups)
 
 
-def _items(section: Any, dimension: str, key: str) -> list[Item]:
+def _items(section: object, dimension: str, key: str) -> list[Item]:
     if not isinstance(section, Mapping) or not section:
         raise RubricError(f"{key} must be a section NAME: statement, found {shorten(section)}", key)
     found = []
@@ -153,7 +153,7 @@ def _check_items(items: list[Item]) -> None:
         seen[item.name] = item.dimension
 
 
-def _text(value: Any, key: str) -> str:
+def _text(value: object, key: str) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
         raise RubricError(
             f"{key} must be a text of 1 to {LONGEST_TEXT} characters, found {shorten(value)}", key

@@ -8,7 +8,6 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 _PARTIAL = re.compile(r".+\.(\d+)\.partial", re.DOTALL)
 
@@ -23,7 +22,7 @@ def write_text(file: str | pathlib.Path, text: str, errors: str = "strict") -> N
         partial.write_text(text, encoding="utf-8", errors=errors)
 
 
-def write_json(file: str | pathlib.Path, content: Any) -> None:
+def write_json(file: str | pathlib.Path, content: object) -> None:
     """Writes a JSON value, indented.
 
     Raises:

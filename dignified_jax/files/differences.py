@@ -34,6 +34,6 @@ def differences(
     return changes
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     bare = isinstance(value, str) and value and value == value.strip()
     return value if bare else repr(value)

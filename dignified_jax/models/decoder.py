@@ -62,7 +62,7 @@ class Decoder(nn.Module):
             dtype=self.dtype,
             embedding_init=nn.initializers.normal(config.initializer_range),
         )
-        block: Any = family.layer
+        block: type[nn.Module] = family.layer
         if self.gather is not None:
             block = nn.map_variables(block, WEIGHTS, trans_in_fn=self.gather, init=False)
         self.layers = nn.scan(

@@ -5,7 +5,7 @@ The less is kept, the more is computed a second time; gradients are the same.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 from flax import linen as nn
@@ -15,7 +15,7 @@ from dignified_jax.models.attention.checkpoint_names import ATTENTION_INPUT, ATT
 Remat = Literal["none", "dots", "attention", "full"]
 
 
-def rematerialised(block: Any, remat: Remat) -> Any:
+def rematerialised(block: type[nn.Module], remat: Remat) -> type[nn.Module]:
     """A scanned Linen module class that keeps, from most to least memory:
 
     - "none": everything that its gradient reads;

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+
+T = TypeVar("T")
 
 
 def relative_weights(values: Sequence[float]) -> None:
@@ -15,7 +17,7 @@ def relative_weights(values: Sequence[float]) -> None:
         raise ValueError(f"method.weights needs a positive entry, found {tuple(values)}")
 
 
-def entries(field: str, values: Sequence[Any], dimensions: int) -> tuple[Any, ...]:
+def entries(field: str, values: Sequence[T], dimensions: int) -> tuple[T, ...]:
     """K entries from 1 or K. Raises ValueError for any other number."""
     if len(values) not in (1, dimensions):
         raise ValueError(f"method.{field} needs 1 or {dimensions} entries, found {tuple(values)}")

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.terms import Terms
 from dignified_jax.typed_config import Positive, Seed
 
 
-def project(gradients: Sequence[Any], key: jax.Array, reduce: str = "mean") -> Any:
+def project(gradients: Sequence[PyTree], key: jax.Array, reduce: str = "mean") -> PyTree:
     """The combined gradient of K trees of equal structure, visited in random orders from `key`.
 
     Args:
@@ -55,10 +55,10 @@ def project(gradients: Sequence[Any], key: jax.Array, reduce: str = "mean") -> A
     return jax.tree.map(combine, *gradients)
 
 
-def gram(gradients: Sequence[Any]) -> jax.Array:
+def gram(gradients: Sequence[PyTree]) -> jax.Array:
     """(K, K) float32 inner products of K trees."""
 
-    def inner(left: Any, right: Any) -> jax.Array:
+    def inner(left: PyTree, right: PyTree) -> jax.Array:
         # A product and a sum: a dot would be rounded to lower precision on some accelerators.
         products = jax.tree.map(
             lambda x, y: jnp.sum(x.astype(jnp.float32) * y.astype(jnp.float32)), left, right
@@ -131,7 +131,7 @@ class PCGradDPO(Terms, Objective):
         losses = self.dimension_losses(batch, counts)
         return losses.mean() if self.reduce == "mean" else losses.sum(), losses
 
-    def combine(self, gradients: Sequence[Any], state: jax.Array) -> Any:
+    def combine(self, gradients: Sequence[PyTree], state: jax.Array) -> PyTree:
         """Returns one gradient tree from the K of the L_k, each over the whole global batch."""
         key = jax.random.fold_in(jax.random.key(self.seed), state)
         return project(gradients, key, self.reduce)

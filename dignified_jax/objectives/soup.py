@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from dignified_jax.objectives import terms
 from dignified_jax.objectives.base import Stage, register
@@ -61,7 +61,7 @@ class RewardedSoup(Terms, MultiStage):
         return tuple(weight / sum(weights) for weight in weights if weight > 0)
 
 
-def combine(trees: Sequence[Any], coefficients: Sequence[float]) -> Any:
+def combine(trees: Sequence[PyTree], coefficients: Sequence[float]) -> PyTree:
     """The convex combination of parameter trees, computed in float32 and kept in their dtype.
 
     Args:
@@ -88,7 +88,7 @@ def combine(trees: Sequence[Any], coefficients: Sequence[float]) -> Any:
     return jax.tree.map(total, *trees)
 
 
-def _check_alike(trees: Sequence[Any]) -> None:
+def _check_alike(trees: Sequence[PyTree]) -> None:
     first, *others = (
         {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
         for t in trees

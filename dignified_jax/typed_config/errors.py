@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any
 
 
 class ConfigError(ValueError):
@@ -46,7 +45,7 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Returns a value for a message, cut where it is long."""
     try:
         text = repr(value)

@@ -60,7 +60,7 @@ def section(
     return "\n".join(lines).rstrip()
 
 
-def _variant(cls: type, prefix: str, width: int, given: Any) -> list[str]:
+def _variant(cls: type, prefix: str, width: int, given: object) -> list[str]:
     """The fields of one class of a section, below its name."""
     chosen = isinstance(given, Mapping) and given.get("name") == cls.name
     inner = section(cls, prefix, width, given if chosen else None)
@@ -139,7 +139,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return "(to be given)" if factory is dataclasses.MISSING else factory()
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A value as it is written in a flag."""
     if dataclasses.is_dataclass(value):
         return value.name

@@ -119,7 +119,7 @@ def plain(text: str) -> Any:
 class _Dumper(yaml.SafeDumper):
     """Quotes the texts that `plain` would read as something else; has no aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
     def represent_text(self, data: str) -> yaml.ScalarNode:
@@ -127,7 +127,7 @@ class _Dumper(yaml.SafeDumper):
         style = None if plain(data) == data else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
-    def represent_list_in_line(self, data: Any) -> yaml.SequenceNode:
+    def represent_list_in_line(self, data: object) -> yaml.SequenceNode:
         """A list of plain values in one line."""
         return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
 

@@ -7,7 +7,8 @@ unknown token, are decoded and compared.
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+
+from dignified_jax.data.tokenizer import Tokenizer
 
 MOST_LOST = 0.01
 """Share of a text's visible characters that may be lost; beyond it the text is refused."""
@@ -20,7 +21,7 @@ class TextLoss:
       tokenizer: a transformers tokenizer.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._unknown = tokenizer.unk_token_id
         self._kept: dict[str, bool] = {}

@@ -74,7 +74,7 @@ def validate(
 
 
 def _dimension(
-    value: Any, dimensions: tuple[str, ...], default: str | None, found: list[Found]
+    value: object, dimensions: tuple[str, ...], default: str | None, found: list[Found]
 ) -> str | None:
     noted = len(found)
     name = read_text("dimension", value, found) or default
@@ -106,7 +106,7 @@ def _split(columns: Mapping[str, Any], found: list[Found]) -> _Split:
     return read_prompt("prompt", prompt, found), chosen, rejected
 
 
-def _shared_turns(prompt: Any, replies: Sequence[Any], found: list[Found]) -> _Split:
+def _shared_turns(prompt: object, replies: Sequence[Any], found: list[Found]) -> _Split:
     """The prompt that two conversations begin with, and the reply that ends each."""
     noted = len(found)
     turns = []
@@ -137,7 +137,7 @@ def _shared_turns(prompt: Any, replies: Sequence[Any], found: list[Found]) -> _S
     return (None, None, None) if len(found) > noted else (made, *texts)
 
 
-def _check_repeated(prompt: Any, shared: Sequence[Message], found: list[Found]) -> None:
+def _check_repeated(prompt: object, shared: Sequence[Message], found: list[Found]) -> None:
     """A column prompt beside whole conversations repeats them, or one turn of the user's."""
     if is_turns(prompt):
         noted = len(found)
@@ -151,7 +151,7 @@ def _check_repeated(prompt: Any, shared: Sequence[Message], found: list[Found]) 
         found.append(("prompt", "a user's turn that chosen and rejected share", shorten(text)))
 
 
-def _holds_prompt(reply: Any) -> bool:
+def _holds_prompt(reply: object) -> bool:
     """Returns whether a reply comes with turns before it."""
     if not is_turns(reply) or not len(reply):
         return False
@@ -159,7 +159,7 @@ def _holds_prompt(reply: Any) -> bool:
     return len(reply) > 1 or (isinstance(first, Mapping) and first.get("role") != ASSISTANT)
 
 
-def _is_transcript(text: Any) -> bool:
+def _is_transcript(text: object) -> bool:
     """Returns whether a text has turns in the form of Anthropic's: "\\n\\nHuman: ..."."""
     return isinstance(text, str) and re.match(r"\s*Human:", text) is not None
 

@@ -124,7 +124,7 @@ def _check_reject(
     return []
 
 
-def _mask(value: Any, dimensions: tuple[str, ...]) -> tuple[list[str], list[Found]]:
+def _mask(value: object, dimensions: tuple[str, ...]) -> tuple[list[str], list[Found]]:
     """The dimensions of a mask: a sequence, its printed form, or "E,A"."""
     expected = f"a list of dimensions out of {', '.join(dimensions)}"
     names = [] if is_empty(value) else _mask_names(value)
@@ -142,7 +142,7 @@ def _mask(value: Any, dimensions: tuple[str, ...]) -> tuple[list[str], list[Foun
     return names, problems
 
 
-def _mask_names(value: Any) -> list[Any] | None:
+def _mask_names(value: object) -> list[Any] | None:
     if isinstance(value, str):
         text = value.strip()
         if not text.startswith(("[", "(")):

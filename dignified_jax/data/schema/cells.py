@@ -34,12 +34,12 @@ def refused_columns(columns: Mapping[str, Any]) -> list[Found]:
     ]
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: object) -> bool:
     """Returns whether a cell has no value: None, or a table's NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def has_value(value: Any) -> bool:
+def has_value(value: object) -> bool:
     """Returns whether an optional field is there: files with fixed columns have all, empty."""
     return not is_empty(value) and not (hasattr(value, "__len__") and len(value) == 0)
 
@@ -49,7 +49,9 @@ def is_blank(text: str) -> bool:
     return all(each.isspace() or unicodedata.category(each) in ("Cc", "Cf") for each in text)
 
 
-def read_text(name: str, value: Any, problems: list[Found], expected: str = "text") -> str | None:
+def read_text(
+    name: str, value: object, problems: list[Found], expected: str = "text"
+) -> str | None:
     """Returns the text of a cell ("" when empty), or None after noting a problem."""
     if is_empty(value):
         return ""
@@ -66,7 +68,7 @@ def read_text(name: str, value: Any, problems: list[Found], expected: str = "tex
     return value
 
 
-def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
+def read_prompt(name: str, value: object, problems: list[Found]) -> Prompt | None:
     """Returns a cell's user text or conversation ("" when empty), or None after noting problems.
 
     A conversation of a single user's turn is its text.
@@ -89,7 +91,7 @@ def read_prompt(name: str, value: Any, problems: list[Found]) -> Prompt | None:
     return conversation.simplified(messages)
 
 
-def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
+def read_reply(name: str, value: object, problems: list[Found]) -> str | None:
     """Returns a cell's text ("" when empty) or that of its one assistant's turn, or None after
     noting problems."""
     expected = "text, or one turn of the assistant"
@@ -111,13 +113,13 @@ def read_reply(name: str, value: Any, problems: list[Found]) -> str | None:
     return messages[0].content
 
 
-def read_messages(name: str, value: Any, problems: list[Found]) -> list[Message]:
+def read_messages(name: str, value: object, problems: list[Found]) -> list[Message]:
     """Returns the turns of a list in any order, those with a problem left out and noted."""
     messages = (_message(f"{name}[{at}]", item, problems) for at, item in enumerate(value))
     return [message for message in messages if message is not None]
 
 
-def _message(name: str, item: Any, problems: list[Found]) -> Message | None:
+def _message(name: str, item: object, problems: list[Found]) -> Message | None:
     if isinstance(item, Message):
         item = item._asdict()
     if not isinstance(item, Mapping):
@@ -143,7 +145,7 @@ def _message(name: str, item: Any, problems: list[Found]) -> Message | None:
     return None if content is None else Message(role, content)
 
 
-def _content(name: str, value: Any, problems: list[Found]) -> str | None:
+def _content(name: str, value: object, problems: list[Found]) -> str | None:
     """The text of a turn; parts of text stand one after the other, as chat templates print them."""
     if not is_turns(value):
         return read_text(name, value, problems)
@@ -158,7 +160,7 @@ def _content(name: str, value: Any, problems: list[Found]) -> str | None:
     return None if None in texts else "".join(texts)
 
 
-def _plain(name: str, value: Any, problems: list[Found], expected: str) -> str | None:
+def _plain(name: str, value: object, problems: list[Found], expected: str) -> str | None:
     text = read_text(name, value, problems, expected)
     if text is None or not _is_written_list(text):
         return text
@@ -179,7 +181,7 @@ def _is_written_list(text: str) -> bool:
     return False
 
 
-def is_turns(value: Any) -> bool:
+def is_turns(value: object) -> bool:
     """Returns whether a cell is a list, also one that a table library made an array."""
     return isinstance(value, list | tuple) or (
         hasattr(value, "tolist") and not isinstance(value, str) and getattr(value, "ndim", 0) == 1

@@ -23,7 +23,7 @@ class RawRecord:
     file: str
     row: int
     columns: Mapping[str, Any] | None
-    raw: Any
+    raw: object
     problem: tuple[str, str, str] | None = None
 
 

@@ -57,7 +57,7 @@ def read_columns(table: TableLike, wanted: Sequence[str]) -> dict[str, list[obje
     return columns
 
 
-def _as_list(values: Any) -> list[object]:
+def _as_list(values: object) -> list[object]:
     """Python values, so that equal labels of different array types are the same label."""
     for method in ("to_pylist", "tolist", "to_list"):
         if hasattr(values, method):

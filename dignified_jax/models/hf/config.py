@@ -228,11 +228,11 @@ def _check_types(fields: Mapping[str, Any], family: Family, where: str) -> None:
         refuse("layer_types", "a list or null")
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -77,7 +77,7 @@ def add_end_of_turn(
     )
 
 
-def _ids(value: Any) -> list[int]:
+def _ids(value: object) -> list[int]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

@@ -11,11 +11,11 @@ its multiplier, its signal's memory and its controller's state.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import PyTree
 
 from dignified_jax.objectives.duals.controllers import Controller
 from dignified_jax.objectives.duals.signals import Signal
@@ -33,8 +33,8 @@ class DualState(struct.PyTreeNode):
     """
 
     multipliers: jax.Array
-    memory: Any
-    controller: Any
+    memory: PyTree
+    controller: PyTree
     step: jax.Array
 
 
@@ -76,7 +76,7 @@ class Duals:
           present: (K,) bool, False where the batch has no pair of the dimension.
         """
 
-        def kept(new: Any, old: Any) -> Any:
+        def kept(new: PyTree, old: PyTree) -> PyTree:
             return jax.tree.map(lambda n, o: jnp.where(present, n, o), new, old)
 
         memory = kept(self.signal.push(state.memory, losses), state.memory)
@@ -101,7 +101,7 @@ class Duals:
         """(K,) tolerances of the next update, as far as they are known before its batch."""
         return self.schedule.value(self.epsilon, state.step, *self.signal.value(state.memory))
 
-    def _error(self, memory: Any, step: jax.Array) -> jax.Array:
+    def _error(self, memory: PyTree, step: jax.Array) -> jax.Array:
         """(K,) violations; 0 for a dimension that no batch had yet."""
         signal, known = self.signal.value(memory)
         return jnp.where(

@@ -14,11 +14,11 @@ before, so that they do not depend on the batch that they weigh.
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from dignified_jax.registry import Registry
 from dignified_jax.typed_config import Bounds, NonNegative, check_bounds
@@ -37,17 +37,17 @@ class Controller:
     needs_memory: ClassVar[bool] = False
     needs_finite_epsilon: ClassVar[bool] = False
 
-    def init(self, dimensions: int) -> Any:
+    def init(self, dimensions: int) -> PyTree:
         """Returns the state before the first batch; none by default."""
         del dimensions
         return ()
 
     def step(
         self,
-        state: Any,
+        state: PyTree,
         multipliers: Float[Array, " dimension"],
         error: Float[Array, " dimension"],
-    ) -> tuple[Any, Float[Array, " dimension"]]:
+    ) -> tuple[PyTree, Float[Array, " dimension"]]:
         """Returns the state and the multipliers before projection, after violations `error`."""
         raise NotImplementedError
 

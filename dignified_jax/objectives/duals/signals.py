@@ -7,11 +7,12 @@ of a memory has the dimensions last, so that the caller can keep those absent fr
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import PyTree
 
 from dignified_jax.registry import Registry
 from dignified_jax.typed_config import Bounds, check_bounds
@@ -28,15 +29,15 @@ class Signal:
     name: ClassVar[str]
     remembers: ClassVar[bool] = True
 
-    def init(self, dimensions: int) -> Any:
+    def init(self, dimensions: int) -> PyTree:
         """Returns the memory before the first batch; its leaves are (..., K) float32."""
         raise NotImplementedError
 
-    def push(self, memory: Any, losses: jax.Array) -> Any:
+    def push(self, memory: PyTree, losses: jax.Array) -> PyTree:
         """Returns the memory after a batch."""
         raise NotImplementedError
 
-    def value(self, memory: Any) -> tuple[jax.Array, jax.Array]:
+    def value(self, memory: PyTree) -> tuple[jax.Array, jax.Array]:
         """Returns the signal, 0 where nothing is known, and where something is."""
         raise NotImplementedError
 

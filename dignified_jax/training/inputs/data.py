@@ -6,7 +6,6 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +14,7 @@ from dignified_jax import data
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data import packing_report
 from dignified_jax.data.mixture import Mixture
+from dignified_jax.data.tokenizer import Tokenizer
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import text_encoder
 from dignified_jax.training.inputs.rows import mixture
@@ -33,7 +33,7 @@ class PreparedData:
       notes: lines on each split and on the shapes of batches, for a person.
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     train_prompts: Sequence[str]
     streams: dict[str, data.BatchStream]
     identity: dict[str, str]

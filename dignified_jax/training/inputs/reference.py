@@ -10,7 +10,6 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -158,8 +157,8 @@ def _digest(splits: Mapping[str, np.ndarray]) -> str:
     return fingerprint.of_arrays({name: splits[name] for name in sorted(splits)})
 
 
-def _agreed(found: Any) -> bool:
+def _agreed(found: bool) -> bool:
     """The first process's answer, on all."""
     if jax.process_count() == 1:
-        return bool(found)
+        return found
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))

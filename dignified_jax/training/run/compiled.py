@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 _CACHE_HIT = "/jax/compilation_cache/cache_hits"
 
@@ -20,7 +20,7 @@ class CompiledFunction:
     so nothing can be compiled in the middle of a run unnoticed.
     """
 
-    def __init__(self, name: str, function: Any) -> None:
+    def __init__(self, name: str, function: jax.stages.Wrapped) -> None:
         """
         Args:
           name: of the function for a person, such as "the train step".
@@ -30,7 +30,7 @@ class CompiledFunction:
         self._function = function
         self._compiled: dict[Hashable, jax.stages.Compiled] = {}
 
-    def compile(self, notify: Callable[[str], None], *arguments: Any) -> None:
+    def compile(self, notify: Callable[[str], None], *arguments: PyTree) -> None:
         """Compiles for arguments like these, unless it has, and says how long that took.
 
         Args:
@@ -50,7 +50,7 @@ class CompiledFunction:
         else:
             notify(f"compiled {self._name} in {seconds:.1f} s")
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: PyTree) -> PyTree:
         """Returns what the function does.
 
         Raises:
@@ -61,7 +61,7 @@ class CompiledFunction:
             raise TypeError(self._refusal(arguments))
         return compiled(*arguments)
 
-    def _refusal(self, arguments: tuple[Any, ...]) -> str:
+    def _refusal(self, arguments: tuple[PyTree, ...]) -> str:
         head = f"{self._name} was not compiled for these arguments"
         found = _described(arguments)
         for kind in self._compiled.values():
@@ -73,12 +73,12 @@ class CompiledFunction:
         return f"{head}: compile comes first"
 
 
-def _kind(arguments: tuple[Any, ...]) -> Hashable:
+def _kind(arguments: tuple[PyTree, ...]) -> Hashable:
     leaves, structure = jax.tree.flatten(arguments)
     return structure, tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
 
 
-def _described(arguments: tuple[Any, ...]) -> dict[str, str]:
+def _described(arguments: tuple[PyTree, ...]) -> dict[str, str]:
     """Path of every array -> its dtype and shape."""
     return {
         jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}"
@@ -91,7 +91,7 @@ def _noticed(event: str) -> Iterator[list[str]]:
     """A list that grows by each such event of JAX."""
     seen: list[str] = []
 
-    def listen(name: str, **_: Any) -> None:
+    def listen(name: str, **_: object) -> None:
         if name == event:
             seen.append(name)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from dignified_jax.data import PreferenceRow, TokenizedExample
+from dignified_jax.data.tokenizer import Tokenizer
 from dignified_jax.models.checkpoint.digest import of_arrays
 
 __all__ = [
@@ -82,7 +82,7 @@ class ExamplesDigest:
         return self._digest.hexdigest()[:16]
 
 
-def of_tokenizer(tokenizer: Any) -> str:
+def of_tokenizer(tokenizer: Tokenizer) -> str:
     """Returns that of a tokenizer: its whole pipeline, or the vocabulary of a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:

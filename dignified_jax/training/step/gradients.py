@@ -163,7 +163,7 @@ def _input_specs(inputs: StepInputs, mesh: Mesh) -> StepInputs:
     )
 
 
-def _pull_back(loss: jax.Array, vjp: Callable[[jax.Array], tuple[Any]]) -> Any:
+def _pull_back(loss: jax.Array, vjp: Callable[[jax.Array], tuple[PyTree]]) -> PyTree:
     """Gradient of a scalar, or the list of gradients of the entries of a vector, one at a time."""
     if loss.ndim == 0:
         return vjp(jnp.ones_like(loss))[0]

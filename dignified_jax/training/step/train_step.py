@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +124,7 @@ def make_kl_step(model: Decoder, mesh: Mesh) -> ScoreStep:
     return _make_sum_step(mesh, kl)
 
 
-def _make_sum_step(mesh: Mesh, of_rows: Callable[[Any, PackedBatch], jax.Array]) -> ScoreStep:
+def _make_sum_step(mesh: Mesh, of_rows: Callable[[PyTree, PackedBatch], jax.Array]) -> ScoreStep:
     """The jitted sum over a batch's rows of `of_rows(params, rows)`, (example, 1 + K)."""
 
     @jax.jit
