@@ -1,4 +1,4 @@
-"""Describe preference data, or learn a tokenizer from it.
+"""Describe preference data, learn a tokenizer from it, or clear the cache of token ids.
 
 example:
   python -m dignified_jax.data stats train.jsonl test.jsonl
@@ -12,10 +12,12 @@ from collections.abc import Sequence
 
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.console.waiting import waiting
 from dignified_jax.data.formats import FORMATS
 from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
 from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
+from dignified_jax.data.store import cache
 from dignified_jax.data.tokenize import encode
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.data.train_tokenizer import train_tokenizer
@@ -28,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status, 1 where data or arguments are bad."""
     arguments = _parser().parse_args(argv)
     try:
-        return _stats(arguments) if arguments.command == "stats" else _tokenizer(arguments)
+        return _COMMANDS[arguments.command](arguments)
     except (ValueError, OSError) as error:
         print(printable_lines(str(error)), file=sys.stderr)
         return 1
@@ -44,10 +46,13 @@ def _stats(arguments: argparse.Namespace) -> int:
     failed = False
     for file in arguments.files:
         try:
-            rows = _read(file, arguments)
+            with waiting(f"reading {file}"):
+                rows = _read(file, arguments)
             if tokenizer is not None and tokenizer.chat_template:
-                encode(rows, tokenizer)  # finds the rows that a run would refuse
-            results[file] = summarise(rows, measure, unit)
+                with waiting(f"tokenising rows of {file}") as progress:
+                    encode(rows, tokenizer, progress=progress)  # finds what a run would refuse
+            with waiting(f"counting {unit} of {file}"):
+                results[file] = summarise(rows, measure, unit)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
             print(printable_lines(str(error)), file=sys.stderr)
             failed = True
@@ -86,6 +91,15 @@ def _texts(rows: Sequence[PreferenceRow]) -> list[str]:
             *(row.golden, *row.rejects.values()),
         )
     ]
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    directory = cache.token_directory(arguments.cache)
+    sizes = cache.sizes(directory)
+    print(f"{directory}: {len(sizes)} entries, {sum(sizes) / 2**30:.2f} GiB")
+    if arguments.clear:
+        print(f"{cache.clear(directory)} removed")
+    return 0
 
 
 def format_statistics(file: str, statistics: Statistics) -> str:
@@ -154,6 +168,18 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="replace what was saved in the directory before; other files stay",
     )
+    kept = _described(
+        commands.add_parser("cache", help="the token ids that runs have kept"),
+        "Print where token ids are kept, and how much; remove them.\n\nexample:\n"
+        "  python -m dignified_jax.data cache --clear",
+    )
+    kept.add_argument(
+        "--cache",
+        type=path_argument,
+        metavar="DIR",
+        help="data.cache of the runs (default: DIGNIFIED_JAX_CACHE, else ~/.cache/dignified_jax)",
+    )
+    kept.add_argument("--clear", action="store_true", help="remove all; runs that use them go on")
     return parser
 
 
@@ -180,6 +206,9 @@ def _described(parser: argparse.ArgumentParser, text: str) -> argparse.ArgumentP
     parser.description = text
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
+
+
+_COMMANDS = {"stats": _stats, "tokenizer": _tokenizer, "cache": _cache}
 
 
 if __name__ == "__main__":

@@ -31,13 +31,16 @@ _PARTIAL = ".partial"
 _ABANDONED_SECONDS = 24 * 3600
 
 
-def default_directory() -> pathlib.Path:
-    """Returns that of DIGNIFIED_JAX_CACHE, else dignified_jax in the user's cache directory."""
-    given = os.environ.get(VARIABLE)
-    if given:
-        return pathlib.Path(given)
+def token_directory(given: str | None = None) -> pathlib.Path:
+    """Returns the directory of token ids.
+
+    Args:
+      given: a cache's directory; None means that of DIGNIFIED_JAX_CACHE, else dignified_jax in the
+        user's directory of caches.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    return pathlib.Path(home) / "dignified_jax"
+    cache = given or os.environ.get(VARIABLE) or pathlib.Path(home) / "dignified_jax"
+    return pathlib.Path(cache) / "tokens"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,6 +144,11 @@ class Cache:
         )
 
 
+def sizes(directory: pathlib.Path) -> list[int]:
+    """Returns the bytes of each entry of a directory."""
+    return [size for _, size, _ in _entries(directory)]
+
+
 def clear(directory: pathlib.Path) -> int:
     """Removes all entries of a directory; how many. Runs that use one go on."""
     return _remove_oldest(directory, 0, set())
@@ -164,19 +172,26 @@ def _digest(index: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
+def _entries(directory: pathlib.Path) -> list[tuple[float, int, pathlib.Path]]:
+    """(when it was last used, bytes, where) of each entry, that used longest ago first."""
+    found = []
+    for index in directory.glob(f"*/{_INDEX}"):
+        if not index.parent.name.endswith(_PARTIAL):
+            with contextlib.suppress(OSError):  # another run removes it
+                size = sum(file.stat().st_size for file in index.parent.iterdir())
+                found.append((index.stat().st_mtime, size, index.parent))
+    return sorted(found)
+
+
 def _remove_oldest(directory: pathlib.Path, most_bytes: int, kept: set[str]) -> int:
     """Removes the entries used longest ago until the others fit, and what killed runs left."""
-    found = []
-    for place in directory.iterdir() if directory.is_dir() else ():
-        with contextlib.suppress(OSError):  # another run removes too
-            if place.name.endswith(_PARTIAL):
-                if time.time() - place.stat().st_mtime > _ABANDONED_SECONDS:
-                    shutil.rmtree(place, ignore_errors=True)
-            elif (place / _INDEX).is_file():
-                size = sum(file.stat().st_size for file in place.iterdir())
-                found.append(((place / _INDEX).stat().st_mtime, size, place))
+    for place in directory.glob(f"*{_PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - place.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(place, ignore_errors=True)
+    found = _entries(directory)
     total, removed = sum(size for _, size, _ in found), 0
-    for _, size, place in sorted(found):
+    for _, size, place in found:
         if total > most_bytes and place.name not in kept:
             shutil.rmtree(place, ignore_errors=True)
             total, removed = total - size, removed + 1

@@ -85,10 +85,9 @@ def _names(config: TrainConfig) -> tuple[str, ...]:
 
 
 def _cache(config: TrainConfig, encoder: TextEncoder, notify: Notify | None) -> token_cache.Cache:
-    directory = config.data.cache or token_cache.default_directory()
     kept = config.data.cache_gib > 0 and encoder.repeatable
     return token_cache.Cache(
-        pathlib.Path(directory) / "tokens" if kept else None,
+        token_cache.token_directory(config.data.cache) if kept else None,
         int(config.data.cache_gib * 2**30),
         notify or (lambda text: None),
     )

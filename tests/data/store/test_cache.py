@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from dignified_jax.data.__main__ import main
 from dignified_jax.data.store import cache as cache_module
-from dignified_jax.data.store.cache import Cache, clear, default_directory
+from dignified_jax.data.store.cache import Cache, clear, sizes, token_directory
 
 PARTS = [np.arange(6, dtype=np.int32).reshape(2, 3), np.zeros((0, 3), np.int32)]
 PARTS += [np.full((1, 3), 7, np.int32)]
@@ -114,6 +115,7 @@ def test_the_entries_used_longest_ago_go(tmp_path, told):
     small = Cache(tmp_path, 1, told.append)
     check(small.make("key4", fill))  # what a run uses stays for the run
     assert [place.name for place in tmp_path.iterdir()] == ["key4"]
+    assert sizes(tmp_path) == [sum(f.stat().st_size for f in (tmp_path / "key4").iterdir())]
     assert clear(tmp_path) == 1 and list(tmp_path.iterdir()) == [] and clear(tmp_path / "no") == 0
 
 
@@ -184,9 +186,21 @@ def test_two_that_make_the_same_entry_keep_one(tmp_path, told):
 
 def test_default_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("DIGNIFIED_JAX_CACHE", str(tmp_path))
-    assert default_directory() == tmp_path
+    assert token_directory("/given") == pathlib.Path("/given/tokens")
+    assert token_directory() == tmp_path / "tokens"
     monkeypatch.delenv("DIGNIFIED_JAX_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert default_directory() == pathlib.Path("/cache/dignified_jax")
+    assert token_directory() == pathlib.Path("/cache/dignified_jax/tokens")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_directory() == pathlib.Path.home() / ".cache" / "dignified_jax"
+    assert token_directory() == pathlib.Path.home() / ".cache" / "dignified_jax" / "tokens"
+
+
+def test_the_command_tells_and_clears(cache, tmp_path, capsys):
+    kept = Cache(tmp_path / "tokens", 1 << 20, print)
+    kept.make("one", fill)
+    assert main(["cache", "--cache", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'tokens'}: 1 entries, 0.00 GiB\n"
+    assert kept.find("one") is not None
+    assert main(["cache", "--cache", str(tmp_path), "--clear"]) == 0
+    assert capsys.readouterr().out.endswith("\n1 removed\n")
+    assert kept.find("one") is None
