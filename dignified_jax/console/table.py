@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import math
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,6 +112,30 @@ class Table:
             "mean_and_sd": {name: list(pair) for name, pair in self.summary().items()},
             "notes": list(self.notes),
         }
+
+
+def read_json(file: str | pathlib.Path) -> Table:
+    """Reads a table that `Table.json` made and a file holds; null becomes NaN.
+
+    Raises:
+      ValueError: it is not that; names the file.
+      OSError: the file can't be read.
+    """
+    try:
+        content = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
+        columns = {
+            str(name): [math.nan if value is None else value for value in values]
+            for name, values in content["columns"].items()
+        }
+        notes = tuple(map(str, content.get("notes", ())))
+        found = Table(str(content["name"]), str(content["title"]), columns, notes=notes)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{file}: expected a JSON object with name, title and columns: {error}"
+        ) from error
+    if len({len(values) for values in columns.values()}) != 1:
+        raise ValueError(f"{file}: expected columns of one length")
+    return found
 
 
 def _column(name: str, values: Sequence[object], chosen: Sequence[int | None]):

@@ -6,6 +6,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable
 
+from dignified_jax.console.table import Table, read_json
 from dignified_jax.evaluation import rubrics
 from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.judging import judgments
@@ -30,11 +31,12 @@ def run(config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path
     """
     directory = pathlib.Path(config.workdir)
     rubric = rubrics.read(config.rubric or rubrics.PERSONA)
+    further = [read_json(file) for file in config.tables]
     directory.mkdir(parents=True, exist_ok=True)
     with lock.held(directory, notify):
         remove_leftovers(directory)
         if config.ratings:
-            return _report_ratings(config, rubric, notify)
+            return _report_ratings(config, rubric, further, notify)
         responses, origins = generate.respond(config, notify)
         if config.until == "generate":
             return None
@@ -53,7 +55,7 @@ def run(config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path
         return report.write(
             config,
             scores,
-            [*made, *halo],
+            [*made, *halo, *further],
             inputs=inputs,
             judges=list(verdicts),
             missing=missing,
@@ -64,13 +66,16 @@ def run(config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path
 
 
 def _report_ratings(
-    config: EvaluationConfig, rubric: rubrics.Rubric, notify: Callable[[str], None]
+    config: EvaluationConfig,
+    rubric: rubrics.Rubric,
+    further: list[Table],
+    notify: Callable[[str], None],
 ) -> pathlib.Path:
     """The report of a table that others made."""
     source = pathlib.Path(config.ratings)
     scores, made = report.score(config, source, rubric)
     inputs = {f"ratings {source.name}": _hash(source), "configuration": config.hash}
-    return report.write(config, scores, made, inputs=inputs, notify=notify)
+    return report.write(config, scores, [*made, *further], inputs=inputs, notify=notify)
 
 
 def _hash(file: pathlib.Path) -> str:

@@ -114,12 +114,15 @@ class EvaluationConfig:
       workdir: responses, judgments, scores and the report; the same command goes on there.
       models: "NAME=PATH" each: a Hugging Face directory, hub id or embedded:NAME, a run directory
         or checkpoint (LoRA too), or a .jsonl file of given responses ({"id", "response"}).
-        "NAME=train:CONFIG" is the run of a training configuration, or a short one made here.
+        "NAME=MODEL@http://HOST/v1" is a model of an OpenAI-compatible server, its key in
+        OPENAI_API_KEY. "NAME=train:CONFIG" is the run of a training configuration, or a short one
+        made here.
       prompts: .jsonl of {"id", "prompt"}, or preference rows, whose prompts are taken.
       most_prompts: of the prompts, the first ones; None for all.
       ratings: a table of ratings to score (model, question, judge, rubric, score), in place of
         models, prompts and judges.
       rubric: file of rubric items; "" for the persona rubric, A1 to C3.
+      tables: JSON files of further tables for the report, as `console.table.Table.json` makes them.
       dtype: of local models, those that judge among them.
       until: the last stage to run.
       generation: how models respond.
@@ -133,6 +136,7 @@ class EvaluationConfig:
     most_prompts: Count | None = None
     ratings: Path = ""
     rubric: Path = ""
+    tables: tuple[Path, ...] = ()
     dtype: Literal["float32", "bfloat16"] = "float32"
     until: Literal["generate", "judge", "report"] = "report"
     generation: Settings = dataclasses.field(default_factory=Settings)

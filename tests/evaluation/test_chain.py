@@ -7,10 +7,12 @@ import pyarrow.parquet
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.console.table import Table
 from dignified_jax.evaluation import chain, config, models
 from dignified_jax.evaluation.judging import rules
 from dignified_jax.evaluation.responses import ResponsesError
 from dignified_jax.evaluation.stages import generate
+from tests.oracles.judge_server import JudgeServer
 
 pytest.importorskip("plotly")
 
@@ -179,3 +181,29 @@ def test_digest_of_a_directory_is_that_of_its_weights(tiny_directory):
     loaded = models.load("m", "embedded:tiny-qwen3")
     assert loaded.digest == models.digest(str(tiny_directory))
     assert loaded.name == "m"
+
+
+def test_a_model_behind_a_server_and_a_further_table(tmp_path, prompts):
+    server = JudgeServer()
+    answers = {"My cat ate a lily.": (400, {}, "refused")}
+    server.behave = lambda prompt, *rest: answers.get(prompt, (200, {}, f"About: {prompt}"))
+    table = Table("ood", "out of distribution", {"model": ["m"], "rate": [0.5], "n": [3]})
+    (tmp_path / "ood.json").write_text(json.dumps(table.json()))
+    found = make(
+        tmp_path,
+        prompts,
+        models=(f"far=some-model@{server.url}", f"two={given(tmp_path)}"),
+        tables=(str(tmp_path / "ood.json"),),
+    )
+    with pytest.raises(ValueError, match="model far: 1 of 3 prompts have no response"):
+        chain.run(found, print)
+    asked = len(server.calls)
+    answers.clear()
+    page = chain.run(found, print)
+    assert len(server.calls) == asked + 1  # the one that failed
+    server.shutdown()
+    assert "out of distribution" in page.read_text()
+    assert "About: Is this coin rare?" in (page.parent / "responses.html").read_text()
+    (tmp_path / "ood.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"ood.json: expected a JSON object with name"):
+        chain.run(found, print)

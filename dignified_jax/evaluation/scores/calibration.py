@@ -7,6 +7,7 @@ dimensions (groups, differences) is made in every replicate, and its spread is i
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
@@ -33,6 +34,7 @@ class Calibration:
       successes, trials: (model, question, judge, rubric) int32.
       fit: to these.
       bootstrap: over questions, the same samples in all dimensions.
+      sensitivity: to each judge's absence; None for a single judge.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Calibration:
     trials: np.ndarray
     fit: mfrm.Fit
     bootstrap: mfrm.Bootstrap
+    sensitivity: mfrm.JudgeSensitivity | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +140,17 @@ def _calibrate(
             notes.append(f"{name}: no ratings of {facet} {', '.join(map(clip, left))}")
     successes, trials = successes[kept], trials[kept]
     fit = mfrm.fit(successes, trials, method=method)
-    bootstrap = mfrm.bootstrap(successes, trials, replicates=replicates, seed=seed, method=method)
+    # Side by side: most of the time of either is its compilation, which takes one core.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        drawn = pool.submit(
+            mfrm.bootstrap, successes, trials, replicates=replicates, seed=seed, method=method
+        )
+        away = None
+        if judges.size > 1:
+            away = pool.submit(mfrm.leave_one_judge_out, fit, successes, trials)
+        bootstrap, sensitivity = drawn.result(), None if away is None else away.result()
     if message := fit.describe(labels):
         notes.extend([] if message == "converged" else [f"{name}: {message}"])
     if bootstrap.failed:
         notes.append(f"{name}: {bootstrap.failed} of {replicates} bootstrap fits did not converge")
-    return Calibration(name, labels, successes, trials, fit, bootstrap)
+    return Calibration(name, labels, successes, trials, fit, bootstrap, sensitivity)

@@ -155,11 +155,10 @@ def sensitivity_table(scores: Scores) -> Table:
     keys = ("judge left out", "of", "severity", "shift", "kendall", "spearman", "by response", "n")
     columns: Columns = {key: [] for key in keys}
     for name, found in scores.calibrations.dimensions.items():
-        judges = found.labels["judge"]
-        if len(judges) < 2:
+        away = found.sensitivity
+        if away is None:
             continue
-        away = mfrm.leave_one_judge_out(found.fit, found.successes, found.trials)
-        for place, judge in enumerate(judges):
+        for place, judge in enumerate(found.labels["judge"]):
             shift = np.abs(away.score_shift[place])
             shift = shift[np.isfinite(shift)]
             values = (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 
+from dignified_jax.console.labels import clip
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.rows import read_rows
 from dignified_jax.data.schema import Prompt
@@ -17,8 +19,10 @@ from dignified_jax.evaluation.config import EvaluationConfig, file_name, named
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.rubrics import digest
+from dignified_jax.generation import endpoint
 from dignified_jax.generation.prompts import Request, stop_tokens
 from dignified_jax.generation.respond import generate
+from dignified_jax.generation.settings import Settings
 
 
 def read_prompts(config: EvaluationConfig) -> dict[str, Prompt]:
@@ -66,8 +70,10 @@ def respond(
                 + (f"; {left} to other prompts left out" if left else "")
             )
         else:
-            origins[name] = models.digest(path)
-            own = _generated(config, name, path, origins[name], prompts, notify)
+            served = re.fullmatch(r"(.+)@(https?://.+)", path)
+            source = _served(*served.groups()) if served else _local(config, name, path)
+            origins[name] = source.origin
+            own = _generated(config, source, name, prompts, notify)
         target = pathlib.Path(config.workdir) / "responses" / file_name(name, "all.jsonl")
         target.parent.mkdir(parents=True, exist_ok=True)
         response_files.write_responses(target, own)
@@ -76,18 +82,66 @@ def respond(
     return found, origins
 
 
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A model that responds.
+
+    Attributes:
+      origin: tells the model apart from others.
+      respond: (requests, settings) -> (id, text or None, reason of its end or of its lack) each.
+    """
+
+    origin: str
+    respond: Callable[[list[Request], Settings], Iterator[tuple[str, str | None, str]]]
+
+
+def _local(config: EvaluationConfig, name: str, path: str) -> _Source:
+    """A model that is sampled from here, loaded when it is asked."""
+
+    def respond(
+        requests: list[Request], settings: Settings
+    ) -> Iterator[tuple[str, str | None, str]]:
+        model = models.load(name, path, config.dtype)
+        template = load_template(model.tokenizer)
+        stops = stop_tokens(model.module.config, model.tokenizer, template, model.stops)
+        made = generate(
+            model.module,
+            model.params,
+            model.tokenizer,
+            requests,
+            settings,
+            template=template,
+            stop_tokens=stops,
+        )
+        return ((each.id, each.text, each.finish_reason) for each in made)
+
+    return _Source(digest([models.digest(path), config.dtype]), respond)
+
+
+def _served(model: str, url: str) -> _Source:
+    """A model behind an OpenAI-compatible server; the key is in OPENAI_API_KEY."""
+    server = endpoint.Endpoint(url, model)
+
+    def respond(
+        requests: list[Request], settings: Settings
+    ) -> Iterator[tuple[str, str | None, str]]:
+        for each in endpoint.ask(server, requests, settings):
+            yield each.id, each.text, each.error or each.finish_reason
+
+    return _Source(digest([url, model]), respond)
+
+
 def _generated(
     config: EvaluationConfig,
+    source: _Source,
     name: str,
-    path: str,
-    weights: str,
     prompts: Mapping[str, Prompt],
     notify: Callable[[str], None],
 ) -> list[Response]:
     """The responses of one model; those that its ledger has are not made again."""
     settings = dataclasses.asdict(config.generation)
     del settings["batch_size"]
-    origin = digest([weights, settings, config.dtype])
+    origin = digest([source.origin, settings])
     file = pathlib.Path(config.workdir) / "responses" / file_name(name, f"{origin}.jsonl")
     ledger = Ledger(file, ("id", "prompt"))
     wanted = {
@@ -97,29 +151,27 @@ def _generated(
     }
     if wanted:
         notify(f"{name}: {len(wanted)} responses to generate")
-        model = models.load(name, path, config.dtype)
         requests = [Request(question, prompt) for question, prompt in wanted.items()]
+        failed = {}
         with waiting(f"{name}: responses") as count:
-            template = load_template(model.tokenizer)
-            made = generate(
-                model.module,
-                model.params,
-                model.tokenizer,
-                requests,
-                config.generation,
-                template=template,
-                stop_tokens=stop_tokens(
-                    model.module.config, model.tokenizer, template, model.stops
-                ),
-            )
-            for number, sampled in enumerate(made, start=1):
-                ledger.add(
-                    {
-                        **{"id": sampled.id, "prompt": digest(wanted[sampled.id])},
-                        **{"response": sampled.text, "finish_reason": sampled.finish_reason},
-                    }
-                )
+            made = source.respond(requests, config.generation)
+            for number, (question, text, end) in enumerate(made, start=1):
+                if text is None:
+                    failed[question] = end
+                else:
+                    ledger.add(
+                        {
+                            **{"id": question, "prompt": digest(wanted[question])},
+                            **{"response": text, "finish_reason": end},
+                        }
+                    )
                 count(number, len(wanted))
+        if failed:
+            question, reason = next(iter(failed.items()))
+            raise ValueError(
+                f"model {name}: {len(failed)} of {len(prompts)} prompts have no response; the same "
+                f"command asks again; the first, {clip(question)}: {reason}"
+            )
     return [
         Response(name, question, prompt, ledger.get(question, digest(prompt))["response"])
         for question, prompt in prompts.items()
