@@ -67,7 +67,8 @@ class Decoder(nn.Module):
             block = nn.map_variables(block, WEIGHTS, trans_in_fn=self.gather, init=False)
         self.layers = nn.scan(
             rematerialised(block, self.remat),
-            variable_axes=dict.fromkeys((*WEIGHTS, kv_cache.CACHE, kv_cache.FRESH), 0),
+            variable_axes=dict.fromkeys((*WEIGHTS, kv_cache.FRESH), 0),
+            variable_broadcast=kv_cache.CACHE,
             split_rngs={"params": True},
             in_axes=(nn.broadcast, 0),
             length=config.num_layers,
@@ -129,7 +130,7 @@ class Decoder(nn.Module):
         embedded = self.tensor.leave(jnp.where(inside[..., None], embedded, 0))
         if (scale := families.of(config.architecture).embedding_scale(config)) != 1:
             embedded = embedded * jnp.asarray(scale, self.dtype)
-        x, load = self.layers(embedded, rows, _layers(config))
+        x, load = self.layers(embedded, rows, _layers(config, cached))
         return self.norm(x), load
 
     def __call__(
@@ -148,7 +149,7 @@ class Decoder(nn.Module):
         return self.lm_head(hidden).astype(jnp.float32)
 
 
-def _layers(config: DecoderConfig) -> Layer:
+def _layers(config: DecoderConfig, cached: bool) -> Layer:
     """Returns what differs from layer to layer, arrays (layer,)."""
     rotates = slides = None
     if config.no_rope_layers:
@@ -156,7 +157,8 @@ def _layers(config: DecoderConfig) -> Layer:
         rotates = jnp.ones(config.num_layers).at[without].set(0.0)
     if config.sliding_layers is not None or config.local_rope_theta is not None:
         slides = jnp.array([window is not None for window in config.windows])
-    return Layer(rotates, slides)
+    index = jnp.arange(config.num_layers) if cached else None
+    return Layer(rotates, slides, index)
 
 
 def output_kernel(config: DecoderConfig, params: Params) -> jax.Array:

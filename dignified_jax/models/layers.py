@@ -67,7 +67,7 @@ class RowContext:
 
     def of(self, layer: Layer) -> tuple[jax.Array, TokenTree]:
         """Returns angles and tree of one layer."""
-        angles, tree = self.angles, self.tree
+        angles, tree = self.angles, dataclasses.replace(self.tree, layer=layer.index)
         if layer.slides is not None:
             tree = dataclasses.replace(tree, slides=layer.slides)
             if self.local_angles is not None:
@@ -81,10 +81,12 @@ class Layer(NamedTuple):
     Attributes:
       rotates: () float32, 0 in a layer without rotary embeddings; None where all have them.
       slides: () bool, whether the layer has the sliding window; None where all have or none has.
+      index: () int32, the layer's place in a cache; None without one.
     """
 
     rotates: jax.Array | None
     slides: jax.Array | None
+    index: jax.Array | None = None
 
 
 class RMSNorm(nn.Module):

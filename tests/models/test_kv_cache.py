@@ -26,13 +26,15 @@ def hidden(model, params, *arguments, **collections):
 @pytest.mark.parametrize(
     "family", ["llama3.2", "mistral", "smollm3", "qwen2.5 with windows", "gemma3", "qwen3-moe"]
 )
-def test_a_token_over_the_cache_equals_the_whole_row(family, tmp_path):
+@pytest.mark.parametrize("attention", ["blocks", "dense"])
+def test_a_token_over_the_cache_equals_the_whole_row(family, attention, tmp_path):
     """The rows' caches end at different places, and the last three tokens are in the recent part.
 
     2e-6 of states of size 1; without its window mistral is far off.
     """
     hf_models.build(family).save_pretrained(tmp_path)
     model, params = hf.load(tmp_path)
+    model = model.clone(attention=attention)
     want, fresh = hidden(model, params, TOKENS)
     lengths = np.array([29, 21])  # of what is cached; the next token is computed
     begun = lengths - 3

@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike, Bool, Int, Int32
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["visible_until", "segments", "positions", "key_positions", "slides"],
+    data_fields=["visible_until", "segments", "positions", "key_positions", "slides", "layer"],
     meta_fields=["prompt_block", "segment_block", "window"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class TokenTree:
         rows of one token; None where rows see themselves alone.
       slides: () bool, whether the layer that asks has the window, where only some have; None where
         all have.
+      layer: () int32, the place of the layer that asks in the cache; None without one.
     """
 
     visible_until: Int32[ArrayLike, "row length"]
@@ -52,6 +53,7 @@ class TokenTree:
     positions: Int32[ArrayLike, "row length"] | None = None
     key_positions: Int32[ArrayLike, "row key"] | None = None
     slides: Bool[Array, ""] | None = None
+    layer: Int32[Array, ""] | None = None
 
     @property
     def reach(self) -> int | jax.Array | None:
