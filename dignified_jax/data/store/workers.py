@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOST = 16
+MOST = 8
 _AHEAD = 2  # items a process, done or under way, that nobody has taken yet
 _START = (
     "import sys; sys.path[:] = {path!r}; from dignified_jax.data.store import worker; worker.main()"
@@ -30,7 +30,14 @@ _START = (
 
 def available(items: int, items_a_worker: int) -> int:
     """Returns how many processes a job of so many items is worth, at most one a core."""
-    return max(1, min(len(os.sched_getaffinity(0)), MOST, items // items_a_worker))
+    return max(1, min(_cores(), MOST, items // items_a_worker))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def map_in_order(
@@ -55,10 +62,15 @@ def map_in_order(
         return
     with contextlib.ExitStack() as stack:
         idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for _ in range(count):
-            worker = _Worker(content)
-            stack.callback(worker.close)
-            idle.put(worker)
+        with contextlib.suppress(OSError):  # too many processes, or too little memory
+            for _ in range(count):
+                worker = _Worker(content)
+                stack.callback(worker.close)
+                idle.put(worker)
+        count = idle.qsize()
+        if not count:
+            yield from map(job, items)
+            return
         threads = ThreadPoolExecutor(count)
         stack.callback(threads.shutdown, cancel_futures=True)
 

@@ -58,8 +58,23 @@ def test_processes_end_with_the_last_result_or_the_one_who_waits(monkeypatch):
     assert len(made) == 4 and all(process.poll() is not None for process in made)
 
 
+def test_what_cannot_be_started_is_done_here(monkeypatch):
+    started, made = workers.subprocess.Popen, []
+
+    def popen(*arguments, **options):
+        if len(made) == most:
+            raise OSError(11, "Resource temporarily unavailable")
+        made.append(started(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(workers.subprocess, "Popen", popen)
+    for most in (0, 1):
+        assert list(workers.map_in_order(abs, range(-5, 0), 3)) == [5, 4, 3, 2, 1]
+        assert len(made) == most
+
+
 def test_one_process_a_core_and_none_for_few_items(monkeypatch):
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda process: set(range(6)))
+    monkeypatch.setattr(workers, "_cores", lambda: 6)
     assert [workers.available(n, 1000) for n in (0, 1999, 2000, 5000, 10**9)] == [1, 1, 2, 5, 6]
 
 
