@@ -1,8 +1,8 @@
 """Mixtures of experts: a router sends each token through a few feed-forward networks of many.
 
 Shazeer et al., "Outrageously Large Neural Networks" (2017), without a capacity: tokens are sorted
-by expert, and each expert computes as many as it was given (`jax.lax.ragged_dot`). Over the mesh
-axis ``tensor`` each device holds a part of the experts, and its tokens' results are summed.
+by expert, and each expert computes as many as it was given (`models.grouped`). Over the mesh axis
+``tensor`` each device holds a part of the experts, and its tokens' results are summed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.gating import gated
+from dignified_jax.models.grouped import Groups, from_groups, grouped_product, to_groups
 from dignified_jax.models.tensor_parallel import TensorParallel
 
 # Name of the module whose parameters are stacked over experts, (expert, ...).
@@ -109,50 +110,15 @@ class _Experts(nn.Module):
           weights: (token, choice) float32.
         """
         hidden, inner = x.shape[-1], self.config.experts.intermediate_size
-        order = jnp.argsort(chosen.reshape(-1), stable=True)
-        sizes = jnp.bincount(chosen.reshape(-1), length=self.count)
-        computed = (jnp.arange(order.size) < sizes.sum())[:, None]  # the rest lies behind
+        groups = Groups.of(chosen.reshape(-1), self.count)
 
         def product(name: str, rows: jax.Array, width: int) -> jax.Array:
             init = nn.initializers.normal(self.config.initializer_range)
             kernel = self.param(name, init, (self.count, rows.shape[-1], width), jnp.float32)
-            out = jax.lax.ragged_dot(rows, kernel.astype(self.dtype), sizes)
-            return jnp.where(computed, out, 0)
+            return grouped_product(rows, kernel.astype(self.dtype), groups)
 
-        rows = jnp.where(computed, _to_choices(x.astype(self.dtype), order), 0)
+        rows = to_groups(x.astype(self.dtype), groups)
         gate, up = (product(name, rows, inner) for name in ("gate_proj", "up_proj"))
         out = product("down_proj", gated(gate, up, self.activation), hidden)
-        by_token = _to_tokens(out, order).reshape(*chosen.shape, hidden)
+        by_token = from_groups(out, groups).reshape(*chosen.shape, hidden)
         return jnp.einsum("tch,tc->th", by_token.astype(jnp.float32), weights).astype(self.dtype)
-
-
-# Transposes are written out as gathers, where automatic differentiation would emit scatters.
-@jax.custom_vjp
-def _to_choices(x: jax.Array, order: jax.Array) -> jax.Array:
-    """(token, hidden) to (choice, hidden), sorted by `order`, a permutation of token's choices."""
-    return x[order // (order.size // x.shape[0])]
-
-
-@jax.custom_vjp
-def _to_tokens(sorted_choices: jax.Array, order: jax.Array) -> jax.Array:
-    """(choice, hidden) back from `order` to the order of tokens."""
-    return sorted_choices[jnp.argsort(order)]
-
-
-def _to_choices_backward(
-    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
-) -> tuple[jax.Array, None]:
-    order, like = saved
-    by_token = cotangent[jnp.argsort(order)].reshape(like.shape[0], -1, cotangent.shape[-1])
-    return by_token.astype(jnp.float32).sum(axis=1).astype(cotangent.dtype), None
-
-
-_to_choices.defvjp(
-    # An empty array carries the number of tokens to the backward pass.
-    lambda x, order: (_to_choices(x, order), (order, jnp.zeros((x.shape[0], 0)))),
-    _to_choices_backward,
-)
-_to_tokens.defvjp(
-    lambda x, order: (_to_tokens(x, order), order),
-    lambda order, cotangent: (cotangent[order], None),
-)

@@ -8,6 +8,7 @@ import torch
 from flax import linen as nn
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 
+from dignified_jax.models import grouped
 from dignified_jax.models.attention.token_tree import TokenTree, causal_tree
 from dignified_jax.models.config import DecoderConfig, Experts
 from dignified_jax.models.experts import ExpertLoad, ExpertMLP
@@ -53,6 +54,13 @@ def one_token(x, params, normalised):
     return output, probability, chosen
 
 
+@pytest.fixture(params=[1, 3, 8, 100])
+def block(request, monkeypatch):
+    """Places of a block; 1 is the product of TPUs, `jax.lax.ragged_dot`."""
+    monkeypatch.setattr(grouped, "block_size", lambda *_: request.param)
+
+
+@pytest.mark.usefixtures("block")
 @pytest.mark.parametrize("normalised", [True, False])
 def test_every_token_goes_through_its_experts_and_padding_through_none(normalised):
     """1e-5 of the largest entry; what experts had to do is counted without padding."""
@@ -69,6 +77,7 @@ def test_every_token_goes_through_its_experts_and_padding_through_none(normalise
     assert load.tokens == 16 == counts.sum() / 2
 
 
+@pytest.mark.usefixtures("block")
 def test_an_expert_may_have_all_tokens_or_none():
     """No capacity: with a router that always prefers experts 1 and 3, the rest stay idle."""
     x, params = inputs()
@@ -82,7 +91,8 @@ def test_an_expert_may_have_all_tokens_or_none():
     np.testing.assert_allclose(output[1, 8], want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
-def test_gradients_are_those_of_all_experts_weighted(monkeypatch):
+@pytest.mark.usefixtures("block")
+def test_gradients_are_those_of_all_experts_weighted():
     """1e-5 of each leaf's largest, against every expert applied to every token."""
     x, params = inputs()
     cotangent = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)

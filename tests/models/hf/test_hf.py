@@ -139,7 +139,7 @@ def test_exported_config_has_the_fields_of_transformers_4_and_5(checkpoint, tmp_
     ("fields", "message"),
     [
         ({"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM"),
-        ({"model_type": "gemma2"}, "'gemma2': soft-capped logits, .* are missing"),
+        ({"model_type": "gemma2"}, "'gemma2': soft-capped scores .* are missing"),
         ({"model_type": "newest"}, "'newest': it is not known here"),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, "Qwen3ForSequenceClassification"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
