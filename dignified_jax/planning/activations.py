@@ -16,7 +16,7 @@ from jax.extend.core import Var
 from jaxtyping import PyTree
 
 from dignified_jax.data.batch import Capacity
-from dignified_jax.models import families, output_head, partition
+from dignified_jax.models import families, grouped, output_head, partition
 from dignified_jax.models.attention import dispatch, splash, visible_blocks
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.config import DecoderConfig
@@ -119,8 +119,11 @@ def log_probs(config: DecoderConfig, slots: int, compute: int, inlined: bool) ->
     return logits + 3 * slots * config.hidden_size * compute
 
 
-def layer(module: Decoder, rows: Rows, fused: bool) -> int:
+def layer(module: Decoder, rows: Rows, fused: bool, inlined: bool) -> int:
     """One layer's recomputed forward pass and its backward pass.
+
+    `fused` and `inlined` as in `memory.moments`; `inlined` for a platform that has an instruction
+    for experts' products too.
 
     XLA puts the products that give the weights' gradients off, so that the feed-forward network's
     part is still there when the attention's is made.
@@ -128,14 +131,14 @@ def layer(module: Decoder, rows: Rows, fused: bool) -> int:
     config, compute = module.config, jnp.dtype(module.dtype).itemsize
     query = config.num_heads * config.head_dim
     key = config.num_kv_heads * config.head_dim
-    units, feed_forward = _feed_forward(module, fused)
-    weights = config.hidden_size * (2 * query + 2 * key + 3 * units)
+    weights, feed_forward = _feed_forward(module, rows, fused, inlined)
+    weights += config.hidden_size * (2 * query + 2 * key)
     # Input, normed input and their gradients, and what each further norm was given; queries and
     # mixed values, keys and values, each before and after the rotation or with a gradient.
     others = (4 + _norms(config) - 2) * config.hidden_size + 2 * query + 4 * key
     low_rank = 2 * len(module.lora.names) * (module.lora.rank or 0)  # with gradients
     return (
-        rows.tokens * (feed_forward + others + low_rank) * compute
+        (feed_forward + rows.tokens * (others + low_rank)) * compute
         + _attention(module, rows)
         + weights * compute  # gathered, or a slice of all layers'
     )
@@ -149,21 +152,27 @@ def _norms(config: DecoderConfig) -> int:
     return sum(len(p) == 2 and p[-1].key == "scale" and x.shape == shape for p, x in layers)
 
 
-def _feed_forward(module: Decoder, fused: bool) -> tuple[int, int]:
-    """(units of a layer's feed-forward network, entries a token in its backward pass)."""
+def _feed_forward(module: Decoder, rows: Rows, fused: bool, inlined: bool) -> tuple[int, int]:
+    """Entries of the feed-forward network's weights, and of what its backward pass holds."""
     config, experts = module.config, module.config.experts
     # Gate, up, their product and a gradient; or the gate's activation and its gradient too (GELU
     # has a tanh within), and what LoRA adds to gate and up.
     if experts is None:
         apart = 6 + len({"gate_proj", "up_proj"} & set(module.lora.names))
         apart += families.of(config.architecture).traits.activation is not nn.silu
-        return config.intermediate_size, (4 if fused else apart) * config.intermediate_size
-    held = experts.count // experts.parts
-    # Of each choice those, and input and output with a gradient.
-    choice = (4 if fused else 3) * experts.intermediate_size + 4 * config.hidden_size
-    if not fused:  # XLA for CPUs gives every expert all choices, zeros where they are not its own
-        choice += held * (config.hidden_size + experts.intermediate_size)
-    return held * experts.intermediate_size, experts.per_token * choice
+        width = config.intermediate_size
+        return 3 * config.hidden_size * width, rows.tokens * (4 if fused else apart) * width
+    held, width = experts.count // experts.parts, experts.intermediate_size
+    choices, matrix = rows.tokens * experts.per_token, config.hidden_size * width
+    # Of each place those, and input and output with a gradient.
+    place = (4 if fused else 6) * width + 4 * config.hidden_size
+    if inlined:
+        return 3 * held * matrix, choices * place
+    block = grouped.block_size(choices, held)
+    blocks = grouped.block_count(choices, held, block)
+    # Of each block a copy of its matrix, and the gradient of that in float32.
+    copies = blocks * matrix * (1 + _FLOAT32 // jnp.dtype(module.dtype).itemsize)
+    return 3 * held * matrix, blocks * block * place + copies
 
 
 def _attention(module: Decoder, rows: Rows) -> int:

@@ -143,7 +143,7 @@ def moments(
             # Zeros for the gradients of all layers before the loop; the output kernel's waits to
             # be summed over devices with the embedding's, or until XLA's scheduler gets to it.
             gradients=layers + trained_matrix * _FLOAT32,
-            layer=activations.layer(module, rows, fused),
+            layer=activations.layer(module, rows, fused, inlined),
         ),
         "embedding, backward pass": dataclasses.replace(
             throughout,
