@@ -66,7 +66,7 @@ def theirs(directory: str, new_tokens: int) -> Callable[[Tokens, int, bool], Tok
     import transformers
 
     transformers.logging.set_verbosity_error()
-    torch.set_num_threads(os.process_cpu_count() if hasattr(os, "process_cpu_count") else 2)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # as many as XLA takes
     model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
     model.eval()
 

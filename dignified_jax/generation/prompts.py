@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dignified_jax.data.chat.prompt_tokens import prompt_tokens
 from dignified_jax.data.schema import Prompt, first_lines
+from dignified_jax.data.schema.cells import read_prompt
 from dignified_jax.data.template import ChatTemplate
 from dignified_jax.generation.queue import TokenRequest
 from dignified_jax.generation.settings import Settings
@@ -62,14 +63,7 @@ def encode(
         keep, or that are too long.
     """
     problems = _doubled(requests)
-    texts = [n for n, each in enumerate(requests) if not _is_tokens(each.prompt)]
-    if texts and template is None:
-        raise PromptsError("prompts of text need a chat template")
-    found: dict[int, Sequence[int] | ValueError] = dict(
-        zip(texts, prompt_tokens([requests[n].prompt for n in texts], template), strict=True)
-        if texts
-        else ()
-    )
+    found = _rendered(requests, template)
     encoded = []
     for number, request in enumerate(requests):
         tokens = found.get(number, request.prompt)
@@ -142,7 +136,32 @@ def _until(
     return ends
 
 
-def _is_tokens(prompt: Prompt | tuple[int, ...]) -> bool:
+def _rendered(
+    requests: Sequence[Request], template: ChatTemplate | None
+) -> dict[int, Sequence[int] | ValueError]:
+    """Place of each request whose prompt is text -> its token ids, or why there are none."""
+    found: dict[int, Sequence[int] | ValueError] = {}
+    texts: dict[int, Prompt] = {}
+    for number, request in enumerate(requests):
+        if is_tokens(request.prompt):
+            continue
+        problems: list[tuple[str, str, str]] = []
+        prompt = read_prompt("prompt", request.prompt, problems)
+        if problems:
+            field, expected, what = problems[0]
+            found[number] = ValueError(f"{field}: expected {expected}, found {what}")
+        elif not prompt:
+            found[number] = ValueError("expected a prompt, found an empty one")
+        else:
+            texts[number] = prompt
+    if texts and template is None:
+        raise PromptsError("prompts of text need a chat template")
+    tokens = prompt_tokens(list(texts.values()), template) if texts else []
+    return found | dict(zip(texts, tokens, strict=True))
+
+
+def is_tokens(prompt: Prompt | tuple[int, ...]) -> bool:
+    """Says that a prompt is token ids."""
     return isinstance(prompt, tuple) and all(isinstance(each, int) for each in prompt)
 
 

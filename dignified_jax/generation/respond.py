@@ -74,7 +74,7 @@ def generate(
       PromptsError: requests that can't be used, by id; before anything is computed.
       ValueError: the chat template can't be used.
     """
-    texts = any(isinstance(each.prompt, str) or _has_turns(each.prompt) for each in requests)
+    texts = any(not prompts.is_tokens(each.prompt) for each in requests)
     if template is None and texts:
         template = load_template(tokenizer)
     encoded = prompts.encode(requests, tokenizer, template, model.config, settings)
@@ -110,7 +110,3 @@ def as_text(
         response_tokens=len(response.tokens),
         seed=response.request.seed,
     )
-
-
-def _has_turns(prompt: object) -> bool:
-    return isinstance(prompt, tuple) and any(not isinstance(each, int) for each in prompt)
