@@ -9,6 +9,8 @@ word lists: the report says so, and its scores say nothing else. For models and 
     --config.prompts=prompts.jsonl                     # {"id", "prompt"}, or preference rows
     --config.judging.judges="('openai/gpt-4.1', 'anthropic/claude-sonnet-4-5')"
 
+    --config=evaluate:ratings --config.ratings=ratings.csv     # scores and report alone
+
 "after" is the run of `python -m dignified_jax.train --config=lagdpo` where that is finished; if it
 is not, six steps are trained here.
 """
@@ -19,13 +21,16 @@ from dignified_jax.evaluation import config as evaluation_config
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
-    if preset != "tiny":
-        raise ValueError(f"unknown preset {preset!r}; expected tiny")
+    if preset not in ("tiny", "ratings"):
+        raise ValueError(f"unknown preset {preset!r}; expected tiny or ratings")
     config = evaluation_config.config_dict()
+    if preset == "ratings":
+        config.workdir = "runs/ratings"
+        return config
     config.workdir = "runs/evaluate-tiny"
     config.models = ("before=embedded:tiny-qwen3", "after=train:lagdpo")
     config.generation.max_new_tokens = 96
     config.generation.temperature = 0.7
-    # So small a model, judged by rules, has dimensions with nothing but 1s or 0s.
+    # So small a model, judged by rules, has items with nothing but 1s or 0s.
     config.scoring.method = "ridge"
     return config

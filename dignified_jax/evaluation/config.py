@@ -91,13 +91,16 @@ class ScoringConfig:
 
     Attributes:
       method: of `mfrm.fit`: "laplace" estimates how much answers and questions differ; "ridge"
-        takes 1 for all precisions, and stays finite where a model has only 1s or only 0s.
+        takes 1 for all precisions, and keeps judges and items with only 1s or only 0s finite.
+      center: "model", a mean of its own for each; or "grand", one for all, which shrinks the
+        differences between models and keeps one with only 1s or only 0s finite.
       replicates: of the bootstrap over questions that standard errors come from.
       seed: of its samples.
       baseline: model that changes are from; "" for the first one.
     """
 
     method: Literal["laplace", "ridge"] = "laplace"
+    center: Literal["model", "grand"] = "model"
     replicates: Annotated[int, Bounds("[2, 100000]")] = 100
     seed: Seed = 0
     baseline: str = ""

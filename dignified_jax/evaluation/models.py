@@ -58,17 +58,29 @@ def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
 
 def digest(path: str) -> str:
     """Returns `LoadedModel.digest` without loading the model."""
+    return _find(path)[0]
+
+
+def tokenizer(path: str) -> Tokenizer:
+    """Returns `LoadedModel.tokenizer` without loading the model."""
+    return load_tokenizer(_find(path)[1])
+
+
+def _find(path: str) -> tuple[str, pathlib.Path]:
+    """The digest of the weights, and the directory of the tokenizer."""
     directory = pathlib.Path(resolve(path))
     if (directory / peft.CONFIG_FILE).is_file():
-        base = hf.digest(hf.resolve(resolve(peft_reader.read_base(directory))))
+        base = hf.resolve(resolve(peft_reader.read_base(directory)))
         own = (directory / peft.WEIGHTS_FILE).read_bytes()
-        return hashlib.sha256(base.encode() + own).hexdigest()[:16]
+        found = hashlib.sha256(hf.digest(base).encode() + own).hexdigest()[:16]
+        return found, directory if (directory / "tokenizer_config.json").is_file() else base
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
     if not directory.is_dir() or not (is_run or params_checkpoint.newest_in(directory)):
-        return hf.digest(hf.resolve(str(directory)))
+        directory = hf.resolve(str(directory))
+        return hf.digest(directory), directory
     checkpoint, side = params_checkpoint.find(directory)
     checksum = params_checkpoint.read_checksum(checkpoint)[params_checkpoint.PARAMS]
     record = lora_base.read(side)
-    if record is None:
-        return checksum
-    return hashlib.sha256(f"{record.digest} {checksum}".encode()).hexdigest()[:16]
+    if record is not None:
+        checksum = hashlib.sha256(f"{record.digest} {checksum}".encode()).hexdigest()[:16]
+    return checksum, side

@@ -15,6 +15,7 @@ import numpy as np
 from dignified_jax.data.schema import BadRowsError, PreferenceRow
 from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenize import TokenizedExample, encode
+from dignified_jax.data.tokenizer import Tokenizer
 from dignified_jax.evaluation.judging import prompts, trees
 from dignified_jax.evaluation.judging.judgments import Judge, Verdict
 from dignified_jax.evaluation.models import LoadedModel
@@ -46,6 +47,19 @@ class LocalSettings:
     longest: int | None = None
 
 
+def judge_of(name: str, weights: str, tokenizer: Tokenizer, settings: LocalSettings) -> Judge:
+    """Returns who judges; the hash covers weights, chat template, wording and settings.
+
+    Args:
+      name: label.
+      weights: their digest.
+      tokenizer: with a chat template.
+      settings: how the model judges.
+    """
+    told = [tokenizer.get_chat_template(), dataclasses.asdict(settings)]
+    return Judge(name, "model", digest([weights, prompts.template_hash("item"), *told]))
+
+
 class LocalJudge:
     """A local model with settings and a rubric."""
 
@@ -60,14 +74,6 @@ class LocalJudge:
         self._ids = _answer_ids(self.tokenized(NEUTRAL), settings.answers)
         self.scorer = trees.BranchScorer(model.module, model.params, self._ids)
         self._leaning: np.ndarray | None = None
-
-    @property
-    def judge(self) -> Judge:
-        """Who judges; the hash covers weights, chat template, wording and settings."""
-        settings = dataclasses.asdict(self.settings)
-        source = self._model.tokenizer.get_chat_template()
-        content = [self._model.digest, source, prompts.template_hash("item"), settings]
-        return Judge(self._model.name, "model", digest(content))
 
     def __call__(
         self, responses: Sequence[Response], progress: Callable[[int, int], None] | None = None

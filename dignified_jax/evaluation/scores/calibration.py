@@ -68,6 +68,7 @@ def calibrate(
     dimension_of: Mapping[str, str],
     *,
     method: str = "laplace",
+    center: str = "model",
     replicates: int = 100,
     seed: int = 0,
     progress: Callable[[str], None] = lambda name: None,
@@ -78,6 +79,7 @@ def calibrate(
       ratings: from `mfrm.from_long`.
       dimension_of: rubric item -> dimension; dimensions stand in the order of their first item.
       method: "laplace" or "ridge", as `mfrm.fit` has them.
+      center: "model" or "grand", as `mfrm.fit` has them.
       replicates: of the bootstrap over questions.
       seed: of its samples.
       progress: called with each dimension's name before it is fitted.
@@ -101,11 +103,12 @@ def calibrate(
     notes = list(ratings.notes)
     if left := len(ratings.labels["question"]) - common.size:
         notes.append(f"{left} questions without ratings in every dimension are left out")
+    options = {"method": method, "center": center}
     found = {}
     for name, own in places.items():
         progress(name)
         try:
-            found[name] = _calibrate(ratings, name, own, common, method, replicates, seed, notes)
+            found[name] = _calibrate(ratings, name, own, common, options, replicates, seed, notes)
         except ValueError as error:
             raise ScoresError(f"dimension {clip(name)}: {error}") from error
     questions = tuple(ratings.labels["question"][q] for q in common)
@@ -117,7 +120,7 @@ def _calibrate(
     name: str,
     items: Sequence[int],
     questions: np.ndarray,
-    method: str,
+    options: Mapping[str, str],
     replicates: int,
     seed: int,
     notes: list[str],
@@ -139,11 +142,11 @@ def _calibrate(
         if left := sorted(map(str, {*ratings.labels[facet]} - {*labels[facet]})):
             notes.append(f"{name}: no ratings of {facet} {', '.join(map(clip, left))}")
     successes, trials = successes[kept], trials[kept]
-    fit = mfrm.fit(successes, trials, method=method)
+    fit = mfrm.fit(successes, trials, **options)
     # Side by side: most of the time of either is its compilation, which takes one core.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         drawn = pool.submit(
-            mfrm.bootstrap, successes, trials, replicates=replicates, seed=seed, method=method
+            mfrm.bootstrap, successes, trials, replicates=replicates, seed=seed, **options
         )
         away = None
         if judges.size > 1:

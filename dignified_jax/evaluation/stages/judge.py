@@ -63,9 +63,13 @@ def _local(
     notify: Callable[[str], None],
 ) -> tuple[Judge, Verdicts]:
     directory = pathlib.Path(config.workdir) / "judgments"
-    model = models.load(name, spec.removeprefix(LOCAL), config.dtype)
-    judging = local.LocalJudge(model, rubric, config.judging.local())
-    return _with_ledger(judging.judge, judging, directory, rubric, responses, notify)
+    path, settings = spec.removeprefix(LOCAL), config.judging.local()
+    judge = local.judge_of(name, models.digest(path), models.tokenizer(path), settings)
+
+    def judging(wanted: Sequence[Response]) -> Iterator[tuple[Response, dict[str, Verdict]]]:
+        return local.LocalJudge(models.load(name, path, config.dtype), rubric, settings)(wanted)
+
+    return _with_ledger(judge, judging, directory, rubric, responses, notify)
 
 
 def _with_ledger(

@@ -40,6 +40,7 @@ def score(
             rated.ratings,
             rated.dimension_of,
             method=config.scoring.method,
+            center=config.scoring.center,
             replicates=config.scoring.replicates,
             seed=config.scoring.seed,
         )

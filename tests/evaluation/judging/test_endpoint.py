@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import time
 
 import pytest
 
@@ -112,6 +113,21 @@ def test_failures_are_tried_again_and_then_missing(server, rubric, tmp_path):
     found = ask([A], make(3), rubric, tmp_path)
     assert server.count() == {"a": 1}  # the one that failed
     assert known(found[A]) == 3 * 12
+
+
+def test_a_call_that_hangs_is_tried_again(server, rubric, tmp_path):
+    def behave(prompt, items, model, number):
+        if number == 1:
+            time.sleep(4)
+        return obey(prompt, items, model, number)
+
+    server.behave = behave
+    impatient = dataclasses.replace(SETTINGS, attempt_seconds=1)
+    started = time.monotonic()
+    found = ask([A], make(2), rubric, tmp_path, impatient)
+    assert known(found[A]) == 24
+    assert server.count() == {"a": 3}
+    assert time.monotonic() - started < 60
 
 
 def test_hostile_answers_are_missing(server, rubric, tmp_path):

@@ -10,7 +10,7 @@ from dignified_jax.data.rows import PreferenceRow
 from dignified_jax.data.tokenize import encode
 from dignified_jax.evaluation import rubrics
 from dignified_jax.evaluation.judging import prompts, trees
-from dignified_jax.evaluation.judging.local import LocalJudge, LocalSettings
+from dignified_jax.evaluation.judging.local import LocalJudge, LocalSettings, judge_of
 from dignified_jax.evaluation.responses import Response
 
 TOLERANCE = 1e-4
@@ -110,10 +110,10 @@ def test_answers_must_differ_at_once(tiny_judge, rubric):
         LocalJudge(tiny_judge, rubric, LocalSettings(answers=("Yes", "Yes")))
 
 
-def test_the_hash_changes_with_what_is_judged_by(tiny_judge, rubric):
+def test_the_hash_changes_with_what_is_judged_by(tiny_judge):
     settings = (LocalSettings(), LocalSettings(threshold=1.0), LocalSettings(neutral=True))
-    models = (tiny_judge, dataclasses.replace(tiny_judge, digest="other"))
-    hashes = [LocalJudge(m, rubric, s).judge.hash for m in models for s in settings]
+    tokenizer = tiny_judge.tokenizer
+    hashes = [judge_of("j", w, tokenizer, s).hash for w in ("one", "other") for s in settings]
     assert len(set(hashes)) == len(hashes)
 
 

@@ -208,3 +208,17 @@ def test_z_scores_of_a_judge_without_spread_are_zero(scores):
     flat = plain.z_scores(dataclasses.replace(found, successes=successes))
     shares = found.successes[:, :, 1].mean(axis=-1)
     np.testing.assert_allclose(flat, (shares - shares.mean()) / shares.std() / 2)
+
+
+def test_a_model_with_only_successes():
+    rows = [row | {"score": 1} if row["model"] == "m1" else row for row in simulate()]
+    found = ratings.read_ratings(rows)
+    scores = score_rows(rows)
+    assert scores.measures["A"]["mfrm"].value[0] == np.inf
+    assert np.isnan(scores.measures["A"]["mfrm"].error[0])
+    assert results.delta(scores, "A", 0, 1).change == -np.inf
+    assert tables.all_tables(scores, "m1")["dimensions"].columns["Dignity"][0] == np.inf
+    fits = calibration.calibrate(found.ratings, found.dimension_of, center="grand", replicates=4)
+    value = results.score(fits, {}).measures["A"]["mfrm"].value
+    assert np.isfinite(value).all()
+    assert value.argmax() == 0
