@@ -71,6 +71,11 @@ class Cache:
         self._notify = notify
         self._used: set[str] = set()
 
+    @property
+    def keeps(self) -> bool:
+        """Says whether entries are kept at all."""
+        return self._directory is not None
+
     def find(self, key: str) -> Entry | None:
         """Returns an entry, read through; None if there is none, or none that is whole."""
         if self._directory is None or not (self._directory / key).is_dir():

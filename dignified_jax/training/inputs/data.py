@@ -62,7 +62,7 @@ def prepare_data(
     splits = tokens_of_splits(config, workdir, encoder, notify)
     for name, tokens in splits.items():
         _check(config, name, tokens, encoder)
-    with waiting("planning batches", notify is not None):
+    with waiting("planning batches", notify is not None and jax.process_index() == 0):
         shares, note = mixture(config.data, splits["train"].files)
         streams = {
             name: _stream(config, name, tokens, rows_per_step, shares)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from dignified_jax import data, typed_config
-from dignified_jax.console.waiting import waiting
+from dignified_jax.console.waiting import Count, waiting
 from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.store import cache as token_cache
 from dignified_jax.data.store import origin
@@ -20,7 +22,7 @@ from dignified_jax.data.tokenize import Encoder
 from dignified_jax.embedded import resolve
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import tokens
-from dignified_jax.training.inputs.rows import RowSplits, read_splits, rejected_file
+from dignified_jax.training.inputs.rows import Rows, RowSplits, read_splits, rejected_file
 from dignified_jax.training.inputs.text_encoder import TextEncoder
 from dignified_jax.training.inputs.tokens import SplitTokens
 from dignified_jax.training.run import fingerprint
@@ -51,32 +53,58 @@ def tokens_of_splits(
       ConfigError: a method has nothing to train on.
     """
     cache = _cache(config, encoder, notify)
-    names = _names(config)
-    encoders = {name: encoder.encoder(config, name) for name in names}
-    known = {name: _part(config, name) for name in names}
-    keys = {
-        name: tokens.key(part, encoders[name], _settings(config))
-        for name, part in known.items()
-        if part is not None
-    }
-    with waiting("reading token ids from the cache", notify is not None):
+    visible = notify is not None and jax.process_index() == 0
+    encoders = {name: encoder.encoder(config, name) for name in _names(config)}
+    with waiting("looking for token ids in the cache", visible):
+        keys = _keys(config, encoders) if cache.keeps else {}
         found = {name: entry for name, key in keys.items() if (entry := cache.find(key))}
-    if set(found) == set(names) and all(entry.notes["clean"] for entry in found.values()):
+    if found.keys() == encoders.keys() and all(entry.notes["clean"] for entry in found.values()):
         for text in dict.fromkeys(t for entry in found.values() for t in entry.notes["warnings"]):
             warnings.warn(text, stacklevel=2)
         return {name: tokens.read(entry) for name, entry in found.items()}
-    rows, said = _read_rows(config, workdir, notify is not None)
+    with waiting("reading rows", visible):
+        rows, said = _read_rows(config, workdir)
+        changed = cache.keeps and _keys(config, encoders) != keys  # while they were read
     made = {}
-    for name in names:
-        split = _trained_on(config, name, getattr(rows, name), encoders[name])
-        entry = found.get(name)
+    for name, of_split in encoders.items():
+        split = _trained_on(config, name, getattr(rows, name), of_split)
+        key = None if changed else keys.get(name)
+        entry = None if changed else found.get(name)
+        if key is None and cache.keeps:
+            key = tokens.key(_of_rows(split), of_split, _settings(config))
+            entry = cache.find(key)
         if entry is None:
-            key = keys.get(name) or tokens.key(_of_rows(split), encoders[name], _settings(config))
-            entry = cache.find(key) if name not in keys else None
-            entry = entry or _make(config, cache, key, name, split, encoders[name], said, notify)
+            with waiting(f"tokenising {name} rows", visible) as progress:
+                fill = functools.partial(_fill, config, split, of_split, said, progress)
+                entry = cache.make(key or "", fill)
         made[name] = tokens.read(entry)
         _set_aside(config, workdir, name, split, made[name])
     return made
+
+
+def _fill(
+    config: TrainConfig,
+    rows: Rows,
+    encoder: Encoder,
+    said: Sequence[str],
+    progress: Count,
+    arrays: Arrays,
+) -> dict[str, Any]:
+    notes = tokens.fill(arrays, rows, encoder, config.data.on_bad_row, progress)
+    # Bad rows are set aside anew in every run directory, which takes the rows.
+    clean = not notes["rejected"] and not any("were skipped" in text for text in said)
+    return {**notes, "clean": clean, "warnings": said}
+
+
+def _keys(config: TrainConfig, encoders: Mapping[str, Encoder]) -> dict[str, str]:
+    """The key of each split whose rows are known by the content of their sources."""
+    parts = {name: _part(config, name) for name in encoders}
+    settings = _settings(config)
+    return {
+        name: tokens.key(part, encoders[name], settings)
+        for name, part in parts.items()
+        if part is not None
+    }
 
 
 def _names(config: TrainConfig) -> tuple[str, ...]:
@@ -118,7 +146,7 @@ def _sources(names: Sequence[str]) -> dict[str, Any] | None:
     return None if None in digests else {"sources": [*zip(files, digests, strict=True)]}
 
 
-def _of_rows(rows: Sequence[data.PreferenceRow]) -> dict[str, Any]:
+def _of_rows(rows: Rows) -> dict[str, Any]:
     """The same, of rows that were read."""
     places = (f"{row.file}:{row.row}" for row in rows)
     return {"rows": fingerprint.of_rows(rows), "places": fingerprint.of_text(*places)}
@@ -129,11 +157,9 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _APART}
 
 
-def _read_rows(
-    config: TrainConfig, workdir: pathlib.Path, visible: bool
-) -> tuple[RowSplits, tuple[str, ...]]:
+def _read_rows(config: TrainConfig, workdir: pathlib.Path) -> tuple[RowSplits, tuple[str, ...]]:
     """The rows of all splits, and what was warned of."""
-    with waiting("reading rows", visible), warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         rows = read_splits(config, workdir)
     for each in caught:
@@ -142,9 +168,7 @@ def _read_rows(
     return rows, tuple(dict.fromkeys(texts))
 
 
-def _trained_on(
-    config: TrainConfig, split: str, rows: Sequence[data.PreferenceRow], encoder: Encoder
-) -> Sequence[data.PreferenceRow]:
+def _trained_on(config: TrainConfig, split: str, rows: Rows, encoder: Encoder) -> Rows:
     """The rows that have a reject to train on, where only some dimensions' are."""
     wanted = set(encoder.responses) - {"golden"}
     if not wanted or wanted >= set(config.data.dimensions):
@@ -158,32 +182,11 @@ def _trained_on(
     return Chosen(rows, np.array(chosen))
 
 
-def _make(
-    config: TrainConfig,
-    cache: token_cache.Cache,
-    key: str,
-    split: str,
-    rows: Sequence[data.PreferenceRow],
-    encoder: Encoder,
-    said: Sequence[str],
-    notify: Notify | None,
-) -> token_cache.Entry:
-    with waiting(f"tokenising {split} rows", notify is not None) as progress:
-
-        def fill(arrays: Arrays) -> dict[str, Any]:
-            notes = tokens.fill(arrays, rows, encoder, config.data.on_bad_row, progress)
-            # Bad rows are set aside anew in every run directory, which takes the rows.
-            clean = not notes["rejected"] and not any("were skipped" in text for text in said)
-            return {**notes, "clean": clean, "warnings": said}
-
-        return cache.make(key, fill)
-
-
 def _set_aside(
     config: TrainConfig,
     workdir: pathlib.Path,
     split: str,
-    rows: Sequence[data.PreferenceRow],
+    rows: Rows,
     found: SplitTokens,
 ) -> None:
     """Writes the rows that have no tokens to the rejected ones."""

@@ -246,3 +246,35 @@ def test_the_day_of_a_template_counts(root, cache, tmp_path):
     later = prepared(config(copy, cache, data__row_length=160), run)
     tokens = later.streams["test"].batch(0).tokens
     assert "2024-07-26" in later.tokenizer.decode(tokens[0])
+
+
+def test_rows_that_change_while_they_are_read_are_not_kept_as_the_former(
+    root, cache, tmp_path, monkeypatch
+):
+    copy = copied(root, tmp_path)
+    read = splits.read_splits
+
+    def changed(*arguments):
+        edit("train.jsonl", lambda t: t.replace("Load it", "Fill it", 1))(copy)
+        return read(*arguments)
+
+    before = (copy / "train.jsonl").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(splits, "read_splits", changed)
+        prepared(config(copy, cache), tmp_path / "one")
+    (copy / "train.jsonl").write_text(before)
+    check_plain(prepared(config(copy, cache), tmp_path / "two"), root)
+
+
+def test_anchors_and_hub_rows_are_read_and_tokenised_once(root, cache, tmp_path, monkeypatch):
+    """Their content is known only after reading: the rows' own digest takes its place."""
+    cold = prepared(config(root, cache), tmp_path / "one")
+    monkeypatch.setattr(splits, "_part", lambda config, split: None)
+    one = prepared(config(root, cache), tmp_path / "two")
+    encoded = []
+    fill = splits.tokens.fill
+    monkeypatch.setattr(splits.tokens, "fill", lambda *a: encoded.append(1) or fill(*a))
+    two = prepared(config(root, cache), tmp_path / "three")
+    check_same(cold, one)
+    check_same(one, two)
+    assert encoded == []
