@@ -14,7 +14,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from dignified_jax.data import BatchStream
 from dignified_jax.models import families, hf, logprobs
-from dignified_jax.models.config import DecoderConfig
+from dignified_jax.models.config import DecoderConfig, Experts
 from dignified_jax.models.decoder import Decoder, abstract_params
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.layers import Block
@@ -205,6 +205,37 @@ def test_the_named_attention_is_in_the_program(attention, platform, kernel, monk
     mapped = jax.shard_map(gradient, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
     traced = jax.jit(mapped).trace(abstract_params(CONFIG))
     assert traced.lower(lowering_platforms=(platform,)).as_text().count(kernel) == 3
+
+
+def gradient_program(config, platform, attention):
+    """The text of a gradient's program for a platform that need not be here."""
+    examples = sequences.random_examples(6, 0)
+    batch = BatchStream(examples, batch_size=6, row_length=128).batch(0)
+    model = Decoder(config, jnp.bfloat16, attention=attention)
+
+    def total(params):
+        return logprobs.response_log_probs(model, params, batch).sum()
+
+    traced = jax.jit(jax.grad(total)).trace(abstract_params(config))
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_cudnn_has_a_kernel_for_layers_with_a_window_and_one_for_those_without(monkeypatch):
+    """Forward, forward again and backward of each."""
+    monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91900)
+    config = dataclasses.replace(CONFIG, sliding_window=40, sliding_layers=(1,))
+    program = gradient_program(config, "cuda", "cudnn")
+    assert program.count("@__cudnn$fmhaSoftmax") == 6
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_experts_products_have_an_instruction_on_tpus_alone(platform, monkeypatch):
+    backend = {"cuda": "gpu", "tpu": "tpu"}[platform]
+    experts = Experts(count=4, per_token=2, intermediate_size=64, normalised=True)
+    config = dataclasses.replace(CONFIG, architecture="Qwen3MoeForCausalLM", experts=experts)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    program = gradient_program(config, platform, "dense")
+    assert ("ragged_dot" in program) == (platform == "tpu")
 
 
 def test_the_attention_of_every_layer_is_the_named_one():
