@@ -31,7 +31,7 @@ def load(name, *preset):
 
 
 def test_every_file_of_configs_is_tested():
-    others = {"compare"}  # in tests/comparison
+    others = {"compare", "evaluate"}  # in tests/comparison and tests/evaluation
     assert {path.stem for path in CONFIGS.glob("*.py")} == {*FILES, *ANCHORED, *others}
 
 

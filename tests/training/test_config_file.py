@@ -39,7 +39,7 @@ def written(config, file):
 
 
 def test_every_configuration_of_the_package_has_a_name_and_a_summary():
-    assert set(config_file.shipped()) == {*METHODS, *COMBINED, "compare"}
+    assert set(config_file.shipped()) == {*METHODS, *COMBINED, "compare", "evaluate"}
     assert all(config_file.shipped().values())
 
 
@@ -143,7 +143,7 @@ def test_a_flags_error_is_not_blamed_on_the_file(tmp_path):
     [
         ("lagdp", r"--config=lagdp: expected a .py or .yaml file, .*; did you mean lagdpo\?"),
         ("lagdpo:tniy", r"unknown preset 'tniy'; expected one of tiny, qwen3-4b"),
-        ("../x", r"--config=../x: expected a .py or .yaml file, or one of compare, lagdpo"),
+        ("../x", r"--config=../x: expected a .py or .yaml file, or one of compare, evaluate, lagdpo"),
         ("~nobody-of-this-name/x.yaml", r"--config: expected a known home directory"),
     ],
 )
