@@ -142,6 +142,16 @@ def test_a_run_from_before_there_were_dimensions_goes_on(copied):
         continuation.check_config(workdir, other(config, data=data))
 
 
+def test_a_run_from_before_there_were_experts_goes_on(copied):
+    workdir, config = copied
+    file = workdir / "config.json"
+    fields = json.loads(file.read_text())
+    del fields["model"]["router_aux_loss_coef"]
+    file.write_text(json.dumps(fields))
+    shutil.rmtree(workdir / "checkpoints")
+    assert continuation.check_config(workdir, config) == []
+
+
 def test_a_run_from_before_there_were_shared_terms_goes_on(copied):
     workdir, config = copied
     file = workdir / "config.json"
