@@ -15,6 +15,7 @@ something is refused or fails; 130 for Ctrl-C and 143 for SIGTERM, after a check
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    import jax
+
     from dignified_jax.comparison import plan, report
     from dignified_jax.comparison import runs as comparison
     from dignified_jax.console import safe_stream
@@ -41,15 +44,17 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.typed_config import yaml_text
 
     given = command.load(options, overrides, _NAME, _preset_name)
-    with command.located(given):
-        parsed = plan.parse(given.values)
-        plan.runs(parsed)
-    if options.print_config:
-        print(yaml_text.dump(plan.as_dict(parsed)), end="")
-        return
-    notify = functools.partial(print, file=safe_stream.SafeStream(sys.stdout), flush=True)
-    found, directory = comparison.run(parsed, notify)
-    notify(f"\n{report.summary(found)}\n\nreport: {directory}")
+    with contextlib.nullcontext() if options.print_config else command.joined(given):
+        with command.located(given):
+            parsed = plan.parse(given.values)
+            plan.runs(parsed)
+        if options.print_config:
+            print(yaml_text.dump(plan.as_dict(parsed)), end="")
+            return
+        stream = safe_stream.SafeStream(sys.stdout if jax.process_index() == 0 else None)
+        notify = functools.partial(print, file=stream, flush=True)
+        found, directory = comparison.run(parsed, notify)
+        notify(f"\n{report.summary(found)}\n\nreport: {directory}")
 
 
 def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:

@@ -44,19 +44,13 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.training import command, stages
     from dignified_jax.training import config as training_config
     from dignified_jax.training.run import directory as run_directory
-    from dignified_jax.training.run import processes
-    from dignified_jax.typed_config import ConfigError, sections, yaml_text
+    from dignified_jax.typed_config import ConfigError, yaml_text
 
     if not options.plan and (options.plan_devices, options.plan_rows) != (None, None):
         raise ConfigError("--plan_devices and --plan_rows have no meaning without --plan")
     given = command.load(options, overrides, "lagdpo", _method_name)
     runs = not options.plan and not options.print_config
-    with contextlib.ExitStack() as stack:
-        if runs and command.is_true(given, "distributed"):
-            cluster = given.values.get("cluster", {})
-            with command.located(given):  # before anything touches a device, so before parse
-                processes.start(sections.parse(training_config.ClusterConfig, cluster, "cluster."))
-            stack.enter_context(processes.watched())
+    with command.joined(given) if runs else contextlib.nullcontext():
         with command.located(given):
             parsed = training_config.parse(given.values)
         if options.print_config:

@@ -17,17 +17,18 @@ import ml_collections
 from dignified_jax import typed_config
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import config as training_config
-from dignified_jax.training.config import ConfigError, DataConfig, TrainConfig
+from dignified_jax.training.config import ClusterConfig, ConfigError, DataConfig, TrainConfig
 from dignified_jax.typed_config import (
     Path,
     Positive,
     Seed,
     check_bounds,
     help_text,
+    sections,
     suggestion,
 )
 
-# Of a run alone, so not of the base. Runs of several processes would need one plan for all.
+# Of a run alone, or of the comparison, so not of the base.
 _OWN_FIELDS = ("method", "workdir", "seed", "distributed", "cluster")
 
 
@@ -61,6 +62,7 @@ class Comparison:
       beta: of the DPO losses and margins by which every policy is scored.
       base: fields that all runs start from.
       entries: name -> method and changes.
+      distributed: whether this is one of several processes of the comparison; see `cluster`.
     """
 
     methods: tuple[str, ...]
@@ -70,6 +72,8 @@ class Comparison:
     workdir: Path = "runs/compare"
     seeds: tuple[Seed, ...] = (0, 1, 2)
     beta: Positive = 0.1
+    distributed: bool = False
+    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
         check_bounds(self, "")
@@ -130,29 +134,28 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Comparison:
       ConfigError: names the field, what was found and what is allowed.
     """
     fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
-    sections = {name: fields.pop(name, {}) for name in ("base", "entries")}
-    for name, section in sections.items():
+    parts = {name: fields.pop(name, {}) for name in ("base", "entries")}
+    for name, section in parts.items():
         if not isinstance(section, Mapping):
             raise ConfigError(f"{name} must be a section of fields, found {section!r}", name)
-    _refuse_own("base", sections["base"], _OWN_FIELDS)
+    _refuse_own("base", parts["base"], _OWN_FIELDS)
     # Text of flags is read here, so that it is told by the name that it was given.
-    sections["base"] = typed_config.convert_fields(
-        TrainConfig, sections["base"], "base.", skip=_OWN_FIELDS, partial=True
+    parts["base"] = typed_config.convert_fields(
+        TrainConfig, parts["base"], "base.", skip=_OWN_FIELDS, partial=True
     )
-    sections["entries"] = {n: _entry(n, entry) for n, entry in sections["entries"].items()}
-    return typed_config.parse(Comparison, fields, "", **sections)
+    parts["entries"] = {n: _entry(n, entry) for n, entry in parts["entries"].items()}
+    return typed_config.parse(Comparison, fields, "", **parts)
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
     """Returns the fields of a comparison, from which `parse` makes it again."""
-    fields = dataclasses.fields(comparison)
-    return {field.name: getattr(comparison, field.name) for field in fields}
+    return typed_config.as_dict(comparison)
 
 
 def field_names() -> list[str]:
     """Returns the dotted name of every field, without those of entries."""
     base = [name for name in training_config.field_names() if name not in _OWN_FIELDS]
-    own = [field.name for field in dataclasses.fields(Comparison)]
+    own = sections.field_names(Comparison)
     return [*own, *(f"base.{name}" for name in base)]
 
 
@@ -160,6 +163,7 @@ def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
     """Returns the help of all fields, a text for every section; see `training.config`."""
     values = values or {}
     own = help_text.section(Comparison, "", width, values, skip=("base", "entries"))
+    cluster = help_text.section(ClusterConfig, "cluster.", width, values.get("cluster"))
     base = values.get("base", {})
     common = training_config.help_sections(base, width, "base.", skip=_OWN_FIELDS)
     entries = "\n".join(f"  {name}" for name in values.get("entries", {}))
@@ -168,6 +172,7 @@ def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
     return [
         f"the comparison: {help_text.summary(Comparison)}\n\n{own}",
         f"{how}{example}\n\n{entries}".rstrip(),
+        f"cluster: {help_text.summary(ClusterConfig)}\n\n{cluster}",
         *common,
     ]
 

@@ -18,26 +18,31 @@ from dignified_jax.training import config as training_config
 REPORT_DIRECTORY = "report"
 
 
+def directory(comparison: Comparison) -> pathlib.Path:
+    """Returns WORKDIR/report."""
+    return pathlib.Path(comparison.workdir) / REPORT_DIRECTORY
+
+
 def write(comparison: Comparison, runs: Sequence[Run], results: Results) -> pathlib.Path:
     """Writes report.md, summary.csv, runs.csv, results.json and the figures.
 
     Returns:
       WORKDIR/report.
     """
-    directory = pathlib.Path(comparison.workdir) / REPORT_DIRECTORY
-    directory.mkdir(parents=True, exist_ok=True)
+    place = directory(comparison)
+    place.mkdir(parents=True, exist_ok=True)
     drawn = _curves(comparison, runs)
     pictures = {"radar": figures.radar(results), "pareto": figures.pareto(results)}
     if drawn:
         pictures["convergence"] = figures.convergence(drawn, results)
     for name, figure in pictures.items():
-        figure.savefig(directory / f"{name}.png", format="png", dpi=150)
+        figure.savefig(place / f"{name}.png", format="png", dpi=150)
     text = markdown(comparison, runs, results, tuple(pictures))
-    atomic.write_text(directory / "report.md", text)
-    atomic.write_text(directory / "summary.csv", export.summary_csv(results))
-    atomic.write_text(directory / "runs.csv", export.runs_csv(results))
-    atomic.write_json(directory / "results.json", export.as_json(comparison, results))
-    return directory
+    atomic.write_text(place / "report.md", text)
+    atomic.write_text(place / "summary.csv", export.summary_csv(results))
+    atomic.write_text(place / "runs.csv", export.runs_csv(results))
+    atomic.write_json(place / "results.json", export.as_json(comparison, results))
+    return place
 
 
 def markdown(

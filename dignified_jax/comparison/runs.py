@@ -3,6 +3,9 @@
 In a run's directory `trained.json` says that it is trained, and by which configuration;
 `score.json` what was found of its policy. A run without the former is (re)started, and goes on
 from its own checkpoints.
+
+Several processes do all of this together, and the first one writes. What is waiting is found before
+the first step, which none takes without the others.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import jax
 
 from dignified_jax.comparison import plan, policy_scores, report, results
 from dignified_jax.comparison.plan import Run
@@ -62,7 +67,9 @@ def run(
     records = score_runs(planned, comparison.beta, score, notify)
     groups = plan.scorer_config(comparison).data.named_groups
     found = results.summarise(records, comparison.against, groups)
-    return found, report.write(comparison, planned, found)
+    if jax.process_index() == 0:
+        report.write(comparison, planned, found)
+    return found, report.directory(comparison)
 
 
 def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], notify: Notify) -> None:
@@ -91,7 +98,8 @@ def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], notify: No
         except Exception as error:
             error.add_note(f"in {run.label}, {workdir}")
             raise
-        atomic.write_json(workdir / TRAINED_FILE, run_directory.as_dict(run.config))
+        if jax.process_index() == 0:
+            atomic.write_json(workdir / TRAINED_FILE, run_directory.as_dict(run.config))
         notify(f"{place}: trained in {duration(time.perf_counter() - started)}")
 
 
@@ -118,7 +126,8 @@ def score_runs(
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if found.get("beta") != beta:
             found = score(file.parent / EXPORT_DIRECTORY)
-            atomic.write_json(file, found)
+            if jax.process_index() == 0:
+                atomic.write_json(file, found)
         records.append(ScoredRun(run.name, run.config.seed, found))
         _check_inputs(records[0], records[-1])
         value = measures(found)

@@ -19,7 +19,7 @@ from absl import logging
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.training import config_file
 from dignified_jax.training.config_file import Given
-from dignified_jax.typed_config import ConfigError, help_text, merge, suggestion
+from dignified_jax.typed_config import ConfigError, help_text, merge, sections, suggestion
 from dignified_jax.typed_config.flag_text import from_text, take_overrides
 
 
@@ -137,6 +137,29 @@ def located(given: Given) -> Iterator[None]:
         raise ConfigError(f"{place}: {error}", error.key) from error
 
 
+@contextlib.contextmanager
+def joined(given: Given) -> Iterator[None]:
+    """Joins the other processes where `distributed` says that there are some, and watches them.
+
+    It has to come before anything touches a device, so before the configuration is parsed.
+
+    Raises:
+      ConfigError: `cluster` is wrong, or the others are not found.
+    """
+    if not is_true(given, "distributed"):
+        yield
+        return
+    # Imported late: --help and wrong flags need no JAX.
+    from dignified_jax.training.config import ClusterConfig
+    from dignified_jax.training.run import processes
+
+    with located(given):
+        cluster = given.values.get("cluster", {})
+        processes.start(sections.parse(ClusterConfig, cluster, "cluster."))
+    with processes.watched():
+        yield
+
+
 def is_true(given: Given, field: str) -> bool:
     """Says whether a field is true, before the configuration is parsed."""
     return from_text(bool, str(given.values.get(field))) is True
@@ -146,12 +169,12 @@ def help_page(
     description: str,
     parser: argparse.ArgumentParser,
     configurations: Mapping[str, str],
-    sections: Iterable[str],
+    fields: Iterable[str],
 ) -> str:
     """Returns the text of --help: what the command does, its flags, configurations and fields."""
     listed = help_text.listing(configurations, width())
     parts = [description.strip(), parser.format_help().strip(), f"configurations:\n{listed}"]
-    return "\n\n".join([*parts, *sections])
+    return "\n\n".join([*parts, *fields])
 
 
 def positive(text: str) -> int:
