@@ -69,9 +69,7 @@ def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:
     if options.config is not None:
         values = command.load(options, overrides, "lagdpo", _method_name).values
     sections = training_config.help_sections(values, command.width())
-    names = config_file.shipped()
-    del names[config_file.COMPARISON]
-    return command.help_page(__doc__, _parser(), names, sections)
+    return command.help_page(__doc__, _parser(), config_file.trainings(), sections)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,8 +17,8 @@ import ml_collections
 from dignified_jax.typed_config import ConfigError, expand_home, merge, suggestion, yaml_text
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
-COMPARISON = "compare"
-"""The one of the package's configurations that is not of a training."""
+OTHERS = ("compare", "evaluate")
+"""Those of the package's configurations that are not of a training."""
 _YAML = (".yaml", ".yml", ".json")
 
 
@@ -48,6 +48,11 @@ def shipped() -> dict[str, str]:
     files = sorted(directory().glob("*.py"))
     trees = {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in files}
     return {name: (ast.get_docstring(tree) or "").split("\n")[0] for name, tree in trees.items()}
+
+
+def trainings() -> dict[str, str]:
+    """Returns those of `shipped` that `train` takes."""
+    return {name: text for name, text in shipped().items() if name not in OTHERS}
 
 
 def load(text: str, preset_name: Callable[[Mapping[str, Any]], str]) -> Given:
@@ -136,7 +141,7 @@ def _read_yaml(
     if not isinstance(preset, str) or not path.is_file():
         raise ConfigError(
             f"{place}: preset {preset!r} needs a method.name of "
-            f"{', '.join(name for name in shipped() if name != COMPARISON)}, "
+            f"{', '.join(trainings())}, "
             f"found {name!r}",
             "preset",
         )
