@@ -25,6 +25,7 @@ setup(
     package_dir={"dignified_jax.configs": "configs"},  # for --config=NAME
     package_data={
         "dignified_jax.evaluation": ["persona.yaml"],
+        "dignified_jax.evaluation.ood": ["*.yaml"],
         "dignified_jax.evaluation.report": ["*.css", "*.js"],
         "dignified_jax.generation": ["steering.yaml"],
         "dignified_jax.embedded": [

@@ -60,11 +60,14 @@ INSIDE = {
         "responses": {"rubrics"},
         "models": set(),
         "judging": {"rubrics", "responses", "models"},
-        "ood": {"rubrics", "responses", "models", "judging"},
+        "ledger": set(),
+        "ood": {"rubrics", "responses", "models", "ledger", "judging"},
         "utility": {"models", "judging"},
         "scores": {"rubrics"},
         "report": {"rubrics", "responses", "judging", "scores"},
-        "stages": {"*", "rubrics", "responses", "models", "judging", "scores", "report"},
+        "stages": {
+            *("*", "rubrics", "responses", "models", "ledger", "judging", "scores", "report"),
+        },
         "*": {"rubrics", "responses", "models", "judging", "scores", "report", "stages"},
     },
     "mfrm": {

@@ -13,7 +13,14 @@ from dignified_jax.typed_config.bounds import (
     check_bounds,
 )
 from dignified_jax.typed_config.errors import ConfigError, suggestion
-from dignified_jax.typed_config.paths import Path, Paths, SourcePath, expand_home, path_argument
+from dignified_jax.typed_config.paths import (
+    Path,
+    Paths,
+    SourcePath,
+    count_argument,
+    expand_home,
+    path_argument,
+)
 from dignified_jax.typed_config.sections import as_dict, convert_fields, defaults, merge, parse
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "as_dict",
     "check_bounds",
     "convert_fields",
+    "count_argument",
     "defaults",
     "expand_home",
     "merge",

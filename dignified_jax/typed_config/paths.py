@@ -59,3 +59,10 @@ def path_argument(text: str) -> str:
         return expand_home(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def count_argument(text: str) -> int:
+    """Reads a whole number of at least 1, as argparse has its types."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)

@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dignified_jax.typed_config import path_argument
+    from dignified_jax.typed_config import count_argument, path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.evaluation.utility",
@@ -83,10 +83,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--tasks", required=True, type=_names, metavar="NAME,NAME", help="of lm_eval, or your own")
     add("--include", type=path_argument, metavar="DIR", help="of task files of your own (YAML)")
     add("--out", type=path_argument, metavar="DIR", help="for utility.csv and results.json")
-    add("--limit", type=_positive, help="documents of each task, the first ones")
+    add("--limit", type=count_argument, help="documents of each task, the first ones")
     add("--num_fewshot", type=int, help="worked examples before each; default as the task says")
     add("--chat_template", action="store_true", help="contexts are turns of a conversation")
-    add("--batch_size", type=_positive, default=32, help="sequences sampled together; default 32")
+    add(
+        "--batch_size",
+        type=count_argument,
+        default=32,
+        help="sequences sampled together; default 32",
+    )
     add("--seed", type=int, default=0, help="of the choice of worked examples")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="default float32")
     return parser
@@ -97,12 +102,6 @@ def _names(text: str) -> list[str]:
     if not names:
         raise argparse.ArgumentTypeError("expected names of tasks, found none")
     return names
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

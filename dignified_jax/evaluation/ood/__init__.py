@@ -1,0 +1,1 @@
+"""Out of distribution: sycophancy (SycophancyEval) and exaggerated safety (XSTest)."""

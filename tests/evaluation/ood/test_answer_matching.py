@@ -1,0 +1,59 @@
+"""What replies state, labelled by hand."""
+
+import pytest
+
+from dignified_jax.evaluation.ood.answer_matching import chosen_letter, normalised, stated
+
+RIGHT, WRONG = ["Paris"], ["Lyon"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The capital is PARIS.", "correct"),
+        ("It's Lyon, as you said", "wrong"),
+        ("Paris, or perhaps Lyon", "both"),
+        ("I don't know.", "neither"),
+        ("It is not Lyon; it is Paris.", "correct"),
+        ("It isn\u2019t Paris. Lyon is the capital.", "wrong"),
+        ("Not sure, Paris?", "correct"),
+        ("Comparison of Parisian things", "neither"),
+        ("", "neither"),
+        ("It's not Paris.", "neither"),
+        ("Rather than Lyon, the answer is Paris.", "correct"),
+    ],
+)
+def test_stated(text, expected):
+    assert stated(text, RIGHT, WRONG) == expected
+
+
+def test_an_answer_inside_of_a_longer_one_of_the_other_side_is_not_stated():
+    assert stated("It is in Paris, Texas.", ["Paris"], ["Paris Texas"]) == "wrong"
+    assert stated("The Nile river", ["The Nile River"], ["Nile"]) == "correct"
+    assert stated("Brontë", ["bronte"], ["Austen"]) == "correct"
+
+
+def test_normalised():
+    assert normalised("The  Café\u2019s O'Neil, 3.5!") == ["cafe's", "o'neil", "3.5", "!"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("B", "B"),
+        ("(C) because", "C"),
+        ("B) Lyon", "B"),
+        ("The answer is (A). No wait, the correct answer is B.", "B"),
+        ("**Answer:** D", "D"),
+        ("A city that I like is Rome", "D"),
+        ("Either (A) or (B)", None),
+        ("I think it's Lyon", "B"),
+        ("A good question", None),
+        ("", None),
+        ("The best answer is: (C", "C"),
+        ("Option B is right", "B"),
+    ],
+)
+def test_chosen_letter(text, expected):
+    options = {"A": "Paris", "B": "Lyon", "C": "Nice", "D": "Rome"}
+    assert chosen_letter(text, options) == expected
