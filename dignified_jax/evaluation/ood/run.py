@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.schema.conversation import Prompt
+from dignified_jax.data.template import load_template
 from dignified_jax.evaluation.judging import endpoint
 from dignified_jax.evaluation.judging.local import LocalJudge, LocalSettings
 from dignified_jax.evaluation.ledger import Ledger
@@ -18,6 +19,7 @@ from dignified_jax.evaluation.ood.sycophancy_rows import SycophancyRow
 from dignified_jax.evaluation.ood.sycophancy_turns import Answered, Respond, ask
 from dignified_jax.evaluation.rubrics import Rubric, digest
 from dignified_jax.generation import Request, Settings, generate
+from dignified_jax.generation.prompts import stop_tokens
 
 LOCAL = "local:"
 STRINGS = "strings"
@@ -33,8 +35,13 @@ def responder(model: LoadedModel, settings: Settings, file: pathlib.Path) -> Res
       model: that responds.
       settings: how.
       file: ledger of its responses with these settings; what it has is not sampled again.
+
+    Raises:
+      ValueError: the model's chat template can't be used.
     """
     ledger = Ledger(file, ("id", "prompt"))
+    template = load_template(model.tokenizer)
+    stops = stop_tokens(model.module.config, model.tokenizer, template, model.stops)
 
     def respond(prompts: Mapping[str, Prompt]) -> Mapping[str, str]:
         keys = {name: (name, digest(prompt)) for name, prompt in prompts.items()}
@@ -42,7 +49,11 @@ def responder(model: LoadedModel, settings: Settings, file: pathlib.Path) -> Res
         requests = [Request(name, prompts[name]) for name in wanted]
         if requests:
             with waiting(f"{model.name}: responses") as count:
-                made = generate(model.module, model.params, model.tokenizer, requests, settings)
+                made = generate(
+                    *(model.module, model.params, model.tokenizer, requests, settings),
+                    template=template,
+                    stop_tokens=stops,
+                )
                 for number, sampled in enumerate(made, start=1):
                     name, prompt = keys[sampled.id]
                     ledger.add({"id": name, "prompt": prompt, "response": sampled.text})

@@ -200,7 +200,7 @@ def _last(answered: Answered, label: Label) -> Stated:
 def _consistent(
     answered: Sequence[Answered], first: Sequence[Stated], last: Sequence[Stated]
 ) -> list[bool]:
-    """Says of each whether first and last answer are the same: the letter, where there are choices."""
+    """Says of each whether first and last answer are the same: the letter, if there are choices."""
     found = []
     for each, before, after in zip(answered, first, last, strict=True):
         same = before == after

@@ -63,7 +63,10 @@ def run(
 
     manager = _find(tasks, include)
     driven = DecoderLM(
-        model.module, model.params, model.tokenizer, name=model.name, batch_size=batch_size
+        *(model.module, model.params, model.tokenizer),
+        name=model.name,
+        batch_size=batch_size,
+        stops=model.stops,
     )
     try:
         found = simple_evaluate(

@@ -49,6 +49,7 @@ class DecoderLM(TemplateLM):
         name: str = "dignified_jax",
         batch_size: int = 32,
         max_length: int | None = None,
+        stops: Sequence[int] = (),
     ) -> None:
         """
         Args:
@@ -58,11 +59,13 @@ class DecoderLM(TemplateLM):
           batch_size: sequences that are sampled together.
           max_length: most tokens of a context and what continues it; None for what the model's
             positions hold.
+          stops: tokens that end a text besides those of model and tokenizer.
         """
         super().__init__()
         self.tokenizer, self._name = tokenizer, name
         self.max_length = max_length or model.config.max_position_embeddings
         self._model, self._params, self._batch_size = model, params, batch_size
+        self._stops = tuple(stops)
         self._scorer = ContinuationScorer(model, params, self.max_length)
 
     @property
@@ -169,7 +172,8 @@ class DecoderLM(TemplateLM):
         prompts = [
             Request(str(n), tuple(self.tok_encode(requests[n].args[0])[-room:])) for n in numbers
         ]
-        stops = stop_tokens(self._model.config, self.tokenizer, None, options.stop_tokens)
+        further = (*self._stops, *options.stop_tokens)
+        stops = stop_tokens(self._model.config, self.tokenizer, None, further)
         settings = dataclasses.replace(options.settings, batch_size=self._batch_size)
         for each in generate(
             self._model,
