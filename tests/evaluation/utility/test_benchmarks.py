@@ -111,9 +111,15 @@ def test_groups_count_the_documents_of_their_tasks():
     assert table.columns["n"] == [7] and table.columns["se"][0] != table.columns["se"][0]
 
 
-def test_what_can_not_run_is_told_in_a_line(tiny_model, task_directory, tmp_path, capsys):
-    with pytest.raises(benchmarks.BenchmarkError, match=r"no task .?colours"):
-        benchmarks.run(tiny_model, ["colours"], include=task_directory)
+@pytest.mark.slow  # lists the thousands of tasks that lm_eval brings
+def test_unknown_tasks_are_told_with_near_ones(tiny_model, task_directory):
+    with pytest.raises(
+        benchmarks.BenchmarkError, match=r"no task .?mmlu_astronomi.*mmlu_astronomy"
+    ):
+        benchmarks.run(tiny_model, ["colors", "mmlu_astronomi"], include=task_directory)
+
+
+def test_what_can_not_run_is_told_in_a_line(tiny_model, tmp_path, capsys):
     with pytest.raises(benchmarks.BenchmarkError, match="expected a directory of task files"):
         benchmarks.run(tiny_model, ["colors"], include=tmp_path / "none")
     (tmp_path / "gone.yaml").write_text(CHOICES.replace("DIRECTORY", str(tmp_path)))
