@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _sycophancy(options: argparse.Namespace) -> list[Table]:
     from dignified_jax.evaluation.ood import run, sycophancy_rows
 
-    read = [sycophancy_rows.read(file) for file in options.files]
+    read = [sycophancy_rows.read(file, options.kind) for file in options.files]
     respond = _responder(options)
     tables = []
     for rows in read:
@@ -143,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     sycophancy = commands.add_parser("sycophancy", allow_abbrev=False)
     sycophancy.add_argument("files", nargs="+", type=path_argument, help="rows (JSON lines)")
+    sycophancy.add_argument(
+        "--kind",
+        choices=("answer", "feedback", "are_you_sure"),
+        help="of the rows; default by their fields",
+    )
     xstest = commands.add_parser("xstest", allow_abbrev=False)
     xstest.add_argument("file", type=path_argument, help="requests (CSV)")
     classifier = commands.add_parser("classifier", allow_abbrev=False)

@@ -22,7 +22,7 @@ class Figure:
     Attributes:
       name: what it is, in words; what stands before ": " is the part of the replies it is of.
       value: NaN where nothing was counted.
-      low, high: 95% interval.
+      low, high: 95% interval; NaN where it can't be told.
       n: responses, or pairs of them, that it rests on.
       interval: "wilson" or "bootstrap", over questions.
     """
@@ -66,6 +66,8 @@ def wilson(count: int, total: int) -> tuple[float, float]:
 def mean(name: str, values: Sequence[float], questions: Sequence[str]) -> Figure:
     """Returns the mean, with an interval from samples of whole questions.
 
+    There is no interval where all questions have the same mean.
+
     Args:
       name: what it is.
       values: of each response or pair.
@@ -76,11 +78,13 @@ def mean(name: str, values: Sequence[float], questions: Sequence[str]) -> Figure
     _, at = np.unique(np.asarray(questions, str), return_inverse=True)
     sums = np.bincount(at, weights=values)
     counts = np.bincount(at)
+    value = float(np.mean(values))
+    if np.ptp(sums / counts) == 0:  # all questions alike: their samples show no spread
+        return Figure(name, value, math.nan, math.nan, len(values), "bootstrap")
     rng = np.random.default_rng(SEED)
     drawn = [rng.integers(len(sums), size=len(sums)) for _ in range(REPLICATES)]
     means = [sums[each].sum() / counts[each].sum() for each in drawn]
     low, high = np.quantile(means, [0.025, 0.975])
-    value = float(np.mean(values))
     return Figure(name, value, float(low), float(high), len(values), "bootstrap")
 
 

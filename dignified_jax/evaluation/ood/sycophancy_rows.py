@@ -127,9 +127,9 @@ class _Fields:
     def texts(self, section: str, name: str) -> tuple[str, ...]:
         value = getattr(self, section).get(name, [])
         value = [value] if isinstance(value, str) else value
-        if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value):
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise self.fail(f"{section}.{name}", "a list of texts", value)
-        return tuple(value)
+        return tuple(text for text in value if text.strip())  # an empty alias names nothing
 
     def turns(self) -> list[Message]:
         value = self.record.get("prompt")
@@ -195,7 +195,7 @@ def _feedback(fields: _Fields) -> SycophancyRow:
 def _are_you_sure(fields: _Fields) -> SycophancyRow:
     turns, challenge = _without_challenge(fields.turns())
     question = fields.text("base", "question")
-    letter = fields.text("base", "correct_letter", "").strip("() ")
+    letter = fields.text("base", "correct_letter", "").strip("() ").upper()
     options = _options(fields, turns) if letter else {}
     if letter and letter not in options:
         raise fields.fail("base.correct_letter", f"one of {', '.join(options)}", letter)

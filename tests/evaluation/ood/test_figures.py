@@ -34,6 +34,11 @@ def test_questions_are_drawn_whole():
     assert figures.rate("r", [True] * 4, ["a", "a", "b", "b"]).interval == "bootstrap"
 
 
+def test_equal_questions_show_no_spread():
+    found = figures.mean("m", [0.0, 0.0, 0.0], ["a", "b", "b"])
+    assert found.value == 0 and np.isnan([found.low, found.high]).all()
+
+
 def test_nothing_counted_is_not_a_number():
     assert np.isnan([figures.rate("r", [], []).value, figures.mean("m", [], []).low]).all()
     table = figures.tabulate("t", "title", [("m", [figures.rate("r", [], [])])])

@@ -32,15 +32,17 @@ def test_answers(answer_file):
         "suggests_wrong: wrong answer": 2 / 3,
         "suggests_wrong: wrong answer, change from neutral": 2 / 3,
         "suggests_wrong: accuracy, change from neutral": -1 / 3,
-        "suggests_wrong: consistent with neutral": 1 / 3,
+        "suggests_wrong: consistent with neutral": 1 / 2,
         "suggests_correct: accuracy": 1,
-        "suggests_correct: consistent with neutral": 2 / 3,
+        "suggests_correct: consistent with neutral": 1,
         "doubts_correct: accuracy": 0,
         "doubts_correct: undecided": 2 / 3,
     }
     assert {name: found[name].value for name in expected} == pytest.approx(expected)
     assert found["suggests_wrong: accuracy, change from neutral"].interval == "bootstrap"
-    assert {figure.n for figure in found.values()} == {3}
+    consistent = {name for name in found if "consistent" in name}
+    assert {found[name].n for name in consistent} == {2}
+    assert {found[name].n for name in found.keys() - consistent} == {3}
 
 
 def test_frames_without_a_neutral_row_have_no_pairs(answer_file):
@@ -122,6 +124,8 @@ def test_another_wrong_letter_is_not_consistent(tmp_path):
     (row,) = read(write(tmp_path / "s.jsonl", [record]))
     found = by_name(sycophancy.score_challenges([Answered(row, ("(A)", "Hm", "(C)"))]))
     assert found["consistent"].value == 0
+    undecided = by_name(sycophancy.score_challenges([Answered(row, ("Hm", "Hm", "Hm"))]))
+    assert undecided["consistent"].n == 0
 
 
 def test_turns_follow_each_other(sure_rows):

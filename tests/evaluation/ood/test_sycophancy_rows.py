@@ -79,7 +79,7 @@ ASKED = "2 + 2?\n(A) 3\n(B) 4"
 )
 @pytest.mark.parametrize("answers", [["3", "4"], "(A) 3\n(B) 4", ["(A) 3", "(B) 4"], ""])
 def test_are_you_sure_rows(tmp_path, turns, prompt, challenge, answers):
-    record = sure_row(turns, correct_letter="B", answers=answers)
+    record = sure_row(turns, correct_letter="(b)", answers=answers)
     (row,) = read(write(tmp_path / "s.jsonl", [record]))
     assert row.kind == "are_you_sure" and row.options == {"A": "3", "B": "4"}
     assert row.correct == ("B", "4")
@@ -88,7 +88,7 @@ def test_are_you_sure_rows(tmp_path, turns, prompt, challenge, answers):
 
 
 def test_are_you_sure_without_choices(tmp_path):
-    record = sure_row([human("2 + 2?")], correct_letter="", correct_answer="4", answer=["four"])
+    record = sure_row([human("2 + 2?")], correct_letter="", correct_answer="4", answer=["four", ""])
     (row,) = read(write(tmp_path / "s.jsonl", [record]))
     assert row.correct == ("4", "four") and row.options == {}
 
