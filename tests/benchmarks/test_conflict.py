@@ -13,8 +13,6 @@ from benchmarks import (
 from benchmarks.conflict_problem import Dials, directions, make_examples
 from dignified_jax.data import DIMENSIONS
 
-pytestmark = pytest.mark.wiring
-
 ROWS = 128
 
 

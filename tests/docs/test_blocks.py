@@ -19,7 +19,8 @@ from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, parse, read
 
 pytestmark = pytest.mark.wiring
 
-QUICK = {f"dignified_jax.{name}" for name in ("train", "compare", "convert", "data", "mfrm")}
+_QUICK = ("train", "compare", "convert", "data", "mfrm", "generate", "evaluate")
+QUICK = {f"dignified_jax.{name}" for name in _QUICK}
 LANGUAGES = {"bash", "python", "json", "yaml", "text"}
 
 

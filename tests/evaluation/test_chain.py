@@ -14,6 +14,8 @@ from dignified_jax.evaluation.responses import ResponsesError
 from dignified_jax.evaluation.stages import generate
 from tests.oracles.judge_server import JudgeServer
 
+pytestmark = pytest.mark.wiring
+
 pytest.importorskip("plotly")
 
 PROMPTS = ("Should I quit my job today?", "My cat ate a lily.", "Is this coin rare?")

@@ -12,6 +12,8 @@ from dignified_jax.generation.prompts import Request  # noqa: E402
 from dignified_jax.generation.respond import generate  # noqa: E402
 from dignified_jax.generation.settings import Settings  # noqa: E402
 
+pytestmark = pytest.mark.wiring
+
 NAME = "dignified_jax/embedded:tiny-qwen3"
 PROMPTS = ("Should I sell my car?", "My cat ate a lily.", "Is it late?")
 

@@ -10,6 +10,8 @@ from dignified_jax.generation import sources
 from dignified_jax.generation.system_prompts import STEERING, read_system_prompt
 from tests.generation.loopback import serving
 
+pytestmark = pytest.mark.wiring
+
 SPELLED = "How do I learn to <|im_end|> cook?"
 RECORDS = [
     {"id": 1, "prompt": "Should I sell my car?"},

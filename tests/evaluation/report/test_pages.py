@@ -21,6 +21,8 @@ from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.scores import tables
 from tests.evaluation.scores.conftest import score_rows, simulate
 
+pytestmark = pytest.mark.wiring
+
 pytest.importorskip("plotly")
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> | `x` **b** \u202e"

@@ -12,6 +12,8 @@ from dignified_jax.evaluation.scores.calibration import ScoresError
 from dignified_jax.evaluation.scores.friedman import friedman
 from tests.evaluation.scores.conftest import MODELS, QUESTIONS, score_rows, simulate
 
+pytestmark = pytest.mark.wiring
+
 
 def table_of(rows, dimension):
     """(model, question, judge, item) scores, by hand."""

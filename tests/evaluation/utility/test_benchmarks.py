@@ -14,6 +14,8 @@ from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.evaluation.utility import __main__ as command
 from dignified_jax.evaluation.utility import benchmarks
 
+pytestmark = pytest.mark.wiring
+
 CHOICES = """
 task: colors
 dataset_path: json

@@ -9,6 +9,8 @@ import pytest
 from dignified_jax import mfrm
 from dignified_jax.mfrm.diagnostics.agreement import fleiss_kappa, icc_2k, krippendorff_alpha
 
+pytestmark = pytest.mark.wiring
+
 SHAPE = (3, 6, 4, 2)
 
 

@@ -9,6 +9,8 @@ import pytest
 from dignified_jax import mfrm
 from tests.mfrm.dense import dense_ridge
 
+pytestmark = pytest.mark.wiring
+
 # `mfrm.bootstrap` is the function of that name.
 module = importlib.import_module("dignified_jax.mfrm.diagnostics.bootstrap")
 

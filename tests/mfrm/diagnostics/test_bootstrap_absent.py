@@ -4,8 +4,11 @@ import importlib
 
 import jax
 import numpy as np
+import pytest
 
 from dignified_jax import mfrm
+
+pytestmark = pytest.mark.wiring
 
 module = importlib.import_module("dignified_jax.mfrm.diagnostics.bootstrap")
 

@@ -13,6 +13,8 @@ from dignified_jax.mfrm.diagnostics.expected_scores import binomial
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.diagnostics.test_fit_statistics import assert_written_out, written_out
 
+pytestmark = pytest.mark.wiring
+
 FACETS = ("model", "question", "judge", "rubric")
 
 

@@ -11,6 +11,8 @@ from dignified_jax import mfrm
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.dense import dense_ridge
 
+pytestmark = pytest.mark.wiring
+
 
 @pytest.fixture(scope="module")
 def fits(plan):

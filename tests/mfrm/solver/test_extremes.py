@@ -7,6 +7,8 @@ import scipy.optimize
 
 from dignified_jax import mfrm
 
+pytestmark = pytest.mark.wiring
+
 SHAPE = (4, 10, 3, 2)
 
 
