@@ -111,9 +111,11 @@ class _PrivatePeak:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._ended.wait(0.1):
+        while True:
             text = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
             self._most = max(self._most, int(re.search(r"RssAnon:\s+(\d+)", text)[1]) * 1024)
+            if self._ended.wait(0.1):
+                return
 
     def stop(self) -> int:
         """Returns it in bytes."""

@@ -155,6 +155,7 @@ def test_the_table_pairs_seeds():
     assert len(DIMENSIONS) + 4 == lines[-1].count("|") - 1
 
 
+@pytest.mark.slow
 def test_the_command_tunes_once_and_writes_a_table_for_each_conflict(tmp_path, capsys, monkeypatch):
     """Without training: all methods end where they began, and none leads."""
     monkeypatch.setattr(conflict_methods, "policy", lambda trial, world: world.params)

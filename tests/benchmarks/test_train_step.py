@@ -186,7 +186,7 @@ def short(job):
     return dataclasses.replace(job, examples=cut)
 
 
-@pytest.mark.parametrize("flags", [(), ("--lora-rank", "4")])
+@pytest.mark.parametrize("flags", [(), pytest.param(("--lora-rank", "4"), marks=pytest.mark.slow)])
 def test_trl_and_ours_compute_the_same(flags, checkpoint):
     """Reference log-probs of the same 8 pairs, some -90 nats each: 1e-5 relative."""
     pytest.importorskip("trl")

@@ -6,6 +6,8 @@ import pytest
 from dignified_jax import mfrm
 from tests.mfrm.conftest import SHAPE
 
+pytestmark = pytest.mark.wiring
+
 FACETS = ("model", "question", "judge", "rubric")
 
 

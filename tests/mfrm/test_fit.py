@@ -8,6 +8,8 @@ from dignified_jax import mfrm
 from tests.mfrm.conftest import SHAPE, assert_fits_agree
 from tests.mfrm.dense import dense_ridge, simulate
 
+pytestmark = pytest.mark.wiring
+
 # theta, judge, rubric, question
 RIDGES = [(1.0, 1.0, 1.0, 1.0), (0.3, 2.0, 0.5, 4.0), (0.01, 0.02, 0.03, 0.04)]
 

@@ -13,6 +13,8 @@ from dignified_jax import mfrm
 from tests.mfrm.conftest import SHAPE, assert_fits_agree
 from tests.mfrm.dense import simulate
 
+pytestmark = pytest.mark.wiring
+
 
 @pytest.mark.parametrize("method", ["ridge", "laplace"])
 def test_jit_equals_eager(plan, method):
@@ -47,7 +49,9 @@ def test_vmap_over_four_dimensions_equals_a_loop(method):
     assert mapped.message.count("\n") == 3
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(AxisType.Auto, marks=pytest.mark.slow), AxisType.Explicit]
+)
 def test_sharded_over_questions_equals_single(plan, kind):
     mesh = jax.make_mesh((8,), ("question",), axis_types=(kind,))
     sharding = NamedSharding(mesh, PartitionSpec(None, "question"))

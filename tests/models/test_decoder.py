@@ -137,7 +137,9 @@ def test_the_comparison_sees_an_ignored_part_of_a_layer(family, change, tmp_path
 @pytest.mark.parametrize(
     "family", ["qwen2.5", "mistral", "smollm3", "qwen2.5 with windows", "gemma3", "qwen3-moe"]
 )
-@pytest.mark.parametrize("attention", ["dense", "segments", "blocks"])
+@pytest.mark.parametrize(
+    "attention", [pytest.param("dense", marks=pytest.mark.slow), "segments", "blocks"]
+)
 def test_packed_rows_give_the_log_probs_of_separate_ones(family, attention, tmp_path):
     """1e-5. A window reaches from a reply back into its prompt, by position."""
     hf_models.build(family, scale=3.0).save_pretrained(tmp_path)

@@ -22,6 +22,8 @@ from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 LOG_2 = np.log(2.0)
 
@@ -157,9 +159,10 @@ def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):
 
 @pytest.mark.parametrize(
     "method",
-    [PCGradDPO(), pytest.param(SafeRLHF(lambda_init=2.0), marks=pytest.mark.slow)],
+    [PCGradDPO(), SafeRLHF(lambda_init=2.0)],
     ids=lambda m: m.name,
 )
+@pytest.mark.slow
 def test_single_stage_methods_learn(method, root, tmp_path):
     result = stages.run(configuration(root, tmp_path / "run", method))
     assert result["method"] == method.name

@@ -8,6 +8,8 @@ from dignified_jax import mfrm
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.dense import dense_laplace, maps, simulate
 
+pytestmark = pytest.mark.wiring
+
 
 def test_equals_dense_laplace():
     successes, trials = simulate(SHAPE, 7, missing=0.2, most_trials=6)

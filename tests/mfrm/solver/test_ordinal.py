@@ -12,6 +12,8 @@ from tests.mfrm.conftest import SHAPE, assert_fits_agree
 from tests.mfrm.dense_ordinal import dense_ordinal, laplace_log_likelihood, simulate
 from tests.mfrm.test_fit import as_fit
 
+pytestmark = pytest.mark.wiring
+
 RIDGE = (0.3, 2.0, 0.5, 4.0)
 
 

@@ -10,6 +10,8 @@ from dignified_jax import mfrm
 from tests.mfrm.conftest import assert_fits_agree
 from tests.mfrm.dense import simulate
 
+pytestmark = pytest.mark.wiring
+
 PRECISION = mfrm.Precision(0.5, 2.0, 0.7, 1.5)
 
 

@@ -6,13 +6,12 @@ import dataclasses
 import io
 import pathlib
 import shutil
-import zlib
 
 import jax
 import pytest
 
 from dignified_jax.training import loop
-from dignified_jax.training.run import compilation_cache, devices
+from dignified_jax.training.run import cache_entries, compilation_cache, devices
 from tests.oracles import command, tiny_run
 
 DEVICES = 1
@@ -64,6 +63,7 @@ def entries(cache):
     return sorted(cache.glob("*-cache"))
 
 
+@pytest.mark.slow
 def test_programs_for_other_numbers_of_cores_have_their_own_folder(cold):
     """JAX would read one that was compiled for fewer, and leave cores idle."""
     assert [path.name for path in cold.cache.iterdir()] == [FOLDER]
@@ -98,7 +98,8 @@ def test_a_damaged_cache_gives_the_same_bits_and_is_repaired(cold, root, tmp_pat
     assert "compiled the train step in " in damaged
     command.assert_equal(tmp_path / "damaged", cold.workdir)
     (step,) = (e for e in entries(cold.cache / FOLDER) if e.name.startswith("jit_train_step-"))
-    assert step in found and zlib.decompress(step.read_bytes())
+    assert step in found
+    assert cache_entries.remove_damaged(cold.cache / FOLDER) == 0
 
 
 def test_entries_that_were_swapped_give_the_same_bits(cold, root, tmp_path):

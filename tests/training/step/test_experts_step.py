@@ -10,6 +10,8 @@ from dignified_jax.training.step import local
 from tests.oracles import hf_models
 from tests.training.step.test_train_step import BATCH, EXAMPLES, Run, assert_close
 
+pytestmark = pytest.mark.wiring
+
 COEFFICIENT = 0.7
 
 

@@ -32,6 +32,8 @@ from dignified_jax.training.step.step_inputs import (
 from dignified_jax.training.step.train_step import make_score_step, make_train_step
 from tests.oracles import hf_models, sequences
 
+pytestmark = pytest.mark.wiring
+
 BATCH = 16
 METHOD = LagDPO(beta=0.2, lambda_init=(0.3, 0.05, 0.1, 2.0))
 EXAMPLES = sequences.random_examples(BATCH, 0, prompt=12, response=9)

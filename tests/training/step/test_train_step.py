@@ -255,7 +255,10 @@ VARIANTS = {
 
 
 # The others have the same axes and accumulate as well.
-SLOW = ("two rows at a time", "data 2", "fsdp 2", "data 2, fsdp 2, reversed", "tensor 2")
+SLOW = (
+    *("two rows at a time", "longer rows"),
+    *("data 2", "fsdp 2", "data 2, fsdp 2, reversed", "tensor 2"),
+)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +301,7 @@ def test_evaluation_scores_every_response_as_on_its_own(models):
         np.testing.assert_array_equal(scored != 0, sequences.response_mask(examples))
 
 
-@pytest.mark.parametrize("mesh", [(1, 1), (1, 2)])
+@pytest.mark.parametrize("mesh", [pytest.param((1, 1), marks=pytest.mark.slow), (1, 2)])
 def test_cached_log_probs_of_the_reference_equal_the_resident_one(mesh, models, base):
     """Losses 1e-6 and gradient 5e-6, over accumulation steps."""
     run = Run(models, mesh=mesh, steps=0)
