@@ -87,6 +87,7 @@ def measured():
     return conflict_gradients.measure(0.8, (0.0, 1.0, 6.0), count=ROWS)
 
 
+@pytest.mark.slow
 def test_squared_norms_follow_the_propositions(measured):
     """Float32 gradients summed in float64; 1e-5 relative. At equal norms it is the paper's form."""
     gradients, averaged, steps = measured

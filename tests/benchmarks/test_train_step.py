@@ -138,7 +138,7 @@ def gradients(tmp_path_factory):
     return jax.tree.map(np.asarray, found)
 
 
-@pytest.mark.parametrize("layout", ["separate", "pairs"])
+@pytest.mark.parametrize("layout", [pytest.param("separate", marks=pytest.mark.slow), "pairs"])
 def test_layouts_have_the_same_loss_and_gradient(layout, gradients):
     """Losses 1e-6, gradients 1e-5 of each parameter's largest entry."""
     loss, losses, gradient = gradients["trees"]

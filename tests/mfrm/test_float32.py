@@ -18,7 +18,7 @@ def extreme_plan(plans):
     return successes, trials
 
 
-@pytest.mark.parametrize("center", ["model", "grand", "zero"])
+@pytest.mark.parametrize("center", ["model", "grand", pytest.param("zero", marks=pytest.mark.slow)])
 def test_within_1e_4(plans, center):
     for successes, trials in (plans[0], extreme_plan(plans)):
         for ridge in RIDGES:

@@ -85,6 +85,7 @@ def test_friedman_of_two_models_and_of_none():
     assert np.isnan(friedman(np.full((3, 5), np.nan)).p)
 
 
+@pytest.mark.slow
 def test_change_of_a_copy_is_zero_without_error():
     rows = simulate()
     copies = [row | {"model": "copy"} for row in rows if row["model"] == "m2"]

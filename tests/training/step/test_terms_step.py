@@ -149,6 +149,7 @@ def conflicting_examples():
     return examples
 
 
+@pytest.mark.slow
 def test_pcgrad_adds_the_nlls_gradient_after_the_projection(models):  # noqa: F811
     """Against the algorithm written out on plain gradients, 1e-5: those of A and T are projected
     off each other; that of the NLL is neither projected nor projected on.
