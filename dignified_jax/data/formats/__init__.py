@@ -1,4 +1,4 @@
-"""Formats of rows: the columns of each, checked into `PreferenceRow`s."""
+"""Formats of rows: the columns of each, checked into rows of preferences."""
 
 import functools
 from collections.abc import Callable, Sequence
