@@ -19,8 +19,6 @@ from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.lora import TARGETS, LoraConfig, LoraParams, variables
 from tests.oracles import hf_models
 
-pytestmark = pytest.mark.wiring
-
 TOKENS = np.random.default_rng(0).integers(0, 131, (2, 12))
 CASES = {
     "llama3": LoraConfig(rank=3),

@@ -20,8 +20,6 @@ from dignified_jax.training.run import interrupt
 from dignified_jax.training.step import sharding
 from tests.oracles import command, tiny_run
 
-pytestmark = pytest.mark.wiring
-
 DEVICES = 1
 
 

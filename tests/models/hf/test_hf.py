@@ -20,8 +20,6 @@ from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.hf.names import INDEX_FILE
 from tests.oracles import hf_models
 
-pytestmark = pytest.mark.wiring
-
 
 @pytest.fixture
 def checkpoint(tmp_path):
