@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(size, left, root, tmp_path):
     last = output.strip().splitlines()[-1].replace(str(tmp_path / "run") + "/", "")
     assert last.startswith("error: ") and "No space left on device" in last, last
     named = last.partition("; last whole checkpoint")[0]  # whichever was being written
-    assert re.search(r"metrics\.jsonl|checkpoints", named), last
+    assert re.search(r"metrics\.jsonl|checkpoints|tensorboard", named), last
     assert f"last whole checkpoint: {left}" in last
     assert "Traceback" not in output
 

@@ -7,6 +7,7 @@ and is not sent again what it has.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import secrets
 import time
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from dignified_jax.console import entry
+from dignified_jax.files import atomic
 
 TENSORBOARD_DIRECTORY = "tensorboard"
 WANDB_ID_FILE = "wandb_id"
@@ -71,7 +73,11 @@ class Trackers:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.close(failed=kind is not None)
+        if kind is None:
+            self.close()
+            return
+        with contextlib.suppress(OSError):  # what went wrong first is what matters
+            self.close(failed=True)
 
 
 class _Tracker(Protocol):
@@ -92,6 +98,7 @@ class _TensorBoard:
         # Files are read in the order of their names; a number before the library's time stamp
         # keeps the order of starts within one second, or on machines whose clocks differ.
         starts = len(list(directory.iterdir()))
+        self._directory = directory
         self._writer = EventsWriter(str(directory / f"{starts:06d}.events"))
         begin = SessionLog(status=SessionLog.START)
         # All that was read before with this step or a later one is dropped by the reader.
@@ -110,12 +117,14 @@ class _TensorBoard:
 
     def close(self, failed: bool) -> None:
         del failed
-        self._writer.close()
+        with atomic.named(self._directory):
+            self._writer.close()
 
     def _write(self, event: Any) -> None:
         event.wall_time = time.time()
-        self._writer.write_event(event)
-        self._writer.flush()
+        with atomic.named(self._directory):
+            self._writer.write_event(event)
+            self._writer.flush()
 
 
 class _WandB:

@@ -1,5 +1,6 @@
 """TensorBoard's own reader on what was written; W&B by a recorder, and by itself where it is."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -53,6 +54,29 @@ def test_a_start_that_logs_nothing_takes_back_what_came_after_its_step(tmp_path)
             log.log(step, flat(step, 1.0))
     trackers.open(tmp_path, 2, {}).close()
     assert read(tmp_path) == [(1, 1.0), (2, 1.0)]
+
+
+def full(monkeypatch):
+    """Every event file is on a full disk, whose error has no file."""
+
+    def flush(writer):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tensorboardX.event_file_writer.EventsWriter.flush", flush)
+    monkeypatch.setattr("tensorboardX.event_file_writer.EventsWriter.close", flush)
+
+
+def test_a_full_disk_is_told_with_the_directory(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="No space") as error, trackers.open(tmp_path, 0, {}) as found:
+        full(monkeypatch)
+        found.log(1, {"loss": 1.0})
+    assert error.value.filename == str(tmp_path / trackers.TENSORBOARD_DIRECTORY)
+
+
+def test_closing_does_not_hide_what_went_wrong_first(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="the first"), trackers.open(tmp_path, 0, {}):
+        full(monkeypatch)
+        raise ValueError("the first")
 
 
 def test_what_was_logged_survives_a_kill(tmp_path):
