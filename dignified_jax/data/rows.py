@@ -1,5 +1,6 @@
 """Reading preference rows from any source, and splitting them by prompt."""
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -103,12 +104,13 @@ def stream_rows(
     policy = BadRowPolicy(on_bad_row, rejected_path)
     names = check_dimensions(dimensions)
     form = formats.choose(format, names, dimension)
-    columns = Columns(form.known)
+    read = functools.partial(stream_records, source, form.required)
+    columns = Columns(form.known, read)
 
     def checked() -> Iterator[CheckedRecord]:
-        for record in stream_records(source, form.required):
+        for record in read():
             columns.add(record)
-            row, problems = form.validate(record)
+            row, problems = form.validate(record, columns)
             yield CheckedRecord(record, [] if row is None else [row], problems)
         form.check_columns(str(source), columns)  # first of all that may be wrong with it
         if columns.unused:

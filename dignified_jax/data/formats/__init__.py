@@ -22,14 +22,15 @@ class Format:
       known: columns that are used.
       check_columns: takes (source, columns of all records); raises BadRowsError where these
         contradict the dimensions.
-      validate: a record to its row and no problems, or None and its problems.
+      validate: takes (record, columns of all records); a record to its row and no problems, or
+        None and its problems.
       finish: the rows of a source to those that are used.
     """
 
     required: tuple[str, ...]
     known: tuple[str, ...]
     check_columns: Callable[[str, Columns], None]
-    validate: Callable[[RawRecord], tuple[PreferenceRow | None, list[RowProblem]]]
+    validate: Callable[[RawRecord, Columns], tuple[PreferenceRow | None, list[RowProblem]]]
     finish: Callable[[Sequence[PreferenceRow]], Sequence[PreferenceRow]]
 
 

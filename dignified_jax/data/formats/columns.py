@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from dignified_jax.data.schema.cells import has_value, is_blank
@@ -21,18 +21,21 @@ class Filled:
 
 
 class Columns:
-    """The columns of some records.
+    """The columns of a source's records.
 
     Args:
       known: names of columns that are used.
+      read: reads all records from the first.
 
     Attributes:
-      names: of all columns.
+      names: of all columns that were found.
       filled: name of each other column with content -> where.
     """
 
-    def __init__(self, known: Collection[str]) -> None:
+    def __init__(self, known: Collection[str], read: Callable[[], Iterable[RawRecord]]) -> None:
         self._known = frozenset(known)
+        self._read = read
+        self._absent: set[str] = set()
         self.names: set[str] = set()
         self.filled: dict[str, Filled] = {}
 
@@ -40,6 +43,13 @@ class Columns:
     def unused(self) -> list[str]:
         """Names of the columns that are not used, sorted."""
         return sorted(self.names - self._known)
+
+    def anywhere(self, name: str) -> bool:
+        """Returns whether a record has a column, be it one that has not passed yet."""
+        if name not in self.names | self._absent:
+            found = any(name in (record.columns or {}) for record in self._read())
+            (self.names if found else self._absent).add(name)
+        return name in self.names
 
     def add(self, record: RawRecord) -> None:
         """Adds a record's."""

@@ -5,6 +5,7 @@ prompt and chosen become one row of several rejects, which share its prompt and 
 """
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,12 +48,16 @@ def check_columns(
 
 
 def validate(
-    record: RawRecord, dimensions: tuple[str, ...], dimension: str | None = None
+    record: RawRecord,
+    columns: Columns,
+    dimensions: tuple[str, ...],
+    dimension: str | None = None,
 ) -> tuple[PreferenceRow | None, list[RowProblem]]:
     """Returns the row of a pair and no problems, or None and at least one problem.
 
     Args:
       record: the pair.
+      columns: of all records; texts without a prompt are split only where none has one.
       dimensions: the set that the data are about.
       dimension: of pairs without one of their own.
     """
@@ -60,7 +65,7 @@ def validate(
         assert record.problem is not None
         return None, [RowProblem(record.file, record.row, *record.problem)]
     found = refused_columns(record.columns)
-    prompt, chosen, rejected = _split(record.columns, found)
+    prompt, chosen, rejected = _split(record.columns, columns, found)
     named = _dimension(record.columns.get("dimension"), dimensions, dimension, found)
     for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)):
         if isinstance(text, str) and is_blank(text):
@@ -84,18 +89,21 @@ def _dimension(
     return name
 
 
-def _split(columns: Mapping[str, Any], found: list[Found]) -> _Split:
+def _split(pair: Mapping[str, Any], columns: Columns, found: list[Found]) -> _Split:
     """The prompt and the two replies of a pair, None for what has a problem."""
-    missing = [name for name in _REPLIES if name not in columns]
+    missing = [name for name in _REPLIES if name not in pair]
     if missing:
-        hint = f"columns {shorten(list(columns), 400)}{format_hint(columns)}"
+        hint = f"columns {shorten(list(pair), 400)}{format_hint(pair)}"
         found += [(name, "a column of this name", hint) for name in missing]
         return None, None, None
-    prompt, replies = columns.get("prompt"), [columns[name] for name in _REPLIES]
+    prompt, replies = pair.get("prompt"), [pair[name] for name in _REPLIES]
     if not has_value(prompt) and all(map(_is_transcript, replies)):
         return _shared_turns(None, [_transcript(reply) for reply in replies], found)
     if any(map(_holds_prompt, replies)):
         return _shared_turns(prompt, replies, found)
+    texts = all(isinstance(reply, str) for reply in replies)
+    if texts and not columns.anywhere("prompt"):
+        return _shared_text(replies, found)
     if not has_value(prompt):
         why = "chosen and rejected are replies alone, without turns before them"
         found.append(("prompt", f"a prompt, as {why}", "none"))
@@ -104,6 +112,31 @@ def _split(columns: Mapping[str, Any], found: list[Found]) -> _Split:
         read_reply(name, reply, found) for name, reply in zip(_REPLIES, replies, strict=True)
     )
     return read_prompt("prompt", prompt, found), chosen, rejected
+
+
+def _shared_text(replies: Sequence[str], found: list[Found]) -> _Split:
+    """The text that two texts begin with, less a space at its end, and the rest of each.
+
+    As TRL's `extract_prompt` has it: where one text is the beginning of the other, its last
+    character stays with the reply.
+    """
+    noted = len(found)
+    chosen, rejected = (
+        read_text(name, reply, found) for name, reply in zip(_REPLIES, replies, strict=True)
+    )
+    if len(found) > noted:
+        return None, None, None
+    if chosen == rejected:
+        found.append(("rejected", "a text other than chosen", shorten(rejected)))
+        return None, None, None
+    end = len(os.path.commonprefix((chosen, rejected)))
+    if end == min(len(chosen), len(rejected)) or chosen[end - 1 : end] == " ":
+        end -= 1
+    if end < 1 or is_blank(chosen[:end]):
+        expected = "a column of this name, or one text that chosen and rejected begin with"
+        found.append(("prompt", expected, f"{shorten(chosen)} and {shorten(rejected)}"))
+        return None, None, None
+    return chosen[:end], chosen[end:], rejected[end:]
 
 
 def _shared_turns(prompt: object, replies: Sequence[Any], found: list[Found]) -> _Split:

@@ -68,7 +68,7 @@ def _unclaimed(column: str, filled: Filled, dimensions: tuple[str, ...]) -> RowP
 
 
 def validate(
-    record: RawRecord, dimensions: tuple[str, ...] = DIMENSIONS
+    record: RawRecord, _: Columns, dimensions: tuple[str, ...] = DIMENSIONS
 ) -> tuple[PreferenceRow | None, list[RowProblem]]:
     """Returns the row of a record and no problems, or None and at least one problem."""
     if record.columns is None:

@@ -4,10 +4,15 @@ import json
 import warnings
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from dignified_jax.data import BadRowsError, Message, PreferenceRow, encode, read_rows
 from dignified_jax.data.__main__ import main
+from dignified_jax.data.formats import pairs
+from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.rejected import set_aside
+from dignified_jax.data.sources import RawRecord
 
 
 def user(text):
@@ -80,6 +85,73 @@ def test_prompts_are_those_that_trl_extracts(tmp_path):
         ours = [row.golden, row.rejects["T"]]
         assert [t if isinstance(t, str) else t[0]["content"] for t in texts] == ours
         assert PreferenceRow(theirs["prompt"], "", {}).prompt == row.prompt
+
+
+@given(
+    st.text("ab é\u0301😀\n", max_size=6),
+    st.text("ab é\u0301😀\n", max_size=4),
+    st.text("ab é\u0301😀\n", max_size=4),
+)
+@settings(deadline=None, max_examples=300)
+@example("The sky is ", "blue.", "green.")
+@example("The sky is", " blue.", " blue and green.")  # one begins the other
+@example("Is it", "?", "")
+@example("", "ab ", "b")  # TRL makes a prompt of chosen's own end
+@example("e", "\u0301", "\u0300")  # a letter and its accent come apart, as in TRL
+def test_texts_without_a_prompt_are_split_as_trl_does(shared, first, second):
+    trl = pytest.importorskip("trl.data_utils")
+    record = {"chosen": shared + first, "rejected": shared + second}
+    columns = Columns(pairs.COLUMNS, lambda: [])
+    row, found = pairs.validate(RawRecord("a", 1, record, b""), columns, ("T",), "T")
+    alike = record["chosen"].strip() == record["rejected"].strip()
+    begin = bool(record["chosen"] and record["chosen"][:1] == record["rejected"][:1])
+    if alike or not begin:
+        assert row is None and {each.field for each in found} & {"rejected", "prompt"}
+        return
+    theirs = trl.extract_prompt(record)
+    if row is None:
+        blank = [name for name in record.keys() | {"prompt"} if not theirs[name].strip()]
+        same = theirs["chosen"].strip() == theirs["rejected"].strip()
+        assert {each.field for each in found} <= {*blank, *(["rejected"] if same else [])}
+    else:
+        ours = {"prompt": row.prompt, "chosen": row.golden, "rejected": row.rejects["T"]}
+        assert ours == theirs
+
+
+TEXTS = {"chosen": "Is 9 prime? No.", "rejected": "Is 9 prime? Yes."}
+
+
+def test_texts_are_split_only_where_no_row_of_the_source_has_a_prompt(tmp_path):
+    split = PreferenceRow("Is 9 prime?", " No.", {"T": " Yes."})
+    assert read(tmp_path / "a.jsonl", [TEXTS, TEXTS]) == [split, split]
+    for records, bad in (
+        ([TEXTS, EXPLICIT], 1),  # whichever comes first
+        ([EXPLICIT, TEXTS], 2),
+        ([{**TEXTS, "prompt": None}, EXPLICIT], 1),
+        ([{**TEXTS, "prompt": ""}], 1),
+    ):
+        found = problems(tmp_path / "b.jsonl", records)
+        assert [each[:2] for each in found] == [(bad, "prompt")]
+        assert "replies alone" in found[0][2]
+    options = {"format": "pairs", "dimension": "T", "on_bad_row": "skip"}
+    with pytest.warns(UserWarning, match="1 of 2 rows are bad"):
+        path = write(tmp_path / "c.jsonl", [TEXTS, EXPLICIT])
+        rows = read_rows(path, rejected_path=tmp_path / "bad.jsonl", **options)
+    assert rows == [PreferenceRow("9?", "No.", {"T": "Yes."})]
+    assert json.loads((tmp_path / "bad.jsonl").read_text())["raw"] == json.dumps(TEXTS)
+    (tmp_path / "a.csv").write_text("chosen,rejected\n9? No.,9? Yes.\n")
+    (row,) = read_rows(tmp_path / "a.csv", format="pairs", dimension="T")
+    assert row == PreferenceRow("9?", " No.", {"T": " Yes."})
+    (tmp_path / "b.csv").write_text("prompt,chosen,rejected\n,9? No.,9? Yes.\n")
+    with pytest.raises(BadRowsError, match=r"b\.csv:1: prompt: .* replies alone"):
+        read_rows(tmp_path / "b.csv", format="pairs", dimension="T")
+
+
+def test_texts_that_begin_unlike_are_refused(tmp_path):
+    other = {"chosen": "No.", "rejected": "Yes."}
+    found = problems(tmp_path / "a.jsonl", [TEXTS, other, {"chosen": " a", "rejected": " b"}])
+    assert [each[:2] for each in found] == [(2, "prompt"), (3, "prompt")]
+    assert "one text that chosen and rejected begin with, found 'No.' and 'Yes.'" in found[0][2]
 
 
 def test_other_sources(tmp_path):
