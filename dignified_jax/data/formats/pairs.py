@@ -129,7 +129,7 @@ def _shared_text(replies: Sequence[str], found: list[Found]) -> _Split:
     if chosen == rejected:
         found.append(("rejected", "a text other than chosen", shorten(rejected)))
         return None, None, None
-    end = len(os.path.commonprefix((chosen, rejected)))
+    end = len(os.path.commonprefix((chosen, rejected)))  # noqa: RUF071  (by characters)
     if end == min(len(chosen), len(rejected)) or chosen[end - 1 : end] == " ":
         end -= 1
     if end < 1 or is_blank(chosen[:end]):
