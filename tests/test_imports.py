@@ -11,7 +11,7 @@ import dignified_jax
 
 PACKAGE = "dignified_jax"
 ROOT = pathlib.Path(dignified_jax.__file__).parent
-GROUND = {"console", "files", "typed_config", "registry", "embedded"}
+GROUND = {"console", "files", "typed_config", "registry", "embedded", "agreement"}
 CORE = {"data", "models", "objectives"}
 TRAINING = CORE | GROUND | {"training"}
 # Part of the package -> parts it may import besides itself. Each part must be listed.
@@ -22,6 +22,7 @@ ALLOWED = {
     "mfrm": GROUND,
     "generation": {"data", "models"} | GROUND,
     "evaluation": {"data", "models", "mfrm", "generation"} | GROUND,
+    "review": {"data"} | GROUND,
     "training": CORE | GROUND,
     "planning": TRAINING,
     "comparison": TRAINING,

@@ -30,6 +30,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.agreement import (
+    exact_and_cohen,
+    fleiss_kappa,
+    icc_2k,
+    krippendorff_alpha,
+    pair_mean,
+    percentile_interval,
+    ratio,
+)
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_chances,
     category_values,
@@ -116,7 +125,10 @@ def agreement(
         part = units.of_judges(group)
         found = part.figures()
         samples = [part.of_questions(draw).figures() for draw in draws]
-        return {name: (found[name], *_interval(samples, name, level)) for name in FIGURES}
+        return {
+            name: (found[name], *percentile_interval((each[name] for each in samples), level))
+            for name in FIGURES
+        }
 
     common, exact, expected, cohen = units.pairs()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -188,41 +200,26 @@ class _Units:
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(J, J) numbers of common units, exact and expected agreement, Cohen's kappa."""
-        given = self.given.reshape(-1, *self.given.shape[2:])
-        rated = given.sum(axis=-1)
-        common = rated.T @ rated
-        agreed = np.einsum("nav,nbv->ab", given, given, optimize=True)
-        share = np.einsum(
-            "nav,nb->abv", given, rated, optimize=True
-        )  # of a's scores, where b rated as well
-        apart = ~np.eye(len(common), dtype=bool)
-        common = np.where(apart, common, 0.0)
+        common, exact, cohen = exact_and_cohen(self.given.reshape(-1, *self.given.shape[2:]))
         with np.errstate(divide="ignore", invalid="ignore"):
-            exact = agreed / common
             expected = self.foreseen.sum(axis=0) / common
-            chance = (share * share.swapaxes(0, 1)).sum(axis=-1) / common**2
-            cohen = (exact - chance) / (1.0 - chance)
-        return common, *(np.where(common > 0, v, np.nan) for v in (exact, expected, cohen))
+        return common, exact, np.where(common > 0, expected, np.nan), cohen
 
     def figures(self) -> dict[str, float]:
         """The figures of all judges together, by name."""
         common, exact, expected, cohen = self.pairs()
-        rated = common > 0
-        if not rated.any():
+        if not (common > 0).any():
             return dict.fromkeys(FIGURES, float("nan"))
-        agreed = np.average(exact[rated], weights=common[rated])
-        foreseen = np.average(expected[rated], weights=common[rated])
-        known = rated & np.isfinite(cohen)
-        light = np.average(cohen[known], weights=common[known]) if known.any() else np.nan
+        agreed, foreseen = pair_mean(exact, common), pair_mean(expected, common)
         given = self.given.reshape(-1, *self.given.shape[2:])
         by_unit = given.sum(axis=1)
         distance = (self.values[:, None] - self.values) ** 2
         full = by_unit.sum(axis=1) == given.shape[1]
         return {
-            "exact": float(agreed),
-            "expected": float(foreseen),
-            "rasch_kappa": _ratio(agreed - foreseen, 1.0 - foreseen),
-            "cohen_kappa": float(light),
+            "exact": agreed,
+            "expected": foreseen,
+            "rasch_kappa": ratio(agreed - foreseen, 1.0 - foreseen),
+            "cohen_kappa": pair_mean(cohen, common),
             "fleiss_kappa": fleiss_kappa(by_unit[full]),
             "alpha_nominal": krippendorff_alpha(by_unit, (distance > 0).astype(float)),
             "alpha_interval": krippendorff_alpha(by_unit, distance),
@@ -230,58 +227,7 @@ class _Units:
         }
 
 
-def fleiss_kappa(counts: np.ndarray) -> float:
-    """Fleiss' kappa of (N, V) numbers of judges who gave each value, alike many in every unit."""
-    if not len(counts):
-        return float("nan")
-    judges = counts[0].sum()
-    agreed = ((counts**2).sum(axis=1) - judges).mean() / (judges * (judges - 1.0))
-    chance = ((counts.mean(axis=0) / judges) ** 2).sum()
-    return _ratio(agreed - chance, 1.0 - chance)
-
-
-def krippendorff_alpha(counts: np.ndarray, distance: np.ndarray) -> float:
-    """Krippendorff's alpha of (N, V) numbers of judges and (V, V) distances of the values.
-
-    From the matrix of coincidences: "Content Analysis" (2004), section 11.3.
-    """
-    number = counts.sum(axis=1)
-    counts, number = counts[number > 1], number[number > 1]
-    weighted = counts / (number[:, None] - 1.0)
-    coincidences = weighted.T @ counts - np.diag(weighted.sum(axis=0))
-    totals = coincidences.sum(axis=1)
-    expected = np.outer(totals, totals) - np.diag(totals)
-    disagreement = (coincidences * distance).sum() * (totals.sum() - 1.0)
-    return 1.0 - _ratio(disagreement, (expected * distance).sum())
-
-
-def icc_2k(scores: np.ndarray) -> float:
-    """ICC(2, k) of (N, k) scores: two-way random effects, absolute agreement of the mean."""
-    units, judges = scores.shape
-    if units < 2 or judges < 2:
-        return float("nan")
-    rows, columns, mean = scores.mean(axis=1), scores.mean(axis=0), scores.mean()
-    between = judges * ((rows - mean) ** 2).sum() / (units - 1)
-    of_judges = units * ((columns - mean) ** 2).sum() / (judges - 1)
-    rest = ((scores - rows[:, None] - columns + mean) ** 2).sum() / ((units - 1) * (judges - 1))
-    return _ratio(between - rest, between + (of_judges - rest) / units)
-
-
 def _by_unit(values: np.ndarray) -> np.ndarray:
     """(Q, M * I, J, ...) from (M, Q, J, I, ...)."""
     moved = np.moveaxis(values, (1, 0, 3, 2), (0, 1, 2, 3))
     return moved.reshape(len(moved), -1, *moved.shape[3:])
-
-
-def _interval(samples: Sequence[dict[str, float]], name: str, level: float) -> tuple[float, float]:
-    """Percentiles of a figure over the samples where it is defined."""
-    values = np.array([sample[name] for sample in samples])
-    values = values[np.isfinite(values)]
-    if values.size < 2:
-        return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
-
-
-def _ratio(top: float, bottom: float) -> float:
-    return float(top / bottom) if bottom else float("nan")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.diagnostics.agreement import fleiss_kappa, icc_2k, krippendorff_alpha
+from dignified_jax.agreement import fleiss_kappa, icc_2k, krippendorff_alpha
 
 pytestmark = pytest.mark.wiring
 
