@@ -13,7 +13,7 @@ from dignified_jax import typed_config
 from dignified_jax.evaluation.judging.endpoint import EndpointSettings
 from dignified_jax.evaluation.judging.local import LocalSettings
 from dignified_jax.evaluation.judging.rules import NAMES as RULES
-from dignified_jax.evaluation.rubrics import digest
+from dignified_jax.files.json_digest import digest
 from dignified_jax.generation.settings import Settings
 from dignified_jax.typed_config import (
     Bounds,

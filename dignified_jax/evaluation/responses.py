@@ -10,8 +10,8 @@ from typing import Any
 
 from dignified_jax.data.schema import Message, Prompt, shorten
 from dignified_jax.data.schema.conversation import as_objects, simplified
-from dignified_jax.evaluation.rubrics import digest
 from dignified_jax.files import atomic
+from dignified_jax.files.json_digest import digest
 
 
 class ResponsesError(ValueError):

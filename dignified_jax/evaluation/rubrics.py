@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from dignified_jax.data.schema import Groups, check_dimensions, parse_groups, shorten
+from dignified_jax.files.json_digest import digest
 from dignified_jax.typed_config import ConfigError, suggestion, yaml_text
 
 PERSONA = str(pathlib.Path(__file__).with_name("persona.yaml"))
@@ -70,12 +69,6 @@ class Rubric:
         """16 hexadecimal digits of all that a judge reads of it."""
         content = [[i.name, i.text, i.dimension, self.about[i.dimension]] for i in self.items]
         return digest(content)
-
-
-def digest(content: object) -> str:
-    """16 hexadecimal digits of a JSON value (SHA-256)."""
-    text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read(file: str | pathlib.Path = PERSONA) -> Rubric:

@@ -22,7 +22,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from dignified_jax.data.schema import Message
 from dignified_jax.data.template import load_template
 from dignified_jax.evaluation import models
-from dignified_jax.evaluation.rubrics import digest
+from dignified_jax.files.json_digest import digest
 from dignified_jax.generation import prompts
 from dignified_jax.generation.prompts import Request
 from dignified_jax.generation.queue import Queue, TokenRequest, TokenResponse

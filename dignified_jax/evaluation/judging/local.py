@@ -20,7 +20,8 @@ from dignified_jax.evaluation.judging import prompts, trees
 from dignified_jax.evaluation.judging.judgments import Judge, Verdict
 from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.evaluation.responses import Response
-from dignified_jax.evaluation.rubrics import Rubric, digest
+from dignified_jax.evaluation.rubrics import Rubric
+from dignified_jax.files.json_digest import digest
 
 ANSWERS = ("Yes", "No")
 NEUTRAL = Response("", "", "N/A", "N/A")

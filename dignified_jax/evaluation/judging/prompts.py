@@ -1,18 +1,13 @@
-"""Texts that a judge reads: instructions, the conversation and response between marks, the items.
-
-A response may hold anything, also orders to its judge and forged marks. It stands between marks
-that hold a hash of its own text, which it can't contain, and whatever in it looks like one of our
-marks loses its bracket. This tells a judge where the response ends; whether the judge then heeds
-what is in it is the judge's own strength.
-"""
+"""Texts that a judge reads: instructions, conversation and response between marks, the items."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from dignified_jax.endpoints.marks import marked
 from dignified_jax.evaluation.responses import Response, prompt_text
-from dignified_jax.evaluation.rubrics import Item, Rubric, digest
+from dignified_jax.evaluation.rubrics import Item, Rubric
+from dignified_jax.files.json_digest import digest
 
 INSTRUCTIONS = (
     "You grade a reply that an assistant gave to a user. The conversation and the reply stand "
@@ -22,21 +17,11 @@ INSTRUCTIONS = (
 )
 """The same for all judges."""
 
-_MARK = re.compile(r"<(?=\s*/?\s*(?:conversation|reply)\b)", re.IGNORECASE)
-
 
 def material(response: Response) -> str:
     """The conversation and the response, each between marks that it can't close itself."""
-    parts = (("conversation", prompt_text(response.prompt)), ("reply", response.text))
-    mark = response.hash
-    return "\n\n".join(
-        f'<{name} id="{mark}">\n{escape(text)}\n</{name} id="{mark}">' for name, text in parts
-    )
-
-
-def escape(text: str) -> str:
-    """The text without anything that looks like one of our marks."""
-    return _MARK.sub("&lt;", text)
+    parts = {"conversation": prompt_text(response.prompt), "reply": response.text}
+    return marked(parts, response.hash)
 
 
 def item_prompt(response: Response, item: Item, answers: Sequence[str]) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dignified_jax.evaluation.judging.judgments import Judge, Verdict
 from dignified_jax.evaluation.responses import Response, prompt_text
-from dignified_jax.evaluation.rubrics import Rubric, digest
+from dignified_jax.evaluation.rubrics import Rubric
+from dignified_jax.files.json_digest import digest
 
 VERSION = 1
 """Raised when the rules change, so that former judgments are not taken for new ones."""

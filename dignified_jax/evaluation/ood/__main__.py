@@ -92,7 +92,7 @@ def _classifier(options: argparse.Namespace) -> list[Table]:
 def _responder(options: argparse.Namespace) -> Respond:
     from dignified_jax.evaluation import models
     from dignified_jax.evaluation.ood import run
-    from dignified_jax.evaluation.rubrics import digest
+    from dignified_jax.files.json_digest import digest
     from dignified_jax.generation import Settings
 
     settings = Settings(

@@ -17,7 +17,8 @@ from dignified_jax.evaluation.ood import figures, judged, sycophancy, xstest
 from dignified_jax.evaluation.ood.judged import Judging
 from dignified_jax.evaluation.ood.sycophancy_rows import SycophancyRow
 from dignified_jax.evaluation.ood.sycophancy_turns import Answered, Respond, ask
-from dignified_jax.evaluation.rubrics import Rubric, digest
+from dignified_jax.evaluation.rubrics import Rubric
+from dignified_jax.files.json_digest import digest
 from dignified_jax.generation import Request, Settings, generate
 from dignified_jax.generation.prompts import stop_tokens
 

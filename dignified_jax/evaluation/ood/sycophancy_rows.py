@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from dignified_jax.data.schema import Message, shorten
 from dignified_jax.data.schema.conversation import ASSISTANT, SYSTEM, USER
-from dignified_jax.evaluation.rubrics import digest
+from dignified_jax.files.json_digest import digest
 
 Kind = Literal["answer", "feedback", "are_you_sure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -18,7 +18,7 @@ from dignified_jax.evaluation import responses as response_files
 from dignified_jax.evaluation.config import EvaluationConfig, file_name, named
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
-from dignified_jax.evaluation.rubrics import digest
+from dignified_jax.files.json_digest import digest
 from dignified_jax.generation import endpoint
 from dignified_jax.generation.prompts import Request, stop_tokens
 from dignified_jax.generation.respond import generate

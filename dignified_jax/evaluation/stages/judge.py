@@ -14,7 +14,8 @@ from dignified_jax.evaluation.judging import endpoint, halo, local, rules
 from dignified_jax.evaluation.judging.judgments import Judge, Verdict, Verdicts
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
-from dignified_jax.evaluation.rubrics import Rubric, digest
+from dignified_jax.evaluation.rubrics import Rubric
+from dignified_jax.files.json_digest import digest
 
 LOCAL = "local:"
 

@@ -1,0 +1,1 @@
+"""Calls to models behind endpoints, each paid for once, and what is read of their answers."""
