@@ -19,6 +19,7 @@ from dignified_jax.generation import sampling, slots
 from dignified_jax.generation.sampler import STEPS, PackedPrompts, Sampler
 from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.slots import Slots
+from dignified_jax.generation.steering import Steering
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.lora import LoraParams
 
@@ -75,6 +76,7 @@ class Queue:
         stop_tokens: Sequence[int],
         settings: Settings,
         mesh: Mesh | None = None,
+        steering: Steering | None = None,
     ) -> None:
         """
         Args:
@@ -82,13 +84,14 @@ class Queue:
           stop_tokens: that end a response.
           settings: how to sample; what a request says itself is not looked at.
           mesh: over which slots are split, with the axes of `models.partition`.
+          steering: edits of the residual stream.
         """
         # Kernels of attention know of no mesh.
         attention = model.attention if mesh is None or mesh.size == 1 else "dense"
         model = model.clone(remat="none", gather=None, attention=attention)
         rule, dials = sampling.rule_and_dials(settings)
         stops = jnp.asarray(sorted(stop_tokens) or [-1], jnp.int32)
-        self._sampler = Sampler(model, params, stops, rule, dials, mesh)
+        self._sampler = Sampler(model, params, stops, rule, dials, mesh, steering)
         self._stops = frozenset(stop_tokens)
         self._mesh, self._shares = mesh, slots.shares(mesh)
         self._most_slots = _bucket_of_slots(settings.batch_size, self._shares)

@@ -13,6 +13,7 @@ from dignified_jax.generation import prompts
 from dignified_jax.generation.prompts import Request
 from dignified_jax.generation.queue import Queue, TokenResponse
 from dignified_jax.generation.settings import Settings
+from dignified_jax.generation.steering import Steering
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.lora import LoraParams
 
@@ -51,6 +52,7 @@ def generate(
     stop_tokens: Collection[int] | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
+    steering: Steering | None = None,
 ) -> Iterator[SampledResponse]:
     """Samples a response to each request, in continuous batches; yields them as they are complete.
 
@@ -69,6 +71,7 @@ def generate(
       stop_tokens: that end a response; by default all that `prompts.stop_tokens` finds.
       mesh: over which sequences are split, with the axes of `models.partition`.
       progress: called again and again with the number of tokens sampled so far.
+      steering: edits of the residual stream; None for none.
 
     Raises:
       PromptsError: requests that can't be used, by id; before anything is computed.
@@ -80,7 +83,7 @@ def generate(
     encoded = prompts.encode(requests, tokenizer, template, model.config, settings)
     if stop_tokens is None:
         stop_tokens = prompts.stop_tokens(model.config, tokenizer, template)
-    queue = Queue(model, params, tuple(stop_tokens), settings, mesh)
+    queue = Queue(model, params, tuple(stop_tokens), settings, mesh, steering)
     for request in encoded:
         queue.add(request)
     stops = {each.id: settings.stop if each.stop is None else each.stop for each in requests}

@@ -17,10 +17,12 @@ from jax.sharding import Mesh
 
 from dignified_jax.generation.sampling import Dials, Rule, choose
 from dignified_jax.generation.slots import Cache, Slots, constrained, place_axis, zeros
+from dignified_jax.generation.steering import Steering
 from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.decoder import Decoder, Params, output_kernel
 from dignified_jax.models.kv_cache import ABSENT, CACHE, FRESH
 from dignified_jax.models.lora import LoraParams, variables
+from dignified_jax.models.residual import Edits
 
 # Tokens of each slot that one call of `decode` makes.
 STEPS = 16
@@ -56,6 +58,7 @@ class Sampler(NamedTuple):
       stops: (stop,) int32, tokens that end a response.
       rule, dials: see `sampling`.
       mesh: of the devices; None for one.
+      steering: edits of the residual stream; None for none.
     """
 
     model: Decoder
@@ -64,6 +67,7 @@ class Sampler(NamedTuple):
     rule: Rule
     dials: Dials
     mesh: Mesh | None
+    steering: Steering | None = None
 
     def prefill(self, slots: Slots, prompts: PackedPrompts) -> tuple[jax.Array, Slots]:
         """Puts prompts into slots. `slots` are given away.
@@ -71,7 +75,8 @@ class Sampler(NamedTuple):
         Returns:
           (first token of each response (prompt,) int32, slots).
         """
-        return _prefill(*self[:3], self.dials, slots, prompts, rule=self.rule, mesh=self.mesh)
+        how = {"rule": self.rule, "mesh": self.mesh, "steering": self.steering}
+        return _prefill(*self[:3], self.dials, slots, prompts, **how)
 
     def decode(self, slots: Slots) -> tuple[jax.Array, Slots]:
         """Makes up to `STEPS` tokens of each slot that is alive. `slots` are given away.
@@ -79,7 +84,8 @@ class Sampler(NamedTuple):
         Returns:
           (tokens (slot, STEPS) int32, slots); the tokens are those by which `count` has grown.
         """
-        return _decode(*self[:3], self.dials, slots, rule=self.rule, mesh=self.mesh)
+        how = {"rule": self.rule, "mesh": self.mesh, "steering": self.steering}
+        return _decode(*self[:3], self.dials, slots, **how)
 
 
 _compiled = functools.partial(
@@ -97,10 +103,16 @@ def _prefill(
     prompts: PackedPrompts,
     rule: Rule,
     mesh: Mesh | None,
+    steering: Steering | None = None,
 ) -> tuple[jax.Array, Slots]:
     tree = TokenTree(prompts.visible_until)
-    hidden, fresh = _apply(model, params, prompts.tokens, prompts.positions, tree)
-    last = hidden[prompts.row, prompts.start + prompts.length - 1]
+    ends, edits = prompts.start + prompts.length - 1, None
+    if steering is not None:
+        shape = prompts.tokens.shape
+        used = jnp.where(prompts.slot < slots.size, prompts.row, shape[0])
+        edits = steering.of_prompts(shape, used, ends)
+    hidden, fresh = _apply(model, params, prompts.tokens, prompts.positions, tree, edits=edits)
+    last = hidden[prompts.row, ends]
     index = jnp.zeros_like(prompts.length)
     first = choose(_logits(model, params, last), prompts.seed, index, rule, dials)
     width = min(prompts.tokens.shape[1], slots.places)
@@ -144,8 +156,10 @@ def _decode(
     slots: Slots,
     rule: Rule,
     mesh: Mesh | None,
+    steering: Steering | None = None,
 ) -> tuple[jax.Array, Slots]:
     begun = slots.length
+    edits = None if steering is None else steering.of_tokens()
     places = jnp.arange(slots.places)
     before = jnp.where(places < begun[:, None], places, ABSENT)
     numbers = {name: getattr(slots, name) for name in ("last", "length", "count", "alive")}
@@ -166,7 +180,8 @@ def _decode(
             key_positions=jnp.concatenate([before, since], axis=1),
         )
         cache = _in_layers(slots.cache, recent)
-        hidden, fresh = _apply(model, params, now["last"][:, None], positions, tree, cache)
+        last = now["last"][:, None]
+        hidden, fresh = _apply(model, params, last, positions, tree, cache, edits)
         logits = _logits(model, params, hidden[:, 0])
         chosen = choose(logits, slots.seed, now["count"], rule, dials)
         count = now["count"] + now["alive"]
@@ -194,11 +209,12 @@ def _apply(
     positions: jax.Array,
     tree: TokenTree,
     cache: Cache | None = None,
+    edits: Edits | None = None,
 ) -> tuple[jax.Array, Cache]:
     """Hidden states (row, length, hidden); keys, values (layer, row, length, head, width)."""
     weights = variables(params) | ({} if cache is None else {CACHE: cache})
     hidden, changed = model.apply(
-        weights, tokens, positions, tree, method=Decoder.hidden_states, mutable=[FRESH]
+        weights, tokens, positions, tree, edits, method=Decoder.hidden_states, mutable=[FRESH]
     )
     return hidden, changed[FRESH]
 

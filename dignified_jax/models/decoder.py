@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from dignified_jax.models import families, kv_cache
+from dignified_jax.models import families, kv_cache, residual
 from dignified_jax.models.attention.dispatch import Computation
 from dignified_jax.models.attention.token_tree import TokenTree, causal_tree
 from dignified_jax.models.config import DecoderConfig
@@ -22,6 +22,7 @@ from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.layers import Layer, RMSNorm, RowContext
 from dignified_jax.models.lora import COLLECTION, LoraConfig
 from dignified_jax.models.remat import Remat, rematerialised
+from dignified_jax.models.residual import Capture, Edits, Hook
 from dignified_jax.models.rotary import RopeScaling, rotary_frequencies
 from dignified_jax.models.tensor_parallel import TensorParallel
 
@@ -62,7 +63,7 @@ class Decoder(nn.Module):
             dtype=self.dtype,
             embedding_init=nn.initializers.normal(config.initializer_range),
         )
-        block: type[nn.Module] = family.layer
+        block: type[nn.Module] = residual.hooked(family.layer)
         if self.gather is not None:
             block = nn.map_variables(block, WEIGHTS, trans_in_fn=self.gather, init=False)
         self.layers = nn.scan(
@@ -70,7 +71,7 @@ class Decoder(nn.Module):
             variable_axes=dict.fromkeys((*WEIGHTS, kv_cache.FRESH), 0),
             variable_broadcast=kv_cache.CACHE,
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, 0),
+            in_axes=(nn.broadcast, 0, nn.broadcast, 0),
             length=config.num_layers,
         )(config, family.traits, self.dtype, self.lora, self.tensor, self.attention)
         self.norm = RMSNorm(config.rms_norm_eps, family.traits.norm_offset)
@@ -85,6 +86,7 @@ class Decoder(nn.Module):
         tokens: jax.Array,
         positions: jax.Array | None = None,
         tree: TokenTree | None = None,
+        edits: Edits | None = None,
     ) -> jax.Array:
         """Final normed hidden states (batch, length, hidden) of `tokens` (batch, length) int32.
 
@@ -92,19 +94,53 @@ class Decoder(nn.Module):
           tokens: (batch, length) int32.
           positions: (batch, length) int32 rotary positions; default 0, 1, 2, ...
           tree: who sees whom; default plain causal attention.
+          edits: of the residual stream, see `models.residual`.
         """
-        return self.hidden_states_and_load(tokens, positions, tree)[0]
+        return self._run(tokens, positions, tree, edits)[0]
 
     def hidden_states_and_load(
         self,
         tokens: jax.Array,
         positions: jax.Array | None = None,
         tree: TokenTree | None = None,
+        edits: Edits | None = None,
     ) -> tuple[jax.Array, ExpertLoad | None]:
         """Those of `hidden_states`, and what each layer's experts had to do, if there are any.
 
         Arguments as in `hidden_states`.
         """
+        return self._run(tokens, positions, tree, edits)[:2]
+
+    def hidden_states_and_stream(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        tree: TokenTree | None = None,
+        edits: Edits | None = None,
+        capture: Capture = Capture(),  # noqa: B008  (frozen)
+    ) -> tuple[jax.Array, jax.Array]:
+        """Those of `hidden_states`, and the residual stream after each layer.
+
+        Args:
+          tokens, positions, tree, edits: as in `hidden_states`.
+          capture: what of the stream.
+
+        Returns:
+          Hidden states, and (layer, batch, slot, hidden) float32; without weights in `capture`
+          (layer, batch, length, hidden) in the compute dtype.
+        """
+        hidden, _, captured = self._run(tokens, positions, tree, edits, capture)
+        return hidden, captured
+
+    def _run(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array | None,
+        tree: TokenTree | None,
+        edits: Edits | None,
+        capture: Capture | None = None,
+    ) -> tuple[jax.Array, ExpertLoad | None, jax.Array | None]:
+        """Hidden states, the experts' load and what was captured."""
         batch, length = tokens.shape
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
@@ -130,20 +166,23 @@ class Decoder(nn.Module):
         embedded = self.tensor.leave(jnp.where(inside[..., None], embedded, 0))
         if (scale := families.of(config.architecture).embedding_scale(config)) != 1:
             embedded = embedded * jnp.asarray(scale, self.dtype)
-        x, load = self.layers(embedded, rows, _layers(config, cached))
-        return self.norm(x), load
+        where, edits = residual.split(edits)
+        layers = _layers(config, cached)
+        x, (load, captured) = self.layers(embedded, rows, layers, Hook(where, capture), edits)
+        return self.norm(x), load, captured
 
     def __call__(
         self,
         tokens: jax.Array,
         positions: jax.Array | None = None,
         tree: TokenTree | None = None,
+        edits: Edits | None = None,
     ) -> jax.Array:
         """Float32 logits (batch, length, vocab); arguments as in `hidden_states`.
 
         With several devices of `tensor`, each returns its part of the vocabulary.
         """
-        hidden = self.hidden_states(tokens, positions, tree)
+        hidden = self.hidden_states(tokens, positions, tree, edits)
         if self.config.tie_word_embeddings:
             return self.embed_tokens.attend(hidden).astype(jnp.float32)
         return self.lm_head(hidden).astype(jnp.float32)

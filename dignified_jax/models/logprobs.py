@@ -14,6 +14,7 @@ from dignified_jax.models.decoder import Decoder, Params, output_kernel
 from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import LoraParams, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
+from dignified_jax.models.residual import Edits
 
 
 @runtime_checkable
@@ -33,7 +34,10 @@ class Packed(Protocol):
 
 
 def response_log_probs(
-    model: Decoder, params: Params | LoraParams, batch: Packed
+    model: Decoder,
+    params: Params | LoraParams,
+    batch: Packed,
+    edits: Edits | None = None,
 ) -> Float[Array, "example response"]:
     """Summed log-probability of every response in a packed batch.
 
@@ -42,19 +46,23 @@ def response_log_probs(
       params: its parameter tree, or that of a base and of LoRA.
       batch: packed rows; `batch.source` holds the index in the row of the hidden state that
         predicts each response token (for a response's first token: the last prompt token).
+      edits: of the residual stream, see `models.residual`.
 
     Returns:
       (example, 1 + K) float32: golden, then each reject. Zero where no token of it is in the
       batch's rows (`batch.response_mask` says which responses exist).
     """
-    return response_log_probs_and_load(model, params, batch)[0]
+    return response_log_probs_and_load(model, params, batch, edits)[0]
 
 
 def response_log_probs_and_load(
-    model: Decoder, params: Params | LoraParams, batch: Packed
+    model: Decoder,
+    params: Params | LoraParams,
+    batch: Packed,
+    edits: Edits | None = None,
 ) -> tuple[Float[Array, "example response"], ExpertLoad | None]:
     """Log-probs as `response_log_probs`, and what the experts had to do, if there are any."""
-    log_probs, load = _score_tokens(token_log_probs, model, params, batch)
+    log_probs, load = _score_tokens(token_log_probs, model, params, batch, edits)
     return sum_by_response(log_probs, batch), load
 
 
@@ -72,7 +80,11 @@ def response_log_probs_and_entropy(
 
 
 def _score_tokens(
-    score: Callable[..., Any], model: Decoder, params: Params | LoraParams, batch: Packed
+    score: Callable[..., Any],
+    model: Decoder,
+    params: Params | LoraParams,
+    batch: Packed,
+    edits: Edits | None = None,
 ) -> tuple[Any, ExpertLoad | None]:
     """`score`, a function of `output_head`, of every response token (row * slot,); and the load."""
     weights = variables(params)
@@ -81,6 +93,7 @@ def _score_tokens(
         batch.tokens,
         batch.positions,
         token_tree(batch),
+        edits,
         method=Decoder.hidden_states_and_load,
     )
     states = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
