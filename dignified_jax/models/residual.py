@@ -51,7 +51,7 @@ class Edits:
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """What is read of every layer's stream.
+    """Weights by which every layer's stream is read.
 
     Attributes:
       weights: (row, slot, length) float32, the weight of each token in a sum; 1 at a single token
@@ -167,7 +167,7 @@ def edited(x: jax.Array, edits: Edits, where: jax.Array | None) -> jax.Array:
 
 
 class Hook(NamedTuple):
-    """What is done at every layer.
+    """The part of a capture and of edits that all layers share.
 
     Attributes:
       where: tokens that are edited, see `Edits`.
