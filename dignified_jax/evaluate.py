@@ -8,8 +8,9 @@ Worked example, two models of your own and two judges, one of them a model that 
         --config.judging.judges="('openai/gpt-4.1', 'small=local:path/to/judge')"
 
 Responses, judgments, scores and the report are in WORKDIR; the same command goes on where it was
-stopped, and asks no judge twice. --config.until=generate or judge stops before. Keys of endpoints
-come from the environment (OPENAI_API_KEY and so on).
+stopped, and asks no judge twice. --config.until=generate or judge stops before. SycophancyEval and
+XSTest (--config.ood.…) and general benchmarks (--config.utility.…) are stages, too, where they are
+given. Keys of endpoints come from the environment (OPENAI_API_KEY and so on).
 
 An error is told in a line; --verbosity=1 shows where it came from. Exit status: 0; 1 where
 something is refused or fails; 130 for Ctrl-C.

@@ -70,6 +70,7 @@ INSIDE = {
         "report": {"rubrics", "responses", "judging", "scores"},
         "stages": {
             *("*", "rubrics", "responses", "models", "ledger", "judging", "scores", "report"),
+            *("ood", "utility"),
         },
         "*": {"rubrics", "responses", "models", "judging", "scores", "report", "stages"},
     },

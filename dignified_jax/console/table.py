@@ -114,6 +114,22 @@ class Table:
         }
 
 
+def stack(tables: Sequence[Table]) -> list[Table]:
+    """Joins tables of one name, row after row, under the title of the first; they have the same
+    columns.
+    """
+    found: dict[str, Table] = {}
+    for table in tables:
+        before = found.get(table.name)
+        if before is not None:
+            columns = {
+                name: [*values, *table.columns[name]] for name, values in before.columns.items()
+            }
+            table = dataclasses.replace(before, columns=columns)
+        found[table.name] = table
+    return list(found.values())
+
+
 def read_json(file: str | pathlib.Path) -> Table:
     """Reads a table that `Table.json` made and a file holds; null becomes NaN.
 

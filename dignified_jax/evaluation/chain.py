@@ -10,7 +10,7 @@ from dignified_jax.console.table import Table, read_json
 from dignified_jax.evaluation import rubrics
 from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.judging import judgments
-from dignified_jax.evaluation.stages import generate, judge, report
+from dignified_jax.evaluation.stages import generate, judge, ood, report, utility
 from dignified_jax.files import lock
 from dignified_jax.files.atomic import remove_leftovers
 
@@ -32,6 +32,8 @@ def run(config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path
     directory = pathlib.Path(config.workdir)
     rubric = rubrics.read(config.rubric or rubrics.PERSONA)
     further = [read_json(file) for file in config.tables]
+    asked = ood.read(config)
+    utility.check(config)
     directory.mkdir(parents=True, exist_ok=True)
     with lock.held(directory, notify):
         remove_leftovers(directory)
@@ -46,11 +48,18 @@ def run(config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path
         if config.until == "judge":
             notify(f"judgments: {source}")
             return None
+        further = [*ood.test(config, asked, notify), *further]
+        if config.until == "ood":
+            return None
+        further = [*utility.test(config, notify), *further]
+        if config.until == "utility":
+            return None
         scores, made = report.score(config, source, rubric)
         inputs = {
             **{f"model {name}": origin for name, origin in origins.items()},
             **{f"judge {one.name}": one.hash for one in verdicts},
             **{"rubric": rubric.hash, "configuration": config.hash, "judgments": _hash(source)},
+            **{f"ood {file}": _hash(pathlib.Path(file)) for file in _files(config)},
         }
         return report.write(
             config,
@@ -76,6 +85,11 @@ def _report_ratings(
     scores, made = report.score(config, source, rubric)
     inputs = {f"ratings {source.name}": _hash(source), "configuration": config.hash}
     return report.write(config, scores, [*made, *further], inputs=inputs, notify=notify)
+
+
+def _files(config: EvaluationConfig) -> list[str]:
+    """The files that models are tested on out of distribution."""
+    return [*config.ood.sycophancy, *filter(None, [config.ood.xstest])]
 
 
 def _hash(file: pathlib.Path) -> str:

@@ -28,8 +28,6 @@ from dignified_jax.typed_config import (
     sections,
 )
 
-STAGES = ("generate", "judge", "report")
-
 
 @dataclasses.dataclass(frozen=True)
 class JudgingConfig:
@@ -110,6 +108,50 @@ class ScoringConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class OodConfig:
+    """Tests out of distribution of the models that can be asked, in their publishers' files.
+
+    Attributes:
+      sycophancy: SycophancyEval's answer.jsonl, feedback.jsonl or are_you_sure.jsonl.
+      xstest: XSTest's requests, a CSV file; "" for none.
+      limit: questions of each file, the first ones, with every way of asking; None for all.
+      judges: names of `judging.judges` that read the replies, beside strings; no rules.
+    """
+
+    sycophancy: tuple[Path, ...] = ()
+    xstest: Path = ""
+    limit: Count | None = None
+    judges: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "ood.")
+
+
+@dataclasses.dataclass(frozen=True)
+class UtilityConfig:
+    """General benchmarks of the models whose weights are here, by lm-evaluation-harness.
+
+    Attributes:
+      tasks: its names, such as "mmlu" or "bbh", or those of files in `include`; none: no stage.
+      include: directory of task files of one's own (YAML); "" for none.
+      limit: documents of each task, the first ones; None for all.
+      few_shots: worked examples before each document; None for what the task says.
+      chat_template: whether contexts are turns of a conversation.
+      seed: of the choice of worked examples.
+    """
+
+    tasks: tuple[str, ...] = ()
+    include: Path = ""
+    limit: Count | None = None
+    few_shots: Annotated[int, Bounds("[0, inf)")] | None = None
+    chat_template: bool = False
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "utility.")
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """An evaluation, from models and prompts to a report.
 
@@ -131,6 +173,8 @@ class EvaluationConfig:
       generation: how models respond.
       judging: who judges.
       scoring: how judgments become scores.
+      ood: sycophancy and exaggerated safety.
+      utility: general benchmarks.
     """
 
     workdir: Path = "runs/evaluate"
@@ -141,10 +185,12 @@ class EvaluationConfig:
     rubric: Path = ""
     tables: tuple[Path, ...] = ()
     dtype: Literal["float32", "bfloat16"] = "float32"
-    until: Literal["generate", "judge", "report"] = "report"
+    until: Literal["generate", "judge", "ood", "utility", "report"] = "report"
     generation: Settings = dataclasses.field(default_factory=Settings)
     judging: JudgingConfig = dataclasses.field(default_factory=JudgingConfig)
     scoring: ScoringConfig = dataclasses.field(default_factory=ScoringConfig)
+    ood: OodConfig = dataclasses.field(default_factory=OodConfig)
+    utility: UtilityConfig = dataclasses.field(default_factory=UtilityConfig)
 
     def __post_init__(self) -> None:
         check_bounds(self, "")
@@ -165,6 +211,24 @@ class EvaluationConfig:
                     f"scoring.baseline must be one of {', '.join(known)}, found "
                     f"{self.scoring.baseline!r}",
                     "scoring.baseline",
+                )
+
+        self._check_tests()
+
+    def _check_tests(self) -> None:
+        """Refuses tests of models where there are none, and judges of them that are not known."""
+        asked = {"ood": self.ood.sycophancy or self.ood.xstest, "utility": self.utility.tasks}
+        for field, given in asked.items():
+            if given and self.ratings:
+                raise ConfigError(f"{field} needs models, found a table of ratings", field)
+        entries = [named(entry, "judging.judges") for entry in self.judging.judges]
+        models = [name for name, spec in entries if spec not in RULES]
+        for name in self.ood.judges:
+            if name not in models:
+                raise ConfigError(
+                    f"ood.judges: expected names of judging.judges that are no rules "
+                    f"({', '.join(models) or 'there is none'}), found {name!r}",
+                    "ood.judges",
                 )
 
     @property
@@ -220,7 +284,10 @@ def field_names() -> list[str]:
 def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
     """Returns the help of all fields, a text for every section."""
     values = values or {}
-    inner = {"generation": Settings, "judging": JudgingConfig, "scoring": ScoringConfig}
+    inner = {
+        **{"generation": Settings, "judging": JudgingConfig, "scoring": ScoringConfig},
+        **{"ood": OodConfig, "utility": UtilityConfig},
+    }
     own = help_text.section(EvaluationConfig, "", width, values, skip=tuple(inner))
     texts = [f"the evaluation: {help_text.summary(EvaluationConfig)}\n\n{own}"]
     for name, cls in inner.items():

@@ -50,16 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sycophancy(options: argparse.Namespace) -> list[Table]:
-    from dignified_jax.evaluation.ood import run, sycophancy_rows
+    from dignified_jax.evaluation.ood import run
 
-    read = [sycophancy_rows.read(file, options.kind) for file in options.files]
-    respond = _responder(options)
+    read = run.read_sycophancy(options.files, options.kind, options.limit)
+    respond, judges = _responder(options), _judges(options)
     tables = []
-    for rows in read:
-        if options.limit is not None:  # whole questions, so that frames compare
-            kept = list(dict.fromkeys(row.question for row in rows))[: options.limit]
-            rows = tuple(row for row in rows if row.question in kept)
-        tables += run.score_sycophancy(_name(options), rows, respond, _judge(options))
+    for rows in read.values():
+        tables += run.score_sycophancy(_name(options), rows, respond, judges)
     return tables
 
 
@@ -67,7 +64,7 @@ def _xstest(options: argparse.Namespace) -> list[Table]:
     from dignified_jax.evaluation.ood import run, xstest
 
     prompts = xstest.read_prompts(options.file)[: options.limit]
-    return run.score_xstest(_name(options), prompts, _responder(options), _judge(options))
+    return run.score_xstest(_name(options), prompts, _responder(options), _judges(options))
 
 
 def _classifier(options: argparse.Namespace) -> list[Table]:
@@ -76,13 +73,12 @@ def _classifier(options: argparse.Namespace) -> list[Table]:
     labelled = {file: xstest.read_labelled(file) for file in options.files}
     if len(labelled) > 1:
         labelled["all files"] = [each for own in labelled.values() for each in own]
-    judge, tables = _judge(options), []
+    judges, tables = _judges(options), []
     for number, (file, own) in enumerate(labelled.items(), start=1):
         classifiers = {"strings": xstest.by_strings}
-        if judge is not None:
+        for name, make in judges.items():
             pairs = [(each.prompt, each.completion) for each in own]
-            judging = judge[1](judged.rubric("xstest"))
-            classifiers[judge[0]] = judged.classifier(pairs, judging)
+            classifiers[name] = judged.classifier(pairs, make(judged.rubric("xstest")))
         for place, (name, classifier) in enumerate(classifiers.items(), start=1):
             table = xstest.check_classifier(f"{name}, on {file}", own, classifier)
             tables.append(dataclasses.replace(table, name=f"classifier-{number}-{place}"))
@@ -108,15 +104,15 @@ def _responder(options: argparse.Namespace) -> Respond:
     return run.responder(model, settings, file)
 
 
-def _judge(options: argparse.Namespace) -> tuple[str, JudgeOf] | None:
+def _judges(options: argparse.Namespace) -> dict[str, JudgeOf]:
     from dignified_jax.evaluation.ood import run
 
     if options.judge is None:
-        return None
+        return {}
     if options.out is None and not options.judge.startswith(run.LOCAL):
         raise ValueError("--judge: the logs of an endpoint need --out")
     logs = pathlib.Path(options.out or ".") / "judging"
-    return options.judge, run.judge_of(options.judge, logs, options.dtype)
+    return {options.judge: run.judge_of(options.judge, logs, options.dtype)}
 
 
 def _name(options: argparse.Namespace) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.schema.conversation import Prompt
 from dignified_jax.data.template import load_template
 from dignified_jax.evaluation.judging import endpoint
+from dignified_jax.evaluation.judging.judgments import Verdict
 from dignified_jax.evaluation.judging.local import LocalJudge, LocalSettings
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.models import LoadedModel, load
-from dignified_jax.evaluation.ood import figures, judged, sycophancy, xstest
+from dignified_jax.evaluation.ood import figures, judged, sycophancy, sycophancy_rows, xstest
 from dignified_jax.evaluation.ood.judged import Judging
-from dignified_jax.evaluation.ood.sycophancy_rows import SycophancyRow
+from dignified_jax.evaluation.ood.sycophancy_rows import Kind, SycophancyRow
 from dignified_jax.evaluation.ood.sycophancy_turns import Answered, Respond, ask
+from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.rubrics import Rubric
 from dignified_jax.files.json_digest import digest
 from dignified_jax.generation import Request, Settings, generate
@@ -27,6 +32,33 @@ STRINGS = "strings"
 
 JudgeOf = Callable[[Rubric], Judging]
 """Gives a judge its rubric."""
+
+NO_JUDGES: Mapping[str, JudgeOf] = types.MappingProxyType({})
+
+
+def read_sycophancy(
+    files: Sequence[str | pathlib.Path], kind: Kind | None = None, limit: int | None = None
+) -> dict[Kind, tuple[SycophancyRow, ...]]:
+    """Reads files of SycophancyEval: kind -> rows of all files of that kind, ids distinct.
+
+    Args:
+      files: JSON lines.
+      kind: of the rows of all files; None tells it from each row's fields.
+      limit: questions of each file, the first ones, with every way of asking them; None for all.
+
+    Raises:
+      SycophancyRowsError, OSError: as `sycophancy_rows.read`.
+    """
+    found: dict[Kind, dict[str, SycophancyRow]] = {}
+    for number, file in enumerate(files, start=1):
+        rows = sycophancy_rows.read(file, kind)
+        kept = set(list(dict.fromkeys(row.question for row in rows))[:limit])
+        own = found.setdefault(rows[0].kind, {})
+        for row in rows:
+            if row.question in kept:
+                name = row.id if row.id not in own else f"{row.id}-file-{number}"
+                own[name] = dataclasses.replace(row, id=name)
+    return {name: tuple(rows.values()) for name, rows in found.items()}
 
 
 def responder(model: LoadedModel, settings: Settings, file: pathlib.Path) -> Respond:
@@ -74,16 +106,26 @@ def judge_of(spec: str, directory: pathlib.Path, dtype: str = "float32") -> Judg
     """
     if spec.startswith(LOCAL):
         model = load(spec, spec.removeprefix(LOCAL), dtype)
-        return lambda rubric: LocalJudge(model, rubric, LocalSettings())
+        return functools.partial(_local, model)
     settings = endpoint.EndpointSettings()
     return lambda rubric: judged.by_endpoint(spec, rubric, settings, directory / rubric.name)
+
+
+def _local(model: LoadedModel, rubric: Rubric) -> Judging:
+    judge = LocalJudge(model, rubric, LocalSettings())
+
+    def judging(responses: Sequence[Response]) -> Iterator[tuple[Response, dict[str, Verdict]]]:
+        with waiting(f"{model.name}: judging") as count:
+            yield from judge(responses, count)
+
+    return judging
 
 
 def score_sycophancy(
     model: str,
     rows: Sequence[SycophancyRow],
     respond: Respond,
-    judge: tuple[str, JudgeOf] | None = None,
+    judges: Mapping[str, JudgeOf] = NO_JUDGES,
 ) -> list[Table]:
     """Asks a model the rows of SycophancyEval, and scores its replies.
 
@@ -91,17 +133,15 @@ def score_sycophancy(
       model: label of the model.
       rows: of one kind.
       respond: the model.
-      judge: a judge beside the strings, with its name.
+      judges: name -> judge, beside the strings.
 
     Returns:
-      A table by strings, and one by the judge.
+      A table by strings, and one by each judge.
     """
     kind, answered = rows[0].kind, ask(rows, respond)
     found = {STRINGS: _score(kind, answered, None)}
-    if judge is not None:
-        name, make = judge
-        with waiting(f"{name}: judging"):
-            found[name] = _score(kind, answered, make)
+    for name, make in judges.items():
+        found[name] = _score(kind, answered, make)
     return [
         figures.tabulate(
             f"sycophancy-{kind}-{n}", f"SycophancyEval {kind}, by {by}", [(model, own)]
@@ -114,7 +154,7 @@ def score_xstest(
     model: str,
     prompts: Sequence[xstest.SafetyPrompt],
     respond: Respond,
-    judge: tuple[str, JudgeOf] | None = None,
+    judges: Mapping[str, JudgeOf] = NO_JUDGES,
 ) -> list[Table]:
     """Asks a model the requests of XSTest, and classifies its completions.
 
@@ -122,12 +162,10 @@ def score_xstest(
     """
     completions = respond({each.id: each.prompt for each in prompts})
     found = {STRINGS: xstest.score(prompts, completions)}
-    if judge is not None:
-        name, make = judge
-        with waiting(f"{name}: judging"):
-            pairs = [(each.prompt, completions[each.id]) for each in prompts]
-            classifier = judged.classifier(pairs, make(judged.rubric("xstest")))
-            found[name] = xstest.score(prompts, completions, classifier)
+    pairs = [(each.prompt, completions[each.id]) for each in prompts]
+    for name, make in judges.items():
+        classifier = judged.classifier(pairs, make(judged.rubric("xstest")))
+        found[name] = xstest.score(prompts, completions, classifier)
     return [
         figures.tabulate(f"xstest-{n}", f"XSTest, classified by {by}", [(model, own)])
         for n, (by, own) in enumerate(found.items(), start=1)

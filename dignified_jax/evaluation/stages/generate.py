@@ -24,6 +24,11 @@ from dignified_jax.generation.prompts import Request, stop_tokens
 from dignified_jax.generation.respond import generate
 from dignified_jax.generation.settings import Settings
 
+GIVEN = ".jsonl"
+"""End of a path in `models` that is no model, but a file of responses."""
+SERVED = r"(.+)@(https?://.+)"
+"""A model behind a server, and its address."""
+
 
 def read_prompts(config: EvaluationConfig) -> dict[str, Prompt]:
     """Reads the prompts: id -> prompt.
@@ -59,21 +64,14 @@ def respond(
     origins = {}
     for entry in config.models:
         name, path = named(entry, "models")
-        if path.endswith(".jsonl"):
-            given = response_files.read_responses(path, name, prompts)
-            own = [response for response in given if response.question in prompts]
-            own = own or list(given)
+        source = source_of(config, name, path)
+        if source is None:
+            own = _given(name, path, prompts, notify)
             origins[name] = digest([response.hash for response in own])
-            left = len(given) - len(own)
-            notify(
-                f"{name}: {len(own)} responses of {path}"
-                + (f"; {left} to other prompts left out" if left else "")
-            )
         else:
-            served = re.fullmatch(r"(.+)@(https?://.+)", path)
-            source = _served(*served.groups()) if served else _local(config, name, path)
             origins[name] = source.origin
-            own = _generated(config, source, name, prompts, notify)
+            texts = answers(config, source, name, prompts, "responses", notify)
+            own = [Response(name, id, prompt, texts[id]) for id, prompt in prompts.items()]
         target = pathlib.Path(config.workdir) / "responses" / file_name(name, "all.jsonl")
         target.parent.mkdir(parents=True, exist_ok=True)
         response_files.write_responses(target, own)
@@ -83,7 +81,7 @@ def respond(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Source:
+class Source:
     """A model that responds.
 
     Attributes:
@@ -95,7 +93,34 @@ class _Source:
     respond: Callable[[list[Request], Settings], Iterator[tuple[str, str | None, str]]]
 
 
-def _local(config: EvaluationConfig, name: str, path: str) -> _Source:
+def source_of(config: EvaluationConfig, name: str, path: str) -> Source | None:
+    """Returns the model that an entry of `models` names; None where it names a file of responses.
+
+    Args:
+      config: of the evaluation.
+      name, path: the entry's parts.
+    """
+    if path.endswith(GIVEN):
+        return None
+    served = re.fullmatch(SERVED, path)
+    return _served(*served.groups()) if served else _local(config, name, path)
+
+
+def _given(
+    name: str, path: str, prompts: Mapping[str, Prompt], notify: Callable[[str], None]
+) -> list[Response]:
+    """Responses of a file; those to other prompts, only if there are no others."""
+    given = response_files.read_responses(path, name, prompts)
+    own = [response for response in given if response.question in prompts] or list(given)
+    left = len(given) - len(own)
+    notify(
+        f"{name}: {len(own)} responses of {path}"
+        + (f"; {left} to other prompts left out" if left else "")
+    )
+    return own
+
+
+def _local(config: EvaluationConfig, name: str, path: str) -> Source:
     """A model that is sampled from here, loaded when it is asked."""
 
     def respond(
@@ -115,10 +140,10 @@ def _local(config: EvaluationConfig, name: str, path: str) -> _Source:
         )
         return ((each.id, each.text, each.finish_reason) for each in made)
 
-    return _Source(digest([models.digest(path), config.dtype]), respond)
+    return Source(digest([models.digest(path), config.dtype]), respond)
 
 
-def _served(model: str, url: str) -> _Source:
+def _served(model: str, url: str) -> Source:
     """A model behind an OpenAI-compatible server; the key is in OPENAI_API_KEY."""
     server = endpoint.Endpoint(url, model)
 
@@ -128,43 +153,49 @@ def _served(model: str, url: str) -> _Source:
         for each in endpoint.ask(server, requests, settings):
             yield each.id, each.text, each.error or each.finish_reason
 
-    return _Source(digest([url, model]), respond)
+    return Source(digest([url, model]), respond)
 
 
-def _generated(
+def answers(
     config: EvaluationConfig,
-    source: _Source,
+    source: Source,
     name: str,
     prompts: Mapping[str, Prompt],
+    directory: str,
     notify: Callable[[str], None],
-) -> list[Response]:
-    """The responses of one model; those that its ledger has are not made again."""
+) -> dict[str, str]:
+    """Returns a model's response to each prompt; those that its ledger has are not made again.
+
+    Args:
+      config: of the evaluation.
+      source: the model.
+      name: its label.
+      prompts: by id.
+      directory: in WORKDIR, of the ledger.
+      notify: shows a line to a person.
+
+    Raises:
+      ValueError, OSError: names the model.
+    """
     settings = dataclasses.asdict(config.generation)
     del settings["batch_size"]
     origin = digest([source.origin, settings])
-    file = pathlib.Path(config.workdir) / "responses" / file_name(name, f"{origin}.jsonl")
+    file = pathlib.Path(config.workdir) / directory / file_name(name, f"{origin}.jsonl")
     ledger = Ledger(file, ("id", "prompt"))
-    wanted = {
-        question: prompt
-        for question, prompt in prompts.items()
-        if ledger.get(question, digest(prompt)) is None
-    }
+    keys = {question: (question, digest(prompt)) for question, prompt in prompts.items()}
+    wanted = [question for question, key in keys.items() if ledger.get(*key) is None]
     if wanted:
         notify(f"{name}: {len(wanted)} responses to generate")
-        requests = [Request(question, prompt) for question, prompt in wanted.items()]
         failed = {}
         with waiting(f"{name}: responses") as count:
+            requests = [Request(question, prompts[question]) for question in wanted]
             made = source.respond(requests, config.generation)
             for number, (question, text, end) in enumerate(made, start=1):
                 if text is None:
                     failed[question] = end
                 else:
-                    ledger.add(
-                        {
-                            **{"id": question, "prompt": digest(wanted[question])},
-                            **{"response": text, "finish_reason": end},
-                        }
-                    )
+                    record = dict(zip(("id", "prompt"), keys[question], strict=True))
+                    ledger.add({**record, "response": text, "finish_reason": end})
                 count(number, len(wanted))
         if failed:
             question, reason = next(iter(failed.items()))
@@ -172,10 +203,7 @@ def _generated(
                 f"model {name}: {len(failed)} of {len(prompts)} prompts have no response; the same "
                 f"command asks again; the first, {clip(question)}: {reason}"
             )
-    return [
-        Response(name, question, prompt, ledger.get(question, digest(prompt))["response"])
-        for question, prompt in prompts.items()
-    ]
+    return {question: ledger.get(*key)["response"] for question, key in keys.items()}
 
 
 def _has_golden(file: pathlib.Path) -> bool:

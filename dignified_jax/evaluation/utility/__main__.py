@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import logging
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -39,8 +37,6 @@ def _run(options: argparse.Namespace) -> None:
     from dignified_jax.evaluation.utility import benchmarks
     from dignified_jax.files import atomic
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     out = None if options.out is None else pathlib.Path(options.out)
     if out is not None:  # before the work, so that none is lost
         out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,9 @@ lm_eval (extra `eval`) takes seconds to import and is imported when a task runs.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -53,15 +55,11 @@ def run(
     Raises:
       BenchmarkError: lm_eval is not installed, there is no such task, or it fails.
     """
-    if importlib.util.find_spec("lm_eval") is None:
-        raise BenchmarkError("benchmarks need lm-eval: pip install 'dignified_jax[eval]'")
-    if include is not None and not pathlib.Path(include).is_dir():
-        raise BenchmarkError(f"{include}: expected a directory of task files, found none")
+    manager = check(tasks, include)
     from lm_eval import simple_evaluate
 
     from dignified_jax.evaluation.utility.harness_model import DecoderLM
 
-    manager = _find(tasks, include)
     driven = DecoderLM(
         *(model.module, model.params, model.tokenizer),
         name=model.name,
@@ -88,12 +86,19 @@ def run(
     return found
 
 
-def _find(tasks: Sequence[str], include: str | pathlib.Path | None) -> TaskManager:
-    """A manager that has all tasks; lm_eval's own, which take long to list, where they are needed.
+def check(tasks: Sequence[str], include: str | pathlib.Path | None = None) -> TaskManager:
+    """Returns what finds the tasks; lm_eval's own, which take long to list, only if need be.
 
     Raises:
-      BenchmarkError: there is no such task; names near ones.
+      BenchmarkError: lm_eval or the directory is missing, or there is no such task; names near
+        ones.
     """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise BenchmarkError("benchmarks need lm-eval: pip install 'dignified_jax[eval]'")
+    if include is not None and not pathlib.Path(include).is_dir():
+        raise BenchmarkError(f"{include}: expected a directory of task files, found none")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from lm_eval.tasks import TaskManager
 
     if include is not None:

@@ -146,12 +146,14 @@ def leave_one_judge_out(
     )
     refits = [_without(counts, judge, options) for judge in range(judges)]
     without = np.stack([_scores(refit, score) for refit in refits])
+    with np.errstate(invalid="ignore"):  # both may be infinite: no change is known then
+        change = score - without
     return JudgeSensitivity(
         severity=severity,
         gauge_shift=shift,
         score_shift=shift[:, None] * unit,
         score_without=without,
-        score_change=score - without,
+        score_change=change,
         kendall=np.array([kendall(score, other) for other in without]),
         spearman=np.array([spearman(score, other) for other in without]),
         kendall_by_question=np.array([_by_question(quality, refit) for refit in refits]),

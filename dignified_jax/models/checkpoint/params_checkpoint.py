@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 
 from dignified_jax.files.model_directory import locate, read_object
@@ -69,7 +70,7 @@ def load_params(directory: str | pathlib.Path, mesh: Mesh | None = None) -> Any:
       CheckpointError: there is none, or it is damaged.
     """
     target = literal(directory) / PARAMS
-    with explained(target, "restored"), ocp.StandardCheckpointer() as checkpointer:
+    with explained(target, "restored"), _quiet(), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(target).item_metadata
         if metadata is None:
             raise ValueError("its metadata are missing or damaged")
@@ -155,6 +156,17 @@ def verify(checksum: str, tree: Any) -> None:
     """
     if of_arrays(tree) != checksum:
         raise ValueError("its numbers are not those that were saved")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from warning of metadata that only its manager writes."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(min(before, logging.ERROR))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

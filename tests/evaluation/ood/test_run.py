@@ -64,7 +64,7 @@ def test_a_judge_stands_beside_the_strings(answer_file):
         ]
 
     respond = lambda prompts: dict.fromkeys(prompts, "Hm")  # noqa: E731
-    strings, judged = run.score_sycophancy("m", rows, respond, ("yes", judge_of))
+    strings, judged = run.score_sycophancy("m", rows, respond, {"yes": judge_of})
     assert strings.columns["value"][0] == 0 and judged.columns["value"][0] == 1
     assert judged.title == "SycophancyEval answer, by yes"
 
