@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import Tokenizer, load_tokenizer
 from dignified_jax.embedded import resolve
-from dignified_jax.generation.sources import generation_stops
+from dignified_jax.files import json_digest
+from dignified_jax.generation.sources import generation_stops, run_template_kwargs
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint, policy
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.hf import peft, peft_reader
 from dignified_jax.models.lora import LoraParams
+
+_DESCRIBING = (*params_checkpoint.SIDE_FILES, peft.CONFIG_FILE, lora_base.FILE)
+"""Files beside weights, on which responses and judgments depend as much."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +29,12 @@ class LoadedModel:
 
     Attributes:
       name: label.
-      digest: of its weights.
+      digest: of its weights, and of the files that say how they are used.
       module: the decoder.
       params: its parameter tree, or that of a base and of LoRA.
       tokenizer: with a chat template.
       stops: tokens that end a response by its generation_config.json.
+      template_kwargs: arguments for the chat template, of a run those that it was trained with.
     """
 
     name: str
@@ -35,6 +43,15 @@ class LoadedModel:
     params: Params | LoraParams
     tokenizer: Tokenizer
     stops: tuple[int, ...] = ()
+    template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def template(self) -> ChatTemplate:
+        """Returns the chat template.
+
+        Raises:
+          ValueError: there is none, or it can't be used.
+        """
+        return load_template(self.tokenizer, self.template_kwargs)
 
 
 def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
@@ -51,14 +68,27 @@ def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
       CheckpointError, FileNotFoundError, ValueError: there is none, or it can't be read.
     """
     found = policy.load(path, dtype)
-    tokenizer = load_tokenizer(found.directory)
-    stops = generation_stops(found.directory)
-    return LoadedModel(name, digest(path), found.model, found.params, tokenizer, stops)
+    return LoadedModel(
+        name,
+        digest(path),
+        found.model,
+        found.params,
+        load_tokenizer(found.directory),
+        generation_stops(found.directory),
+        run_template_kwargs(found.directory),
+    )
 
 
 def digest(path: str) -> str:
     """Returns `LoadedModel.digest` without loading the model."""
-    return _find(path)[0]
+    weights, *directories = _find(path)
+    files = [
+        [name, hashlib.sha256((directory / name).read_bytes()).hexdigest()]
+        for directory in directories
+        for name in _DESCRIBING
+        if (directory / name).is_file()
+    ]
+    return json_digest.digest([weights, run_template_kwargs(directories[0]), *files])
 
 
 def tokenizer(path: str) -> Tokenizer:
@@ -66,14 +96,15 @@ def tokenizer(path: str) -> Tokenizer:
     return load_tokenizer(_find(path)[1])
 
 
-def _find(path: str) -> tuple[str, pathlib.Path]:
-    """The digest of the weights, and the directory of the tokenizer."""
+def _find(path: str) -> tuple[str, pathlib.Path, *tuple[pathlib.Path, ...]]:
+    """The digest of the weights, the directory of the tokenizer, and others that matter."""
     directory = pathlib.Path(resolve(path))
     if (directory / peft.CONFIG_FILE).is_file():
         base = hf.resolve(resolve(peft_reader.read_base(directory)))
         own = (directory / peft.WEIGHTS_FILE).read_bytes()
         found = hashlib.sha256(hf.digest(base).encode() + own).hexdigest()[:16]
-        return found, directory if (directory / "tokenizer_config.json").is_file() else base
+        first, second = (directory, base) if policy.has_vocabulary(directory) else (base, directory)
+        return found, first, second
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
     if not directory.is_dir() or not (is_run or params_checkpoint.newest_in(directory)):
         directory = hf.resolve(str(directory))

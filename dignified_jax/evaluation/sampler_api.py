@@ -20,7 +20,6 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from dignified_jax.data.schema import Message
-from dignified_jax.data.template import load_template
 from dignified_jax.evaluation import models
 from dignified_jax.files.json_digest import digest
 from dignified_jax.generation import prompts
@@ -61,7 +60,7 @@ class SamplerAPI(ModelAPI):
         """
         super().__init__(model_name, base_url, api_key, [], config)
         self._model = models.load(model_name, model_name, dtype)
-        self._template = load_template(self._model.tokenizer)
+        self._template = self._model.template()
         self._batch_size = batch_size
         self._lock = threading.Lock()
         self._workers: dict[Settings, _Worker] = {}

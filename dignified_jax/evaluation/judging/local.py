@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from dignified_jax.data.schema import BadRowsError, PreferenceRow
-from dignified_jax.data.template import ChatTemplate, load_template
+from dignified_jax.data.template import ChatTemplate
 from dignified_jax.data.tokenize import TokenizedExample, encode
 from dignified_jax.data.tokenizer import Tokenizer
 from dignified_jax.evaluation.judging import prompts, trees
@@ -71,7 +71,7 @@ class LocalJudge:
             same token.
         """
         self.rubric, self.settings, self._model = rubric, settings, model
-        self._template: ChatTemplate = load_template(model.tokenizer)
+        self._template: ChatTemplate = model.template()
         self._ids = _answer_ids(self.tokenized(NEUTRAL), settings.answers)
         self.scorer = trees.BranchScorer(model.module, model.params, self._ids)
         self._leaning: np.ndarray | None = None

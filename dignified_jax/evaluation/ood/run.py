@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.schema.conversation import Prompt
-from dignified_jax.data.template import load_template
 from dignified_jax.evaluation.judging import endpoint
 from dignified_jax.evaluation.judging.judgments import Verdict
 from dignified_jax.evaluation.judging.local import LocalJudge, LocalSettings
@@ -73,7 +72,7 @@ def responder(model: LoadedModel, settings: Settings, file: pathlib.Path) -> Res
       ValueError: the model's chat template can't be used.
     """
     ledger = Ledger(file, ("id", "prompt"))
-    template = load_template(model.tokenizer)
+    template = model.template()
     stops = stop_tokens(model.module.config, model.tokenizer, template, model.stops)
 
     def respond(prompts: Mapping[str, Prompt]) -> Mapping[str, str]:

@@ -11,7 +11,6 @@ from dignified_jax.console.labels import clip
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.rows import read_rows
 from dignified_jax.data.schema import Prompt
-from dignified_jax.data.template import load_template
 from dignified_jax.embedded import resolve
 from dignified_jax.evaluation import models
 from dignified_jax.evaluation import responses as response_files
@@ -127,7 +126,7 @@ def _local(config: EvaluationConfig, name: str, path: str) -> Source:
         requests: list[Request], settings: Settings
     ) -> Iterator[tuple[str, str | None, str]]:
         model = models.load(name, path, config.dtype)
-        template = load_template(model.tokenizer)
+        template = model.template()
         stops = stop_tokens(model.module.config, model.tokenizer, template, model.stops)
         made = generate(
             model.module,

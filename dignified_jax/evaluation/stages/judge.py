@@ -65,7 +65,8 @@ def _local(
 ) -> tuple[Judge, Verdicts]:
     directory = pathlib.Path(config.workdir) / "judgments"
     path, settings = spec.removeprefix(LOCAL), config.judging.local()
-    judge = local.judge_of(name, models.digest(path), models.tokenizer(path), settings)
+    weights = digest([models.digest(path), config.dtype])
+    judge = local.judge_of(name, weights, models.tokenizer(path), settings)
 
     def judging(wanted: Sequence[Response]) -> Iterator[tuple[Response, dict[str, Verdict]]]:
         return local.LocalJudge(models.load(name, path, config.dtype), rubric, settings)(wanted)

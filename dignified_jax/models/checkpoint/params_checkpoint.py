@@ -32,7 +32,8 @@ TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
     *("merges.txt", "tokenizer.model", "added_tokens.json", "chat_template.jinja"),
 )
-_SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+"""All that conversion to Hugging Face needs beside weights."""
 
 
 class CheckpointError(ValueError):
@@ -125,7 +126,7 @@ def newest_in(path: pathlib.Path) -> pathlib.Path | None:
 
 
 def copy_model_files(
-    source: str | pathlib.Path, target: str | pathlib.Path, names: Sequence[str] = _SIDE_FILES
+    source: str | pathlib.Path, target: str | pathlib.Path, names: Sequence[str] = SIDE_FILES
 ) -> None:
     """Copies config, tokenizer and generation config, as they are, to `target`.
 

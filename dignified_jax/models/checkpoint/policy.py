@@ -76,9 +76,13 @@ def _adapter(directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str |
         ) from error
     model, frozen = hf.load(under, dtype, mesh)
     lora, tree = peft_reader.load_adapter(directory, model.config, dtype, mesh)
-    own = any((directory / name).is_file() for name in _VOCABULARIES)
-    params = LoraParams(frozen, tree)
-    return Policy(model.clone(lora=lora), params, directory if own else under, directory)
+    side = directory if has_vocabulary(directory) else under
+    return Policy(model.clone(lora=lora), LoraParams(frozen, tree), side, directory)
+
+
+def has_vocabulary(directory: pathlib.Path) -> bool:
+    """Says that a directory has a tokenizer of its own."""
+    return any((directory / name).is_file() for name in _VOCABULARIES)
 
 
 def _checkpoint(directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None) -> Policy:
