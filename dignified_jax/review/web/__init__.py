@@ -1,0 +1,1 @@
+"""The pages of a review: routes, templates and what protects them."""
