@@ -238,6 +238,7 @@ def test_no_cycle():
         ("evaluation.rubrics", "training.config"),
         ("evaluation.judging.prompts", "objectives.dpo"),
         ("mfrm.fit", "evaluation.rubrics"),
+        ("review.ratings", "mfrm"),
         ("data", "data.__main__"),
         ("endpoints.calls", "evaluation.judging.prompts"),
     ],
@@ -276,6 +277,7 @@ HEAVY = ("transformers", "datasets", "orbax", "flax", "optax", "torch", "matplot
     [
         ("data", ("jax", *HEAVY)),
         ("data.schema", ("jax", *HEAVY)),
+        ("review.commands", ("jax", *HEAVY)),
         ("mfrm", ("scipy", "einops", "ml_collections", "rich", *HEAVY)),
         ("objectives", ("transformers", "datasets", "orbax", "torch")),
         ("training.config", ("transformers", "datasets", "orbax", "torch")),

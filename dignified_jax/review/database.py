@@ -16,7 +16,7 @@ from sqlmodel import Session, SQLModel
 
 from dignified_jax.data.schema import check_dimensions
 from dignified_jax.files import atomic
-from dignified_jax.review.rubric import Rubric
+from dignified_jax.review.rubric import Questionnaire
 from dignified_jax.review.tables import Setting
 
 APPLICATION_ID = 0x44494752
@@ -28,7 +28,7 @@ _BEGIN = "begin"
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """What a review is about.
+    """Facts about a review as a whole.
 
     Attributes:
       dimensions: of its rows.
@@ -39,7 +39,7 @@ class Project:
 
     dimensions: tuple[str, ...]
     overlap: int
-    rubric: Rubric
+    rubric: Questionnaire
     secret: bytes
 
 
@@ -71,7 +71,7 @@ class Database:
         self.project = Project(
             tuple(values["dimensions"]),
             values["overlap"],
-            Rubric.from_object(values["rubric"], str(path)),
+            Questionnaire.from_object(values["rubric"], str(path)),
             bytes.fromhex(values["secret"]),
         )
 
@@ -123,7 +123,9 @@ class Database:
         self._engine.dispose()
 
 
-def create(path: str | Path, dimensions: tuple[str, ...], overlap: int, rubric: Rubric) -> Database:
+def create(
+    path: str | Path, dimensions: tuple[str, ...], overlap: int, rubric: Questionnaire
+) -> Database:
     """Makes the file of a new review, which only its owner can read, and opens it.
 
     Raises:

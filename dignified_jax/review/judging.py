@@ -9,7 +9,7 @@ from sqlmodel import Session, select, update
 
 from dignified_jax.review.database import now
 from dignified_jax.review.pairs import View
-from dignified_jax.review.rubric import Rubric
+from dignified_jax.review.rubric import Questionnaire
 from dignified_jax.review.tables import (
     ACCEPTED,
     DISPUTED,
@@ -31,8 +31,8 @@ class OutdatedError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a person said about a pair.
+class Opinion:
+    """An opinion about a pair, as a form brings it.
 
     Attributes:
       verdict: "accept" or "reject".
@@ -61,7 +61,7 @@ class Answer:
                 f"The note may have {LONGEST_NOTE} characters; it has {len(self.note)}."
             )
 
-    def check_ticks(self, rubric: Rubric) -> None:
+    def check_ticks(self, rubric: Questionnaire) -> None:
         """Checks that all ticks are of the rubric.
 
         Raises:
@@ -73,7 +73,7 @@ class Answer:
 
 
 def judge(
-    session: Session, view: View, account_id: int, answer: Answer, seen: str, final: bool = False
+    session: Session, view: View, account_id: int, answer: Opinion, seen: str, final: bool = False
 ) -> None:
     """Saves a judgment, and what follows from it; an earlier one of the same person is replaced.
 

@@ -23,7 +23,7 @@ PAGE = 50
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class QueueProgress:
     """Pairs in a reviewer's queue, and how many of them it has judged."""
 
     pseudonym: str
@@ -55,7 +55,7 @@ def progress_of(session: Session, account_id: int) -> tuple[int, int]:
     return by_done.get(True, 0), sum(by_done.values())
 
 
-def progress(session: Session) -> list[Progress]:
+def progress(session: Session) -> list[QueueProgress]:
     """Returns the progress of every reviewer, by pseudonym."""
     counts = select(Assignment.account_id, Assignment.done, func.count())
     found: dict[int, dict[bool, int]] = {}
@@ -66,7 +66,7 @@ def progress(session: Session) -> list[Progress]:
     people = select(Account.id, Account.pseudonym).order_by(Account.id)
     who = session.exec(people.where(Account.role == REVIEWER, Account.active)).all()
     return [
-        Progress(name, found.get(each, {}).get(True, 0), sum(found.get(each, {}).values()))
+        QueueProgress(name, found.get(each, {}).get(True, 0), sum(found.get(each, {}).values()))
         for each, name in who
     ]
 

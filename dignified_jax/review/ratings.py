@@ -18,7 +18,7 @@ from sqlmodel import Session, select
 from dignified_jax import agreement as figures
 from dignified_jax.console.table import Table
 from dignified_jax.review.judging import outcome
-from dignified_jax.review.rubric import Rubric
+from dignified_jax.review.rubric import Questionnaire
 from dignified_jax.review.tables import ACCEPTED, Account, Judgment, Pair
 
 OUTCOME, BETTER = "accepted", "better response"
@@ -73,7 +73,7 @@ class Severity:
     standard_error: float
 
 
-def read(session: Session, rubric: Rubric) -> list[Rating]:
+def read(session: Session, rubric: Questionnaire) -> list[Rating]:
     """Returns the current judgments of reviewers; decisions of adjudicators are not among them."""
     found = (
         select(Judgment, Pair, Account.pseudonym)
@@ -145,7 +145,7 @@ def _agreed(question: str, given: np.ndarray, weights: np.ndarray) -> Agreed:
     )
 
 
-def severities(ratings: Sequence[Rating], rubric: Rubric) -> list[Severity]:
+def severities(ratings: Sequence[Rating], rubric: Questionnaire) -> list[Severity]:
     """Fits the reviewers' severities with `python -m dignified_jax.mfrm`, in a process of its own.
 
     Its judges are the reviewers, its questions the rows, its rubric items the dimensions with each
@@ -171,7 +171,7 @@ def severities(ratings: Sequence[Rating], rubric: Rubric) -> list[Severity]:
     ]
 
 
-def _long_table(ratings: Sequence[Rating], rubric: Rubric) -> str:
+def _long_table(ratings: Sequence[Rating], rubric: Questionnaire) -> str:
     text = io.StringIO()
     write = csv.writer(text).writerow
     write(("model", "question", "judge", "rubric", "score"))

@@ -1,4 +1,4 @@
-"""What reviewers are asked: definitions of dimensions, and statements to tick."""
+"""The questions to reviewers: definitions of dimensions, and statements to tick."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Guide:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rubric:
+class Questionnaire:
     """Guides and items.
 
     Attributes:
@@ -39,7 +39,7 @@ class Rubric:
     items: Mapping[str, str]
 
     @classmethod
-    def from_object(cls, value: object, place: str) -> Rubric:
+    def from_object(cls, value: object, place: str) -> Questionnaire:
         """Reads what a file or `as_object` holds.
 
         Raises:
@@ -86,7 +86,7 @@ class Rubric:
         return {name: text.replace(_PLACE, title) for name, text in self.items.items()}
 
 
-def read(file: str | Path, dimensions: Sequence[str]) -> Rubric:
+def read(file: str | Path, dimensions: Sequence[str]) -> Questionnaire:
     """Reads a file such as rubric.yaml, of which other dimensions than these are left out.
 
     Raises:
@@ -97,7 +97,7 @@ def read(file: str | Path, dimensions: Sequence[str]) -> Rubric:
         value = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
-    rubric = Rubric.from_object(value, str(file))
+    rubric = Questionnaire.from_object(value, str(file))
     guides = {name: rubric.guides[name] for name in dimensions if name in rubric.guides}
     return dataclasses.replace(rubric, guides=guides)
 

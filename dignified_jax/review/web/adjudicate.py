@@ -1,4 +1,4 @@
-"""What waits for a decision, all pairs by state, and how far reviewers agree."""
+"""Pairs that wait for a decision, all pairs by state, and how far reviewers agree."""
 
 from __future__ import annotations
 

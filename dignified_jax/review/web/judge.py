@@ -80,7 +80,7 @@ def _save(request: Request, visitor: Visitor, form: Fields, pair_id: int, final:
     site = site_of(request)
     said = Said(form.one("choice"), tuple(form.all("tick")), form.one("note"), form.one("verdict"))
     try:
-        answer = judging.Answer(said.verdict, said.choice, said.ticks, said.note)
+        answer = judging.Opinion(said.verdict, said.choice, said.ticks, said.note)
         answer.check_ticks(site.database.project.rubric)
         with site.database.writing() as session:
             view = pairs.view(session, site.secret, visitor.account.id, pair_id)
@@ -161,7 +161,7 @@ def _judged(session: Session, account_id: int, pair_ids: list[int]) -> set[int]:
 
 
 def _said(view: pairs.View, judgment: Judgment, by: str = "") -> Said:
-    """What a judgment says, in the order in which `view` shows the responses."""
+    """Returns what a judgment says, in the order in which `view` shows the responses."""
     return Said(
         view.choice(judgment.better),
         tuple(judgment.ticks),

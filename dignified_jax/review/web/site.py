@@ -41,7 +41,7 @@ class RefusedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """What all requests share.
+    """Things that all requests share.
 
     Attributes:
       database: of the review.
@@ -88,12 +88,12 @@ class Visitor:
 
     @property
     def decides(self) -> bool:
-        """Whether it may adjudicate, and see everyone's judgments."""
+        """True where it may adjudicate, and see everyone's judgments."""
         return self.may(ADJUDICATOR, ADMIN)
 
     @property
     def administers(self) -> bool:
-        """Whether it may manage accounts."""
+        """True where it may manage accounts."""
         return self.may(ADMIN)
 
 
