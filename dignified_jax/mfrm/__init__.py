@@ -15,16 +15,27 @@ Needs JAX and NumPy only (pyarrow for Parquet files, matplotlib for `mfrm.plots`
 from dignified_jax.mfrm.connectivity import DisconnectedError, subsets
 from dignified_jax.mfrm.diagnostics.agreement import Agreement, agreement
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap, bootstrap
+from dignified_jax.mfrm.diagnostics.category_statistics import (
+    CategoryStatistics,
+    category_curves,
+    category_statistics,
+)
 from dignified_jax.mfrm.diagnostics.contrasts import Contrasts, contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, diagnose
+from dignified_jax.mfrm.diagnostics.dimensionality import Dimensionality, dimensionality
 from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
 from dignified_jax.mfrm.diagnostics.interactions import Interactions, interactions
+from dignified_jax.mfrm.diagnostics.judges.drift import Drift, drift
+from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects, judge_effects
+from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison, compare_groups
+from dignified_jax.mfrm.diagnostics.residual_summary import ResidualSummary, residual_summary
 from dignified_jax.mfrm.diagnostics.sensitivity import (
     JudgeSensitivity,
     gauge_shift,
     leave_one_judge_out,
     propagate,
 )
+from dignified_jax.mfrm.diagnostics.shifts import Shifts, shifts
 from dignified_jax.mfrm.diagnostics.unexpected import UnexpectedResponses, unexpected_responses
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
@@ -36,16 +47,23 @@ from dignified_jax.mfrm.sparse.fit import fit_sparse
 __all__ = [
     "Agreement",
     "Bootstrap",
+    "CategoryStatistics",
     "Contrasts",
     "Diagnostics",
+    "Dimensionality",
     "DisconnectedError",
+    "Drift",
     "Extreme",
     "Fit",
+    "GroupComparison",
     "Interactions",
+    "JudgeEffects",
     "JudgeSensitivity",
     "OrdinalRatings",
     "Precision",
     "Ratings",
+    "ResidualSummary",
+    "Shifts",
     "SparseRatings",
     "StandardErrors",
     "Status",
@@ -53,16 +71,24 @@ __all__ = [
     "agreement",
     "anchor_groups",
     "bootstrap",
+    "category_curves",
+    "category_statistics",
+    "compare_groups",
     "contrasts",
     "diagnose",
+    "dimensionality",
+    "drift",
     "fit",
     "fit_sparse",
     "from_long",
     "gauge_shift",
     "interactions",
+    "judge_effects",
     "leave_one_judge_out",
     "plots",
     "propagate",
+    "residual_summary",
+    "shifts",
     "subsets",
     "tables",
     "unexpected_responses",

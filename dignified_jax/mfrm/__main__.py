@@ -34,6 +34,7 @@ from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.report import arguments as options_of
+from dignified_jax.mfrm.report import files
 from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
 from dignified_jax.mfrm.report.arguments import ABSENT
@@ -73,6 +74,10 @@ def _run(arguments: argparse.Namespace) -> int:
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
     members = parsing.judge_groups(arguments.judge_group, ratings)
+    if arguments.judge_type is not None:
+        members |= parsing.judge_types(
+            embedded.resolve(arguments.ratings), arguments.judge, arguments.judge_type, ratings
+        )
     if arguments.seed < 0:
         raise ValueError(f"--seed: expected at least 0, found {arguments.seed}")
     if groups and arguments.bootstrap:
@@ -115,10 +120,10 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     written = []
     if arguments.out is not None:  # before printing, which may be cut short
-        written = reports.write(report, arguments.out, _plain_options(arguments))
+        written = files.write(report, arguments.out, _plain_options(arguments))
         if not arguments.no_plots:
             with waiting("figures"):
-                written += reports.draw(report, arguments.out)
+                written += files.draw(report, arguments.out)
     print("\n".join(map(printable, reports.summary(report))))
     for table in report.tables:
         if table.name in FACETS:
@@ -147,6 +152,7 @@ def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings:
             categories=None if arguments.categories is None else tuple(arguments.categories),
             score_range=None if arguments.range is None else tuple(arguments.range),
             missing=arguments.missing,
+            order=arguments.order,
         )
 
 

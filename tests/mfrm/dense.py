@@ -28,6 +28,7 @@ class DenseFit:
     estimate: dict
     standard_error: dict
     score_covariance: np.ndarray
+    judge_covariance: np.ndarray
     log_likelihood: float
 
 
@@ -121,6 +122,7 @@ def dense_ridge(successes, trials, center, precision, anchors=None):
             for name, rows in outputs.items()
         },
         score_covariance=score @ covariance @ score.T,
+        judge_covariance=rows["judge"] @ covariance @ rows["judge"].T,
         log_likelihood=(y * logit - n * np.logaddexp(0, logit)).sum(),
     )
 

@@ -23,7 +23,8 @@ SAMPLE = "embedded:ratings.csv"
 FILES = {
     "model.csv", "question.csv", "judge.csv", "rubric.csv", "facets.csv", "cells.csv",
     "bias_judge_model.csv", "bias_rubric_judge.csv", "agreement.csv", "agreement_pairs.csv",
-    "unexpected.csv", "contrasts.csv", "bootstrap.csv", "judges_left_out.csv",
+    "unexpected.csv", "contrasts.csv", "bootstrap.csv", "judges_left_out.csv", "residuals.csv",
+    "shifts.csv", "categories.csv", "judge_effects.csv", "dimensionality.csv", "loadings.csv",
     "fit.json", "wright_map.png", "calibration_shift.png", "fit_plot.png",
 }  # fmt: skip
 

@@ -100,6 +100,14 @@ def responses_of(
     return ordinal(*counts, logit, fit.step, values)
 
 
+@jax.jit
+def fitted_responses(
+    fit: Fit, counts: tuple[jax.Array, ...], values: jax.Array | None = None
+) -> Responses:
+    """Moments of the ratings at the estimates of a fit: one program that diagnostics share."""
+    return responses_of(fit, counts, logits(fit), values)
+
+
 def weights_of(counts: tuple[jax.Array, ...]) -> jax.Array:
     """(M, Q, J, I) numbers of judgments."""
     return counts[1] if len(counts) == 2 else counts[0].sum(axis=-1)

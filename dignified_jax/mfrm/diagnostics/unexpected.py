@@ -15,8 +15,7 @@ import numpy as np
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_values,
     counts_of,
-    logits,
-    responses_of,
+    fitted_responses,
 )
 from dignified_jax.mfrm.result import Fit
 
@@ -74,7 +73,7 @@ def unexpected_responses(
       ValueError: for ratings of another shape than the fit's.
     """
     counts = counts_of(fit, successes, trials)
-    found = responses_of(fit, counts, logits(fit), category_values(fit, categories))
+    found = fitted_responses(fit, counts, category_values(fit, categories))
     variance = np.asarray(found.variance, float)
     known = variance > 0
     size = np.zeros(variance.shape)

@@ -13,6 +13,7 @@ import numpy as np
 from dignified_jax.mfrm.input import levels as labelling
 from dignified_jax.mfrm.input import scores as scoring
 from dignified_jax.mfrm.input.columns import TableLike, read_columns
+from dignified_jax.mfrm.input.order import RatingOrder, times
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import FACETS
 
@@ -31,12 +32,14 @@ class Ratings:
       trials: as successes; 0 where the table has no row, above 1 where it has several.
       labels: facet -> labels of its levels, in the order of the arrays: sorted.
       notes: sentences on what was left out, stands twice or looks odd.
+      order: when each rating was given, where the table was read with a column of it.
     """
 
     successes: np.ndarray
     trials: np.ndarray
     labels: dict[str, tuple[object, ...]]
     notes: tuple[str, ...] = ()
+    order: RatingOrder | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +51,14 @@ class OrdinalRatings:
       labels: facet -> labels of its levels, in the order of the arrays: sorted.
       categories: the scores of the categories, ascending.
       notes: sentences on what was left out, stands twice or looks odd.
+      order: when each rating was given, where the table was read with a column of it.
     """
 
     counts: np.ndarray
     labels: dict[str, tuple[object, ...]]
     categories: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    order: RatingOrder | None = None
 
     @property
     def trials(self) -> np.ndarray:
@@ -74,6 +79,7 @@ def from_long(
     categories: tuple[int, int] | None = None,
     score_range: tuple[float, float] | None = None,
     missing: Sequence[object] | None = None,
+    order: str | None = None,
     sparse: bool = False,
 ) -> Ratings | OrdinalRatings | SparseRatings:
     """Reads judgments in long form. Rows of the same model, question, judge and item are summed.
@@ -100,6 +106,8 @@ def from_long(
       missing: codes that stand for no score, such as (-1, 99, "NA"). Rows with one of them, or with
         nothing, as their score (trials), or with nothing or a code that is no number as a label,
         are left out. None refuses them.
+      order: column of the order or time of a rating, for `drift`: numbers, or dates in ISO 8601.
+        Where it is blank the rating counts, but has no time.
       sparse: whether to keep a list, for `fit_sparse`; not with categories.
 
     Returns:
@@ -124,7 +132,7 @@ def from_long(
         limits = _whole_range(categories)
     names = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
     wanted = list(
-        dict.fromkeys(name for name in (*names.values(), score, trials) if name is not None)
+        dict.fromkeys(name for name in (*names.values(), score, trials, order) if name is not None)
     )
     columns = read_columns(table, wanted)
     source = f"{table}: " if isinstance(table, (str, os.PathLike)) else ""
@@ -178,6 +186,7 @@ def from_long(
             levels[facet], code = labelling.as_levels(columns[name], gone)
             notes += labelling.doubts(facet, levels[facet])
         codes.append(code)
+    when = None if order is None else times(order, columns[order], problems)
     if problems:
         raise ValueError("\n".join(source + problem for problem in problems))
     notes += _repeats(codes, scores, counts)
@@ -192,6 +201,11 @@ def from_long(
     if categories is not None:
         shape = (*shape, len(places))
         codes.append(np.searchsorted(places, scores))
+    ordered = None
+    if when is not None:
+        given = codes[-1] if categories is not None else scores.astype(np.int64)
+        index = dict(zip(FACETS, codes[:4], strict=True))
+        ordered = RatingOrder(order, index, given, counts.astype(np.int64), when)
     if math.prod(shape) > MOST_ENTRIES:
         raise ValueError(
             f"{rows} rows would fill a dense array of shape {shape}, {math.prod(shape):.1e} "
@@ -210,8 +224,8 @@ def from_long(
         return sums.astype(np.int32).reshape(shape)
 
     if categories is not None:
-        return OrdinalRatings(dense(counts), levels, tuple(places), tuple(notes))
-    return Ratings(dense(scores), dense(counts), levels, tuple(notes))
+        return OrdinalRatings(dense(counts), levels, tuple(places), tuple(notes), ordered)
+    return Ratings(dense(scores), dense(counts), levels, tuple(notes), ordered)
 
 
 def _without_missing(

@@ -36,6 +36,14 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--trials", metavar="COLUMN", help="number of judgments of a row; score counts successes"
     )
     columns.add_argument(
+        "--order", metavar="COLUMN", help="order or time of the ratings: a table of judges' drift"
+    )
+    columns.add_argument(
+        "--judge-type",
+        metavar="COLUMN",
+        help="kind of judge, such as human or llm: judges of a kind are a --judge-group",
+    )
+    columns.add_argument(
         "--threshold", type=float, help="scores of at least this are successes (ordinal scores)"
     )
     columns.add_argument(
@@ -104,7 +112,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "JUDGE"),
-        help="agreement within these judges too, such as human ann bob",
+        help="agreement within these judges, and a comparison of such groups: human ann bob",
     )
     more.add_argument("--no-plots", action="store_true", help="write no PNG files")
     return parser

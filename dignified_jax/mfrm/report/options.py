@@ -12,6 +12,7 @@ from dignified_jax.mfrm.input.anchors import ANCHORABLE
 from dignified_jax.mfrm.input.files import read_file
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.input.scores import shown
+from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.result import FACETS, Precision
 
 # Values of the keywords of `mfrm.fit`.
@@ -89,6 +90,26 @@ def judge_groups(
         if len(set(judges)) < 2:
             raise ValueError("--judge-group: expected NAME JUDGE JUDGE [JUDGE ...]")
         found[name] = [_level("--judge-group", "judge", judge, ratings) for judge in judges]
+    return found
+
+
+def judge_types(
+    path: str, judge: str, column: str, ratings: Ratings | OrdinalRatings
+) -> dict[str, list[int]]:
+    """Kind -> judges by number, from the column of a file that says each judge's kind."""
+    if judge == ABSENT:
+        raise ValueError("--judge-type needs a column of judges")
+    columns = read_file(pathlib.Path(path), (judge, column))
+    kinds: dict[str, str] = {}
+    for label, kind in zip(*(map(str, columns[name]) for name in (judge, column)), strict=True):
+        if kinds.setdefault(label, kind) != kind:
+            raise ValueError(
+                f"--judge-type {column}: judge {shown(label)} is {shown(kinds[label])} in one row "
+                f"and {shown(kind)} in another"
+            )
+    found: dict[str, list[int]] = {}
+    for number, label in enumerate(ratings.labels["judge"]):
+        found.setdefault(kinds.get(str(label), ""), []).append(number)
     return found
 
 

@@ -1,32 +1,37 @@
-"""Everything there is to say about a fit, as tables, and those as files."""
+"""Everything there is to say about a fit, as tables."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
-from jax.typing import ArrayLike
 
-from dignified_jax.files import atomic
 from dignified_jax.mfrm.diagnostics.agreement import agreement
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
+from dignified_jax.mfrm.diagnostics.category_statistics import category_statistics
 from dignified_jax.mfrm.diagnostics.contrasts import contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics
-from dignified_jax.mfrm.diagnostics.interactions import interactions
+from dignified_jax.mfrm.diagnostics.dimensionality import VARIABLES, dimensionality
+from dignified_jax.mfrm.diagnostics.interactions import Interactions, interactions
+from dignified_jax.mfrm.diagnostics.judges.drift import drift
+from dignified_jax.mfrm.diagnostics.judges.effects import judge_effects
+from dignified_jax.mfrm.diagnostics.judges.groups import compare_groups
+from dignified_jax.mfrm.diagnostics.residual_summary import residual_summary
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
+from dignified_jax.mfrm.diagnostics.shifts import Shifts, shifts
 from dignified_jax.mfrm.diagnostics.unexpected import unexpected_responses
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
-from dignified_jax.mfrm.report import judge_tables, tables
+from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
 from dignified_jax.mfrm.report.tables import Table
-from dignified_jax.mfrm.report.verdict import verdict
+from dignified_jax.mfrm.report.verdict import Findings, verdict
 from dignified_jax.mfrm.result import FACETS, Fit
 
 # More judges than this have no table of their pairs, and neither have more models.
 MOST_COMPARED = 60
+# More judges or items than this are not taken for variables of principal components.
+MOST_VARIABLES = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Report:
       tables: to print, in this order.
       cells: the table of qualities, too long to print.
       verdict: sentences on who is harsh, who misfits, which pairs are biased.
+      bias: pair of facets -> its interactions.
+      shifts: from raw means to scores.
       bootstrap: None where not asked for.
     """
 
@@ -48,7 +55,9 @@ class Report:
     ratings: Ratings | OrdinalRatings
     tables: tuple[Table, ...]
     cells: Table
-    verdict: tuple[str, ...] = ()
+    verdict: tuple[str, ...]
+    bias: dict[tuple[str, str], Interactions]
+    shifts: Shifts
     bootstrap: Bootstrap | None = None
 
 
@@ -60,32 +69,39 @@ def report(
     pairs: Sequence[tuple[str, str]] = (("judge", "model"),),
     bootstrap: Bootstrap | None = None,
     sensitivity: JudgeSensitivity | None = None,
-    judge_groups: dict[str, Sequence[int]] | None = None,
+    judge_groups: Mapping[str, Sequence[int]] | None = None,
 ) -> Report:
     """The tables of a fit: facets, their separation, bias of pairs, what else is given.
 
-    `judge_groups` (name -> judges by number) have agreements of their own. Ordinal fits have steps.
-    Pairs with a facet of a single level are left out.
+    `judge_groups` (name -> judges by number) have agreements of their own and are compared. Ordinal
+    fits have steps. Pairs with a facet of a single level are left out.
     """
     labels = ratings.labels
-    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
-    made.append(tables.separation_table(diagnostics))
-    if isinstance(ratings, OrdinalRatings):
-        made.append(tables.step_table(fit, labels, ratings.categories))
     ordinal = isinstance(ratings, OrdinalRatings)
     counts = (ratings.counts,) if ordinal else (ratings.successes, ratings.trials)
     categories = ratings.categories if ordinal else None
-    bias = {}
-    for pair in pairs:
-        if min(len(labels[facet]) for facet in pair) < 2:
-            continue  # with one level there is nothing to interact with
-        found = interactions(fit, *counts, facets=pair, categories=categories)
-        bias[pair] = found
-        made.append(tables.bias_table(found, labels, pair))
-    if 1 < len(labels["judge"]) <= MOST_COMPARED:
-        agreed = agreement(fit, *counts, categories=categories, groups=judge_groups)
-        made.append(judge_tables.agreement_table(agreed))
-        made.append(judge_tables.agreement_pairs_table(agreed, labels))
+    raw = shifts(fit, *counts)
+    scale = category_statistics(fit, *counts)
+    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
+    made += [
+        tables.separation_table(diagnostics),
+        scale_tables.residual_table(residual_summary(fit, *counts, categories=categories)),
+        scale_tables.shift_table(raw, labels),
+        scale_tables.category_table(scale, labels, categories),
+    ]
+    if categories is not None:
+        made.append(tables.step_table(fit, labels, categories))
+    bias = {
+        pair: interactions(fit, *counts, facets=pair, categories=categories)
+        for pair in pairs
+        if min(len(labels[facet]) for facet in pair) > 1  # one level has nothing to interact with
+    }
+    made += [tables.bias_table(found, labels, pair) for pair, found in bias.items()]
+    about, findings = _judges(fit, counts, ratings, categories, judge_groups or {})
+    made += about
+    findings = dataclasses.replace(
+        findings, disordered=scale_tables.disordered_scales(scale, labels)
+    )
     surprises = unexpected_responses(fit, *counts, categories=categories)
     made.append(judge_tables.unexpected_table(surprises, labels))
     if 1 < len(labels["model"]) <= MOST_COMPARED:
@@ -101,9 +117,45 @@ def report(
         ratings=ratings,
         tables=tuple(made),
         cells=tables.cell_table(fit, diagnostics, labels),
-        verdict=tuple(verdict(fit, diagnostics, labels, bias)),
+        verdict=tuple(verdict(fit, diagnostics, labels, bias, findings)),
+        bias=bias,
+        shifts=raw,
         bootstrap=bootstrap,
     )
+
+
+def _judges(
+    fit: Fit,
+    counts: tuple[jax.typing.ArrayLike, ...],
+    ratings: Ratings | OrdinalRatings,
+    categories: Sequence[float] | None,
+    groups: Mapping[str, Sequence[int]],
+) -> tuple[list[Table], Findings]:
+    """Tables about judges and dimensions, and what the verdict says of them."""
+    labels = ratings.labels
+    effects = judge_effects(fit, *counts, categories=categories)
+    made = [judge_tables.effects_table(effects, labels)]
+    if 1 < len(labels["judge"]) <= MOST_COMPARED:
+        several = {name: judges for name, judges in groups.items() if len(judges) > 1}
+        agreed = agreement(fit, *counts, categories=categories, groups=several)
+        made.append(judge_tables.agreement_table(agreed))
+        made.append(judge_tables.agreement_pairs_table(agreed, labels))
+    compared = compare_groups(fit, *counts, groups=groups)
+    if compared:
+        made.append(judge_tables.group_table(compared))
+        made.append(judge_tables.construct_table(compared))
+    drifts = None if ratings.order is None else drift(fit, ratings.order)
+    if drifts is not None:
+        made.append(judge_tables.drift_table(drifts, labels))
+    dimensions = [
+        dimensionality(fit, *counts, facet=facet)
+        for facet in VARIABLES
+        if 3 <= len(labels[facet]) <= MOST_VARIABLES
+    ]
+    if dimensions:
+        made.append(scale_tables.dimension_table(dimensions))
+        made.append(scale_tables.loading_table(dimensions, labels))
+    return made, Findings(effects, drifts, compared, dimensions)
 
 
 def summary(found: Report) -> list[str]:
@@ -142,63 +194,3 @@ def summary(found: Report) -> list[str]:
             f"{samples.infinite} had an infinite score, which is in the intervals only"
         )
     return lines
-
-
-def write(found: Report, directory: pathlib.Path, options: dict[str, object]) -> list[pathlib.Path]:
-    """CSV files of all tables, and one JSON file with them and with `options`; their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for table in (*found.tables, found.cells):
-        path = directory / f"{table.name}.csv"
-        atomic.write_text(path, table.csv(), errors="backslashreplace")
-        written.append(path)
-    path = directory / "fit.json"
-    atomic.write_text(path, json.dumps(as_json(found, options), indent=1, allow_nan=False) + "\n")
-    return [*written, path]
-
-
-def as_json(found: Report, options: dict[str, object]) -> dict[str, object]:
-    """The report in JSON's types; null for what is not a finite number."""
-    fit = found.fit
-    scores = {"models": list(map(str, found.ratings.labels["model"]))}
-    scores["questions_fixed"] = _matrix(fit.score_covariance)
-    if found.bootstrap is not None:
-        scores["bootstrap"] = _matrix(found.bootstrap.covariance)
-    result = {
-        "options": options,
-        "status": fit.describe(found.ratings.labels),
-        "verdict": list(found.verdict),
-        "iterations": int(fit.iterations),
-        "log_likelihood": float(fit.log_likelihood),
-        "precision": {name: float(value) for name, value in vars(fit.precision).items()},
-        "score_covariance": scores,
-        "tables": [table.json() for table in (*found.tables, found.cells)],
-    }
-    if found.bootstrap is not None:
-        result["bootstrap"] = {
-            "replicates": len(found.bootstrap.score),
-            "failed": found.bootstrap.failed,
-            "infinite": found.bootstrap.infinite,
-            "singular": found.bootstrap.singular,
-            "incomplete": found.bootstrap.incomplete,
-        }
-    return result
-
-
-def draw(found: Report, directory: pathlib.Path) -> list[pathlib.Path]:
-    """The three figures; their paths."""
-    from dignified_jax.mfrm.report import plots
-
-    labels = found.ratings.labels
-    paths = [directory / f"{name}.png" for name in ("wright_map", "calibration_shift", "fit_plot")]
-    plots.wright_map(paths[0], found.fit, labels, found.diagnostics)
-    plots.calibration_shift(paths[1], found.fit, found.diagnostics, labels)
-    plots.fit_plot(paths[2], found.fit, found.diagnostics, labels)
-    return paths
-
-
-def _matrix(values: ArrayLike) -> list[list[float | None]]:
-    return [
-        [value if math.isfinite(value) else None for value in row]
-        for row in np.asarray(values, float).tolist()
-    ]

@@ -168,6 +168,12 @@ def step_table(fit: Fit, labels: Labels, categories: Sequence[int]) -> Table:
         "step": _numbers(np.array([steps[row, k - 1] for row, _, k in places], steps.dtype)),
         "se": _numbers(np.array([errors[row, k - 1] for row, _, k in places], errors.dtype)),
     }
+    columns["flag"] = [
+        "disordered"
+        if before and before[0] == row and steps[row, k - 1] < steps[row, below - 1]
+        else ""
+        for before, (row, below, k) in zip([None, *places[:-1]], places, strict=True)
+    ]
     notes = []
     for row in np.flatnonzero(~used.all(axis=1)).tolist():
         never = ", ".join(str(categories[k]) for k in np.flatnonzero(~used[row]))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dignified_jax.console.labels import clip
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics
+from dignified_jax.mfrm.diagnostics.dimensionality import Dimensionality
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
+from dignified_jax.mfrm.diagnostics.judges.drift import Drift
+from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects
+from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import Fit
 
@@ -18,6 +23,27 @@ HARSH, SURELY = 0.5, 3.0
 MISFIT = 1.3
 DISCOVERY = 0.05
 SHOWN = 4
+# A first contrast of this many variables is worth a look (Linacre), if it is beyond chance.
+CONTRAST = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """Diagnostics that the verdict draws on, besides those of every facet and the bias.
+
+    Attributes:
+      effects: of single judges.
+      drift: None where ratings have no order.
+      groups: comparisons of groups of judges.
+      dimensions: of the residuals.
+      disordered: names of scales with a disordered threshold.
+    """
+
+    effects: JudgeEffects
+    drift: Drift | None = None
+    groups: Sequence[GroupComparison] = ()
+    dimensions: Sequence[Dimensionality] = ()
+    disordered: Sequence[str] = ()
 
 
 def verdict(
@@ -25,13 +51,18 @@ def verdict(
     diagnostics: Diagnostics,
     labels: Labels,
     bias: Mapping[tuple[str, str], Interactions],
+    findings: Findings,
 ) -> list[str]:
-    """Sentences on the models' separation, harsh and mild judges, misfit and bias."""
+    """Sentences on the models' separation, judges, misfit, bias, scale and dimensions."""
     return [
         _separation(diagnostics),
         *_severity(fit, labels),
         *_misfit(diagnostics, labels),
+        *_effects(findings.effects, labels),
         *(_bias(found, labels, pair) for pair, found in bias.items()),
+        *_drift(findings.drift, labels),
+        *_groups(findings.groups),
+        *_scale(findings),
     ]
 
 
@@ -92,6 +123,71 @@ def _misfit(diagnostics: Diagnostics, labels: Labels) -> list[str]:
                 ]
                 found.append(f"{word} {facet}s: {_listed(texts)}; {cure}")
     return found
+
+
+def _effects(found: JudgeEffects, labels: Labels) -> list[str]:
+    """Judges with a halo, or who keep to one part of the scale."""
+    cures = {
+        "halo": "one impression colours all items: ask for each item apart",
+        "central tendency": "few of the lowest and highest scores: their scores tell less apart",
+        "extreme scores": "more of the lowest and highest scores than their severity explains",
+    }
+    names = found.names()
+    sentences = []
+    for effect, cure in cures.items():
+        judges = [clip(labels["judge"][j]) for j, name in enumerate(names) if effect in name]
+        if judges:
+            sentences.append(f"{effect}: {_listed(judges)}; {cure}")
+    return sentences
+
+
+def _drift(found: Drift | None, labels: Labels) -> list[str]:
+    """Judges whose severity changes over time."""
+    if found is None:
+        return []
+    chosen = np.flatnonzero(found.q <= DISCOVERY)
+    if not chosen.size:
+        return ["drift: no judge's severity changes beyond chance"]
+    chosen = chosen[np.argsort(-np.abs(found.z[chosen]), kind="stable")]
+    texts = [f"{clip(labels['judge'][j])} ({found.drift[j]:+.2f} logits)" for j in chosen]
+    return [f"drift, from a judge's first rating to its last: {_listed(texts)}"]
+
+
+def _groups(found: Sequence[GroupComparison]) -> list[str]:
+    """Groups that differ in severity, or in what they measure."""
+    sentences = []
+    for one in found:
+        pair = f"{clip(one.first)} and {clip(one.second)}"
+        word = "harsher" if one.difference > 0 else "milder"
+        differ = f"{clip(one.first)} is {word} by {abs(one.difference):.2f} logits"
+        parts = [differ if one.p < DISCOVERY else "equally severe, as far as can be told"]
+        for part in one.constructs:
+            if np.isfinite(part.disattenuated):
+                shared = "the same" if not part.upper < 0.95 else "not the same"
+                parts.append(
+                    f"they measure {shared} of {part.of} (correlation freed of errors "
+                    f"{min(part.disattenuated, 1.0):.2f}, {part.lower:.2f} to {part.upper:.2f})"
+                )
+        sentences.append(f"groups {pair}: {'; '.join(parts)}")
+    return sentences
+
+
+def _scale(findings: Findings) -> list[str]:
+    """Disordered thresholds and further dimensions."""
+    sentences = []
+    if findings.disordered:
+        sentences.append(
+            f"disordered thresholds: {_listed(findings.disordered)}; a category is never the most "
+            "likely: join it with a neighbour, or describe it better"
+        )
+    for one in findings.dimensions:
+        first = one.eigenvalue[0]
+        if first >= CONTRAST and first > one.reference_upper[0]:
+            sentences.append(
+                f"dimensionality: {one.facet}s fall into two sides (first contrast {first:.1f} "
+                f"{one.facet}s strong, {one.reference_upper[0]:.1f} by chance); see their loadings"
+            )
+    return sentences
 
 
 def _bias(found: Interactions, labels: Labels, pair: tuple[str, str]) -> str:

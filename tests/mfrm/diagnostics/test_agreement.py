@@ -8,17 +8,16 @@ import pytest
 
 from dignified_jax import mfrm
 from dignified_jax.agreement import fleiss_kappa, icc_2k, krippendorff_alpha
+from tests.mfrm.diagnostics.conftest import SHAPE
 
 pytestmark = pytest.mark.wiring
-
-SHAPE = (3, 6, 4, 2)
 
 
 @pytest.fixture(scope="module")
 def made():
     """(fit, counts, (M, Q, J, I) scores with NaN for the fifth that is missing)."""
     rng = np.random.default_rng(0)
-    truth = rng.normal(size=(3, 6, 1, 2))
+    truth = rng.normal(size=(3, 6, 1, 3))
     scores = np.clip(np.round(2 + truth + 0.7 * rng.normal(size=SHAPE)), 1, 4)
     scores[rng.random(SHAPE) < 0.2] = np.nan
     counts = (scores[..., None] == np.arange(1, 5)).astype(int)

@@ -1,0 +1,1 @@
+"""Judges compared: effects of single judges, drift over time, groups of them."""

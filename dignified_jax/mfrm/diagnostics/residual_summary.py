@@ -1,0 +1,141 @@
+"""Global summary of residuals, as in FACETS' Table 5: do the ratings as a whole follow the model?
+
+Of all ratings with a finite measure it has the mean and standard deviation of score, expectation,
+residual and standardised residual, and
+
+    Pearson chi-square          sum of residual^2 / variance
+    log-likelihood chi-square   -2 log P(ratings), at the estimates
+    variance explained          1 - sum residual^2 / sum (score - mean)^2, and its expectation
+
+Degrees of freedom are the ratings less the free parameters. Every answer's quality is one that a
+prior holds, so they are between the number that counts qualities and the one that does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from dignified_jax.mfrm.diagnostics.category_statistics import Scale, by_category
+from dignified_jax.mfrm.diagnostics.expected_scores import (
+    category_values,
+    counts_of,
+    fitted_responses,
+)
+from dignified_jax.mfrm.result import Fit
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidualSummary:
+    """Ratings as single judgments.
+
+    Attributes:
+      count: number of ratings with a finite measure.
+      moments: "score", "expected", "residual", "standardized" -> (mean, SD divided by the number,
+        SD divided by one less).
+      pearson: chi-square.
+      deviance: log-likelihood chi-square.
+      parameters: free ones of models, judges, items, questions and steps.
+      answers: rated (model, question) cells, whose qualities a prior holds.
+      explained: share of the scores' variance that the estimates explain.
+      expected_explained: what it would be if the ratings followed the model.
+    """
+
+    count: int
+    moments: dict[str, tuple[float, float, float]]
+    pearson: float
+    deviance: float
+    parameters: int
+    answers: int
+    explained: float
+    expected_explained: float
+
+
+def residual_summary(
+    fit: Fit,
+    successes: jax.typing.ArrayLike,
+    trials: jax.typing.ArrayLike | None = None,
+    *,
+    categories: Sequence[float] | None = None,
+) -> ResidualSummary:
+    """Summary of the residuals of all ratings.
+
+    Args:
+      fit, successes, trials, categories: as for `agreement.agreement`.
+
+    Raises:
+      ValueError: for ratings of another shape than the fit's.
+    """
+    counts = counts_of(fit, successes, trials)
+    scale = Scale.of(fit)
+    given = category_values(fit, categories)
+    values = np.asarray([0.0, 1.0] if given is None else given, float)
+    # Sums over single ratings, a model at a time: of what, and of its square.
+    sums = dict.fromkeys(("number", "pearson", "log", "variance"), 0.0)
+    pairs = dict.fromkeys(("score", "expected", "residual", "standardized"), np.zeros(2))
+    answers = 0
+    measure = np.asarray(fitted_responses(fit, counts, given).measure, float)
+    for model, x in enumerate(measure):
+        finite = np.isfinite(x)
+        inside = by_category(tuple(array[model] for array in counts)) * finite[..., None]
+        number = inside.sum(axis=-1)
+        chance = scale.chances(np.where(finite, x, 0.0))
+        mean = chance @ values
+        away = values - mean[..., None]
+        variance = (chance * away**2).sum(axis=-1)
+        deviation = np.sqrt(np.where(variance > 0, variance, np.inf))[..., None]
+        chosen = inside > 0
+        terms = {
+            "score": np.broadcast_to(values, away.shape),
+            "expected": np.broadcast_to(mean[..., None], away.shape),
+            "residual": away,
+            "standardized": away / deviation,
+        }
+        for name, term in terms.items():
+            moments = [(inside * term**power).sum() for power in (1, 2)]
+            pairs[name] = pairs[name] + moments
+        sums["number"] += number.sum()
+        sums["log"] += (inside[chosen] * np.log(chance[chosen])).sum()
+        sums["variance"] += (number * variance).sum()
+        answers += int((number.sum(axis=(1, 2)) > 0).sum())
+    count = sums["number"]
+    residual = pairs["residual"][1]
+    total = pairs["score"][1] - pairs["score"][0] ** 2 / count
+    expected = pairs["expected"][1] - pairs["expected"][0] ** 2 / count
+    return ResidualSummary(
+        count=int(count),
+        moments={name: _mean_and_deviations(*pair, count) for name, pair in pairs.items()},
+        pearson=float(pairs["standardized"][1]),
+        deviance=float(-2.0 * sums["log"]),
+        parameters=_parameters(fit),
+        answers=answers,
+        explained=float(1.0 - residual / total) if total > 0 else float("nan"),
+        expected_explained=(
+            float(expected / (expected + sums["variance"]))
+            if expected + sums["variance"] > 0
+            else float("nan")
+        ),
+    )
+
+
+def _mean_and_deviations(total: float, square: float, count: float) -> tuple[float, float, float]:
+    mean = total / count
+    spread = max(square - total * mean, 0.0)
+    sample = float(np.sqrt(spread / (count - 1))) if count > 1 else float("nan")
+    return float(mean), float(np.sqrt(spread / count)), sample
+
+
+def _parameters(fit: Fit) -> int:
+    """Free ones: finite levels less one a facet that sums to zero, and steps less one a set."""
+    scores = int(np.isfinite(np.asarray(fit.score)).sum())
+    found = scores if fit.center == "model" else min(scores, 1)
+    for facet in ("judge", "rubric", "question"):
+        error = np.asarray(getattr(fit.standard_error, facet))
+        free = np.isfinite(error) & (error > 0)  # not anchored, not infinite
+        found += max(int(free.sum()) - 1, 0)
+    if fit.step is not None:
+        found += int((np.isfinite(np.asarray(fit.step)).sum(axis=1) - 1).sum())
+    return found
