@@ -154,7 +154,7 @@ def group_table(found: Sequence[GroupComparison]) -> Table:
 
 
 def construct_table(found: Sequence[GroupComparison]) -> Table:
-    """What two groups measure, by models and by answers a row."""
+    """A pair of groups and a kind of estimate (of models, of answers) a row."""
     rows = [(one, part) for one in found for part in one.constructs]
     columns: dict[str, list[object]] = {
         "group": [one.first for one, _ in rows],
