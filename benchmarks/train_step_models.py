@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.train_step_examples import END, FIRST_WORD, PAD, UNKNOWN
 
 _COMMON = {"bos_token_id": None, "eos_token_id": END, "pad_token_id": PAD}
-# Geometries of a transformers config; the last two are those of Qwen3-4B and Llama-3-8B.
+# Geometries of a transformers config; the last: Qwen3-0.6B, Qwen3-4B, Llama-3-8B.
 MODELS: dict[str, dict[str, Any]] = {
     "tiny": {
         "model_type": "llama",
@@ -30,6 +30,18 @@ MODELS: dict[str, dict[str, Any]] = {
         "num_attention_heads": 10,
         "num_key_value_heads": 5,
         "rope_theta": 10000.0,
+    },
+    "qwen3-0.6b": {
+        "model_type": "qwen3",
+        "vocab_size": 151936,
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "tie_word_embeddings": True,
+        "rope_theta": 1000000.0,
     },
     "qwen3-4b": {
         "model_type": "qwen3",

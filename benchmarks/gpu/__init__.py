@@ -1,0 +1,1 @@
+"""What a GPU computes, and how fast: one command, `python -m benchmarks.gpu`."""
