@@ -118,17 +118,13 @@ def _evaluate(
     heard: Heard | None,
 ) -> None:
     """Runs one task a model, side by side; of the batch's calls those that are still wanted."""
-    if importlib.util.find_spec("inspect_ai") is None:
-        raise EndpointError(
-            "calls to endpoints need inspect_ai: pip install 'dignified_jax[eval]', or [construct]"
-        )
     wanted = {m: [calls[m][n] for n in names if n in calls[m]] for m, names in batch.calls.items()}
     wanted = {model: own for model, own in wanted.items() if own}
     if not wanted:
         return
+    check(list(wanted))
     from inspect_ai import eval_set
 
-    _check_models(list(wanted))
     tasks = [make_task(task, own, settings, model, score, heard) for model, own in wanted.items()]
     try:
         _, written = eval_set(
@@ -151,8 +147,17 @@ def _evaluate(
             raise EndpointError(f"{log.eval.model}: {one_line(log.error.message)}")
 
 
-def _check_models(models: Sequence[str]) -> None:
-    """Refuses models that inspect_ai does not know, or has no key or package for."""
+def check(models: Sequence[str]) -> None:
+    """Looks for models, their packages and keys, without a call.
+
+    Raises:
+      EndpointError: inspect_ai is not installed, does not know one, or has no key or package for
+        it.
+    """
+    if importlib.util.find_spec("inspect_ai") is None:
+        raise EndpointError(
+            "calls to endpoints need inspect_ai: pip install 'dignified_jax[eval]', or [construct]"
+        )
     from inspect_ai.model import get_model
 
     for model in models:
@@ -233,9 +238,13 @@ def _listener(model: str, heard: Heard) -> Solver:
     return listener()
 
 
+_RETRIED = re.compile(r"RetryError\[?\(?<Future at \w+ state=finished raised (\w+)>\)?\]?")
+"""What tenacity says when it gives up."""
+
+
 def one_line(error: object) -> str:
     """The line of an error that says something, without the request that it quotes."""
-    text = str(error).replace("\\n", "\n")
+    text = _RETRIED.sub(r"\1, also when tried again", str(error)).replace("\\n", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line and "Request" not in line]
     return (telling or lines or [type(error).__name__])[0][:300]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import ml_collections
 
 from dignified_jax import typed_config
+from dignified_jax.evaluation.entries import check_judge, named
 from dignified_jax.evaluation.judging.endpoint import EndpointSettings
 from dignified_jax.evaluation.judging.local import LocalSettings
 from dignified_jax.evaluation.judging.rules import NAMES as RULES
@@ -67,6 +67,8 @@ class JudgingConfig:
         check_bounds(self, "judging.")
         if not self.judges:
             raise ConfigError("judging.judges needs at least one judge", "judging.judges")
+        for entry in self.judges:
+            check_judge(named(entry, "judging.judges")[1])
         if len(self.answers) != 2 or len(set(self.answers)) < 2:
             raise ConfigError(
                 f"judging.answers must be two words, found {self.answers}", "judging.answers"
@@ -235,26 +237,6 @@ class EvaluationConfig:
     def hash(self) -> str:
         """16 hexadecimal digits of everything but where it lies."""
         return digest({k: v for k, v in as_dict(self).items() if k not in ("workdir", "until")})
-
-
-def named(entry: str, field: str) -> tuple[str, str]:
-    """Splits "NAME=REST"; what has no name of its own is its own name.
-
-    Raises:
-      ConfigError: a part is empty, or a model has no name.
-    """
-    name, equals, rest = entry.partition("=")
-    if not equals and field != "models":
-        name = rest = entry
-    if not name.strip() or not rest.strip():
-        raise ConfigError(f"{field}: expected NAME=PATH, found {entry!r}", field)
-    return name.strip(), rest.strip()
-
-
-def file_name(label: str, suffix: str) -> str:
-    """A name fit for any file system, which tells labels apart."""
-    plain = re.sub(r"[^\w.-]+", "-", label, flags=re.ASCII).strip("-.")[:60]
-    return f"{plain or 'model'}-{suffix}"
 
 
 def config_dict() -> ml_collections.ConfigDict:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dignified_jax.data.template import ChatTemplate, load_template
@@ -81,14 +82,14 @@ def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
 
 def digest(path: str) -> str:
     """Returns `LoadedModel.digest` without loading the model."""
-    weights, *directories = _find(path)
+    weigh, *directories = _find(path)
     files = [
         [name, hashlib.sha256((directory / name).read_bytes()).hexdigest()]
         for directory in directories
         for name in _DESCRIBING
         if (directory / name).is_file()
     ]
-    return json_digest.digest([weights, run_template_kwargs(directories[0]), *files])
+    return json_digest.digest([weigh(), run_template_kwargs(directories[0]), *files])
 
 
 def tokenizer(path: str) -> Tokenizer:
@@ -96,22 +97,40 @@ def tokenizer(path: str) -> Tokenizer:
     return load_tokenizer(_find(path)[1])
 
 
-def _find(path: str) -> tuple[str, pathlib.Path, *tuple[pathlib.Path, ...]]:
-    """The digest of the weights, the directory of the tokenizer, and others that matter."""
+@contextlib.contextmanager
+def named(who: str) -> Iterator[None]:
+    """Says whose model it is that is missing or can't be read.
+
+    Raises:
+      ValueError: the error inside, with `who` before it.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{who}: {error}") from error
+
+
+def _find(path: str) -> tuple[Callable[[], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
+    """A function that digests the weights, the directory of the tokenizer, others that matter."""
     directory = pathlib.Path(resolve(path))
     if (directory / peft.CONFIG_FILE).is_file():
         base = hf.resolve(resolve(peft_reader.read_base(directory)))
-        own = (directory / peft.WEIGHTS_FILE).read_bytes()
-        found = hashlib.sha256(hf.digest(base).encode() + own).hexdigest()[:16]
         first, second = (directory, base) if policy.has_vocabulary(directory) else (base, directory)
-        return found, first, second
+        return lambda: _of_adapter(directory, base), first, second
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
     if not directory.is_dir() or not (is_run or params_checkpoint.newest_in(directory)):
         directory = hf.resolve(str(directory))
-        return hf.digest(directory), directory
+        return lambda: hf.digest(directory), directory
     checkpoint, side = params_checkpoint.find(directory)
+    return lambda: _of_checkpoint(checkpoint, side), side
+
+
+def _of_adapter(directory: pathlib.Path, base: pathlib.Path) -> str:
+    own = (directory / peft.WEIGHTS_FILE).read_bytes()
+    return hashlib.sha256(hf.digest(base).encode() + own).hexdigest()[:16]
+
+
+def _of_checkpoint(checkpoint: pathlib.Path, side: pathlib.Path) -> str:
     checksum = params_checkpoint.read_checksum(checkpoint)[params_checkpoint.PARAMS]
     record = lora_base.read(side)
-    if record is not None:
-        checksum = hashlib.sha256(f"{record.digest} {checksum}".encode()).hexdigest()[:16]
-    return checksum, side
+    return checksum if record is None else json_digest.digest([record.digest, checksum])

@@ -74,7 +74,8 @@ def read_responses(
       prompts: id -> prompt.
 
     Raises:
-      ResponsesError: a line is not that, an id stands twice, or its prompt is not known.
+      ResponsesError: a line is not that, an id stands twice, or its prompt is not known or not
+        that of `prompts`.
       OSError: the file can't be read.
     """
     found: dict[str, Response] = {}
@@ -88,6 +89,11 @@ def read_responses(
         prompt = (prompts or {}).get(name)
         if prompt is None:
             prompt = _prompt(record, place)
+        elif record.get("prompt") is not None and _prompt(record, place) != prompt:
+            raise ResponsesError(
+                f"{place}: prompt: expected the one that is asked under this id, found "
+                f"{shorten(record['prompt'])}: a response to another prompt"
+            )
         found[name] = Response(model, name, prompt, _writable(text, f"{place}: response"))
     return tuple(found.values())
 

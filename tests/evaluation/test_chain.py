@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import re
+import shutil
 
 import pyarrow.parquet
 import pytest
@@ -209,3 +211,63 @@ def test_a_model_behind_a_server_and_a_further_table(tmp_path, prompts):
     (tmp_path / "ood.json").write_text("[]")
     with pytest.raises(ValueError, match=r"ood.json: expected a JSON object with name"):
         chain.run(found, print)
+
+
+def test_what_is_wrong_is_told_before_a_response_is_made(tmp_path, prompts, counted, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "p0", "prompt": "Another?", "response": "Hm."}\n')
+    tiny = "one=embedded:tiny-qwen3"
+    cases = {
+        r"models: expected a file, found none at gone.jsonl": {"models": (tiny, "two=gone.jsonl")},
+        r"other.jsonl:1: prompt: expected the one that is asked under this id, found 'Another\?'": {
+            "models": (tiny, f"two={other}")
+        },
+        r"model two: gone: no such directory": {"models": (tiny, "two=gone")},
+        r"judge me: gone: no such directory": {"judging": {"judges": ("me=local:gone",)}},
+        r"judge nonsense/x: .*not recognized": {"judging": {"judges": ("nonsense/x",)}},
+        r"rubric: expected a file, found none at gone.yaml": {"rubric": "gone.yaml"},
+        r"ood.xstest: expected a file": {"ood": {"xstest": "gone.csv"}},
+    }
+    for said, values in cases.items():
+        with pytest.raises(ValueError, match=said):
+            chain.run(make(tmp_path, prompts, **values), print)
+    assert counted == {"generated": [], "judged": []}
+
+
+def test_a_model_that_is_gone_has_left_its_responses(tmp_path, prompts, tiny_directory, counted):
+    place = tmp_path / "model"
+    shutil.copytree(tiny_directory, place)
+    wanted = make(tmp_path, prompts, models=(f"one={place}",), until="generate")
+    chain.run(wanted, print)
+    shutil.rmtree(place)
+    with pytest.raises(ValueError, match=r"model one: .*no such directory") as error:
+        chain.run(wanted, print)
+    (note,) = error.value.__notes__
+    kept = re.search(r"are in (\S+),", note)[1]
+    lines = []
+    chain.run(make(tmp_path, prompts, models=(f"one={kept}",), until="judge"), lines.append)
+    assert lines[0] == f"one: 3 responses of {kept}"
+
+
+def test_a_file_with_some_of_the_responses(tmp_path, prompts):
+    file = tmp_path / "some.jsonl"
+    file.write_text('{"id": "p0", "response": ""}\n{"id": "x", "prompt": "?", "response": "Hm."}\n')
+    lines = []
+    chain.run(make(tmp_path, prompts, models=(f"m={file}",), until="judge"), lines.append)
+    said = f"m: 1 responses of {file}; 1 to other prompts left out; 2 prompts without one"
+    assert lines[0] == said
+
+
+def test_judges_without_a_usable_answer(tmp_path, prompts, monkeypatch):
+    def judged(self, responses):
+        none = rules.Verdict(None, reason="no JSON object with an item")
+        for response in responses:
+            yield response, dict.fromkeys([item.name for item in self._rubric.items], none)
+
+    monkeypatch.setattr(rules.RuleJudge, "__call__", judged)
+    wanted = make(tmp_path, prompts, models=(f"m={given(tmp_path)}",))
+    said = "no judge gave a usable answer; .*missing.csv; judge rules-lenient: 36 items: no JSON"
+    with pytest.raises(ValueError, match=said):
+        chain.run(wanted, print)
+    assert (tmp_path / "run" / "missing.csv").is_file()

@@ -1,8 +1,10 @@
 """The evaluation's configuration: what is refused, by field."""
 
+import re
+
 import pytest
 
-from dignified_jax.evaluation import config
+from dignified_jax.evaluation import config, entries
 from dignified_jax.typed_config import ConfigError
 
 MODELS = ("before=a", "after=b")
@@ -30,6 +32,17 @@ def test_there_and_back():
         ({"judging": {"judges": ()}}, "judging.judges needs at least one"),
         ({"judging": {"items_per_call": 0}}, "judging.items_per_call must be at least 1"),
         ({"judging": {"answers": ("Yes",)}}, "judging.answers must be two words"),
+        ({"judging": {"judges": ("gpt-4",)}}, "PROVIDER/MODEL of inspect_ai, found 'gpt-4'"),
+        ({"judging": {"judges": ("local:",)}}, "local:PATH"),
+        ({"models": ("a\nb=x",)}, "models: expected a name of at most 200 characters"),
+        ({"models": ("a" * 201 + "=x",)}, "models: expected a name of at most 200 characters"),
+        ({"ood": {"judges": ("rules-strict",)}}, "ood.judges: expected names of judging.judges"),
+        ({"ood": {"limit": 0}}, "ood.limit must be at least 1"),
+        ({"utility": {"few_shots": -1}}, "utility.few_shots"),
+        (
+            {"models": (), "ratings": "r.csv", "utility": {"tasks": ("t",)}},
+            "utility needs models, found a table of ratings",
+        ),
         ({"scoring": {"replicates": 1}}, "scoring.replicates must be at least 2"),
         ({"scoring": {"baseline": "x"}}, "scoring.baseline must be one of before, after"),
         ({"scoring": {"method": "bayes"}}, "scoring.method"),
@@ -45,11 +58,22 @@ def test_refusals(values, message):
 
 
 def test_names_of_files():
-    assert config.file_name("openai/gpt-4.1", "x") == "openai-gpt-4.1-x"
-    assert config.file_name("../..", "x") == "model-x"
-    assert config.file_name("\u732b", "x") == "model-x"
+    assert entries.file_name("gpt-4.1", "x") == "gpt-4.1-x"
+    labels = (
+        "openai/gpt-4.1",
+        "openai-gpt-4.1",
+        "../..",
+        "..",
+        "\u732b",
+        "\u72ac",
+        "a" * 90,
+        "a" * 91,
+    )
+    names = [entries.file_name(label, "x") for label in labels]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[\w][\w.-]{0,80}", name, re.ASCII) for name in names)
 
 
 def test_a_label_before_the_judge():
-    assert config.named("me=local:dir=odd", "judging.judges") == ("me", "local:dir=odd")
-    assert config.named("openai/gpt-4.1", "judging.judges") == ("openai/gpt-4.1",) * 2
+    assert entries.named("me=local:dir=odd", "judging.judges") == ("me", "local:dir=odd")
+    assert entries.named("openai/gpt-4.1", "judging.judges") == ("openai/gpt-4.1",) * 2

@@ -96,6 +96,18 @@ def ask(
     return found
 
 
+def check(models: Sequence[str]) -> None:
+    """Looks for models, their packages and keys, without a call.
+
+    Raises:
+      EndpointError: one is not to be had.
+    """
+    try:
+        endpoint_calls.check(models)
+    except EndpointError as error:
+        raise EndpointError(f"judge {error}") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Question:
     """A response and the items asked about it in one call.

@@ -14,7 +14,8 @@ from dignified_jax.data.schema import Prompt
 from dignified_jax.embedded import resolve
 from dignified_jax.evaluation import models
 from dignified_jax.evaluation import responses as response_files
-from dignified_jax.evaluation.config import EvaluationConfig, file_name, named
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.evaluation.entries import file_name, named
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.files.json_digest import digest
@@ -59,19 +60,28 @@ def respond(
       ValueError, OSError: names the model or the file.
     """
     prompts = read_prompts(config)
+    entries = dict(named(entry, "models") for entry in config.models)
+    # Whatever is wrong with files and directories is told before a response is made.
+    given = {
+        name: _given(name, path, prompts, notify)
+        for name, path in entries.items()
+        if path.endswith(GIVEN)
+    }
+    for name, path in entries.items():
+        if name not in given and not re.fullmatch(SERVED, path):
+            _check(config, name, path)
     found: list[Response] = []
     origins = {}
-    for entry in config.models:
-        name, path = named(entry, "models")
+    for name, path in entries.items():
         source = source_of(config, name, path)
         if source is None:
-            own = _given(name, path, prompts, notify)
+            own = given[name]
             origins[name] = digest([response.hash for response in own])
         else:
             origins[name] = source.origin
             texts = answers(config, source, name, prompts, "responses", notify)
             own = [Response(name, id, prompt, texts[id]) for id, prompt in prompts.items()]
-        target = pathlib.Path(config.workdir) / "responses" / file_name(name, "all.jsonl")
+        target = _all(config, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         response_files.write_responses(target, own)
         found += own
@@ -92,6 +102,23 @@ class Source:
     respond: Callable[[list[Request], Settings], Iterator[tuple[str, str | None, str]]]
 
 
+def _all(config: EvaluationConfig, name: str) -> pathlib.Path:
+    """The file of all responses of a model."""
+    return pathlib.Path(config.workdir) / "responses" / file_name(name, "all.jsonl")
+
+
+def _check(config: EvaluationConfig, name: str, path: str) -> None:
+    """Refuses a model that is not there, and says where the responses are that it gave before."""
+    try:
+        with models.named(f"model {name}"):
+            models.tokenizer(path)
+    except ValueError as error:
+        kept = _all(config, name)
+        if kept.is_file():
+            error.add_note(f"its responses of before are in {kept}, which models takes as a path")
+        raise
+
+
 def source_of(config: EvaluationConfig, name: str, path: str) -> Source | None:
     """Returns the model that an entry of `models` names; None where it names a file of responses.
 
@@ -110,13 +137,16 @@ def _given(
 ) -> list[Response]:
     """Responses of a file; those to other prompts, only if there are no others."""
     given = response_files.read_responses(path, name, prompts)
-    own = [response for response in given if response.question in prompts] or list(given)
-    left = len(given) - len(own)
-    notify(
-        f"{name}: {len(own)} responses of {path}"
-        + (f"; {left} to other prompts left out" if left else "")
-    )
-    return own
+    own = [response for response in given if response.question in prompts]
+    said = [f"{name}: {len(own) or len(given)} responses of {path}"]
+    if not own:
+        said.append("none of them to a prompt of this evaluation: their own are taken")
+    elif left := len(given) - len(own):
+        said.append(f"{left} to other prompts left out")
+    if own and len(own) < len(prompts):
+        said.append(f"{len(prompts) - len(own)} prompts without one")
+    notify("; ".join(said))
+    return own or list(given)
 
 
 def _local(config: EvaluationConfig, name: str, path: str) -> Source:

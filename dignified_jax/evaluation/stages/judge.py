@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.evaluation import models
-from dignified_jax.evaluation.config import EvaluationConfig, file_name, named
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.evaluation.entries import LOCAL, file_name, named
 from dignified_jax.evaluation.judging import endpoint, halo, local, rules
 from dignified_jax.evaluation.judging.judgments import Judge, Verdict, Verdicts
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.rubrics import Rubric
 from dignified_jax.files.json_digest import digest
-
-LOCAL = "local:"
 
 Judging = Callable[[Sequence[Response]], Iterator[tuple[Response, dict[str, Verdict]]]]
 
@@ -50,9 +49,36 @@ def judge(
     endpoints = {spec: name for name, spec in entries.items() if name not in found}
     tables = []
     if endpoints:
-        asked, tables = _endpoints(config, rubric, responses, endpoints, directory, notify)
+        asked, tables = _endpoints(config, rubric, responses, endpoints, notify)
         found |= asked
     return dict(found[name] for name in entries), tables
+
+
+def check(config: EvaluationConfig, rubric: Rubric) -> None:
+    """Looks for every judge, before there are responses.
+
+    Raises:
+      ValueError, OSError: one can't judge; names it.
+    """
+    endpoints = []
+    for entry in config.judging.judges:
+        name, spec = named(entry, "judging.judges")
+        if spec in rules.NAMES:
+            rules.RuleJudge(spec, rubric)
+        elif spec.startswith(LOCAL):
+            with models.named(f"judge {name}"):
+                models.tokenizer(spec.removeprefix(LOCAL))
+        else:
+            endpoints.append(spec)
+    settings = config.judging.endpoint()
+    if endpoints and not _calls(config, settings).is_dir():  # what is called already needs no key
+        endpoint.check(endpoints)
+
+
+def _calls(config: EvaluationConfig, settings: endpoint.EndpointSettings) -> pathlib.Path:
+    """The directory of the logs of calls with these settings."""
+    name = f"calls-{endpoint.settings_hash(settings)}"
+    return pathlib.Path(config.workdir) / "judgments" / name
 
 
 def _local(
@@ -110,14 +136,13 @@ def _endpoints(
     rubric: Rubric,
     responses: Sequence[Response],
     names: Mapping[str, str],
-    directory: pathlib.Path,
     notify: Callable[[str], None],
 ) -> tuple[dict[str, tuple[Judge, Verdicts]], list[Table]]:
     """Judges behind endpoints, model -> label; and their halo, if it is asked for."""
     settings = config.judging.endpoint()
 
     def ask(settings: endpoint.EndpointSettings, few: Sequence[Response]) -> dict[str, tuple]:
-        logs = directory / f"calls-{endpoint.settings_hash(settings)}"
+        logs = _calls(config, settings)
         notify(f"{', '.join(names.values())}: {len(few)} responses to judge, logs in {logs}")
         asked = endpoint.ask(list(names), few, rubric, settings, logs)
         return {names[j.name]: (_named(j, names[j.name]), own) for j, own in asked.items()}

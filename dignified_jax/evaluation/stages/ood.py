@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dignified_jax.console.table import Table, stack
 from dignified_jax.data.schema.conversation import Prompt
-from dignified_jax.evaluation.config import EvaluationConfig, named
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.evaluation.entries import named
 from dignified_jax.evaluation.judging.judgments import Verdict
 from dignified_jax.evaluation.ood import run, xstest
 from dignified_jax.evaluation.ood.run import JudgeOf

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from dignified_jax.console.table import Table, read_json, stack
 from dignified_jax.evaluation import models
-from dignified_jax.evaluation.config import EvaluationConfig, file_name, named
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.evaluation.entries import file_name, named
 from dignified_jax.evaluation.stages.generate import GIVEN, SERVED
 from dignified_jax.evaluation.utility import benchmarks
 from dignified_jax.files import atomic

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from dignified_jax.endpoints.calls import one_line
 from dignified_jax.evaluation import rubrics
 from dignified_jax.evaluation.judging import endpoint, halo
 from dignified_jax.evaluation.judging.endpoint import EndpointError, EndpointSettings
@@ -226,3 +227,9 @@ def test_the_hash_covers_settings_and_rubric_is_in_the_id(rubric, tmp_path):
     response = make(1)[0]
     ids = {endpoint.sample_id(response, r.items[:3], r) for r in (rubric, small)}
     assert len(ids) == 2
+
+
+def test_a_call_that_was_tried_again_says_what_failed():
+    error = "RetryError(<Future at 0x7f950bc3 state=finished raised InternalServerError>)"
+    assert one_line(error) == "InternalServerError, also when tried again"
+    assert one_line(ValueError("a\\nAPIError: b")) == "APIError: b"
