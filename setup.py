@@ -24,6 +24,7 @@ setup(
     ],
     package_dir={"dignified_jax.configs": "configs"},  # for --config=NAME
     package_data={
+        "dignified_jax.analysis": ["*.yaml"],
         "dignified_jax.evaluation": ["persona.yaml"],
         "dignified_jax.evaluation.ood": ["*.yaml"],
         "dignified_jax.evaluation.report": ["*.css", "*.js"],

@@ -24,6 +24,7 @@ ALLOWED = {
     "endpoints": GROUND,
     "generation": {"data", "models"} | GROUND,
     "evaluation": {"data", "models", "mfrm", "generation", "endpoints"} | GROUND,
+    "analysis": {"data", "models", "generation", "evaluation"} | GROUND,
     "review": {"data"} | GROUND,
     "training": CORE | GROUND,
     "planning": TRAINING,
@@ -33,8 +34,9 @@ ALLOWED = {
     "convert": TRAINING,
     "generate": {"data", "models", "generation"} | GROUND,
     "evaluate": TRAINING | {"evaluation", "generation", "mfrm"},
+    "analyze": {"analysis"} | GROUND,
 }
-ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate"}
+ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze"}
 # Part -> its rooms and modules -> those that they may import besides themselves. Of a part that
 # stands here, each room must be listed; "*" are the modules that lie beside the rooms.
 STEP = {"step"}
@@ -230,6 +232,7 @@ def test_no_cycle():
         ("training.loop", "comparison.policy_scores"),
         ("generation.queue", "training.step.sharding"),
         ("generation.respond", "objectives"),
+        ("analysis.vectors", "training.step.sharding"),
         ("models.kv_cache", "generation.slots"),
         ("models.hf.reader", "models.checkpoint.params_checkpoint"),
         ("comparison.plan", "compare"),

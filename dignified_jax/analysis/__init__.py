@@ -1,0 +1,1 @@
+"""Why a model behaves as it does: directions in its residual stream, steering, drift."""

@@ -1,0 +1,177 @@
+"""`analyze drift`: how far training moved a model's states from its base."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dignified_jax.analysis import drift, extraction, figures
+from dignified_jax.analysis.commands import flags
+from dignified_jax.analysis.drift import Drift
+from dignified_jax.analysis.responses import Notify
+from dignified_jax.analysis.separation import Estimate
+from dignified_jax.analysis.vector_file import read as read_vectors
+from dignified_jax.analysis.vectors import PersonaVector
+from dignified_jax.console.table import Table
+from dignified_jax.console.waiting import waiting
+from dignified_jax.evaluation import models
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.evaluation.stages.generate import read_prompts
+from dignified_jax.files import atomic, lock
+from dignified_jax.typed_config import count_argument, path_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    add = parser.add_argument
+    add("--base", required=True, type=path_argument, help=f"before training: {flags.MODEL}")
+    add(
+        "--model",
+        required=True,
+        action="append",
+        type=flags.named,
+        metavar="NAME=PATH",
+        help="after training, from the same paths; repeatable, a curve each",
+    )
+    flags.add_workdir(parser)
+    add(
+        "--prompts",
+        type=path_argument,
+        metavar="FILE",
+        default="embedded:personaknob_mini/test.jsonl",
+        help="JSON lines {id, prompt}, or preference rows; default %(default)s",
+    )
+    add("--most_prompts", type=count_argument, help="of the prompts, the first ones")
+    add(
+        "--vectors",
+        type=path_argument,
+        metavar="FILE",
+        help="of `analyze vectors` on the base: how far the states moved along them",
+    )
+    add("--seed", type=int, default=0, help="of the order of the prompts; default 0")
+    flags.add_dtype(parser)
+
+
+def run(options: argparse.Namespace, notify: Notify) -> None:
+    """Writes drift.json and curves into the workdir.
+
+    Raises:
+      ValueError, OSError: what is wrong, by name.
+      BusyError: another process works in the same directory.
+    """
+    names = [name for name, _ in options.model]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--model: expected distinct names, found {', '.join(names)}")
+    workdir = pathlib.Path(options.workdir)
+    prompts = read_prompts(
+        EvaluationConfig(
+            models=("base=base",), prompts=options.prompts, most_prompts=options.most_prompts
+        )
+    )
+    workdir.mkdir(parents=True, exist_ok=True)
+    with lock.held(workdir, notify):
+        base = models.load("base", options.base, options.dtype)
+        vectors: Sequence[PersonaVector] = ()
+        if options.vectors is not None:
+            found = read_vectors(options.vectors, base.module.config)
+            vectors = list(found.vectors.values())
+        readings = list(extraction.prompt_readings(base, prompts).values())
+        random.Random(options.seed).shuffle(readings)
+        drifts, weights = {}, {}
+        for name, path in options.model:
+            model = models.load(name, path, options.dtype)
+            drift.check_size(base, model)
+            with waiting(f"{name}: states") as count:
+                drifts[name] = drift.measure(base, model, readings, vectors, count)
+            weights[name] = model.digest
+        provenance = {
+            **flags.made(),
+            "base": {"path": options.base, "weights": base.digest},
+            "models": {name: {"path": p, "weights": weights[name]} for name, p in options.model},
+            **{"prompts": options.prompts, "texts": len(readings), "dtype": options.dtype},
+            "vectors": options.vectors,
+        }
+        layers = {vector.name: vector.layer for vector in vectors}
+        told = {name: _json(own, layers) for name, own in drifts.items()}
+        atomic.write_json(workdir / "drift.json", {"provenance": provenance, "models": told})
+        _draw(workdir, drifts, layers)
+    notify(_table(drifts, layers).text())
+    notify(f"drift: {workdir / 'drift.json'}")
+
+
+def _json(own: Drift, layers: Mapping[str, int]) -> dict[str, Any]:
+    def listed(each: Estimate) -> dict[str, Any]:
+        parts = {"value": each.value, "low": each.low, "high": each.high}
+        return {name: _known(part) for name, part in parts.items()}
+
+    return {
+        "texts": own.texts,
+        **{name: listed(getattr(own, name)) for name in ("cosine", "change", "cka")},
+        "shifts": {
+            name: {
+                "layer": layer,
+                **listed(
+                    Estimate(*(getattr(own.shifts, part)[at] for part in ("value", "low", "high")))
+                ),
+            }
+            for at, (name, layer) in enumerate(layers.items())
+        },
+        "shift_correlation": _known(own.correlation),
+    }
+
+
+def _known(values: np.ndarray) -> Any:
+    """A list for a JSON file, null for what is not a number."""
+    return np.where(np.isfinite(values), values, None).tolist()
+
+
+def _table(drifts: Mapping[str, Drift], layers: Mapping[str, int]) -> Table:
+    columns: dict[str, list[object]] = {
+        "model": list(drifts),
+        "lowest cosine": [float(own.cosine.value.min()) for own in drifts.values()],
+        "at layer": [int(own.cosine.value.argmin()) for own in drifts.values()],
+        "last cosine": [float(own.cosine.value[-1]) for own in drifts.values()],
+        "lowest CKA": [float(own.cka.value.min()) for own in drifts.values()],
+        "change %": [100 * float(own.change.value.mean()) for own in drifts.values()],
+    }
+    for at, (name, layer) in enumerate(layers.items()):
+        columns[f"along {name} %"] = [
+            100 * float(own.shifts.value[at, layer]) for own in drifts.values()
+        ]
+    note = "along: mean shift at the vector's layer, in per cent of the vector"
+    return Table("drift", "Drift from the base", columns, notes=(note,) if layers else ())
+
+
+def _draw(workdir: pathlib.Path, drifts: Mapping[str, Drift], layers: Mapping[str, int]) -> None:
+    def series(own: Estimate, name: str) -> figures.Series:
+        return figures.Series(name, np.arange(len(own.value)), own.value, own.low, own.high)
+
+    panels = {
+        title: [series(getattr(own, key), name) for name, own in drifts.items()]
+        for title, key in (("cosine to the base", "cosine"), ("CKA with the base", "cka"))
+    }
+    figure = figures.curves(panels, "layer", "similarity of states", 1.0, shared_y=False)
+    figures.save(workdir / "drift.png", figure)
+    if not layers:
+        return
+    panels = {}
+    for at, (vector, layer) in enumerate(layers.items()):
+        panels[f"along {vector}, layer {layer}"] = [
+            series(
+                Estimate(
+                    *(100 * getattr(own.shifts, part)[at] for part in ("value", "low", "high"))
+                ),
+                name,
+            )
+            for name, own in drifts.items()
+        ]
+    figure = figures.curves(panels, "layer", "mean shift, % of the vector", 0.0)
+    figures.save(workdir / "shifts.png", figure)
+    matrices = {name: (own.correlation, list(layers)) for name, own in drifts.items()}
+    figure = figures.heatmaps(matrices, "correlation of the texts' shifts")
+    figures.save(workdir / "shift_correlation.png", figure)

@@ -1,0 +1,146 @@
+"""States of contrast pairs under a model: prompts, responses, and what is read of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from dignified_jax.analysis import responses, states
+from dignified_jax.analysis.contrasts import POLES, ContrastSet, Placement
+from dignified_jax.analysis.responses import Notify, Place
+from dignified_jax.analysis.states import Reading
+from dignified_jax.console.waiting import waiting
+from dignified_jax.data.chat.prompt_tokens import prompt_tokens
+from dignified_jax.data.schema import Prompt
+from dignified_jax.data.template import load_template
+from dignified_jax.evaluation.models import LoadedModel
+from dignified_jax.generation.prompts import PromptsError, refuse
+from dignified_jax.generation.settings import Settings
+
+Part = Literal["response", "last_prompt", "mean_prompt"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """How states are read.
+
+    Attributes:
+      part: "response" averages over the response's tokens, "mean_prompt" over the prompt's, and
+        "last_prompt" is the prompt's last token.
+      placement: of the framing.
+      generation: of the responses.
+    """
+
+    part: Part = "response"
+    placement: Placement = "system"
+    generation: Settings = Settings(max_new_tokens=64)  # noqa: RUF009  (frozen)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairStates:
+    """States of the pairs of a dimension.
+
+    Attributes:
+      states: by `contrasts.POLES`.
+      topics: of each pair.
+      left_out: pairs without a usable response.
+    """
+
+    states: Float32[np.ndarray, "pair pole layer width"]
+    topics: Int[np.ndarray, " pair"]
+    left_out: int
+
+
+def pair_states(
+    model: LoadedModel,
+    pairs: ContrastSet,
+    settings: Extraction,
+    directory: pathlib.Path,
+    notify: Notify,
+) -> PairStates:
+    """Returns the states of all pairs; responses are kept in `directory`.
+
+    Raises:
+      PromptsError: a chat template without system turns, among others.
+      ValueError: no pair has usable responses.
+    """
+    prompts = {
+        f"{number}-{pole}": pair.prompt(pole, settings.placement)
+        for number, pair in enumerate(pairs.pairs)
+        for pole in POLES
+    }
+    found = read(model, prompts, settings, Place(directory, pairs.name), notify)
+    names = [[f"{number}-{pole}" for pole in POLES] for number in range(len(pairs.pairs))]
+    whole = [n for n, poles in enumerate(names) if all(name in found for name in poles)]
+    left_out = len(names) - len(whole)
+    if left_out:
+        notify(f"{pairs.name}: {left_out} of {len(names)} pairs left out: a response is empty")
+    if not whole:
+        raise ValueError(f"{pairs.name}: no pair has a response that can be read")
+    topics = np.array([pairs.pairs[n].topic for n in whole])
+    stacked = np.array([[found[name] for name in names[n]] for n in whole])
+    return PairStates(stacked, topics, left_out)
+
+
+def read(
+    model: LoadedModel,
+    prompts: Mapping[str, Prompt],
+    settings: Extraction,
+    place: Place,
+    notify: Notify,
+) -> dict[str, Float32[np.ndarray, "layer width"]]:
+    """Returns id -> state; without those whose response is empty or can't be kept.
+
+    Raises:
+      PromptsError: prompts that can't be used.
+    """
+    try:
+        if settings.part == "response":
+            made = responses.respond(model, prompts, settings.generation, place, notify)
+            pairs = [(prompts[name], made[name]) for name in prompts]
+            examples = responses.tokenized(model, pairs)
+            readings = {
+                name: _of_response(example.prompt, example.responses[0])
+                for name, example in zip(prompts, examples, strict=True)
+                if example is not None and len(example.responses[0]) > 1
+            }
+        else:
+            readings = prompt_readings(model, prompts, settings.part)
+    except PromptsError as error:
+        if settings.placement == "system":
+            error.add_note("a chat template without system turns needs --framing user")
+        raise
+    if not readings:
+        return {}
+    with waiting(f"{place.label}: states") as count:
+        found = states.collect(model.module, model.params, list(readings.values()), count)
+    return dict(zip(readings, found[:, 0], strict=True))
+
+
+def prompt_readings(
+    model: LoadedModel, prompts: Mapping[str, Prompt], part: Part = "last_prompt"
+) -> dict[str, Reading]:
+    """Returns id -> the prompt's last token, or all of its tokens.
+
+    Raises:
+      PromptsError: prompts that template or tokenizer can't keep, by id.
+    """
+    template = load_template(model.tokenizer)
+    tokens = dict(zip(prompts, prompt_tokens(list(prompts.values()), template), strict=True))
+    refuse([f"{n}: {t}" for n, t in tokens.items() if isinstance(t, ValueError)], len(prompts))
+    whole = part == "mean_prompt"
+    return {
+        name: Reading(ids, ((0, len(ids)) if whole else states.last_token(ids),))
+        for name, ids in tokens.items()
+    }
+
+
+def _of_response(prompt: Sequence[int], response: Sequence[int]) -> Reading:
+    """The response's tokens, without the one that ends it."""
+    tokens = [*prompt, *response[:-1]]
+    return Reading(tokens, ((len(prompt), len(tokens)),))

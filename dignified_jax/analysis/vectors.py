@@ -1,0 +1,111 @@
+"""Persona vectors: mean differences of residual-stream states between two poles of a persona.
+
+    v_l = mean over pairs of (h_l(positive) - h_l(negative))        l a layer
+
+The poles of a pair share their topic, which cancels. (Chen et al., "Persona Vectors", 2025; the
+neutral baseline is that of "Dual Optimal", 2026, appendix E.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from dignified_jax.analysis import separation
+from dignified_jax.analysis.separation import Estimate, Separation
+
+Vector = Float32[np.ndarray, "layer width"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonaVector:
+    """A direction at each layer.
+
+    Attributes:
+      name: of the dimension.
+      difference: positive less negative.
+      toward: positive less neutral.
+      away: negative less neutral.
+      layer: the chosen one.
+    """
+
+    name: str
+    difference: Vector
+    toward: Vector
+    away: Vector
+    layer: int
+
+    @property
+    def unit(self) -> Vector:
+        """The difference scaled to length 1 at each layer; 0 where there is none."""
+        length = np.linalg.norm(self.difference, axis=-1, keepdims=True)
+        return np.divide(
+            self.difference, length, out=np.zeros_like(self.difference), where=length > 0
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What speaks for a vector, layer by layer.
+
+    Attributes:
+      reliability: cosine of the vectors of two halves of the topics.
+      separation: of held-out pairs.
+      opposite: (layer,) cosine between toward and -away; 1 where the neutral baseline lies
+        between the poles.
+      projections: (pole, layer) mean of the states along the unit vector, by `contrasts.POLES`.
+      spread: (layer,) standard deviation of the neutral ones there.
+    """
+
+    reliability: Estimate
+    separation: Separation
+    opposite: np.ndarray
+    projections: np.ndarray
+    spread: np.ndarray
+
+
+def extract(
+    name: str,
+    states: Float32[np.ndarray, "pair pole layer width"],
+    topics: Int[np.ndarray, " pair"],
+    seed: int = 0,
+) -> tuple[PersonaVector, Evidence]:
+    """Makes a vector of states, with the layer of the best held-out separation.
+
+    Args:
+      name: of the dimension.
+      states: by `contrasts.POLES`: positive, negative, neutral.
+      topics: of each pair, at least two different ones.
+      seed: of splits, folds and bootstrap.
+
+    Raises:
+      ValueError: fewer topics, or a state is not finite.
+    """
+    if len(np.unique(topics)) < 2:
+        raise ValueError(f"{name}: expected pairs on at least two topics, found one")
+    if not np.isfinite(states).all():
+        raise ValueError(f"{name}: a state of the model is not finite")
+    means = states.mean(axis=0, dtype=np.float64).astype(np.float32)
+    positive, negative = states[:, 0], states[:, 1]
+    separated = separation.held_out(positive, negative, topics, seed)
+    toward, away = means[0] - means[2], means[1] - means[2]
+    layer = separation.choose_layer(separated)
+    vector = PersonaVector(name, means[0] - means[1], toward, away, layer)
+    along = np.einsum("pklw,lw->pkl", states, vector.unit)
+    evidence = Evidence(
+        reliability=separation.split_half(positive - negative, topics, seed),
+        separation=separated,
+        opposite=cosine(toward, -away),
+        projections=along.mean(axis=0),
+        spread=along[:, 2].std(axis=0),
+    )
+    return vector, evidence
+
+
+def cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns the cosine over the last axis; 0 where one has no length."""
+    lengths = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+    products = np.asarray(np.sum(x * y, axis=-1), np.float64)
+    return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
