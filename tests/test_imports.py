@@ -24,7 +24,7 @@ ALLOWED = {
     "endpoints": GROUND,
     "generation": {"data", "models"} | GROUND,
     "evaluation": {"data", "models", "mfrm", "generation", "endpoints"} | GROUND,
-    "analysis": {"data", "models", "generation", "evaluation"} | GROUND,
+    "analysis": {"", "data", "models", "generation", "evaluation"} | GROUND,  # "": the version
     "review": {"data"} | GROUND,
     "training": CORE | GROUND,
     "planning": TRAINING,

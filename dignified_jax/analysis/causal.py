@@ -1,4 +1,4 @@
-"""What a vector does where it is added: which of two known responses becomes more probable."""
+"""The effect of a vector where it is added: which of two known responses becomes likelier."""
 
 from __future__ import annotations
 

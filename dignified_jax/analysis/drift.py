@@ -20,7 +20,7 @@ _NORMAL = 1.96
 
 
 @dataclasses.dataclass
-class Moments:
+class RunningMoments:
     """Mean and products of deviations of vectors, one after the other (Welford, 1962).
 
     Attributes:
@@ -56,8 +56,8 @@ class Moments:
 
 
 @dataclasses.dataclass(frozen=True)
-class Drift:
-    """What became of a model's states, layer by layer.
+class StateDrift:
+    """Changes of a model's states, layer by layer.
 
     Attributes:
       texts: how many.
@@ -85,8 +85,12 @@ class DriftSums:
         self._layers = np.array([vector.layer for vector in vectors], int)
         scaled = [_scaled(vector) for vector in vectors]
         self._directions = np.array(scaled) if scaled else None
-        self._cosine, self._change, self._shifts = Moments(), Moments(), Moments()
-        self._together = Moments(crossed=True)
+        self._cosine, self._change, self._shifts = (
+            RunningMoments(),
+            RunningMoments(),
+            RunningMoments(),
+        )
+        self._together = RunningMoments(crossed=True)
         self._cka = CkaSums()
 
     def add(
@@ -107,7 +111,7 @@ class DriftSums:
                 self._shifts.add(along)
                 self._together.add(along[np.arange(len(along)), self._layers])
 
-    def result(self) -> Drift:
+    def result(self) -> StateDrift:
         """Returns the drift so far.
 
         Raises:
@@ -122,7 +126,7 @@ class DriftSums:
             scale = np.sqrt(np.diag(products))
             with np.errstate(invalid="ignore", divide="ignore"):
                 correlation = products / np.outer(scale, scale)
-        return Drift(
+        return StateDrift(
             texts=self._cosine.count,
             cosine=self._cosine.interval(),
             change=self._change.interval(),
@@ -144,7 +148,7 @@ def measure(
     readings: Sequence[Reading],
     vectors: Sequence[PersonaVector] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> Drift:
+) -> StateDrift:
     """Returns the drift of a model, reading both models' states a minibatch at a time.
 
     Args:

@@ -27,7 +27,7 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Separation:
+class PoleSeparation:
     """How well projections of pairs that a direction was not made from tell the poles apart.
 
     Attributes:
@@ -80,7 +80,7 @@ def held_out(
     seed: int = 0,
     folds: int = FOLDS,
     replicates: int = REPLICATES,
-) -> Separation:
+) -> PoleSeparation:
     """Separation by cross-validation over topics, its interval by a bootstrap over topics.
 
     Args:
@@ -114,10 +114,10 @@ def held_out(
     spread = np.sqrt(projected.var(axis=1, ddof=1).mean(0))
     gap = projected[0].mean(0) - projected[1].mean(0)
     effect = np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0)
-    return Separation(_estimate(np.array(values), np.array(sampled)), effect)
+    return PoleSeparation(_estimate(np.array(values), np.array(sampled)), effect)
 
 
-def choose_layer(found: Separation) -> int:
+def choose_layer(found: PoleSeparation) -> int:
     """Returns the layer of the best AUROC; of several, the first whose effect is within 5% of the
     largest among them, so that most layers are left to act on what is added there."""
     best = np.flatnonzero(found.auroc.value >= found.auroc.value.max() - 1e-9)

@@ -18,7 +18,7 @@ CONFIDENCE, REPLICATES = 0.95, 1000
 
 @dataclasses.dataclass(frozen=True)
 class Strength:
-    """What is done along a vector: a multiple of it added, or the stream held within bounds.
+    """An edit along a vector: a multiple of it added, or the stream held within bounds.
 
     Attributes:
       alpha: multiple of the difference of the poles, so that 1 moves the stream as far as the

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from dignified_jax.analysis import separation
-from dignified_jax.analysis.separation import Estimate, Separation
+from dignified_jax.analysis.separation import Estimate, PoleSeparation
 
 Vector = Float32[np.ndarray, "layer width"]
 
@@ -48,7 +48,7 @@ class PersonaVector:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What speaks for a vector, layer by layer.
+    """Numbers that speak for a vector, layer by layer.
 
     Attributes:
       reliability: cosine of the vectors of two halves of the topics.
@@ -60,7 +60,7 @@ class Evidence:
     """
 
     reliability: Estimate
-    separation: Separation
+    separation: PoleSeparation
     opposite: np.ndarray
     projections: np.ndarray
     spread: np.ndarray

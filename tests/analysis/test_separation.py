@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dignified_jax.analysis import axis, separation
-from dignified_jax.analysis.separation import Estimate, Separation
+from dignified_jax.analysis.separation import Estimate, PoleSeparation
 
 RNG = np.random.default_rng(0)
 
@@ -73,7 +73,7 @@ def test_split_halves_are_cosines_of_the_halves_means():
 )
 def test_the_layer_of_the_best_separation_is_chosen(auroc, effect, layer):
     value = np.array(auroc)
-    found = Separation(Estimate(value, value, value), np.array(effect))
+    found = PoleSeparation(Estimate(value, value, value), np.array(effect))
     assert separation.choose_layer(found) == layer
 
 

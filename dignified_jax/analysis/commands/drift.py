@@ -12,7 +12,7 @@ import numpy as np
 
 from dignified_jax.analysis import drift, extraction, figures
 from dignified_jax.analysis.commands import flags
-from dignified_jax.analysis.drift import Drift
+from dignified_jax.analysis.drift import StateDrift
 from dignified_jax.analysis.responses import Notify
 from dignified_jax.analysis.separation import Estimate
 from dignified_jax.analysis.vector_file import read as read_vectors
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
     notify(f"drift: {workdir / 'drift.json'}")
 
 
-def _json(own: Drift, layers: Mapping[str, int]) -> dict[str, Any]:
+def _json(own: StateDrift, layers: Mapping[str, int]) -> dict[str, Any]:
     def listed(each: Estimate) -> dict[str, Any]:
         parts = {"value": each.value, "low": each.low, "high": each.high}
         return {name: _known(part) for name, part in parts.items()}
@@ -130,7 +130,7 @@ def _known(values: np.ndarray) -> Any:
     return np.where(np.isfinite(values), values, None).tolist()
 
 
-def _table(drifts: Mapping[str, Drift], layers: Mapping[str, int]) -> Table:
+def _table(drifts: Mapping[str, StateDrift], layers: Mapping[str, int]) -> Table:
     columns: dict[str, list[object]] = {
         "model": list(drifts),
         "lowest cosine": [float(own.cosine.value.min()) for own in drifts.values()],
@@ -147,7 +147,9 @@ def _table(drifts: Mapping[str, Drift], layers: Mapping[str, int]) -> Table:
     return Table("drift", "Drift from the base", columns, notes=(note,) if layers else ())
 
 
-def _draw(workdir: pathlib.Path, drifts: Mapping[str, Drift], layers: Mapping[str, int]) -> None:
+def _draw(
+    workdir: pathlib.Path, drifts: Mapping[str, StateDrift], layers: Mapping[str, int]
+) -> None:
     def series(own: Estimate, name: str) -> figures.Series:
         return figures.Series(name, np.arange(len(own.value)), own.value, own.low, own.high)
 
