@@ -50,7 +50,8 @@ class Questionnaire:
         for name, guide in _mapping(top.get("dimensions") or {}, f"{place}: dimensions").items():
             key = f"{place}: dimensions.{name}"
             fields = _mapping(guide, key, ("title", "definition", "failure"))
-            guides[name] = Guide(**{k: _text(v, f"{key}.{k}") for k, v in fields.items()})
+            texts = {"title": None} | dict(fields)
+            guides[name] = Guide(**{k: _text(v, f"{key}.{k}") for k, v in texts.items()})
         found = top.get("items") or []
         if not isinstance(found, Sequence) or isinstance(found, str) or len(found) > MOST_ITEMS:
             raise ValueError(
@@ -72,7 +73,10 @@ class Questionnaire:
     def as_object(self) -> dict[str, object]:
         """Returns the rubric as `from_object` reads it."""
         return {
-            "dimensions": {name: dataclasses.asdict(each) for name, each in self.guides.items()},
+            "dimensions": {
+                name: {key: text for key, text in dataclasses.asdict(guide).items() if text}
+                for name, guide in self.guides.items()
+            },
             "items": [{"id": name, "text": text} for name, text in self.items.items()],
         }
 

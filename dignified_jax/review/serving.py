@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import sys
 import urllib.parse
 
 import uvicorn
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from dignified_jax.review import accounts
 from dignified_jax.review.audit import record
-from dignified_jax.review.database import Database
-from dignified_jax.review.tables import ADMIN, Account
+from dignified_jax.review.database import Database, now
+from dignified_jax.review.tables import ADMIN, Account, Invitation
 from dignified_jax.review.web.app import create_app
 
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -52,16 +53,28 @@ def serve(database: Database, host: str, port: int, public_url: str | None) -> N
 
 
 def _first_link(database: Database) -> str | None:
-    """Makes the first administrator, where there is none, and returns its one-time link."""
+    """Returns a one-time link of an administrator, made if need be; None where one can sign in.
+
+    Whoever reads the terminal of the server can read the file, too.
+    """
     with database.writing() as session:
-        admins = select(Account).where(Account.role == ADMIN, Account.active)
-        if session.exec(admins).first() is not None:
+        found = select(Account).where(Account.role == ADMIN, Account.active).order_by(Account.id)
+        admins = session.exec(found).all()
+        live = select(Invitation.account_id).where(Invitation.expires > now())
+        invited = set(session.exec(live).all())
+        if any(account.password_hash or account.id in invited for account in admins):
             return None
-        account = accounts.find(session, "admin") or accounts.add(session, "admin", ADMIN)
-        account.role, account.active = ADMIN, True
-        session.add(account)
-        record(session, "first administrator", account.id)
+        account = admins[0] if admins else _new_administrator(session)
+        record(session, "link of an administrator printed", account.id)
         return accounts.invite(session, account)
+
+
+def _new_administrator(session: Session) -> Account:
+    numbers = itertools.count(2)
+    name = "admin"
+    while accounts.find(session, name) is not None:
+        name = f"admin{next(numbers)}"
+    return accounts.add(session, name, ADMIN)
 
 
 def _bracketed(host: str) -> str:
