@@ -39,8 +39,10 @@ def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
     from dignified_jax.models.checkpoint import params_checkpoint
 
     directory = hf.resolve(resolve(hf_path))
-    _, params = hf.load(directory, dtype)
-    params_checkpoint.save_params(out, params)
+    with waiting(f"loading {hf_path}", share=True) as count:
+        _, params = hf.load(directory, dtype, progress=count)
+    with waiting(f"writing {out}"):
+        params_checkpoint.save_params(out, params)
     params_checkpoint.copy_model_files(directory, out / params_checkpoint.MODEL_DIRECTORY)
 
 
@@ -57,12 +59,12 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
     if base is not None and record is None:
         raise params_checkpoint.CheckpointError(f"--base: {source} holds a whole model, not LoRA")
     print(f"checkpoint: {source}")
-    directory = None if record is None else lora_base.find_base(record, base)
+    directory = None if record is None else lora_base.find_base(record, base, waiting)
     if directory is not None and out.resolve().is_relative_to(pathlib.Path(directory).resolve()):
         raise params_checkpoint.CheckpointError(
             f"--out: is in {directory}, the base to be merged with"
         )
-    params = params_checkpoint.load_params(source)
+    params = params_checkpoint.load_params(source, show=waiting)
     if record is None and "norm" not in params:
         raise params_checkpoint.CheckpointError(
             f"{source} holds LoRA alone, but {side} has no {lora_base.FILE} that names its base"
@@ -72,10 +74,11 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
         "dtype": dtype,
         "generation_config": generation if generation.is_file() else None,
     }
-    if record is None:
-        hf.save(out, Decoder(read_config(side)), params, **options)
-    else:
-        peft.save_merged(out, directory, record.lora, params, **options)
+    with waiting(f"writing {out}", share=True) as count:
+        if record is None:
+            hf.save(out, Decoder(read_config(side)), params, **options, progress=count)
+        else:
+            peft.save_merged(out, directory, record.lora, params, **options, progress=count)
     params_checkpoint.copy_model_files(side, out, params_checkpoint.TOKENIZER_FILES)
     hf.rewrite_config(out)
 
@@ -93,7 +96,7 @@ def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
             f"{source} holds a whole model, not LoRA ({side} has no {lora_base.FILE}); use to-hf"
         )
     print(f"checkpoint: {source}")
-    params = params_checkpoint.load_params(source)
+    params = params_checkpoint.load_params(source, show=waiting)
     arguments = (out, read_config(side), record.lora, params, record.base)
     peft.save_adapter(*arguments, dtype=dtype, wrapped=is_wrapped(side))
 
@@ -132,11 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
-        with (
-            quiet.background(),
-            owned.writing(options.out, options.overwrite) as out,
-            waiting("converting"),
-        ):
+        with quiet.background(), owned.writing(options.out, options.overwrite) as out:
             if options.command == "to-orbax":
                 to_orbax(options.hf, out, options.dtype)
             elif options.command == "to-hf":

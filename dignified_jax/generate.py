@@ -105,6 +105,7 @@ def _report(out: str, total: int, errors: dict[str, str]) -> int:
 
 
 def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | ServedModel:
+    from dignified_jax.console.waiting import waiting
     from dignified_jax.generation.endpoint import Endpoint
     from dignified_jax.generation.sources import SampledModel, ServedModel
 
@@ -117,7 +118,7 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
     names = [*(name for name in _LOCAL if name != "batch_size"), "chat_template_kwargs"]
     further = {name: getattr(options, name) for name in names}
     further = {name: value for name, value in further.items() if value is not None}
-    return SampledModel(options.model, settings, **further)
+    return SampledModel(options.model, settings, **further, show=waiting)
 
 
 def _check_flags(options: argparse.Namespace) -> None:

@@ -7,8 +7,10 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
+from dignified_jax.console.progress_line import duration
 from dignified_jax.console.safe_stream import SafeStream
 
 QUIET_SECONDS = 2.0
@@ -16,13 +18,58 @@ QUIET_SECONDS = 2.0
 LOG_QUIET_SECONDS = 10.0
 LOG_SECONDS = 30.0
 _BAR = 24  # characters
+_TOGETHER = 64  # items that are counted together
 
+Item = TypeVar("Item")
 Count = Callable[[int, int], None]
 """To be told how many parts are done and how many there are."""
+Look = Callable[[], tuple[int, int] | None]
+"""Says how many parts are done and how many there are, or None where that is not known."""
+
+
+def uncounted(done: int, total: int) -> None:
+    """Is told, and shows nothing."""
+
+
+def counting(items: Iterable[Item], count: Count, total: int, done: int = 0) -> Iterator[Item]:
+    """Yields items, and counts them now and then.
+
+    Args:
+      items: to be yielded.
+      count: told how many are done.
+      total: of all.
+      done: before the first.
+    """
+    for number, item in enumerate(items, done + 1):
+        yield item
+        if number % _TOGETHER == 0 or number == total:
+            count(number, total)
+
+
+class Waiting(Protocol):
+    """Shows what is waited for, as `waiting` does."""
+
+    def __call__(
+        self, what: str, *, share: bool = False, look: Look | None = None
+    ) -> contextlib.AbstractContextManager[Count]: ...
+
+
+def silent(
+    what: str, *, share: bool = False, look: Look | None = None
+) -> contextlib.AbstractContextManager[Count]:
+    """Shows nothing: for functions of a library, unless they are told otherwise."""
+    del what, share, look
+    return contextlib.nullcontext(uncounted)
 
 
 @contextlib.contextmanager
-def waiting(what: str, visible: bool = True) -> Iterator[Count]:
+def waiting(
+    what: str,
+    visible: bool = True,
+    *,
+    share: bool = False,
+    look: Look | None = None,
+) -> Iterator[Count]:
     """Shows `what` on stderr, once it has taken more than two seconds (ten in a log).
 
     With the seconds it has taken; where parts are counted, with a bar and the seconds left at the
@@ -31,12 +78,14 @@ def waiting(what: str, visible: bool = True) -> Iterator[Count]:
     Args:
       what: in words, such as "tokenising train rows".
       visible: False shows nothing; for all processes but one.
+      share: whether parts are shown in percent, as those that no person counts: bytes.
+      look: asked for the parts, where nobody counts them.
 
     Yields:
       A function to count parts with.
     """
     if not visible:
-        yield lambda done, total: None
+        yield uncounted
         return
     stream = SafeStream(sys.stderr)
     terminal = stream.isatty()
@@ -51,7 +100,8 @@ def waiting(what: str, visible: bool = True) -> Iterator[Count]:
         pause = QUIET_SECONDS if terminal else LOG_QUIET_SECONDS
         while not finished.wait(pause):
             pause = 0.5 if terminal else LOG_SECONDS
-            line = describe(what, parts, time.monotonic() - started, terminal)
+            found = parts if look is None else look()
+            line = describe(what, found, time.monotonic() - started, terminal, share)
             if terminal:
                 line = line[: shutil.get_terminal_size().columns - 1]  # two lines would pile up
             start, end = ("\r", "\033[K") if terminal else ("", "\n")
@@ -69,7 +119,9 @@ def waiting(what: str, visible: bool = True) -> Iterator[Count]:
             print("\r\033[K", end="", file=stream, flush=True)
 
 
-def describe(what: str, parts: tuple[int, int] | None, seconds: float, bar: bool) -> str:
+def describe(
+    what: str, parts: tuple[int, int] | None, seconds: float, bar: bool, share: bool = False
+) -> str:
     """Returns the line.
 
     Args:
@@ -77,23 +129,14 @@ def describe(what: str, parts: tuple[int, int] | None, seconds: float, bar: bool
       parts: done and all; None where they are not counted.
       seconds: that it has taken.
       bar: whether parts are drawn too.
+      share: whether they are shown in percent.
     """
     if parts is None:
-        return f"{what}: {seconds:.0f} s"
+        return f"{what}: {duration(seconds)}"
     done, total = parts
-    share = min(done / max(total, 1), 1.0)
-    filled = round(_BAR * share)
+    part = min(done / max(total, 1), 1.0)
+    filled = round(_BAR * part)
     drawn = f" [{'=' * filled}{' ' * (_BAR - filled)}]" if bar else ""
-    left = f", {_duration(seconds / share - seconds)} left" if 0 < share < 1 else ""
-    return f"{what}{drawn} {done} of {total}: {_duration(seconds)}{left}"
-
-
-def _duration(seconds: float) -> str:
-    """8 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+    counted = f"{int(100 * part)}%" if share else f"{done} of {total}"
+    left = f", {duration(seconds / part - seconds)} left" if 0 < part < 1 else ""
+    return f"{what}{drawn} {counted}: {duration(seconds)}{left}"

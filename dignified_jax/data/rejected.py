@@ -108,32 +108,37 @@ def set_aside(
 ) -> None:
     """Adds rows that turned out bad after they were read, such as those no template can render.
 
-    `raw` is the row as an object, in the columns of its source. Lines of the same rows, from an
-    earlier run, are replaced.
+    `raw` is the row as an object, in the columns of its source; of a row of pairs it is each pair,
+    or where their rejects alone are bad, each of those. Lines of the same rows, from an earlier
+    run, are replaced.
 
     Raises:
       ValueError: `path` holds something other than rejected rows; it is left untouched.
     """
-    records = [(record, problems) for row, problems in rejected for record in _records(row)]
+    records = [each for row, problems in rejected for each in _records(row, problems)]
     places = {(record.file, record.row) for record, _ in records}
     kept = [line for line, *place in _existing(Path(path)) if tuple(place) not in places]
     _write(Path(path), kept + [_line(record, problems) for record, problems in records])
 
 
-def _records(row: PreferenceRow) -> list[RawRecord]:
-    """The records that a row came from: several where pairs were joined."""
+def _records(
+    row: PreferenceRow, problems: Sequence[RowProblem]
+) -> list[tuple[RawRecord, Sequence[RowProblem]]]:
+    """The bad ones of the records that a row came from, several where pairs were joined."""
     if row.pairs:
-        pair = {"prompt": as_objects(row.prompt), "chosen": row.golden}
-        return [
-            RawRecord(
-                row.file, number, None, pair | {"rejected": row.rejects[name], "dimension": name}
-            )
+        shared = {"prompt": as_objects(row.prompt), "chosen": row.golden}
+        pairs = {
+            number: shared | {"rejected": row.rejects[name], "dimension": name}
             for name, number in row.pairs.items()
-        ]
+        }
+        of = dict.fromkeys(pairs, problems)
+        if problems and all(problem.field == "rejected" for problem in problems):
+            of = {n: own for n in pairs if (own := [each for each in problems if each.row == n])}
+        return [(RawRecord(row.file, n, None, pairs[n]), own) for n, own in of.items()]
     texts = {"prompt": as_objects(row.prompt), "golden": row.golden, "mask": list(row.mask)}
     origin = {name: getattr(row, name) for name in ("seed_scene", "context", "trigger")}
     columns = texts | {f"reject_{name}": text for name, text in row.rejects.items()} | origin
-    return [RawRecord(row.file, row.row, None, columns)]
+    return [(RawRecord(row.file, row.row, None, columns), problems)]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

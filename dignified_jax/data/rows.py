@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dignified_jax.console.waiting import Count, Waiting, silent
 from dignified_jax.data import formats
 from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.rejected import BadRowPolicy, CheckedRecord
@@ -49,8 +50,8 @@ def read_rows(
 
     Args:
       source: a .jsonl, .json or .csv file (each also as .gz) or a .parquet file, a directory that
-        `datasets.load_dataset` reads, or a hub id "owner/name", with the split "train", or
-        "owner/name@revision:split", either of the last two.
+        `datasets.load_dataset` reads, or a hub id "owner/name@revision:configuration:split" of
+        which all but the name may be left out ("owner/name:split"); the split is then "train".
       dimensions: names of 1 to 16 dimensions.
       format: "rejects": golden, mask and a column "reject_NAME" of each dimension, which some row
         needs to have unless the dimensions are the default ones. "pairs": prompt, chosen, rejected
@@ -75,40 +76,31 @@ def read_rows(
     Warns:
       UserWarning: columns that are not used, and, with "skip", the number of rows set aside.
     """
-    return list(
-        stream_rows(
-            source,
-            dimensions=dimensions,
-            format=format,
-            dimension=dimension,
-            on_bad_row=on_bad_row,
-            rejected_path=rejected_path,
-        )
-    )
+    form = formats.choose(format, check_dimensions(dimensions), dimension)
+    return list(stream_rows(source, form, BadRowPolicy(on_bad_row, rejected_path)))
 
 
 def stream_rows(
-    source: str | Path,
-    *,
-    dimensions: Sequence[str] = DIMENSIONS,
-    format: str = "rejects",
-    dimension: str | None = None,
-    on_bad_row: str = "error",
-    rejected_path: str | Path | None = None,
+    source: str | Path, form: formats.Format, policy: BadRowPolicy, show: Waiting = silent
 ) -> Sequence[PreferenceRow]:
     """Returns the rows of `read_rows`; of more than some ten thousand, most are on disk.
 
-    The records of CSV, of a JSON array and of compressed text are in memory, and so are pairs that
-    are joined and stand far apart.
+    Pairs that stand far apart wait in memory for those that they are joined with.
+
+    Args:
+      source: as there.
+      form: the format of its records.
+      policy: of bad rows.
+      show: shows what is waited for.
+
+    Raises, warns:
+      As there.
     """
-    policy = BadRowPolicy(on_bad_row, rejected_path)
-    names = check_dimensions(dimensions)
-    form = formats.choose(format, names, dimension)
     read = functools.partial(stream_records, source, form.required)
     columns = Columns(form.known, read)
 
-    def checked() -> Iterator[CheckedRecord]:
-        for record in read():
+    def checked(count: Count) -> Iterator[CheckedRecord]:
+        for record in read(count=count):
             columns.add(record)
             row, problems = form.validate(record, columns)
             yield CheckedRecord(record, [] if row is None else [row], problems)
@@ -117,7 +109,10 @@ def stream_rows(
             unused = shorten(columns.unused, 400)
             warnings.warn(f"{source}: columns not used: {unused}", stacklevel=2)
 
-    return form.finish(policy.apply(source, checked()))
+    with show(f"reading {source}", share=True) as count:
+        rows = policy.apply(source, checked(count))
+    with show(f"joining pairs of {source}", share=True) as count:
+        return form.finish(rows, count)
 
 
 def split_validation(

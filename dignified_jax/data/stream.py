@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.data.batch import Capacity, PackedBatch
 from dignified_jax.data.examples import ExampleTable, TokenizedExample
 from dignified_jax.data.mixture import Mixture
@@ -53,6 +54,7 @@ class BatchStream:
         mixture: Mixture | None = None,
         process_index: int = 0,
         process_count: int = 1,
+        progress: Count = uncounted,
     ) -> None:
         """Checks the arguments and plans the shape of the batches.
 
@@ -66,6 +68,7 @@ class BatchStream:
           shuffle: False for the order given, in every epoch.
           mixture: of the examples, whose order takes the place of a plain shuffle.
           process_index, process_count: which rows `batch` returns.
+          progress: told how many examples have been packed ahead, and how many will be.
 
         Raises:
           ValueError: an argument out of its range; no examples; examples longer than
@@ -122,6 +125,7 @@ class BatchStream:
             rows_multiple=rows_multiple,
             more_follow=planned < different,
             most_visits=None if mixture is None else mixture.most_visits,
+            count=lambda done: progress(done, planned * self.example_count),
         )
         self.rows, self.capacity = self.shape.rows, self.shape.capacity
         self.useful_share = self.shape.useful_share

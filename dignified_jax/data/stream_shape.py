@@ -1,6 +1,6 @@
 """The static shape that holds every batch of a stream, found by packing its steps once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,7 @@ def plan_shape(
     rows_multiple: int,
     more_follow: bool = False,
     most_visits: np.ndarray | None = None,
+    count: Callable[[int], None] = lambda done: None,
 ) -> StreamShape:
     """Packs the steps of some epochs and returns the least shape that holds all of them.
 
@@ -90,15 +91,18 @@ def plan_shape(
       batch_size, row_length, rows_multiple: as in `BatchStream`.
       more_follow: other orders may follow; the shape then holds any batch of these examples.
       most_visits: (example,) how often an order can hold each; once by default.
+      count: told how many examples have been packed.
     """
     used: list[int] = []
-    slots = segments = useful = 0
+    slots = segments = useful = packed = 0
     for order in orders:
         useful += int(sizes.tokens[order].sum())
         for start in range(0, len(order), batch_size):
             step = order[start : start + batch_size]
             plan = best_fit(sizes.tokens[step].tolist(), row_length)
             used.append(len(plan))
+            packed += len(step)
+            count(packed)
             of_slots, of_segments = sizes.slots[step].tolist(), sizes.segments[step].tolist()
             slots = max(slots, *(sum([of_slots[i] for i in row]) for row in plan))
             segments = max(segments, *(sum([of_segments[i] for i in row]) for row in plan))

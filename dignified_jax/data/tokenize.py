@@ -7,10 +7,10 @@ import functools
 import gc
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from dignified_jax.data.chat.row_tokens import RowTokens, problems_of, tokenize_rows
+from dignified_jax.data.chat.row_tokens import Found, RowTokens, problems_of, tokenize_rows
 from dignified_jax.data.chat.text_loss import TextLoss
 from dignified_jax.data.examples import ExampleTable, TokenizedExample, table_of
 from dignified_jax.data.limits import Limits, apply_limits, too_long_error
@@ -35,7 +35,8 @@ class EncodingReport:
     Attributes:
       examples: number of examples returned.
       truncated_indices, dropped_indices: positions of the rows cut and left out as too long.
-      rejected: position of each bad row -> its problems; with `on_bad_row="skip"` only.
+      rejected: position of each bad row -> its problems; with `on_bad_row="skip"` only. A row of
+        pairs of which some are good is an example of these.
       lossy_indices: positions of rows of whose characters the tokenizer loses up to 1%.
     """
 
@@ -88,7 +89,7 @@ def encode(
       template: the tokenizer's chat template, where it is loaded already (`load_template`); takes
         the place of `chat_template_kwargs`.
       on_bad_row: what to do with rows that template or tokenizer can't keep: "error", or "skip"
-        to leave them out and report them.
+        to leave them out and report them; of a row joined from pairs, those with a bad reject.
       progress: called with the rows done and all rows, again and again.
 
     Returns:
@@ -163,15 +164,17 @@ class Encoder:
     def _encode(self, start: int, rows: Sequence[PreferenceRow]) -> EncodedRows:
         names = response_names(rows[0].dimensions)
         good: dict[int, RowTokens] = {}
+        kept: dict[int, PreferenceRow] = {}
         rejected: dict[int, list[RowProblem]] = {}
-        for at, tokens in enumerate(self._tokenize(rows)):
-            if isinstance(tokens, RowTokens):
-                good[at] = tokens
-            else:
-                rejected[start + at] = problems_of(rows[at], start + at, tokens)
-        places = {at: rows[at].place(start + at) for at in good}
+        for at, (row, tokens) in enumerate(zip(rows, self._tokenize(rows), strict=True)):
+            if not isinstance(tokens, RowTokens):
+                rejected[start + at] = problems_of(row, start + at, tokens)
+                row, tokens = self._without_bad_pairs(row, tokens)
+            if row is not None:
+                kept[at], good[at] = row, tokens
+        places = {at: row.place(start + at) for at, row in kept.items()}
         limited = apply_limits(
-            [rows[at] for at in good],
+            list(kept.values()),
             list(good.values()),
             [":".join(map(str, filter(None, place))) for place in places.values()],
             self.template,
@@ -201,10 +204,23 @@ class Encoder:
             "limits": asdict(self.limits),
         }
 
-    def _tokenize(
-        self, rows: Sequence[PreferenceRow]
-    ) -> list[RowTokens | list[tuple[str, str, str]]]:
+    def _tokenize(self, rows: Sequence[PreferenceRow]) -> list[RowTokens | list[Found]]:
         return tokenize_rows(rows, self.template, self.responses, self._loss)
+
+    def _without_bad_pairs(
+        self, row: PreferenceRow, found: Sequence[Found]
+    ) -> tuple[PreferenceRow, RowTokens] | tuple[None, None]:
+        """What is left of a row of pairs whose prompt and golden are good, and its tokens."""
+        bad = {name for name, _, _ in found}
+        left = [name for name in row.pairs if name not in bad]
+        if not bad <= row.pairs.keys() or not set(left) & set(self.responses):
+            return None, None
+        fields = {
+            name: {key: getattr(row, name)[key] for key in left} for name in ("rejects", "pairs")
+        }
+        row = replace(row, **fields)
+        (tokens,) = self._tokenize([row])
+        return row, tokens
 
     @functools.cached_property
     def _loss(self) -> TextLoss:

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.data.schema import Prompt
 from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import load_tokenizer
@@ -62,6 +63,7 @@ class SampledModel:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         fsdp: int = 1,
         tensor: int = 1,
+        show: Waiting = silent,
     ) -> None:
         """
         Args:
@@ -74,6 +76,7 @@ class SampledModel:
           chat_template_kwargs: arguments for the template; None takes those of the run, if the
             model is one.
           fsdp, tensor: as in `make_mesh`.
+          show: shows what is waited for.
 
         Raises:
           ValueError, OSError: as `policy.load`, `load_tokenizer` and `load_template`.
@@ -81,7 +84,7 @@ class SampledModel:
         self._settings, self._plain = settings, plain
         self._mesh = make_mesh(fsdp, tensor)
         dtype = dtype or usual_dtype()
-        self._policy = policy.load(path, dtype, self._mesh, base)
+        self._policy = policy.load(path, dtype, self._mesh, base, show)
         directory = self._policy.directory
         if chat_template_kwargs is None:
             chat_template_kwargs = run_template_kwargs(directory)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import jax
 from jaxtyping import PyTree
 
+from dignified_jax.console.waiting import Count
 from dignified_jax.files import owned
 from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
@@ -27,17 +28,19 @@ _FILES = {
 }
 
 
-def export(context: RunContext, params: PyTree) -> list[pathlib.Path]:
+def export(context: RunContext, params: PyTree, progress: Count) -> list[pathlib.Path]:
     """Writes a policy into the run directory; what was written.
 
     Args:
       context: the run's.
       params: its trained tree; LoRA is merged into the base's files.
+      progress: as of `hf.save`.
     """
     model, config, tokenizer = context.model, context.config, context.data.tokenizer
     options = {
         "dtype": model.export_dtype,
         "generation_config": locate(model.directory, "generation_config.json"),
+        "progress": progress,
     }
     directories = [context.workdir / DIRECTORY]
     with _writing(directories[0]) as partial:

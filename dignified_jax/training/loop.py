@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import sys
 import time
@@ -17,7 +18,7 @@ from jaxtyping import PyTree
 from orbax.checkpoint import CheckpointManager
 
 from dignified_jax.console.safe_stream import SafeStream
-from dignified_jax.console.waiting import waiting
+from dignified_jax.console.waiting import Waiting, waiting
 from dignified_jax.data import PackedBatch
 from dignified_jax.files import atomic
 from dignified_jax.models.lora import LoraConfig
@@ -66,13 +67,15 @@ def run(config: TrainConfig) -> dict[str, Any]:
         state = _start(context, manager)
         with _watched(context, int(state.step)) as watch:
             state = _train(context, state, manager, watch)
-        with waiting("writing the last checkpoint", jax.process_index() == 0):
+        with _show()(
+            "writing the last checkpoint", share=True, look=checkpoint.watched(manager, state)
+        ):
             checkpoint.finish(manager, state)
         if config.best_metric is not None and manager.best_step() != int(state.step):
             _notify(
                 f"testing and exporting step {manager.best_step()}, best by {config.best_metric}"
             )
-            state = checkpoint.restore(manager, state, manager.best_step())
+            state = checkpoint.restore(manager, state, manager.best_step(), _show())
         return _finish(context, state, config.method.name)
 
 
@@ -104,7 +107,7 @@ def assess(
             opt_state=(),
             method_state=objective.init(len(config.data.dimensions)),
         )
-        with waiting("compiling the score step", jax.process_index() == 0):
+        with _show()("compiling the score step"):
             _compile_evaluation(context, state, _notify)
         return _finish(context, state, config.method.name)
 
@@ -115,8 +118,7 @@ def _start(context: RunContext, manager: CheckpointManager) -> TrainState:
     count = len(config.data.dimensions)
     state = init_state(model.params, config.method, count, context.optimizer, model.mesh)
     if manager.latest_step() is not None:
-        with waiting("reading the newest checkpoint", jax.process_index() == 0):
-            state = checkpoint.restore(manager, state)
+        state = checkpoint.restore(manager, state, show=_show())
         _notify(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
         for note in run_directory.trim_metrics(context.workdir, int(state.step)):
@@ -271,8 +273,8 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
     with waiting("testing batch", visible) as count:
         test = evaluate_split(context, state, "test", "test/", count)
     result = summary.build(config, state, test, context.data.streams["test"]) | {"method": name}
-    with waiting("exporting", visible):
-        exported, *adapters = export(context, state.params)
+    with waiting("exporting", visible, share=True) as count:
+        exported, *adapters = export(context, state.params, count)
     if jax.process_index() == 0:
         atomic.write_json(workdir / run_directory.SUMMARY_FILE, result)
         if (workdir / run_directory.METRICS_FILE).is_file():
@@ -282,6 +284,11 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
     for directory in adapters:
         _notify(f"PEFT adapter: {directory}")
     return result
+
+
+def _show() -> Waiting:
+    """Shows what is waited for, in the first process."""
+    return functools.partial(waiting, visible=jax.process_index() == 0)
 
 
 def _notify(text: str) -> None:

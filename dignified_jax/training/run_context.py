@@ -98,8 +98,8 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
     for note in data.notes:
         notify(note)
     _check_best_metric(config, data)
-    with waiting("loading the model", jax.process_index() == 0):
-        model = input_model.prepare_model(config, mesh)
+    show = functools.partial(waiting, visible=jax.process_index() == 0)
+    model = input_model.prepare_model(config, mesh, show)
     inputs = {**model.identity, **data.identity}
     if jax.process_index() == 0:
         continuation.check_inputs(workdir, inputs)
@@ -156,8 +156,10 @@ def _write_model_files(
         with contextlib.suppress(params_checkpoint.CheckpointError):  # damaged: written anew
             recorded = lora_base.read(side)
     # A digest takes a while, and the weights were checked. Only their place may be another.
-    with waiting("reading the base's files", jax.process_index() == 0):
-        digest = hf.digest(model.directory) if recorded is None else recorded.digest
+    digest = None if recorded is None else recorded.digest
+    if digest is None:
+        with waiting("reading the base's files", jax.process_index() == 0, share=True) as count:
+            digest = hf.digest(model.directory, count)
     base = lora_base.base_name(config.model.path)
     lora_base.write(side, lora_base.LoraBase(config.lora, base, digest))
     return note
@@ -186,7 +188,9 @@ def _rewards(
     """Returns rewards of `config.reward_policies`, which are on the devices one after another."""
     policies = []
     for dimension, path in zip(config.data.dimensions, config.reward_policies, strict=True):
-        module, params = hf.load(hf.resolve(resolve(path)), config.model.param_dtype, model.mesh)
+        source, dtype = hf.resolve(resolve(path)), config.model.param_dtype
+        with waiting(f"loading {path}", jax.process_index() == 0, share=True) as count:
+            module, params = hf.load(source, dtype, model.mesh, progress=count)
         if not module.config.computes_like(model.module.config):
             raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
         identity = {**data.identity, **input_model.identity(module.config, params, config)}

@@ -10,8 +10,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
+from dignified_jax.console.waiting import waiting
 from dignified_jax.models import hf
 from dignified_jax.models.decoder import Params
 from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup, terms
@@ -94,8 +96,12 @@ def _assess(
     """Tests and exports the weighted mean of policies against the run's own model."""
     mixed = [(path, share) for path, share in zip(exports, shares, strict=True) if share > 0]
 
+    def load(path: pathlib.Path, mesh: Mesh) -> Params:
+        with waiting(f"loading {path}", jax.process_index() == 0, share=True) as count:
+            return hf.load(path, config.model.param_dtype, mesh, progress=count)[1]
+
     def policy(mesh: Mesh) -> Params:
-        loaded = [hf.load(path, config.model.param_dtype, mesh)[1] for path, _ in mixed]
+        loaded = [load(path, mesh) for path, _ in mixed]
         return soup.combine(loaded, [share for _, share in mixed]) if len(mixed) > 1 else loaded[0]
 
     objective = MultiNegativeDPO(beta=config.method.beta, **terms.of(config.method))

@@ -48,6 +48,33 @@ def test_the_line(parts, seconds, bar, line):
     assert waiting.describe("work", parts, seconds, bar) == line
 
 
+def test_a_share_is_told_in_percent():
+    told = waiting.describe("reading", (299, 1000), 30.0, False, share=True)
+    assert told == "reading 29%: 30 s, 1 min 10 s left"
+    told = waiting.describe("reading", (1000, 1000), 30.0, True, share=True)
+    assert told == f"reading [{'=' * 24}] 100%: 30 s"
+
+
+def test_what_nobody_counts_is_looked_at(capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.02)
+    with waiting.waiting("restoring", share=True, look=lambda: (1, 2)):
+        deadline = time.monotonic() + 10
+        while not (lines := capsys.readouterr().err) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert lines.startswith("restoring 50%: 0 s, 0 s left\n")
+
+
+def test_items_are_counted_as_they_pass():
+    counted = []
+    items = waiting.counting(range(150), lambda *parts: counted.append(parts), 300, 150)
+    assert list(items) == list(range(150)) and counted == [(192, 300), (256, 300), (300, 300)]
+
+
+def test_silence():
+    with waiting.silent("work", share=True) as count:
+        count(1, 2)
+
+
 def test_a_process_that_shows_nothing(capsys, monkeypatch):
     monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.01)
     with waiting.waiting("work", visible=False) as count:

@@ -1,6 +1,7 @@
 """Reading rows: every source, every kind of bad row, the skip policy, the split by prompt."""
 
 import base64
+import contextlib
 import csv
 import json
 import random
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dignified_jax.data import BadRowsError, PreferenceRow, read_rows, split_validation
+from dignified_jax.data import BadRowsError, PreferenceRow, formats, read_rows, split_validation
+from dignified_jax.data.rejected import BadRowPolicy
+from dignified_jax.data.rows import stream_rows
 
 ROOT = Path(__file__).parents[2]
 REJECTS = ("reject_A", "reject_C", "reject_E", "reject_T")
@@ -115,25 +118,38 @@ def test_parquet_with_list_and_text_masks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source, split, revision",
+    "source, split, revision, config",
     [
-        ("someone/rows", "train", None),
-        ("someone/rows:test", "test", None),
-        ("someone/rows@v1.2", "train", "v1.2"),
-        ("someone/rows@refs/pr/3:test", "test", "refs/pr/3"),
+        ("someone/rows", "train", None, ()),
+        ("someone/rows:test", "test", None, ()),
+        ("someone/rows@v1.2", "train", "v1.2", ()),
+        ("someone/rows@refs/pr/3:test", "test", "refs/pr/3", ()),
+        ("someone/rows:20220301.en:test", "test", None, ("20220301.en",)),
+        ("someone/rows@v1:en-c++:train_prefs", "train_prefs", "v1", ("en-c++",)),
     ],
 )
-def test_hub_id(monkeypatch, source, split, revision):
+def test_hub_id(monkeypatch, source, split, revision, config):
     asked = []
 
-    def load_dataset(name, *, split, revision):
-        asked.append((name, split, revision))
+    def load_dataset(name, *config, split, revision):
+        asked.append((name, *config, split, revision))
         return iter(RECORDS)
 
     fake = types.SimpleNamespace(load_dataset=load_dataset)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     assert read_rows(source) == EXPECTED
-    assert asked == [("someone/rows", split, revision)]
+    assert asked == [("someone/rows", *config, split, revision)]
+
+
+def test_hub_data_of_several_configurations_say_how_to_name_one(monkeypatch):
+    def load_dataset(name, *, split, revision):
+        raise ValueError("Config name is missing.\nPlease pick one among: ['en', 'de']")
+
+    fake = types.SimpleNamespace(load_dataset=load_dataset)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    said = r"among: \['en', 'de'\]; name one as someone/rows:CONFIGURATION:test$"
+    with pytest.raises(ValueError, match=said):
+        read_rows("someone/rows:test")
 
 
 def test_hub_id_that_does_not_exist(monkeypatch):
@@ -164,7 +180,7 @@ def test_directory_of_a_data_set(tmp_path, monkeypatch):
 def test_missing_source_names_the_accepted_forms(source):
     with pytest.raises(FileNotFoundError) as caught:
         read_rows(source)
-    assert str(source) in str(caught.value) and "owner/name@revision:split" in str(caught.value)
+    assert str(source) in str(caught.value) and "owner/name@revision:" in str(caught.value)
 
 
 def test_unknown_kind_of_file(tmp_path):
@@ -417,3 +433,20 @@ def test_import_is_cheap():
     heavy = ("transformers", "tokenizers", "datasets", "pyarrow", "flax")
     code = f"import sys, dignified_jax.data; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_what_is_waited_for_can_be_shown(tmp_path):
+    shown = []
+
+    @contextlib.contextmanager
+    def show(what, *, share=False):
+        assert share
+        yield lambda done, total: shown.append((what, done, total))
+
+    pairs = [{"prompt": f"{n}", "chosen": "a", "rejected": "b"} for n in range(70)]
+    path = write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    form = formats.choose("pairs", ("T",))
+    assert len(stream_rows(path, form, BadRowPolicy("error", None), show)) == 70
+    size = path.stat().st_size
+    joined = [(f"joining pairs of {path}", done, 140) for done in (64, 128, 140)]
+    assert shown == [(f"reading {path}", size, size), *joined]

@@ -1,10 +1,13 @@
 """Sources as shells and office programs write them, and bounded work on any of them."""
 
 import codecs
+import csv
 import gzip
+import io
 import json
 import pathlib
 import random
+import re
 import tempfile
 import time
 import tracemalloc
@@ -12,11 +15,13 @@ import tracemalloc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dignified_jax.console.waiting import uncounted
 from dignified_jax.data import BadRowsError, read_rows
-from dignified_jax.data.sources import read_records
+from dignified_jax.data.sources import json_array, read_records, stream_records
+from dignified_jax.data.sources import text as text_source
 from dignified_jax.data.sources.text import text_lines
 
 ROW = {"prompt": "p?", "golden": "g", "mask": ["A"], "reject_A": "a"}
@@ -191,5 +196,88 @@ def test_lines_of_a_stream_are_those_of_the_whole_text(pieces):
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.write(content)
         file.flush()
-        found = list(text_lines("rows", pathlib.Path(file.name)))
+        found = list(text_lines("rows", pathlib.Path(file.name), uncounted))
     assert found == (whole.split(b"\n") if whole else [])
+
+
+def _array(text, piece, monkeypatch):
+    monkeypatch.setattr(json_array, "_PIECE", piece)
+    return list(json_array.elements(io.StringIO(text), dict))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(st.lists(VALUES, max_size=4), st.integers(1, 9), st.sampled_from([None, 1]), st.data())
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_elements_of_an_array_are_those_of_json(monkeypatch, values, piece, indent, data):
+    """However the text is cut into pieces; and what is broken is refused, as json refuses it."""
+    text = f" {json.dumps(values, indent=indent)}\n "
+    assert _array(text, piece, monkeypatch) == values
+    at = data.draw(st.integers(0, len(text) - 1))
+    broken = text[:at] + data.draw(st.sampled_from(["", "]", ",", "1", '"'])) + text[at + 1 :]
+    try:
+        expected = json.loads(broken)
+    except ValueError:
+        expected = None
+    if isinstance(expected, list):
+        assert _array(broken, piece, monkeypatch) == expected
+    else:
+        with pytest.raises(json_array.ArrayError):
+            _array(broken, piece, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b'[{"a": 1}, {"a": }]', "element 2: Expecting value"),
+        (b'[{"a": 1} {"a": 2}]', "element 2: expected ',', found '{'"),
+        (b'[{"a": 1}', "element 2: expected ',', found 'the end'"),
+        (b'[{"a": 1, "a": 2}]', "element 1: key 'a' occurs twice"),
+        (b'[{"a": "\xff"}]', "element 1: 'utf-8' codec can't decode byte 0xff"),
+        (b"[" * 100_000, "element 1: maximum recursion depth"),
+        (b"\xff\xfe[\x00]", "not readable as UTF-16: truncated data"),
+    ],
+    ids=["value", "comma", "end", "twice", "bytes", "deep", "utf16"],
+)
+def test_a_broken_array_is_told_in_a_line(content, said, tmp_path):
+    file = write(tmp_path / "a.json", content)
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        read_rows(file)
+    assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.json", "a.jsonl.gz", "a.jsonl"])
+def test_files_of_any_size_are_read_in_little_memory(name, tmp_path, monkeypatch):
+    """Of 6 MB no more than some small pieces are held, and all is counted."""
+    monkeypatch.setattr(text_source, "_PIECE", 1 << 16)
+    monkeypatch.setattr(json_array, "_PIECE", 1 << 16)
+    count, rng = 400, random.Random(0)
+    rows = [{"prompt": rng.randbytes(8000).hex(), "golden": "g\n"} for _ in range(count)]
+    if ".csv" in name:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        content = text.getvalue().encode()
+    elif ".jsonl" in name:
+        content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    else:
+        content = json.dumps(rows).encode()
+    file = write(tmp_path / name, gzip.compress(content, 1) if name.endswith("gz") else content)
+    del rows, content
+    counted = []
+    tracemalloc.start()
+    records = stream_records(file, count=lambda done, total: counted.append((done, total)))
+    found = sum(record.columns["golden"] == "g\n" for record in records)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == count and most < 1 << 20
+    size = file.stat().st_size
+    assert counted[-1] == (size, size) and counted == sorted(counted) and len(counted) > 1

@@ -18,7 +18,7 @@ from dignified_jax.data.special_tokens import SpelledToken, encode_literally, sp
 from dignified_jax.data.template import ChatTemplate
 
 _PROMPT = "prompt"
-_Found = tuple[str, str, str]  # "prompt" or a response's name, expected, found
+Found = tuple[str, str, str]  # "prompt" or a response's name, expected, found
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def tokenize_rows(
     template: ChatTemplate,
     responses: Sequence[str],
     loss: TextLoss,
-) -> list[RowTokens | list[_Found]]:
+) -> list[RowTokens | list[Found]]:
     """Returns each row's token ids, or everything that keeps it from having them.
 
     Args:
@@ -99,7 +99,7 @@ def tokenize_rows(
     ]
 
 
-def problems_of(row: PreferenceRow, index: int, found: Sequence[_Found]) -> list[RowProblem]:
+def problems_of(row: PreferenceRow, index: int, found: Sequence[Found]) -> list[RowProblem]:
     """Returns what was found as problems that name file, row and column.
 
     Args:
@@ -117,7 +117,7 @@ def problems_of(row: PreferenceRow, index: int, found: Sequence[_Found]) -> list
 
 def _render(
     row: PreferenceRow, template: ChatTemplate, responses: Sequence[str]
-) -> tuple[list[_Text], list[_Found]]:
+) -> tuple[list[_Text], list[Found]]:
     """The prompt and the replies that can be rendered, and what is wrong with the others."""
     try:
         prompt_text = template.prompt_text(row.prompt)
@@ -137,7 +137,7 @@ def _render(
     return texts, found
 
 
-def _refused(name: str, error: ValueError) -> _Found:
+def _refused(name: str, error: ValueError) -> Found:
     if isinstance(error, SpelledToken):
         return name, error.expected, error.found
     return name, "a text that the chat template takes", str(error)
@@ -196,8 +196,8 @@ def _border(ids: Sequence[int], start: Sequence[int], template: ChatTemplate) ->
 
 
 def _checked(
-    texts: Sequence[_Text], shares: Sequence[float], found: list[_Found]
-) -> RowTokens | list[_Found]:
+    texts: Sequence[_Text], shares: Sequence[float], found: list[Found]
+) -> RowTokens | list[Found]:
     for text, share in zip(texts, shares, strict=True):
         if len(text.ids) - (text.name != _PROMPT) < 1:
             found.append((text.name, "tokens", f"none for {shorten(text.content)}"))

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dignified_jax.console.waiting import Count
 from dignified_jax.data.formats import pairs, rejects
 from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.formats.joining import join
@@ -24,14 +25,14 @@ class Format:
         contradict the dimensions.
       validate: takes (record, columns of all records); a record to its row and no problems, or
         None and its problems.
-      finish: the rows of a source to those that are used.
+      finish: takes (rows of a source, a function to count them with); the rows that are used.
     """
 
     required: tuple[str, ...]
     known: tuple[str, ...]
     check_columns: Callable[[str, Columns], None]
     validate: Callable[[RawRecord, Columns], tuple[PreferenceRow | None, list[RowProblem]]]
-    finish: Callable[[Sequence[PreferenceRow]], Sequence[PreferenceRow]]
+    finish: Callable[[Sequence[PreferenceRow], Count], Sequence[PreferenceRow]]
 
 
 def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None) -> Format:
@@ -59,7 +60,7 @@ def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None)
             rejects.known_columns(dimensions),
             functools.partial(rejects.check_columns, **given),
             functools.partial(rejects.validate, **given),
-            lambda rows: rows,
+            lambda rows, count: rows,
         )
     if dimension is not None and dimension not in dimensions:
         raise ValueError(f"dimension: expected one of {', '.join(dimensions)}, found {dimension!r}")

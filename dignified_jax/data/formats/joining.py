@@ -1,11 +1,13 @@
 """Joins pairs of equal prompt and chosen into rows of several rejects, in little memory."""
 
+import array
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from dignified_jax.console.waiting import Count, counting, uncounted
 from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import plain_text
 from dignified_jax.data.store.texts import Spilled
@@ -13,7 +15,7 @@ from dignified_jax.data.store.texts import Spilled
 _DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
-def join(rows: Sequence[PreferenceRow]) -> Sequence[PreferenceRow]:
+def join(rows: Sequence[PreferenceRow], count: Count = uncounted) -> Sequence[PreferenceRow]:
     """Returns rows of several rejects, in the order of the first pair of each.
 
     The n-th pair of a prompt, chosen and dimension goes into the n-th row of that prompt and
@@ -22,17 +24,20 @@ def join(rows: Sequence[PreferenceRow]) -> Sequence[PreferenceRow]:
 
     Args:
       rows: of one reject each.
+      count: told how many of them have been seen, twice.
     """
-    return Spilled(_joined_in_order(rows, _row_of_each(rows)))
+    total = 2 * len(rows)
+    first, second = (counting(rows, count, total, begun) for begun in (0, len(rows)))
+    return Spilled(_joined_in_order(second, _row_of_each(first)))
 
 
-def _row_of_each(rows: Sequence[PreferenceRow]) -> np.ndarray:
+def _row_of_each(rows: Iterable[PreferenceRow]) -> np.ndarray:
     """(pair,) number of the row that each pair goes into."""
-    digests = bytearray()
-    dimensions = np.empty(len(rows), np.int64)
-    for number, row in enumerate(rows):
+    digests, indices = bytearray(), array.array("q")
+    for row in rows:
         digests += _digest(row)
-        dimensions[number] = row.dimensions.index(*row.rejects)
+        indices.append(row.dimensions.index(*row.rejects))
+    dimensions = np.array(indices, np.int64)
     key = _numbered(np.frombuffer(digests, _DIGEST))
     turn = _occurrences(key * (dimensions.max(initial=0) + 1) + dimensions)
     return _numbered(key * (turn.max(initial=0) + 1) + turn)
@@ -68,7 +73,7 @@ def _occurrences(values: np.ndarray) -> np.ndarray:
 
 
 def _joined_in_order(
-    rows: Sequence[PreferenceRow], row_of_each: np.ndarray
+    rows: Iterable[PreferenceRow], row_of_each: np.ndarray
 ) -> Iterator[PreferenceRow]:
     sizes = np.bincount(row_of_each).tolist()
     waiting: dict[int, list[PreferenceRow]] = {}

@@ -4,33 +4,54 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
+from dignified_jax.console.waiting import Count
 from dignified_jax.data.schema import BadRowsError, RowProblem, shorten
 from dignified_jax.data.sources.record import RawRecord, check_header
+from dignified_jax.data.sources.text import opened
+
+_LONGEST_FIELD = 2**31 - 1
 
 
-def csv_records(name: str, data: bytes, required: Sequence[str]) -> list[RawRecord]:
-    """Returns the records of a table with a header.
+def csv_records(
+    name: str, path: Path, required: Sequence[str], count: Count
+) -> Iterator[RawRecord]:
+    """Yields the records of a table with a header.
+
+    Args:
+      name, path, count: as `text.opened`.
+      required: columns that it must have.
 
     Raises:
       BadRowsError: the header is no CSV, lacks a required column or repeats one.
+      ValueError: as `text.opened` and its stream.
     """
-    # Bytes that are not UTF-8 become surrogates, which `validation` reports row by row.
-    text = data.decode("utf-8", "surrogateescape")
-    text = text.removeprefix("\ufeff").rstrip("\r\n")
     consumed: list[str] = []  # the physical lines of the record being read
 
-    def lines() -> Iterator[str]:
-        for line in io.StringIO(text, newline=""):
-            consumed.append(line)
-            yield line
+    def lines(stream: TextIO) -> Iterator[str]:
+        held: list[str] = []  # the last line that is not empty, and the empty ones after it
+        for line in stream:
+            if line.strip("\r\n"):
+                yield from held
+                held.clear()
+            held.append(line)
+        if held and (last := held[0].rstrip("\r\n")):
+            yield last
 
-    limit = csv.field_size_limit(len(text) + 1)  # the default refuses long responses
+    def noted(line: str) -> str:
+        consumed.append(line)
+        return line
+
+    limit = csv.field_size_limit(_LONGEST_FIELD)  # the default refuses long responses
     try:
-        # strict: otherwise a missing quote silently swallows the rest of the file
-        reader = csv.reader(lines(), strict=True)
-        return list(_records(name, reader, consumed, required))
+        with opened(name, path, count) as stream:
+            # Bytes that are not UTF-8 become surrogates, which `validation` reports row by row.
+            text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
+            # strict: otherwise a missing quote silently swallows the rest of the file
+            reader = csv.reader(map(noted, lines(text)), strict=True)
+            yield from _records(name, reader, consumed, required)
     finally:
         csv.field_size_limit(limit)
 

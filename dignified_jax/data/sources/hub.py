@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from dignified_jax.console.waiting import Count, counting
 from dignified_jax.data.sources.record import RawRecord, check_header
 
 
@@ -10,6 +11,7 @@ def hub_records(
     repository: str,
     split: str,
     required: Sequence[str],
+    count: Count,
     config: str | None = None,
     revision: str | None = None,
 ) -> Iterator[RawRecord]:
@@ -20,6 +22,7 @@ def hub_records(
       repository: the directory or hub id.
       split: name of the split.
       required: columns that it must have.
+      count: told how many rows have been read.
       config: of a hub's set, where it has several.
       revision: branch, tag or commit of a hub's set; its newest state by default.
 
@@ -41,8 +44,11 @@ def hub_records(
         line = " ".join(str(cause).split())[:300]
         if "cast" in line:
             line += "; its files differ in the type of a column: write it alike in all, or name one"
+        if config is None and line.startswith("Config name is missing"):
+            line += f"; name one as {repository}:CONFIGURATION:{split}"
         raise ValueError(f"{name}: not readable as a data set: {line}") from error
-    for row, columns in enumerate(table, 1):
+    total = getattr(table, "num_rows", 0)  # a mere iterable has none
+    for row, columns in enumerate(counting(table, count, total) if total else table, 1):
         if row == 1:
             check_header(name, list(columns), required)
         yield RawRecord(name, row, columns, columns)

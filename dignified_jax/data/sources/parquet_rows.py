@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dignified_jax.console.waiting import Count
 from dignified_jax.data.sources.expansion import CELL_BYTES, RECORD_BYTES, Expansion
 from dignified_jax.data.sources.record import RawRecord, check_header
 
@@ -20,8 +21,16 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 1024
 
 
-def parquet_records(name: str, path: Path, required: Sequence[str]) -> Iterator[RawRecord]:
+def parquet_records(
+    name: str, path: Path, required: Sequence[str], count: Count
+) -> Iterator[RawRecord]:
     """Yields a file's records.
+
+    Args:
+      name: of the file, for messages.
+      path: of the file.
+      required: columns that it must have.
+      count: told how many rows have been read.
 
     Raises:
       ValueError: it can't be read, or expands too far.
@@ -41,6 +50,7 @@ def parquet_records(name: str, path: Path, required: Sequence[str]) -> Iterator[
             texts = _text_columns(metadata)
         with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
             for batch in file.iter_batches(batch_size=rows):
+                count(number, metadata.num_rows)
                 for columns in _batch_objects(batch, expansion):
                     number += 1
                     yield RawRecord(name, number, columns, columns)

@@ -4,20 +4,24 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.data.sources.csv_rows import csv_records
 from dignified_jax.data.sources.hub import hub_records
 from dignified_jax.data.sources.json_rows import json_records
 from dignified_jax.data.sources.parquet_rows import parquet_records
 from dignified_jax.data.sources.record import RawRecord
-from dignified_jax.data.sources.text import read_text
 
 ACCEPTED = (
     "a .jsonl, .json, .csv (each also as .gz) or .parquet file, a directory that "
-    "datasets.load_dataset reads, or a hub id 'owner/name' or 'owner/name@revision:split'"
+    "datasets.load_dataset reads, or a hub id 'owner/name', 'owner/name@revision:split' or "
+    "'owner/name@revision:configuration:split'"
 )
 _TEXTS = (".jsonl", ".json", ".csv")
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+(?:/[\w.-]+)*))?(?::([\w.-]+))?")
+_HUB_ID = re.compile(
+    r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+(?:/[\w.-]+)*))?"
+    r"(?::(?P<config>[\w.+-]+)(?=:))?(?::(?P<split>[\w.-]+))?"
+)
 
 
 def read_records(
@@ -33,13 +37,15 @@ def stream_records(
     source: str | Path,
     required: Sequence[str] = (),
     hub_config: str | None = None,
+    count: Count = uncounted,
 ) -> Iterator[RawRecord]:
     """Yields the records of a file, directory or hub data set.
 
     Args:
       source: as in `read_rows`.
       required: columns that a table must have.
-      hub_config: configuration of a hub data set, where it has several.
+      hub_config: configuration of a hub data set that has several, where its id names none.
+      count: told how much has been read, and how much there is, in bytes or rows.
 
     Raises:
       FileNotFoundError: no such file, and not a hub id.
@@ -54,29 +60,29 @@ def stream_records(
                 f"{name}: a folder of save_to_disk, with its rows in Arrow; write them with "
                 "to_parquet or to_json and name that file"
             )
-        yield from hub_records(name, str(path), "train", required)
+        yield from hub_records(name, str(path), "train", required, count)
     elif path.is_file():
         _refuse_pointer(name, path)
         if kind == ".parquet":
-            yield from parquet_records(name, path, required)
+            yield from parquet_records(name, path, required, count)
         elif kind == ".csv":
-            yield from csv_records(name, read_text(name, path), required)
+            yield from csv_records(name, path, required, count)
         elif kind in _TEXTS:
-            yield from json_records(name, path, kind)
+            yield from json_records(name, path, kind, count)
         else:
             raise ValueError(f"{name}: unknown kind of file {path.suffix!r}; expected {ACCEPTED}")
     else:
-        yield from _named(source, required, hub_config)
+        yield from _named(source, required, hub_config, count)
 
 
 def _named(
-    source: str | Path, required: Sequence[str], hub_config: str | None
+    source: str | Path, required: Sequence[str], hub_config: str | None, count: Count
 ) -> Iterator[RawRecord]:
     """The records of what is no path: a split of a directory, or a hub's set."""
     path, name = Path(source), str(source)
     head, _, split = name.rpartition(":")
     if head and split and Path(head).is_dir():
-        yield from hub_records(name, head, split, required)
+        yield from hub_records(name, head, split, required, count)
         return
     # A Path, or a name such as data/train.jsonl, means a file even though it reads like a hub id.
     there = path.parent != Path() and path.parent.is_dir()  # so is one in an existing directory
@@ -84,8 +90,15 @@ def _named(
     match = _HUB_ID.fullmatch(name)
     if is_file_name or match is None:
         raise FileNotFoundError(f"{name}: no such file; expected {ACCEPTED}")
-    repository, revision, split = match.groups()
-    yield from hub_records(name, repository, split or "train", required, hub_config, revision)
+    yield from hub_records(
+        name,
+        match["repository"],
+        match["split"] or "train",
+        required,
+        count,
+        match["config"] or hub_config,
+        match["revision"],
+    )
 
 
 def _kind(path: Path) -> str:

@@ -33,8 +33,12 @@ class ArrayFile:
     shape: tuple[int, ...]
     sha256: str
 
-    def check(self, file: pathlib.Path) -> None:
+    def check(self, file: pathlib.Path, read: Callable[[int], None]) -> None:
         """Reads a file through.
+
+        Args:
+          file: of the array.
+          read: told how many bytes more have been read, again and again.
 
         Raises:
           Damaged: it holds something else.
@@ -44,6 +48,7 @@ class ArrayFile:
         with file.open("rb") as stream:
             while piece := stream.read(_PIECE):
                 digest.update(piece)
+                read(len(piece))
         if digest.hexdigest() != self.sha256:
             raise Damaged(f"{file.name} is not what was written")
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.data.store.arrays import ArrayFile, Arrays, Damaged, Notify
 from dignified_jax.files import atomic
 
@@ -76,13 +77,18 @@ class Cache:
         """Says whether entries are kept at all."""
         return self._directory is not None
 
-    def find(self, key: str) -> Entry | None:
-        """Returns an entry, read through; None if there is none, or none that is whole."""
+    def find(self, key: str, count: Count = uncounted) -> Entry | None:
+        """Returns an entry, read through; None if there is none, or none that is whole.
+
+        Args:
+          key: of the entry.
+          count: told how many of its bytes have been read.
+        """
         if self._directory is None or not (self._directory / key).is_dir():
             return None
         place = self._directory / key
         try:
-            entry = _read(place)
+            entry = _read(place, count)
         except (OSError, ValueError, RecursionError) as error:
             self._notify(f"{place}: damaged ({' '.join(str(error).split())}); made anew")
             shutil.rmtree(place, ignore_errors=True)
@@ -159,16 +165,23 @@ def clear(directory: pathlib.Path) -> int:
     return _remove_oldest(directory, 0, set())
 
 
-def _read(place: pathlib.Path) -> Entry:
+def _read(place: pathlib.Path, count: Count) -> Entry:
     index = json.loads((place / _INDEX).read_text(encoding="utf-8"))
     if not isinstance(index, dict) or index.pop("sha256", None) != _digest(index):
         raise Damaged(f"{_INDEX} is not what was written")
-    arrays = {}
+    arrays, done = {}, 0
+    total = sum(file.stat().st_size for file in place.iterdir())
+
+    def read(size: int) -> None:
+        nonlocal done
+        done += size
+        count(done, total)
+
     for name, fields in index["files"].items():
         described = ArrayFile(fields["dtype"], tuple(fields["shape"]), fields["sha256"])
         file = place / f"{name}.bin"
         if math.prod(described.shape) or file.exists():
-            described.check(file)
+            described.check(file, read)
         arrays[name] = described.read(file)
     return Entry(arrays, index["notes"])
 

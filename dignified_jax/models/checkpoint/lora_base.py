@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pathlib
 
+from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.embedded import resolve
 from dignified_jax.files import atomic
 from dignified_jax.models import hf
@@ -66,8 +67,13 @@ def read(side: pathlib.Path) -> LoraBase | None:
     return record
 
 
-def find_base(record: LoraBase, given: str | None = None) -> pathlib.Path:
+def find_base(record: LoraBase, given: str | None = None, show: Waiting = silent) -> pathlib.Path:
     """The directory of the base, at its recorded place or the one given.
+
+    Args:
+      record: of LoRA.
+      given: that place.
+      show: shows what is waited for.
 
     Raises:
       CheckpointError: it is not there, or has other weights than those that LoRA was trained on.
@@ -75,7 +81,8 @@ def find_base(record: LoraBase, given: str | None = None) -> pathlib.Path:
     where = given or record.base
     try:
         directory = hf.resolve(resolve(where))
-        found = hf.digest(directory)
+        with show(f"checking {where}", share=True) as count:
+            found = hf.digest(directory, count)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"LoRA's base {record.base} is needed: {error}; say where it is with --base"

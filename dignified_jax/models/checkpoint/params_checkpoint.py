@@ -19,9 +19,10 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 
+from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.models import partition
-from dignified_jax.models.checkpoint import checkpoint_index
+from dignified_jax.models.checkpoint import bytes_read, checkpoint_index
 from dignified_jax.models.checkpoint.digest import of_arrays
 from dignified_jax.models.checkpoint.literal_path import literal
 
@@ -58,7 +59,9 @@ def save_params(directory: str | pathlib.Path, params: Any) -> None:
         checkpointer.save(target.parent / CHECKSUM, checksum, force=True)
 
 
-def load_params(directory: str | pathlib.Path, mesh: Mesh | None = None) -> Any:
+def load_params(
+    directory: str | pathlib.Path, mesh: Mesh | None = None, show: Waiting = silent
+) -> Any:
     """The parameters of the checkpoint at `directory` (as `find` gives it).
 
     Works whatever mesh the checkpoint was written from.
@@ -66,6 +69,7 @@ def load_params(directory: str | pathlib.Path, mesh: Mesh | None = None) -> Any:
     Args:
       directory: of the checkpoint.
       mesh: over which they are split; None puts them on one device.
+      show: shows what is waited for.
 
     Raises:
       CheckpointError: there is none, or it is damaged.
@@ -84,7 +88,8 @@ def load_params(directory: str | pathlib.Path, mesh: Mesh | None = None) -> Any:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
         template = jax.tree.map_with_path(described, metadata.tree)
-        params = checkpointer.restore(target, template)
+        with show(f"reading {target}", share=True, look=bytes_read.watched(target)):
+            params = checkpointer.restore(target, template)
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             verify(reader.restore(target.parent / CHECKSUM)[PARAMS], params)
         return params

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
@@ -38,7 +39,11 @@ class Policy:
 
 
 def load(
-    path: str, dtype: str = "float32", mesh: Mesh | None = None, base: str | None = None
+    path: str,
+    dtype: str = "float32",
+    mesh: Mesh | None = None,
+    base: str | None = None,
+    show: Waiting = silent,
 ) -> Policy:
     """Loads a Hugging Face directory or hub id, a run directory or a checkpoint in it (of a whole
     model or of LoRA), a bare checkpoint, or a PEFT adapter.
@@ -48,6 +53,7 @@ def load(
       dtype: of the parameters and the computation.
       mesh: over which parameters are split; None puts them on the default device.
       base: of LoRA: directory or hub id, if it is not where it was in training.
+      show: shows what is waited for.
 
     Raises:
       ValueError: `base` is given, and the parameters are those of a whole model.
@@ -56,25 +62,34 @@ def load(
     """
     directory = pathlib.Path(resolve(path))
     if (directory / peft.CONFIG_FILE).is_file():
-        return _adapter(directory, dtype, mesh, base)
+        return _adapter(directory, dtype, mesh, base, show)
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
     if directory.is_dir() and (is_run or params_checkpoint.newest_in(directory) is not None):
-        return _checkpoint(directory, dtype, mesh, base)
+        return _checkpoint(directory, dtype, mesh, base, show)
     if base is not None:
         raise ValueError(f"--base: {path} holds a whole model, not LoRA")
     directory = hf.resolve(str(directory))
-    model, params = hf.load(directory, dtype, mesh)
+    model, params = _weights(directory, dtype, mesh, show)
     return Policy(model, params, directory, directory)
 
 
-def _adapter(directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None) -> Policy:
+def _weights(
+    directory: pathlib.Path, dtype: str, mesh: Mesh | None, show: Waiting
+) -> tuple[Decoder, Params]:
+    with show(f"loading {directory}", share=True) as count:
+        return hf.load(directory, dtype, mesh, progress=count)
+
+
+def _adapter(
+    directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None, show: Waiting
+) -> Policy:
     try:
         under = hf.resolve(resolve(base or peft_reader.read_base(directory)))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{directory}: its base is needed: {error}; say where it is with --base"
         ) from error
-    model, frozen = hf.load(under, dtype, mesh)
+    model, frozen = _weights(under, dtype, mesh, show)
     lora, tree = peft_reader.load_adapter(directory, model.config, dtype, mesh)
     side = directory if has_vocabulary(directory) else under
     return Policy(model.clone(lora=lora), LoraParams(frozen, tree), side, directory)
@@ -85,17 +100,19 @@ def has_vocabulary(directory: pathlib.Path) -> bool:
     return any((directory / name).is_file() for name in _VOCABULARIES)
 
 
-def _checkpoint(directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None) -> Policy:
+def _checkpoint(
+    directory: pathlib.Path, dtype: str, mesh: Mesh | None, base: str | None, show: Waiting
+) -> Policy:
     source, side = params_checkpoint.find(directory)
     record = lora_base.read(side)
     if record is None and base is not None:
         raise ValueError(f"--base: {source} holds a whole model, not LoRA")
     # Before anything large is read.
-    under = None if record is None else lora_base.find_base(record, base)
-    params = params_checkpoint.load_params(source, mesh)
+    under = None if record is None else lora_base.find_base(record, base, show)
+    params = params_checkpoint.load_params(source, mesh, show)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     if record is not None:
-        model, frozen = hf.load(under, dtype, mesh)
+        model, frozen = _weights(under, dtype, mesh, show)
         return Policy(model.clone(lora=record.lora), LoraParams(frozen, params), side, source)
     if "norm" not in params:
         raise params_checkpoint.CheckpointError(

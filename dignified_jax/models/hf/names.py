@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 
 import jax
@@ -40,6 +41,11 @@ class Tensor:
     at: tuple[int, ...]
     shape: tuple[int, ...]
     transposed: bool
+
+    @property
+    def size(self) -> int:
+        """Number of its entries."""
+        return math.prod(self.shape)
 
 
 @functools.cache

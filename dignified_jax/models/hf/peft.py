@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.files import atomic, owned
 from dignified_jax.models import families, hf, partition
 from dignified_jax.models.config import DecoderConfig
@@ -75,6 +76,7 @@ def save_merged(
     *,
     dtype: str | None = None,
     generation_config: str | pathlib.Path | None = None,
+    progress: Count = uncounted,
 ) -> None:
     """Writes W + s A B as a Hugging Face directory, from the files of the base.
 
@@ -85,7 +87,7 @@ def save_merged(
       base: Hugging Face directory of the base.
       lora: rank, scale and targets.
       params: LoRA's tree.
-      tokenizer, generation_config: as in `hf.save`.
+      tokenizer, generation_config, progress: as in `hf.save`.
       dtype: dtype on disk; None keeps the base's.
 
     Raises:
@@ -114,6 +116,7 @@ def save_merged(
         tokenizer,
         dtype=dtype or hf.stored_dtype(base),
         generation_config=generation_config,
+        progress=progress,
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, SingleDeviceSharding
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.models import partition
+from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
 from dignified_jax.models.hf import names
 from dignified_jax.models.hf.config import read_config
@@ -24,6 +26,7 @@ def load(
     mesh: Mesh | None = None,
     compute_dtype: str | None = None,
     matrix_dtype: str | None = None,
+    progress: Count = uncounted,
 ) -> tuple[Decoder, Params]:
     """Reads a Hugging Face directory: the Flax module and its parameters.
 
@@ -36,6 +39,7 @@ def load(
       mesh: as `models.partition` names its axes; None puts everything on the default device.
       compute_dtype: the module's compute dtype; None means the parameters'.
       matrix_dtype: parameter dtype of all but norm scales; None means `dtype`.
+      progress: told how many parameters have been read, and how many there are.
 
     Raises:
       FileNotFoundError: config.json or the weights are missing.
@@ -48,6 +52,7 @@ def load(
     shapes = abstract_params(config)
     tensors = stored(directory, config)
     dtype = dtype or widest(tensors, directory)
+    note = _noting(config, progress)
 
     def read(path: KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         sharding = SingleDeviceSharding(jax.devices()[0])
@@ -58,7 +63,9 @@ def load(
         kind = dtype if path[-1].key == "scale" else matrix_dtype or dtype
         sources = [tensor for tensor in names.tensors(config) if tensor.leaf == name]
         return jax.make_array_from_callback(
-            leaf.shape, sharding, lambda index: _part(tensors, sources, leaf.shape, index, kind)
+            leaf.shape,
+            sharding,
+            lambda index: _part(tensors, sources, leaf.shape, index, kind, note),
         ).block_until_ready()  # so that the host's copy of one parameter goes before the next
 
     params = jax.tree.map_with_path(read, shapes)
@@ -102,6 +109,7 @@ def _part(
     shape: tuple[int, ...],
     index: tuple[slice, ...],
     dtype: str,
+    note: Callable[[names.Tensor], None],
 ) -> np.ndarray:
     """One device's part of a leaf, read from the tensors that are stacked in it, as `dtype`."""
     stacked = len(sources[0].at)
@@ -114,4 +122,20 @@ def _part(
         read = tensors[source.name].read(tuple(reversed(inner)) if source.transposed else inner)
         place = tuple(found.index(n) for n, found in zip(source.at, ranges, strict=False))
         part[place] = read.T if source.transposed else read
+        note(source)
     return part
+
+
+def _noting(config: DecoderConfig, progress: Count) -> Callable[[names.Tensor], None]:
+    """A function that is told of each tensor when it is read, be it for several devices."""
+    total, done = sum(tensor.size for tensor in names.tensors(config)), 0
+    seen: set[str] = set()
+
+    def note(tensor: names.Tensor) -> None:
+        nonlocal done
+        if tensor.name not in seen:
+            seen.add(tensor.name)
+            done += tensor.size
+            progress(done, total)
+
+    return note

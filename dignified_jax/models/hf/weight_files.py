@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
+import re
+from collections.abc import Mapping
 
 import ml_dtypes  # noqa: F401  (numpy needs it registered before safetensors can read bfloat16)
 import numpy as np
 from safetensors import safe_open
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.models import families
 from dignified_jax.models.config import DecoderConfig
@@ -18,6 +22,7 @@ from dignified_jax.models.hf import names
 from dignified_jax.models.hf.names import EMBEDDING, HEAD, INDEX_FILE, PREFIX, SINGLE_FILE
 
 DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_EXPERT = re.compile(r"(.+)\.(\d+)\.(gate|up|down)_proj\.weight")
 # Problems that one message lists.
 _LISTED = 20
 
@@ -28,26 +33,40 @@ class WeightsError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """Where a tensor lies, and what the file's header says of it."""
+    """Where a tensor lies, and what the file's header says of it.
+
+    Attributes:
+      file, name: of the tensor.
+      shape, dtype: of it.
+      within: of a matrix that lies in a tensor of a layer's experts: which expert, and the first
+        of its rows there.
+    """
 
     file: pathlib.Path
     name: str
     shape: tuple[int, ...]
     dtype: str
+    within: tuple[int, int] | None = None
 
     def read(self, index: tuple[slice, ...] = ()) -> np.ndarray:
         """A slice of the tensor, copied."""
         # Opened for every read: an open file stays mapped, and all that was read of it resident.
         with safe_open(str(self.file), framework="numpy") as handle:
-            return handle.get_slice(self.name)[index or slice(None)]
+            lying = handle.get_slice(self.name)
+            if self.within is None:
+                return lying[index or slice(None)]
+            expert, first = self.within
+            rows, columns = index or (slice(None), slice(None))
+            start, stop, _ = rows.indices(self.shape[0])
+            return lying[expert : expert + 1, first + start : first + stop, columns][0]
 
 
 def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, Stored]:
     """The tensors of a directory by the names of `names.tensors`, known to be those of `config`.
 
     As transformers does, it takes weights of the model without its head ("layers.0..." for
-    "model.layers.0..."), and a tied matrix under either name; and of a `Wrapper`'s checkpoint the
-    text model's alone.
+    "model.layers.0..."), a tied matrix under either name, and a layer's experts in one tensor; and
+    of a `Wrapper`'s checkpoint the text model's alone.
 
     Raises:
       FileNotFoundError, WeightsError, ModelFileError: as `reader.load`.
@@ -71,6 +90,7 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
                 f"{directory}: holds both {tensors[known].name} and {name}, which name one tensor"
             )
         tensors[known] = tensor
+    tensors = _with_experts_apart(tensors, expected)
     if config.tie_word_embeddings and HEAD in tensors:
         head = tensors.pop(HEAD)
         embedding = tensors.setdefault(EMBEDDING, head)
@@ -90,6 +110,37 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
     if problems:
         raise WeightsError(f"{directory}: {_joined(sorted(problems))}")
     return tensors
+
+
+def _with_experts_apart(
+    tensors: dict[str, Stored], expected: Mapping[str, names.Tensor]
+) -> dict[str, Stored]:
+    """Adds a layer's experts, where one tensor holds them: (expert, out, in), as transformers 5 may
+    write them, the rows of gate_proj before those of up_proj."""
+    places: dict[str, list[tuple[int, int, str]]] = {}  # tensor of all -> expert, first row, name
+    for name, wanted in expected.items():
+        match = _EXPERT.fullmatch(name)
+        if match is not None and name not in tensors:
+            place, expert, kind = match.groups()
+            together = f"{place}.{'down' if kind == 'down' else 'gate_up'}_proj"
+            first = wanted.shape[0] if kind == "up" else 0
+            places.setdefault(together, []).append((int(expert), first, name))
+    found = dict(tensors)
+    for together, parts in places.items():
+        if together not in tensors:
+            continue
+        lying = found.pop(together)
+        rows, columns = expected[parts[0][2]].shape
+        count = 1 + max(expert for expert, _, _ in parts)
+        shape = (count, rows * len(parts) // count, columns)
+        if lying.shape != shape:
+            raise WeightsError(
+                f"{lying.file}: tensor {lying.name} has shape {lying.shape}, expected {shape}"
+            )
+        for expert, first, name in parts:
+            own = expected[name].shape
+            found[name] = dataclasses.replace(lying, shape=own, within=(expert, first))
+    return found
 
 
 def find(directory: str | pathlib.Path) -> dict[str, Stored]:
@@ -143,12 +194,20 @@ def _read_header(path: pathlib.Path) -> dict[str, Stored]:
         raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def digest(directory: str | pathlib.Path) -> str:
-    """A hash of names, dtypes, shapes and bits of the weights, however they lie in files."""
-    sha = hashlib.sha256()
-    for name, tensor in sorted(find(directory).items()):
+def digest(directory: str | pathlib.Path, progress: Count = uncounted) -> str:
+    """A hash of names, dtypes, shapes and bits of the weights, however they lie in files.
+
+    Args:
+      directory: as `find` takes it.
+      progress: told how many entries have been read.
+    """
+    sha, found, done = hashlib.sha256(), find(directory), 0
+    total = sum(math.prod(tensor.shape) for tensor in found.values())
+    for name, tensor in sorted(found.items()):
         sha.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
         sha.update(np.ascontiguousarray(tensor.read()).view(np.uint8))
+        done += math.prod(tensor.shape)
+        progress(done, total)
     return sha.hexdigest()[:16]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.files import atomic, owned
 from dignified_jax.files.model_directory import read_object
 from dignified_jax.models import partition
@@ -39,6 +39,7 @@ def save(
     dtype: str | None = None,
     generation_config: str | pathlib.Path | None = None,
     max_shard_bytes: int = 5_000_000_000,
+    progress: Count = uncounted,
 ) -> None:
     """Writes config.json, safetensors (sharded when large), tokenizer and generation config.
 
@@ -50,6 +51,7 @@ def save(
       dtype: dtype on disk; None keeps the parameters'.
       generation_config: a generation_config.json to copy; None writes the config's token ids.
       max_shard_bytes: most bytes in one safetensors file.
+      progress: told how many entries of the parameters have been gathered and written.
 
     Raises:
       ValueError: a parameter is not of the configuration's shape; or a file of others in
@@ -79,6 +81,7 @@ def save(
         dtype=dtype or str(params["norm"]["scale"].dtype),
         generation_config=generation_config,
         max_shard_bytes=max_shard_bytes,
+        progress=progress,
     )
 
 
@@ -91,23 +94,32 @@ def write(
     dtype: str,
     generation_config: str | pathlib.Path | None = None,
     max_shard_bytes: int = 5_000_000_000,
+    progress: Count = uncounted,
 ) -> None:
     """`save` of tensors that `read` gives one by one, as they are in files; in all processes."""
     files = _plan_files(config, jnp.dtype(dtype).itemsize, max_shard_bytes)
+    entries = sum(tensor.size for tensor in names.tensors(config))
+    done = 0  # each counts when it is gathered, and when it is written
     with contextlib.ExitStack() as stack:
         partial = None
         if jax.process_index() == 0:
             partial = stack.enter_context(owned.writing(directory, overwrite=True))
         for file, held in files.items():
-            # A transposed view's memory would be written as it lies: make the copy explicit.
-            tensors = {t.name: np.ascontiguousarray(read(t).astype(dtype)) for t in held}
+            tensors = {}
+            for tensor in held:
+                # A transposed view's memory would be written as it lies: make the copy explicit.
+                tensors[tensor.name] = np.ascontiguousarray(read(tensor).astype(dtype))
+                done += tensor.size
+                progress(done, 2 * entries)
             if partial is not None:
                 save_tensors(tensors, partial / file)
+            done += sum(tensor.size for tensor in held)
+            progress(done, 2 * entries)
         if partial is None:
             return
         if len(files) > 1:
             weight_map = {tensor.name: file for file, held in files.items() for tensor in held}
-            total = sum(map(_entries, names.tensors(config))) * jnp.dtype(dtype).itemsize
+            total = entries * jnp.dtype(dtype).itemsize
             index = {"metadata": {"total_size": total}, "weight_map": weight_map}
             atomic.write_json(partial / INDEX_FILE, index)
         atomic.write_json(partial / "config.json", to_hf(config, dtype))
@@ -144,10 +156,6 @@ def _save_generation_config(
     atomic.write_json(directory / "generation_config.json", fields)
 
 
-def _entries(tensor: names.Tensor) -> int:
-    return math.prod(tensor.shape)
-
-
 def _plan_files(
     config: DecoderConfig, itemsize: int, max_bytes: int
 ) -> dict[str, list[names.Tensor]]:
@@ -155,7 +163,7 @@ def _plan_files(
     groups: list[list[names.Tensor]] = [[]]
     used = 0
     for tensor in names.tensors(config):
-        size = _entries(tensor) * itemsize
+        size = tensor.size * itemsize
         if groups[-1] and used + size > max_bytes:
             groups.append([])
             used = 0

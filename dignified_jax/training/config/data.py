@@ -35,10 +35,10 @@ class DataConfig:
 
     Attributes:
       train, test: path (.jsonl, .json or .csv, also as .gz, or .parquet), hub id
-        ("owner/name@revision:split", the last two if need be), "embedded:NAME", or several of
-        these. train may be empty where there are anchors. test None means the published test rows
-        where train is published with some (PersonaKnob, the embedded rows, and these for anchors
-        alone); where train is your own, the validation rows.
+        ("owner/name", "owner/name:split", "owner/name@revision:configuration:split"),
+        "embedded:NAME", or several of these. train may be empty where there are anchors. test None
+        means the published test rows where train is published with some (PersonaKnob, the embedded
+        rows, and these for anchors alone); where train is your own, the validation rows.
       weights: share of each source of train in every epoch, in any unit; () uses every row once an
         epoch. An epoch has as many examples as there are, weighted or not: a source with fewer
         than its share begins again in another order, and one with more goes on in the next epoch.

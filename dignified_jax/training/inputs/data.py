@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from dignified_jax import data
-from dignified_jax.console.waiting import waiting
+from dignified_jax.console.waiting import Count, waiting
 from dignified_jax.data import packing_report
 from dignified_jax.data.mixture import Mixture
 from dignified_jax.data.tokenizer import Tokenizer
@@ -62,12 +62,12 @@ def prepare_data(
     splits = tokens_of_splits(config, workdir, encoder, notify)
     for name, tokens in splits.items():
         _check(config, name, tokens, encoder)
-    with waiting("planning batches", notify is not None and jax.process_index() == 0):
-        shares, note = mixture(config.data, splits["train"].files)
-        streams = {
-            name: _stream(config, name, tokens, rows_per_step, shares)
-            for name, tokens in splits.items()
-        }
+    shares, note = mixture(config.data, splits["train"].files)
+    visible = notify is not None and jax.process_index() == 0
+    streams = {}
+    for name, tokens in splits.items():
+        with waiting(f"planning {name} batches", visible, share=True) as progress:
+            streams[name] = _stream(config, name, tokens, rows_per_step, shares, progress)
     lines = [_describe(config, name, splits[name], made) for name, made in streams.items()]
     lines[0] += f"; {note}" if note else ""
     streams |= _evaluated(streams, config.reference == "cached")
@@ -109,6 +109,7 @@ def _stream(
     tokens: SplitTokens,
     rows_per_step: int,
     shares: Mixture | None,
+    progress: Count,
 ) -> data.BatchStream:
     trains = split == "train"
     return data.BatchStream(
@@ -122,18 +123,22 @@ def _stream(
         mixture=shares if trains else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        progress=progress,
     )
 
 
 def _describe(
     config: TrainConfig, split: str, tokens: SplitTokens, stream: data.BatchStream
 ) -> str:
-    steps, bad = stream.steps_per_epoch, len(tokens.rejected)
+    steps, kept = stream.steps_per_epoch, set(tokens.examples.indices.tolist())
+    bad = tokens.rejected.keys() - kept
+    pairs = sum(len(tokens.rejected[position]) for position in tokens.rejected.keys() & kept)
     batches = "1 batch" if steps == 1 else f"{steps} batches"
     return (
         f"{split}: {len(tokens.examples)} examples ({tokens.truncated} cut, {tokens.dropped} "
         f"dropped) in {batches} of {config.batch_size}"
-        + (f"; {bad} bad rows set aside" if bad else "")
+        + (f"; {len(bad)} bad rows set aside" if bad else "")
+        + (f"; {pairs} bad pairs of other rows set aside" if pairs else "")
         + (f"; {tokens.lossy} lose a character" if tokens.lossy else "")
     )
 

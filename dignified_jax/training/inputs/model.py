@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
+from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf, partition
 from dignified_jax.models.config import DecoderConfig
@@ -59,8 +60,14 @@ class PreparedModel:
         return policy(params, self.base)
 
 
-def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
-    """Loads or draws the policy on the mesh; the reference is a copy of it, or LoRA's base."""
+def prepare_model(config: TrainConfig, mesh: Mesh, show: Waiting = silent) -> PreparedModel:
+    """Loads or draws the policy on the mesh; the reference is a copy of it, or LoRA's base.
+
+    Args:
+      config: the run's.
+      mesh: its devices.
+      show: shows what is waited for.
+    """
     directory = hf.resolve(resolve(config.model.path))
     dtype = config.model.param_dtype
     _check(config, read_config(directory), mesh)
@@ -69,12 +76,16 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
         module, params = _random(directory, dtype, config.seed, mesh)
         stored = dtype
     elif config.lora.enabled:
-        module, base = hf.load(directory, dtype, mesh, matrix_dtype=config.model.compute_dtype)
+        with show("loading the model", share=True) as count:
+            module, base = hf.load(
+                directory, dtype, mesh, matrix_dtype=config.model.compute_dtype, progress=count
+            )
         module = module.clone(lora=config.lora)
         params = draw(module, COLLECTION, dtype, config.seed, mesh)
         stored = hf.stored_dtype(directory)
     else:
-        module, params = hf.load(directory, dtype, mesh)
+        with show("loading the model", share=True) as count:
+            module, params = hf.load(directory, dtype, mesh, progress=count)
         stored = hf.stored_dtype(directory)
     module = module.clone(
         dtype=jnp.dtype(config.model.compute_dtype),
@@ -87,6 +98,8 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
         reference = LoraBaseReference()
     elif resident:
         reference = ResidentReference(freeze(params, module.dtype))
+    with show("taking the model's fingerprint"):
+        known = identity(module.config, params if base is None else base, config)
     return PreparedModel(
         directory=directory,
         mesh=mesh,
@@ -94,7 +107,7 @@ def prepare_model(config: TrainConfig, mesh: Mesh) -> PreparedModel:
         params=params,
         base=base,
         reference=reference,
-        identity=identity(module.config, params if base is None else base, config),
+        identity=known,
         export_dtype=config.model.export_dtype or stored,
     )
 

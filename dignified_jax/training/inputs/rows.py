@@ -6,14 +6,16 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
 
 from dignified_jax import data
+from dignified_jax.console.waiting import Waiting, counting, silent
+from dignified_jax.data import formats
 from dignified_jax.data.mixture import Mixture
+from dignified_jax.data.rejected import BadRowPolicy
 from dignified_jax.data.rows import stream_rows, validation_mask
 from dignified_jax.data.schema.conversation import stripped
 from dignified_jax.data.store.texts import Chosen, Spilled
@@ -45,8 +47,13 @@ def rejected_file(config: TrainConfig, workdir: pathlib.Path, name: str) -> path
     return workdir / f"rejected_{name}.jsonl{suffix}" if skips else None
 
 
-def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
+def read_splits(config: TrainConfig, workdir: pathlib.Path, show: Waiting = silent) -> RowSplits:
     """Reads and checks all rows, and splits validation rows off.
+
+    Args:
+      config: the run's.
+      workdir: rejected rows are written here when `data.on_bad_row` is "skip".
+      show: shows what is waited for.
 
     Raises:
       BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`; bad rows of all sources
@@ -55,38 +62,31 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
     """
     settings = config.data
 
-    def options(name: str) -> dict[str, Any]:
-        return {
-            "dimensions": settings.dimensions,
-            "on_bad_row": settings.on_bad_row,
-            "rejected_path": rejected_file(config, workdir, name),
-        }
+    def policy(name: str) -> BadRowPolicy:
+        return BadRowPolicy(settings.on_bad_row, rejected_file(config, workdir, name))
 
     def read(split: str, sources: tuple[str, ...]) -> list[Callable[[], Rows]]:
+        dimensions = tuple(settings.dimensions)
+        named = (settings.dimension_of(sources, number) for number in range(len(sources)))
+        forms = [formats.choose(settings.format, dimensions, name) for name in named]
         return [
-            functools.partial(
-                stream_rows,
-                resolve(source),
-                format=settings.format,
-                dimension=settings.dimension_of(sources, number),
-                **options(split),
-            )
-            for number, source in enumerate(sources)
+            functools.partial(stream_rows, resolve(source), form, policy(split), show)
+            for source, form in zip(sources, forms, strict=True)
         ]
 
+    def anchors() -> Iterator[Callable[[], Rows]]:
+        for kind, source in (anchor.split(":", 1) for anchor in settings.anchors):
+            options = {"dimensions": settings.dimensions, **dataclasses.asdict(policy(kind))}
+            yield functools.partial(data.read_anchors, kind, source, **options)
+
     files(settings)  # told before anything is read
-    anchors = (anchor.split(":", 1) for anchor in settings.anchors)
-    rows = _together(
-        [
-            *read("train", settings.train_sources),
-            *(functools.partial(data.read_anchors, *each, **options(each[0])) for each in anchors),
-        ]
-    )
-    prompts = (stripped(row.prompt) for row in rows)
-    held_out = validation_mask(prompts, settings.validation_fraction, config.seed)
+    rows = _together([*read("train", settings.train_sources), *anchors()], show)
+    with show("choosing validation rows", share=True) as count:
+        prompts = (stripped(row.prompt) for row in counting(rows, count, len(rows)))
+        held_out = validation_mask(prompts, settings.validation_fraction, config.seed)
     train, validation = (Chosen(rows, np.flatnonzero(which)) for which in (~held_out, held_out))
     if settings.test_sources:
-        return RowSplits(train, validation, _together(read("test", settings.test_sources)))
+        return RowSplits(train, validation, _together(read("test", settings.test_sources), show))
     if not len(validation):
         raise ConfigError(
             "data.test is not given, and data.validation_fraction is 0: there are no rows for "
@@ -96,7 +96,7 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path) -> RowSplits:
     return RowSplits(train, validation, validation)
 
 
-def _together(reads: Iterable[Callable[[], Rows]]) -> Rows:
+def _together(reads: Iterable[Callable[[], Rows]], show: Waiting) -> Rows:
     """The rows of several sources, one after the other, or the bad rows of all of them."""
     rows: list[Rows] = []
     problems: list[data.RowProblem] = []
@@ -107,7 +107,11 @@ def _together(reads: Iterable[Callable[[], Rows]]) -> Rows:
             problems += error.problems
     if problems:
         raise data.BadRowsError(problems)
-    return rows[0] if len(rows) == 1 else Spilled(itertools.chain.from_iterable(rows))
+    if len(rows) == 1:
+        return rows[0]
+    with show("putting sources together", share=True) as count:
+        every = itertools.chain.from_iterable(rows)
+        return Spilled(counting(every, count, sum(map(len, rows))))
 
 
 def files(settings: DataConfig) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from dignified_jax import data, typed_config
-from dignified_jax.console.waiting import Count, waiting
+from dignified_jax.console.waiting import Count, Waiting, waiting
 from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.store import cache as token_cache
 from dignified_jax.data.store import origin
@@ -33,6 +33,8 @@ _APART = {
     *("chat_template", "chat_template_kwargs", "cache", "cache_gib"),
 }
 Notify = Callable[[str], None]
+Digests = Mapping[str, tuple[str, str | None]]
+"""Source, as it is named -> its file, and the digest of its content where that is known."""
 
 
 def tokens_of_splits(
@@ -54,17 +56,20 @@ def tokens_of_splits(
     """
     cache = _cache(config, encoder, notify)
     visible = notify is not None and jax.process_index() == 0
+    show = functools.partial(waiting, visible=visible)
     encoders = {name: encoder.encoder(config, name) for name in _names(config)}
-    with waiting("looking for token ids in the cache", visible):
-        keys = _keys(config, encoders) if cache.keeps else {}
-        found = {name: entry for name, key in keys.items() if (entry := cache.find(key))}
+    keys = _keys(config, encoders, show) if cache.keeps else {}
+    found = {}
+    for name, key in keys.items():
+        with show(f"reading {name} token ids", share=True) as count:
+            if entry := cache.find(key, count):
+                found[name] = entry
     if found.keys() == encoders.keys() and all(entry.notes["clean"] for entry in found.values()):
         for text in dict.fromkeys(t for entry in found.values() for t in entry.notes["warnings"]):
             warnings.warn(text, stacklevel=2)
         return {name: tokens.read(entry) for name, entry in found.items()}
-    with waiting("reading rows", visible):
-        rows, said = _read_rows(config, workdir)
-        changed = cache.keeps and _keys(config, encoders) != keys  # while they were read
+    rows, said = _read_rows(config, workdir, show)
+    changed = cache.keeps and _keys(config, encoders, show) != keys  # while they were read
     made = {}
     for name, of_split in encoders.items():
         split = _trained_on(config, name, getattr(rows, name), of_split)
@@ -74,7 +79,7 @@ def tokens_of_splits(
             key = tokens.key(_of_rows(split), of_split, _settings(config))
             entry = cache.find(key)
         if entry is None:
-            with waiting(f"tokenising {name} rows", visible) as progress:
+            with show(f"tokenising {name} rows") as progress:
                 fill = functools.partial(_fill, config, split, of_split, said, progress)
                 entry = cache.make(key or "", fill)
         made[name] = tokens.read(entry)
@@ -96,9 +101,14 @@ def _fill(
     return {**notes, "clean": clean, "warnings": said}
 
 
-def _keys(config: TrainConfig, encoders: Mapping[str, Encoder]) -> dict[str, str]:
+def _keys(config: TrainConfig, encoders: Mapping[str, Encoder], show: Waiting) -> dict[str, str]:
     """The key of each split whose rows are known by the content of their sources."""
-    parts = {name: _part(config, name) for name in encoders}
+    names = dict.fromkeys((*config.data.train_sources, *config.data.test_sources))
+    files = [resolve(name) for name in names]
+    with show("looking for changes in the rows", share=True) as count:
+        found = zip(files, origin.digests(files, count), strict=True)
+    digests = dict(zip(names, found, strict=True))
+    parts = {name: _part(config, name, digests) for name in encoders}
     settings = _settings(config)
     return {
         name: tokens.key(part, encoders[name], settings)
@@ -121,14 +131,14 @@ def _cache(config: TrainConfig, encoder: TextEncoder, notify: Notify | None) -> 
     )
 
 
-def _part(config: TrainConfig, split: str) -> dict[str, Any] | None:
+def _part(config: TrainConfig, split: str, digests: Digests) -> dict[str, Any] | None:
     """The rows of a split, as JSON, by the content of their sources.
 
     None where that can't be known before they are read: of hub data sets, and of anchors.
     """
     if split == "test" and config.data.test_sources:
-        return _sources(config.data.test_sources)
-    known = _sources(config.data.train_sources)
+        return _sources(config.data.test_sources, digests)
+    known = _sources(config.data.train_sources, digests)
     if known is None or config.data.anchors:
         return None
     fraction = config.data.validation_fraction
@@ -140,10 +150,9 @@ def _part(config: TrainConfig, split: str) -> dict[str, Any] | None:
     }
 
 
-def _sources(names: Sequence[str]) -> dict[str, Any] | None:
-    files = [resolve(name) for name in names]
-    digests = [origin.digest(file) for file in files]
-    return None if None in digests else {"sources": [*zip(files, digests, strict=True)]}
+def _sources(names: Sequence[str], digests: Digests) -> dict[str, Any] | None:
+    found = [digests[name] for name in names]
+    return None if any(digest is None for _, digest in found) else {"sources": found}
 
 
 def _of_rows(rows: Rows) -> dict[str, Any]:
@@ -157,11 +166,13 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _APART}
 
 
-def _read_rows(config: TrainConfig, workdir: pathlib.Path) -> tuple[RowSplits, tuple[str, ...]]:
+def _read_rows(
+    config: TrainConfig, workdir: pathlib.Path, show: Waiting
+) -> tuple[RowSplits, tuple[str, ...]]:
     """The rows of all splits, and what was warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        rows = read_splits(config, workdir)
+        rows = read_splits(config, workdir, show)
     for each in caught:
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     texts = (str(each.message) for each in caught if each.category is UserWarning)
@@ -189,10 +200,10 @@ def _set_aside(
     rows: Rows,
     found: SplitTokens,
 ) -> None:
-    """Writes the rows that have no tokens to the rejected ones."""
+    """Writes the rows, and pairs of rows, that have no tokens to the rejected ones."""
     if not found.rejected:
         return
     bad = [(rows[index], problems) for index, problems in found.rejected.items()]
-    if len(bad) == len(rows):
+    if len(bad) == len(rows) and not len(found.examples):
         raise data.BadRowsError(problem for _, problems in bad for problem in problems)
     set_aside(rejected_file(config, workdir, "test" if split == "test" else "train"), bad)

@@ -17,7 +17,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from dignified_jax.models.checkpoint import checkpoint_index
+from dignified_jax.console.waiting import Look, Waiting, silent
+from dignified_jax.models.checkpoint import bytes_read, checkpoint_index
 from dignified_jax.models.checkpoint.literal_path import literal
 from dignified_jax.models.checkpoint.params_checkpoint import (
     CHECKSUM,
@@ -158,6 +159,12 @@ def finish(manager: ocp.CheckpointManager, state: TrainState | None = None) -> N
         manager.wait_until_finished()
 
 
+def watched(manager: ocp.CheckpointManager, state: TrainState) -> Look:
+    """Returns a function that says how many bytes of a checkpoint under way lie on disk."""
+    directory, total = pathlib.Path(manager.directory), storage.size(state)
+    return lambda: (storage.half_written(directory), total)
+
+
 @contextlib.contextmanager
 def _written(manager: ocp.CheckpointManager, state: TrainState | None) -> Iterator[None]:
     directory = pathlib.Path(manager.directory)
@@ -174,12 +181,18 @@ def _written(manager: ocp.CheckpointManager, state: TrainState | None) -> Iterat
 
 
 def restore(
-    manager: ocp.CheckpointManager, template: TrainState, step: int | None = None
+    manager: ocp.CheckpointManager,
+    template: TrainState,
+    step: int | None = None,
+    show: Waiting = silent,
 ) -> TrainState:
     """A numbered checkpoint (default the newest), of the shapes and shardings of `template`.
 
     Args:
+      manager: from `open_manager`.
       template: a state, or `jax.ShapeDtypeStruct`s that carry shardings.
+      step: number of the checkpoint.
+      show: shows what is waited for.
 
     Raises:
       DamagedError: it is damaged, or not of the template's shapes.
@@ -191,8 +204,10 @@ def restore(
         **{name: ocp.args.StandardRestore(part) for name, part in parts.items()},
         **{CHECKSUM: ocp.args.JsonRestore()},
     )
+    look = bytes_read.watched(pathlib.Path(manager.directory) / str(step))
     with _damage_told(manager, step):
-        restored = manager.restore(step, args=args)
+        with show(f"reading checkpoint {step}", share=True, look=look):
+            restored = manager.restore(step, args=args)
         for name in parts:
             verify(restored[CHECKSUM][name], restored[name])
     return TrainState(params=restored[PARAMS], **restored[REST])

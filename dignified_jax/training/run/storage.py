@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -45,14 +46,33 @@ def explained(error: BaseException, directory: pathlib.Path, tree: PyTree = None
 
 
 def _shortage(directory: pathlib.Path, tree: PyTree) -> str:
-    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    needed = size(tree)
     free = shutil.disk_usage(directory).free
     told = f"a checkpoint takes up to {needed:,} bytes, and {free:,} are free"
     return f"{told}: {needed - free:,} are missing" if needed > free else told
 
 
+def size(tree: PyTree) -> int:
+    """Returns the bytes of a pytree's arrays."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def half_written(directory: pathlib.Path) -> int:
+    """Returns the bytes on disk of checkpoints that are being saved in a directory."""
+    found = 0
+    for place in _half_written(directory):
+        for file in place.rglob("*"):
+            with contextlib.suppress(OSError):  # it got its name meanwhile
+                found += file.stat().st_size if file.is_file() else 0
+    return found
+
+
 def remove_half_written(directory: pathlib.Path) -> None:
     """Frees what a failed save of a numbered checkpoint holds."""
-    for entry in directory.iterdir() if directory.is_dir() else ():
-        if entry.name.endswith(".orbax-checkpoint-tmp"):
-            shutil.rmtree(entry, ignore_errors=True)
+    for place in _half_written(directory):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _half_written(directory: pathlib.Path) -> list[pathlib.Path]:
+    entries = directory.iterdir() if directory.is_dir() else ()
+    return [entry for entry in entries if entry.name.endswith(".orbax-checkpoint-tmp")]

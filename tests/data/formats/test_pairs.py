@@ -3,6 +3,7 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -302,6 +303,37 @@ def test_a_text_that_no_template_takes_is_told_by_its_pair(tmp_path, tokenizer):
         encode(rows, tokenizer)
     found = [(problem.row, problem.field) for problem in caught.value.problems]
     assert found == [(3, "rejected"), (4, "chosen")]
+
+
+def test_a_bad_reject_takes_no_other_pair_with_it(tmp_path, tokenizer):
+    """Its pair alone is set aside; a bad golden takes all of its pairs along."""
+    tokenizer.chat_template = (
+        "{% if 'dog' in messages[-1].content %}{{ raise_exception('no dogs') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    records = [
+        *(pair("a", "T"), pair("dog", "A"), pair("c", "E")),
+        *(pair("a", "T", chosen="dog."), pair("b", "A", chosen="dog.")),
+        *(pair("dog", "T", prompt="8?"), pair("a dog", "C", prompt="8?")),
+    ]
+    rows = read(tmp_path / "a.jsonl", records)
+    assert len(rows) == 3
+    examples, report = encode(rows, tokenizer, on_bad_row="skip")
+    without = read(tmp_path / "b.jsonl", [records[0], records[2]])
+    (expected,), _ = encode(without, tokenizer)
+    (example,) = examples
+    np.testing.assert_array_equal(example.prompt, expected.prompt)
+    for one, other in zip(example.responses, expected.responses, strict=True):
+        np.testing.assert_equal(one, other)
+    assert example.index == 0 and report.examples == 1
+    places = {at: [p.row for p in problems] for at, problems in report.rejected.items()}
+    assert places == {0: [2], 1: [4], 2: [6, 7]}
+    set_aside(tmp_path / "rejected.jsonl", [(rows[at], report.rejected[at]) for at in (0, 1, 2)])
+    lines = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()]
+    assert {line["row"]: line["raw"] for line in lines} == {
+        number: records[number - 1] for number in (2, 4, 5, 6, 7)
+    }
+    assert [len(line["problems"]) for line in lines] == [1] * 5
 
 
 def test_stats_of_pairs(tmp_path, capsys):

@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 from transformers import AutoModelForCausalLM
 
 from dignified_jax.models import hf
-from dignified_jax.models.checkpoint import lora_base, params_checkpoint, policy
+from dignified_jax.models.checkpoint import bytes_read, lora_base, params_checkpoint, policy
 from dignified_jax.models.config import UnsupportedModelError
 from dignified_jax.models.hf import WeightsError, peft
 from dignified_jax.models.lora import LoraConfig, LoraParams, variables
@@ -50,6 +50,30 @@ def write_lora_run(directory, base, tree):
     params_checkpoint.copy_model_files(base, directory / "model")
     record = lora_base.LoraBase(LORA, str(base), hf.digest(base))
     lora_base.write(directory / "model", record)
+
+
+def test_reading_and_writing_are_counted_to_the_end(base, tmp_path):
+    """By entries of tensors; below Orbax by the bytes that its files have."""
+    counts = {"load": [], "save": [], "digest": []}
+
+    def count(name):
+        return lambda done, total: counts[name].append((done, total))
+
+    model, params = hf.load(base, progress=count("load"))
+    hf.save(tmp_path / "out", model, params, max_shard_bytes=40_000, progress=count("save"))
+    assert hf.digest(tmp_path / "out", count("digest")) == hf.digest(base)
+    entries = sum(leaf.size for leaf in jax.tree.leaves(params))
+    for name, times in (("load", 1), ("save", 2), ("digest", 1)):
+        found = counts[name]
+        assert found == sorted(found) and len(found) > 5
+        assert found[-1] == (times * entries, times * entries)
+    params_checkpoint.save_params(tmp_path / "bare", params)
+    look = bytes_read.watched(tmp_path / "bare" / "params")
+    assert look()[0] == 0
+    params_checkpoint.load_params(tmp_path / "bare")
+    done, total = look()
+    assert 0.9 * total < done < 1.1 * total and total > entries
+    assert bytes_read.watched("gs://nowhere")() is None
 
 
 def test_a_model_directory_and_a_bare_checkpoint(base, tmp_path):

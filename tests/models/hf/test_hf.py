@@ -18,6 +18,7 @@ from dignified_jax.models.config import UnsupportedModelError
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.hf.names import INDEX_FILE
+from dignified_jax.models.hf.weight_files import find
 from tests.oracles import hf_models
 
 
@@ -250,3 +251,30 @@ def test_a_hub_id_is_downloaded_with_weights_or_without(weights, monkeypatch, tm
     ((name, patterns),) = asked
     assert name == "somebody/something" and {"*.json", "*.jinja"} < patterns
     assert ("model*.safetensors" in patterns) == weights
+
+
+def test_experts_of_a_layer_in_one_tensor_are_read(tmp_path):
+    """As transformers 5 holds and may write them; whole, in parts, and refused by shape."""
+    original = hf_models.build("qwen3-moe")
+    original.save_pretrained(tmp_path / "apart")
+    original.save_pretrained(tmp_path / "together", save_original_format=False)
+    apart, together = (find(tmp_path / name) for name in ("apart", "together"))
+    assert len(together) < len(apart)
+    model, params = hf.load(tmp_path / "together", dtype=None)
+    for left, right in zip(
+        jax.tree.leaves(params), jax.tree.leaves(hf.load(tmp_path / "apart")[1]), strict=True
+    ):
+        np.testing.assert_array_equal(left, right)
+    stored = hf.stored(tmp_path / "together", model.config)
+    part = (slice(3, 9), slice(1, 5))
+    for name, tensor in apart.items():
+        if ".experts." in name:
+            np.testing.assert_array_equal(stored[name].read(part), tensor.read(part))
+
+    def cut(tensors):
+        name = next(name for name in tensors if name.endswith("gate_up_proj"))
+        tensors[name] = tensors[name][:-1]
+
+    edit_tensors(tmp_path / "together", cut)
+    with pytest.raises(hf.WeightsError, match=r"gate_up_proj has shape \(\d+, .*\), expected"):
+        hf.load(tmp_path / "together")

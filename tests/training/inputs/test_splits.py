@@ -269,7 +269,7 @@ def test_rows_that_change_while_they_are_read_are_not_kept_as_the_former(
 def test_anchors_and_hub_rows_are_read_and_tokenised_once(root, cache, tmp_path, monkeypatch):
     """Their content is known only after reading: the rows' own digest takes its place."""
     cold = prepared(config(root, cache), tmp_path / "one")
-    monkeypatch.setattr(splits, "_part", lambda config, split: None)
+    monkeypatch.setattr(splits, "_part", lambda config, split, digests: None)
     one = prepared(config(root, cache), tmp_path / "two")
     encoded = []
     fill = splits.tokens.fill

@@ -139,6 +139,18 @@ def test_find_takes_whatever_a_person_points_at(numbered, source, tmp_path):
     assert params_checkpoint.find(bare) == (bare, bare / "model")
 
 
+def test_a_save_under_way_is_measured_on_disk(source, tmp_path):
+    state = state_at_start(source, mesh(1, 1))
+    with checkpoint.open_manager(tmp_path / "run", keep=2) as manager:
+        look = checkpoint.watched(manager, state)
+        total = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        assert look() == (0, total)
+        half = tmp_path / "run" / "7.orbax-checkpoint-tmp" / "params"
+        half.mkdir(parents=True)
+        (half / "a").write_bytes(b"x" * 1000)
+        assert look() == (1000, total)
+
+
 def test_find_says_what_is_missing(numbered, tmp_path):
     run, _ = numbered
     with pytest.raises(params_checkpoint.CheckpointError, match="nowhere: no such directory"):
