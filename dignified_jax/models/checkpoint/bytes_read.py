@@ -35,7 +35,7 @@ def watched(directory: str | pathlib.Path) -> Callable[[], tuple[int, int] | Non
 
 
 def _bytes_read() -> int | None:
-    """Of all stores of this process; None in versions of TensorStore that don't tell."""
+    """Returns the bytes from all stores of this process; None where TensorStore does not tell."""
     collect = getattr(tensorstore, "experimental_collect_matching_metrics", None)
     if collect is None:
         return None
