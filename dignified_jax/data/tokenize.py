@@ -210,7 +210,7 @@ class Encoder:
     def _without_bad_pairs(
         self, row: PreferenceRow, found: Sequence[Found]
     ) -> tuple[PreferenceRow, RowTokens] | tuple[None, None]:
-        """Returns what is left of a row of pairs whose prompt and golden are good, and its tokens."""
+        """Returns what is left of a row of pairs with a good prompt and golden, and its tokens."""
         bad = {name for name, _, _ in found}
         left = [name for name in row.pairs if name not in bad]
         if not bad <= row.pairs.keys() or not set(left) & set(self.responses):
