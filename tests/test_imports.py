@@ -11,7 +11,7 @@ import dignified_jax
 
 PACKAGE = "dignified_jax"
 ROOT = pathlib.Path(dignified_jax.__file__).parent
-GROUND = {"console", "files", "typed_config", "registry", "embedded", "agreement"}
+GROUND = {"console", "files", "typed_config", "registry", "embedded", "agreement", "proportions"}
 CORE = {"data", "models", "objectives"}
 TRAINING = CORE | GROUND | {"training"}
 # Part of the package -> parts it may import besides itself. Each part must be listed.
@@ -25,6 +25,7 @@ ALLOWED = {
     "generation": {"data", "models"} | GROUND,
     "evaluation": {"data", "models", "mfrm", "generation", "endpoints"} | GROUND,
     "analysis": {"", "data", "models", "generation", "evaluation"} | GROUND,  # "": the version
+    "construction": {"data", "endpoints"} | GROUND,
     "review": {"data"} | GROUND,
     "training": CORE | GROUND,
     "planning": TRAINING,
@@ -35,8 +36,9 @@ ALLOWED = {
     "generate": {"data", "models", "generation"} | GROUND,
     "evaluate": TRAINING | {"evaluation", "generation", "mfrm"},
     "analyze": {"analysis"} | GROUND,
+    "construct": TRAINING | {"construction", "endpoints"},
 }
-ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze"}
+ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze", "construct"}
 # Part -> its rooms and modules -> those that they may import besides themselves. Of a part that
 # stands here, each room must be listed; "*" are the modules that lie beside the rooms.
 STEP = {"step"}
@@ -244,6 +246,7 @@ def test_no_cycle():
         ("review.ratings", "mfrm"),
         ("data", "data.__main__"),
         ("endpoints.calls", "evaluation.judging.prompts"),
+        ("construction.making.checks", "evaluation.rubrics"),
     ],
 )
 def test_the_check_sees_forbidden_imports(source, target):

@@ -17,7 +17,7 @@ import ml_collections
 from dignified_jax.typed_config import ConfigError, expand_home, merge, suggestion, yaml_text
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
-OTHERS = ("compare", "evaluate")
+OTHERS = ("compare", "evaluate", "construct")
 """Those of the package's configurations that are not of a training."""
 _YAML = (".yaml", ".yml", ".json")
 

@@ -31,7 +31,8 @@ def load(name, *preset):
 
 
 def test_every_file_of_configs_is_tested():
-    others = {"compare", "evaluate"}  # in tests/comparison and tests/evaluation
+    # In tests/comparison, tests/evaluation and tests/construction.
+    others = {"compare", "evaluate", "construct"}
     assert {path.stem for path in CONFIGS.glob("*.py")} == {*FILES, *ANCHORED, *others}
 
 

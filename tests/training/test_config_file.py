@@ -39,7 +39,7 @@ def written(config, file):
 
 
 def test_every_configuration_of_the_package_has_a_name_and_a_summary():
-    assert set(config_file.shipped()) == {*METHODS, *COMBINED, "compare", "evaluate"}
+    assert set(config_file.shipped()) == {*METHODS, *COMBINED, "compare", "evaluate", "construct"}
     assert all(config_file.shipped().values())
 
 

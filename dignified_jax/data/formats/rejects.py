@@ -27,13 +27,15 @@ from dignified_jax.data.sources.record import format_hint
 REQUIRED_COLUMNS = ("prompt", "golden", "mask")
 """Columns a record must have; a missing reject column reads as empty."""
 ORIGIN_COLUMNS = ("seed_scene", "context", "trigger")
+PROVENANCE_COLUMNS = ("construction", "review")
+"""How a row was made and reviewed: for people; no reader needs them."""
 _REJECT = "reject_"
 
 
 def known_columns(dimensions: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns that are used."""
+    """Returns the columns that are used, or are of no use to a reader and known as such."""
     rejects = (_REJECT + dimension for dimension in dimensions)
-    return (*REQUIRED_COLUMNS, *ORIGIN_COLUMNS, *rejects)
+    return (*REQUIRED_COLUMNS, *ORIGIN_COLUMNS, *PROVENANCE_COLUMNS, *rejects)
 
 
 def check_columns(source: str, columns: Columns, dimensions: tuple[str, ...]) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.console.table import Table
+from dignified_jax.proportions import wilson
 
 REPLICATES = 2000
 SEED = 0
-_Z = 1.959963984540054  # of 95%
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,14 +53,6 @@ def rate(name: str, values: Sequence[bool], questions: Sequence[str]) -> Figure:
         return Figure(name, math.nan, math.nan, math.nan, 0, "wilson")
     low, high = wilson(count, total)
     return Figure(name, count / total, low, high, total, "wilson")
-
-
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Returns the 95% score interval of `count` successes in `total` trials."""
-    share, spread = count / total, _Z**2 / total
-    middle = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def mean(name: str, values: Sequence[float], questions: Sequence[str]) -> Figure:
