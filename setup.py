@@ -28,6 +28,7 @@ setup(
         "dignified_jax.evaluation": ["persona.yaml"],
         "dignified_jax.evaluation.ood": ["*.yaml"],
         "dignified_jax.evaluation.report": ["*.css", "*.js"],
+        "dignified_jax.construction": ["persona.yaml", "prompts/*.txt", "prompts/*.yaml"],
         "dignified_jax.generation": ["steering.yaml"],
         "dignified_jax.review": ["rubric.yaml"],
         "dignified_jax.review.web": ["templates/*.html", "static/*"],
@@ -80,6 +81,12 @@ setup(
             "sqlmodel>=0.0.24",  # tables of its SQLite file
             "argon2-cffi>=23.1",  # passwords
         ],
+        "construct": [
+            "inspect-ai>=0.3.285",  # providers, retries, rate limits, logs
+            "openai>=2",  # the client of OpenAI-compatible endpoints, for inspect-ai
+            "rapidfuzz>=3.9",  # near-duplicates, compared one by one
+            "datasketch>=1.6",  # MinHash: candidates for near-duplicates among very many rows
+        ],
         "bench": [
             *("scikit-learn", "statsmodels", "scipy"),  # what benchmarks/mfrm.py compares with
             # what benchmarks/train_step.py compares with
@@ -104,6 +111,7 @@ setup(
             "httpx2",  # calls the review's routes without a server
             # a browser for the review's slow tests, where Chromium is installed; axe-core's checks
             *("playwright>=1.50", "axe-playwright-python>=0.1.4"),
+            *("rapidfuzz>=3.9", "datasketch>=1.6"),  # of the extra `construct`
             # the same; its Hugging Face backend (torch, accelerate) is what ours is compared with
             "lm-eval[hf]>=0.4.13",
             "scipy",  # independent solver for the dual optimum

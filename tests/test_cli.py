@@ -277,7 +277,10 @@ def test_help_lists_the_configurations_of_its_command(capsys):
         assert command.main(["--help"]) == 0
         text = capsys.readouterr().out.split("configurations:\n")[1].split("\n\n")[0]
         listed.append(re.findall(r"^  (\w+) ", text, re.MULTILINE))
-    assert listed == [sorted(set(config_file.shipped()) - {"compare", "evaluate", "construct"}), ["compare"]]
+    assert listed == [
+        sorted(set(config_file.shipped()) - {"compare", "evaluate", "construct"}),
+        ["compare"],
+    ]
     assert all(re.search(r"[.)]$", line) for line in config_file.shipped().values())
 
 

@@ -91,7 +91,7 @@ def read(directory: str | pathlib.Path = "") -> Prompts:
         for file in sorted(pathlib.Path(directory).iterdir()):
             if file.name not in names:
                 raise ConfigError(
-                    f"prompts: {file} is none of {', '.join(names)}{suggestion(file.name, names)}",
+                    f"prompts: {file} is none of {', '.join(names)}{suggestion(file.stem, NAMES)}",
                     "prompts",
                 )
             found[file.name] = file.parent

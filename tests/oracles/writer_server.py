@@ -6,12 +6,6 @@ import re
 
 from tests.oracles.judge_server import JudgeServer
 
-WORDS = (
-    "garden letter morning bridge winter teacher copper market violin harbour ticket engine candle "
-    "meadow ladder biscuit pocket thunder basket mirror cousin tunnel orchard blanket kettle window "
-    "pencil saddle lantern parcel willow button"
-).split()
-
 
 class WriterServer(JudgeServer):
     """Answers by `write(system, prompt, model, number)`; see `obey`.
@@ -57,17 +51,21 @@ def keys(prompt):
 
 
 def prose(number, *what):
-    """So many words that `what` determines."""
-    digest = hashlib.sha256("\0".join(map(str, what)).encode()).digest()
-    letters = hashlib.shake_256(digest).digest(number)
-    return " ".join(WORDS[letter % len(WORDS)] for letter in letters)
+    """So many invented words that `what` determines."""
+    seed = "\0".join(map(str, what)).encode()
+    letters = hashlib.shake_256(seed).digest(6 * number)
+    syllables = [
+        "bdfgklmnprstvz"[c % 14] + "aeiou"[v % 5]
+        for c, v in zip(letters[::2], letters[1::2], strict=True)
+    ]
+    return " ".join("".join(syllables[at : at + 3]) for at in range(0, 3 * number, 3))
 
 
 def content(prompt, number=0):
     """A valid answer, as an object."""
     which = kind(prompt)
     if which == "scenario":
-        names = re.findall(r'one entry for each of (.*?): what', prompt)[0]
+        names = re.findall(r"one entry for each of (.*?): what", prompt)[0]
         triggers = {n: prose(6, prompt, n) for n in re.findall(r'"([^"]+)"', names)}
         found = {"context": prose(20, prompt, number, "c"), "triggers": triggers}
         found["question"] = prose(30, prompt, number, "q") + "?"
