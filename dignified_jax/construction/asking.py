@@ -20,8 +20,8 @@ from dignified_jax.files.json_digest import digest
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What is asked.
+class Inquiry:
+    """A question to a model.
 
     Attributes:
       model: as inspect_ai names it.
@@ -56,7 +56,7 @@ class Asker:
         self._spent: dict[tuple[str, str], Spent] = {}
         self._counted: set[tuple[str, str]] = set()
 
-    def ask(self, stage: str, requests: Sequence[Request]) -> list[Answer | None]:
+    def ask(self, stage: str, requests: Sequence[Inquiry]) -> list[Answer | None]:
         """Returns the answer to each request; None where the call failed.
 
         Raises:

@@ -66,7 +66,7 @@ class CallsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VerifierConfig:
-    """What a row has to pass.
+    """The checks that a row has to pass.
 
     Attributes:
       model: a small one; asks S1 to S3, R1 to R3, N1 to N3, whether each dimension is needed, and

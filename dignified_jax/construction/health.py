@@ -31,7 +31,7 @@ class StopRule:
 
 
 class Health:
-    """What came of the answers of each model, in the order in which they were read."""
+    """A record of what came of each model's answers, in the order in which they were read."""
 
     def __init__(self, rule: StopRule) -> None:
         """

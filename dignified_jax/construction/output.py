@@ -1,4 +1,4 @@
-"""What a construction leaves: rows with their provenance, rows set aside, and a report."""
+"""Files that a construction leaves: rows with provenance, rows set aside, a report."""
 
 from __future__ import annotations
 

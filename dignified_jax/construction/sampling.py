@@ -35,7 +35,7 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class RowPlan:
     """A row before it is written.
 
     Attributes:
@@ -98,7 +98,7 @@ def _masks(name: str, dimensions: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def plans(
     mix: Sequence[Share], anchors: Mapping[str, Sequence[Seed]], shots: int, seed: int
-) -> Iterator[Plan]:
+) -> Iterator[RowPlan]:
     """Yields the plans of rows without end.
 
     Args:
@@ -120,7 +120,7 @@ def plans(
         seeds = {d: _examples(anchors[d], shots, seed, row, d) for d in mask}
         longer = {d: lengths.is_longer(active[d], d, seed) for d in mask}
         active |= {d: active[d] + 1 for d in mask}
-        yield Plan(row, mask, paradigm, seeds, longer)
+        yield RowPlan(row, mask, paradigm, seeds, longer)
 
 
 def _examples(

@@ -145,7 +145,7 @@ def test_a_flags_error_is_not_blamed_on_the_file(tmp_path):
         ("lagdpo:tniy", r"unknown preset 'tniy'; expected one of tiny, qwen3-4b"),
         (
             "../x",
-            r"--config=../x: expected a .py or .yaml file, or one of compare, evaluate, lagdpo",
+            r"--config=../x: expected a .py or .yaml file, or one of compare, construct",
         ),
         ("~nobody-of-this-name/x.yaml", r"--config: expected a known home directory"),
     ],

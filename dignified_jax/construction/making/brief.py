@@ -1,4 +1,4 @@
-"""What all makers share: dimensions, prompts, who writes and who verifies."""
+"""The brief that all makers share: dimensions, prompts, who writes and who verifies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from dignified_jax.construction import draws, lengths
 from dignified_jax.construction.answers import Scenario
-from dignified_jax.construction.asking import Request
+from dignified_jax.construction.asking import Inquiry
 from dignified_jax.construction.config import ConstructionConfig
 from dignified_jax.construction.guide import Guide, Guides
 from dignified_jax.construction.templates import Prompts
@@ -29,7 +29,7 @@ class Brief:
     guides: Guides
     prompts: Prompts
 
-    def request(self, stage: str, part: str, attempt: int, name: str, **values: str) -> Request:
+    def request(self, stage: str, part: str, attempt: int, name: str, **values: str) -> Inquiry:
         """Returns a request to the provider that is drawn for a part of a row.
 
         Args:
@@ -42,7 +42,7 @@ class Brief:
         seed, providers = self.config.seed, self.config.providers
         model = draws.choose(providers, seed, "provider", stage, part, attempt)
         texts = self.prompts.fill(name, language=self.config.language, **values)
-        return Request(model, *texts, draw=f"{seed} {part} {attempt}")
+        return Inquiry(model, *texts, draw=f"{seed} {part} {attempt}")
 
     def measure(self, text: str) -> int:
         """Returns the length of a reply in the configuration's unit."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dignified_jax.construction import answers, draws
 from dignified_jax.construction.answers import Scenario
-from dignified_jax.construction.asking import Request
+from dignified_jax.construction.asking import Inquiry
 from dignified_jax.construction.making.brief import Brief, described, material, scenario_parts
 from dignified_jax.construction.templates import Prompts
 from dignified_jax.files.json_digest import digest
@@ -22,13 +22,13 @@ class Check:
       failure: the answer to why the part fails, "" where it passes; raises `answers.Unusable`.
     """
 
-    request: Request
+    request: Inquiry
     failure: Callable[[str], str]
 
 
 def criteria_request(
     prompts: Prompts, model: str, kinds: Sequence[str], parts: Mapping[str, str], about: str
-) -> tuple[Request, dict[str, str]]:
+) -> tuple[Inquiry, dict[str, str]]:
     """Returns a request about criteria of these kinds, and name -> statement."""
     criteria = {n: text for kind in kinds for n, text in prompts.criteria[kind].items()}
     texts = prompts.fill(
@@ -38,7 +38,7 @@ def criteria_request(
         criteria="\n".join(f"{name}: {text}" for name, text in criteria.items()),
         keys=quoted(criteria),
     )
-    return Request(model, *texts), criteria
+    return Inquiry(model, *texts), criteria
 
 
 def criteria(brief: Brief, kind: str, parts: Mapping[str, str], about: str) -> Check:
@@ -68,7 +68,7 @@ def attribution(brief: Brief, scenario: Scenario, dimension: str) -> Check:
         needed = answers.read_verdicts(answer, ("needed",))["needed"]
         return "" if needed else f"attribution: {dimension} is not needed"
 
-    return Check(Request(brief.config.verifier.model, *texts), failure)
+    return Check(Inquiry(brief.config.verifier.model, *texts), failure)
 
 
 def order(brief: Brief, question: str, golden: str, negative: str, dimension: str) -> Check:
@@ -98,7 +98,7 @@ def order(brief: Brief, question: str, golden: str, negative: str, dimension: st
             wrong += [] if right else [f"{name} golden {good}, negative {bad}"]
         return f"order: {'; '.join(wrong)}" if wrong else ""
 
-    return Check(Request(brief.config.verifier.model, *texts), failure)
+    return Check(Inquiry(brief.config.verifier.model, *texts), failure)
 
 
 def quoted(names: Sequence[str] | Mapping[str, str]) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from dignified_jax.construction import answers, draws, duplicates, lengths
 from dignified_jax.construction.answers import Scenario, Unusable
-from dignified_jax.construction.asking import Request
+from dignified_jax.construction.asking import Inquiry
 from dignified_jax.construction.duplicates import TextIndex
 from dignified_jax.construction.making import checks
 from dignified_jax.construction.making.brief import Brief, described, material, scenario_parts
 from dignified_jax.construction.making.checks import Check
-from dignified_jax.construction.sampling import Plan
+from dignified_jax.construction.sampling import RowPlan
 
 
 class ScenarioMaker:
@@ -28,10 +28,10 @@ class ScenarioMaker:
         """
         self._brief, self._questions = brief, questions
 
-    def part(self, unit: Plan) -> str:
+    def part(self, unit: RowPlan) -> str:
         return f"scenario of row {unit.id}"
 
-    def request(self, unit: Plan, attempt: int) -> Request:
+    def request(self, unit: RowPlan, attempt: int) -> Inquiry:
         selection = unit.paradigm == "selection"
         seeds = {f"{d}_question": examples[0].question for d, examples in unit.seeds.items()}
         return self._brief.request(
@@ -45,22 +45,22 @@ class ScenarioMaker:
             names=checks.quoted(unit.mask),
         )
 
-    def read(self, unit: Plan, answer: str) -> Scenario:
+    def read(self, unit: RowPlan, answer: str) -> Scenario:
         found = answers.read_scenario(answer, unit.mask, unit.paradigm == "selection")
         self._refuse_known(unit, found)
         return found
 
-    def checks(self, unit: Plan, value: Scenario) -> Sequence[Check]:
+    def checks(self, unit: RowPlan, value: Scenario) -> Sequence[Check]:
         brief = self._brief
         about = f"The question needs these qualities of a reply:\n{brief.listed(unit.mask)}"
         asked = checks.criteria(brief, "scenario", scenario_parts(value), about)
         return [asked, *(checks.attribution(brief, value, name) for name in unit.mask)]
 
-    def keep(self, unit: Plan, value: Scenario) -> None:
+    def keep(self, unit: RowPlan, value: Scenario) -> None:
         self._refuse_known(unit, value)  # another one of this round may be like it
         self._questions.add(unit.id, value.question)
 
-    def _refuse_known(self, unit: Plan, value: Scenario) -> None:
+    def _refuse_known(self, unit: RowPlan, value: Scenario) -> None:
         other = self._questions.find(value.question, besides=unit.id)
         if other is not None:
             raise Unusable(f"a near-duplicate of {named(other)}")
@@ -68,9 +68,9 @@ class ScenarioMaker:
 
 @dataclasses.dataclass(frozen=True)
 class GoldenUnit:
-    """What a golden reply is made of."""
+    """The material of a golden reply."""
 
-    plan: Plan
+    plan: RowPlan
     scenario: Scenario
 
 
@@ -90,7 +90,7 @@ class GoldenMaker:
     def part(self, unit: GoldenUnit) -> str:
         return f"golden of row {unit.plan.id}"
 
-    def request(self, unit: GoldenUnit, attempt: int) -> Request:
+    def request(self, unit: GoldenUnit, attempt: int) -> Inquiry:
         least, most = self._brief.config.length
         share = draws.number(self._brief.config.seed, "length", unit.plan.id)
         return self._brief.request(
@@ -120,7 +120,7 @@ class GoldenMaker:
 
 @dataclasses.dataclass(frozen=True)
 class NegativeUnit:
-    """What a negative is made of.
+    """The material of a negative.
 
     Attributes:
       plan, scenario, golden: of the row.
@@ -129,7 +129,7 @@ class NegativeUnit:
       round: 0; more where it is asked for again for its length.
     """
 
-    plan: Plan
+    plan: RowPlan
     scenario: Scenario
     golden: str
     dimension: str
@@ -153,7 +153,7 @@ class NegativeMaker:
         again = f", asked again {unit.round}" if unit.round else ""
         return f"negative {unit.dimension} of row {unit.plan.id}{again}"
 
-    def request(self, unit: NegativeUnit, attempt: int) -> Request:
+    def request(self, unit: NegativeUnit, attempt: int) -> Inquiry:
         brief, part = self._brief, self.part(unit)
         parts = {"question": unit.scenario.question, "reference": unit.golden}
         examples = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from dignified_jax.construction.answers import Unusable
-from dignified_jax.construction.asking import Asker, Request
+from dignified_jax.construction.asking import Asker, Inquiry
 from dignified_jax.construction.config import CHECK
 from dignified_jax.construction.health import Health
 from dignified_jax.construction.making.checks import Check
@@ -47,7 +47,7 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What came of a part.
+    """The part that was made, or why there is none.
 
     Attributes:
       value: None where there is none.
@@ -71,7 +71,7 @@ class Maker(Protocol[U, T]):
     def part(self, unit: U) -> str:
         """Returns the part in words, the number of its row among them."""
 
-    def request(self, unit: U, attempt: int) -> Request:
+    def request(self, unit: U, attempt: int) -> Inquiry:
         """Returns what is asked; attempts count from 0."""
 
     def read(self, unit: U, answer: str) -> T:
@@ -128,7 +128,7 @@ def produce(
 def _read(
     maker: Maker[U, T],
     units: Sequence[U],
-    requests: dict[int, Request],
+    requests: dict[int, Inquiry],
     replies: dict[int, Answer | None],
     asker: Asker,
 ) -> tuple[dict[int, T], dict[int, str]]:
@@ -187,7 +187,7 @@ def _outcome(
     before: Outcome[T],
     part: str,
     attempt: int,
-    request: Request,
+    request: Inquiry,
     answer: Answer | None,
     value: T | None,
     reason: str,

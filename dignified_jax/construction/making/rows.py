@@ -19,7 +19,7 @@ from dignified_jax.construction.making.makers import (
     ScenarioMaker,
 )
 from dignified_jax.construction.making.produce import Failure, Outcome, produce
-from dignified_jax.construction.sampling import Plan
+from dignified_jax.construction.sampling import RowPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Draft:
       refused: why it is set aside though all its parts are there; "" if it isn't.
     """
 
-    plan: Plan
+    plan: RowPlan
     scenario: Outcome[Scenario] | None = None
     golden: Outcome[str] | None = None
     negatives: Mapping[str, Outcome[str]] = dataclasses.field(default_factory=dict)
@@ -67,7 +67,7 @@ class Draft:
 
     @property
     def accepted(self) -> bool:
-        """Whether it is a row."""
+        """True where it is a row."""
         return len(self.negatives) > 0 and not self.pending and not self.reason
 
     def refuse(self, reason: str) -> Draft:
@@ -100,7 +100,7 @@ class RowMaker:
         self._negatives = NegativeMaker(brief)
         self.drafts: list[Draft] = []
 
-    def make(self, plans: Sequence[Plan]) -> None:
+    def make(self, plans: Sequence[RowPlan]) -> None:
         """Makes the rows of a block.
 
         Raises:
