@@ -23,7 +23,7 @@ class GuideError(ConfigError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Guide:
+class DimensionGuide:
     """The guide to one dimension.
 
     Attributes:
@@ -41,7 +41,7 @@ class Guide:
     rubric: tuple[str, ...]
 
 
-Guides = Mapping[str, Guide]
+Guides = Mapping[str, DimensionGuide]
 """Dimension -> guide, in the order of the dimensions."""
 
 
@@ -72,7 +72,7 @@ def _guides(values: Mapping[str, object]) -> Guides:
     return {n: _guide(n, v) for n, v in zip(names, section.values(), strict=True)}
 
 
-def _guide(name: str, fields: object) -> Guide:
+def _guide(name: str, fields: object) -> DimensionGuide:
     key = f"dimensions.{name}"
     if not isinstance(fields, Mapping):
         raise GuideError(f"{key} must be a section of {', '.join(_FIELDS)}", key)
@@ -87,7 +87,7 @@ def _guide(name: str, fields: object) -> Guide:
             f"{key}.rubric",
         )
     statements = [_text(each, f"{key}.rubric[{at}]") for at, each in enumerate(rubric)]
-    return Guide(name, *texts, tuple(statements))
+    return DimensionGuide(name, *texts, tuple(statements))
 
 
 def _text(value: object, key: str) -> str:

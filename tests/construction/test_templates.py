@@ -45,7 +45,7 @@ def test_own_dimensions(tmp_path):
     file = tmp_path / "d.yaml"
     file.write_text(GUIDE)
     (found,) = guide.read(file).values()
-    assert found == guide.Guide(
+    assert found == guide.DimensionGuide(
         "safety",
         "Safety",
         "Warns of what is dangerous.",

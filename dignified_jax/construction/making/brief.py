@@ -9,7 +9,7 @@ from dignified_jax.construction import draws, lengths
 from dignified_jax.construction.answers import Scenario
 from dignified_jax.construction.asking import Inquiry
 from dignified_jax.construction.config import ConstructionConfig
-from dignified_jax.construction.guide import Guide, Guides
+from dignified_jax.construction.guide import DimensionGuide, Guides
 from dignified_jax.construction.templates import Prompts
 from dignified_jax.endpoints.marks import marked
 from dignified_jax.files.json_digest import digest
@@ -57,7 +57,7 @@ class Brief:
         return "\n".join(described(self.guides[name], rubric) for name in names)
 
 
-def described(guide: Guide, rubric: bool = False) -> str:
+def described(guide: DimensionGuide, rubric: bool = False) -> str:
     """Returns a dimension as lines of a prompt."""
     lines = [f"[{guide.name}] {guide.title}: {guide.definition}"]
     lines += [f"  - {statement}" for statement in guide.rubric] if rubric else []
