@@ -1,4 +1,4 @@
-"""What devices send each other in a step, read from XLA's compiled program.
+"""Collectives of a step: what devices send each other, read from the compiled program.
 
 XLA decides which collectives a step has; they are counted in its text, each as often as the loops
 around it run. The time that they take, and how much of it is hidden, is not in there.
