@@ -94,13 +94,14 @@ def _of_help(module, arguments):
     """A problem of an argparse command, by what its --help says."""
     words = [a for a in arguments if not a.startswith("-")]
     try:
-        status, said = call(module, [*words[:1], "--help"])
-        if status:  # its first word is no subcommand
-            status, said = call(module, ["--help"])
+        for known in (words[:2], words[:1], []):  # a subcommand may follow the file that it is of
+            status, said = call(module, [*known, "--help"])
+            if not status:
+                break
     except ModuleNotFoundError as error:
         return str(error)
-    if "positional arguments:\n  {" in said:
-        return f"unknown command {' '.join(words[:1])}"
+    if words[len(known) :] and re.search(r"positional arguments:\n(  .*\n)*?  (\{|COMMAND)", said):
+        return f"unknown command {' '.join(words[: len(known) + 1])}"
     for option in (a.partition("=")[0] for a in arguments if a.startswith("--")):
         if not re.search(rf"{option}\b(?!-)", said):
             return f"{module}: unknown {option}"

@@ -80,7 +80,7 @@ def _agreement(request: Request, visitor: Visitor, fit: bool = False) -> Respons
         visitor,
         "agreement.html",
         agreed=ratings.agreement(found, _REPLICATES),
-        items=rubric.items,
+        items=rubric.statements("the dimension"),
         judgments=len(found),
         shown=ratings.shown,
         fitted=fitted,
