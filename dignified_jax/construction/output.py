@@ -50,7 +50,7 @@ def record(draft: Draft, dimensions: Sequence[str], verifier: str) -> Record:
 
 def problem(found: Record, dimensions: tuple[str, ...]) -> str:
     """Returns why a record is no row for the package's own reader; "" if it is one."""
-    _, problems = rejects.validate(RawRecord("rows", 0, found, found), dimensions)
+    _, problems = rejects.read(RawRecord("rows", 0, found, found), dimensions)
     return str(problems[0]) if problems else ""
 
 

@@ -15,9 +15,8 @@ from dignified_jax.construction.duplicates import TextIndex
 from dignified_jax.construction.health import DegradedError, Health, StopRule
 from dignified_jax.construction.making.brief import Brief
 from dignified_jax.construction.making.rows import Draft, RowMaker, refuse_surplus
-from dignified_jax.data.formats import rejects
-from dignified_jax.data.rows import stream_rows
-from dignified_jax.data.schema import BadRowsError, PreferenceRow
+from dignified_jax.data import read_rows
+from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.sources import stream_records
 from dignified_jax.embedded import resolve
@@ -91,7 +90,7 @@ def _make(brief: Brief, asker: Asker, directory: pathlib.Path, notify: Notify) -
 
 def _rows(file: str, dimensions: Sequence[str]) -> list[tuple[str, PreferenceRow]]:
     """(place, row) of a file that new rows may not be like."""
-    rows = stream_rows(resolve(file), dimensions=dimensions)
+    rows = read_rows(resolve(file), dimensions=dimensions)
     return [(f"{file}:{row.row}", row) for row in rows]
 
 
@@ -99,15 +98,12 @@ def _known(file: str, dimensions: tuple[str, ...]) -> list[tuple[PreferenceRow, 
     """Rows that are extended, with the records they are of."""
     if not file:
         return []
-    found, problems = [], []
-    for each in stream_records(resolve(file)):
-        row, wrong = rejects.validate(each, dimensions)
-        problems += wrong
-        if row is not None:
-            found.append((row, output.known_record(row, each.columns)))
-    if problems:
-        raise BadRowsError(problems)
-    return found
+    rows = read_rows(resolve(file), dimensions=dimensions)  # refuses a file with any bad row
+    records = stream_records(resolve(file))
+    return [
+        (row, output.known_record(row, record.columns))
+        for row, record in zip(rows, records, strict=True)
+    ]
 
 
 def _records(brief: Brief, drafts: list[Draft]) -> list[output.Record]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dignified_jax.data import read_anchors
+from dignified_jax.data import read_anchors, read_rows
 from dignified_jax.data.anchors import READERS
-from dignified_jax.data.rows import stream_rows
 from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import plain_text
 from dignified_jax.embedded import resolve
@@ -70,7 +69,7 @@ def _rows(source: str, dimensions: Sequence[str]) -> Sequence[PreferenceRow]:
     kind, _, file = source.partition(":")
     if kind in READERS:
         return read_anchors(kind, file, dimensions=dimensions)
-    return stream_rows(resolve(source), dimensions=dimensions)
+    return read_rows(resolve(source), dimensions=dimensions)
 
 
 def _seeds(rows: Sequence[PreferenceRow], dimension: str, source: str) -> list[Seed]:

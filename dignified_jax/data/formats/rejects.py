@@ -73,6 +73,13 @@ def validate(
     record: RawRecord, _: Columns, dimensions: tuple[str, ...] = DIMENSIONS
 ) -> tuple[PreferenceRow | None, list[RowProblem]]:
     """Returns the row of a record and no problems, or None and at least one problem."""
+    return read(record, dimensions)
+
+
+def read(
+    record: RawRecord, dimensions: tuple[str, ...] = DIMENSIONS
+) -> tuple[PreferenceRow | None, list[RowProblem]]:
+    """Returns the same as `validate`, of a record that is of no source."""
     if record.columns is None:
         assert record.problem is not None
         return None, [RowProblem(record.file, record.row, *record.problem)]
