@@ -32,9 +32,12 @@ def exact_and_cohen(given: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     rated = given.sum(axis=-1)
     common = rated.T @ rated
-    agreed = np.einsum("nav,nbv->ab", given, given, optimize=True)
-    # Of a's values, where b rated as well.
-    share = np.einsum("nav,nb->abv", given, rated, optimize=True)
+    # Products of matrices, which take a tenth of einsum's time here.
+    by_value = np.moveaxis(given, 2, 0)
+    agreed = sum(one.T @ one for one in map(np.ascontiguousarray, by_value))
+    # Of a's values, where b rated as well: (a, b, value).
+    units, raters, values = given.shape
+    share = (given.reshape(units, -1).T @ rated).reshape(raters, values, raters).swapaxes(1, 2)
     common = np.where(~np.eye(len(common), dtype=bool), common, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         exact = agreed / common

@@ -2,8 +2,8 @@
 
 RATINGS is a CSV (.csv, .tsv), JSON Lines or JSON (also .gz) or Parquet file with a judgment a row:
 columns model, question, judge, rubric and score. Prints a table for each facet, their separation
-and the judges' bias towards models; with --out also writes them as CSV and JSON, and figures as
-PNG.
+and the judges' bias towards models; with --out also writes them as CSV and JSON, figures as PNG,
+and all in one page, report.html.
 
 example, on ratings that ship with the package (amber-judge favours amber-small, of its family):
   python -m dignified_jax.mfrm embedded:ratings.csv --out calibrated --bootstrap 1000
@@ -12,7 +12,9 @@ example, on ratings that ship with the package (amber-judge favours amber-small,
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
+import pathlib
 import sys
 import warnings
 from collections.abc import Sequence
@@ -121,16 +123,22 @@ def _run(arguments: argparse.Namespace) -> int:
     written = []
     if arguments.out is not None:  # before printing, which may be cut short
         written = files.write(report, arguments.out, _plain_options(arguments))
+        drawn = {}
         if not arguments.no_plots:
             with waiting("figures"):
-                written += files.draw(report, arguments.out)
+                drawn = files.draw(report, arguments.out)
+        title = f"Calibration of {pathlib.PurePath(arguments.ratings).name}"
+        written += drawn
+        written.append(files.write_page(report, arguments.out, title, list(drawn.values())))
     print("\n".join(map(printable, reports.summary(report))))
     for table in report.tables:
         if table.name in FACETS:
             table = table.sorted_by("measure", descending=True)
         print(f"\n{table.text(PRINTED_ROWS)}")
     if written:
-        print(f"\n{printable(str(arguments.out))}: {', '.join(path.name for path in written)}")
+        numbers = collections.Counter(path.suffix[1:].upper() for path in written)
+        listed = " and ".join(f"{numbers[kind]} {kind}" for kind in ("CSV", "PNG") if numbers[kind])
+        print(f"\n{printable(str(arguments.out))}: report.html, fit.json, {listed} files")
     return 0
 
 

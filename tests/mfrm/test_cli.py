@@ -25,7 +25,8 @@ FILES = {
     "bias_judge_model.csv", "bias_rubric_judge.csv", "agreement.csv", "agreement_pairs.csv",
     "unexpected.csv", "contrasts.csv", "bootstrap.csv", "judges_left_out.csv", "residuals.csv",
     "shifts.csv", "categories.csv", "judge_effects.csv", "dimensionality.csv", "loadings.csv",
-    "fit.json", "wright_map.png", "calibration_shift.png", "fit_plot.png",
+    "fit.json", "wright_map.png", "calibration_shift.png", "fit_plot.png", "report.html",
+    "bias_judge_model.png", "bias_rubric_judge.png",
 }  # fmt: skip
 
 
@@ -74,6 +75,18 @@ def test_files_hold_the_fit(whole):
     np.testing.assert_allclose(tables["judge"]["measure"], fit.judge, rtol=1e-6)
     zeros = dict.fromkeys(("failed", "infinite", "singular", "incomplete"), 0)
     assert found["bootstrap"] == {"replicates": 100, **zeros}
+
+
+def test_the_page_needs_nothing_else(whole):
+    """All tables and figures; no script, link or address of another file, one id each."""
+    text = (whole[1] / "report.html").read_text("utf-8")
+    assert text.count("<figure>") == 5 and text.count("<table>") == len(FILES) - 8
+    assert "favours amber-small" in text and "<script" not in text and "<link" not in text
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert all(address.startswith(("#", "data:")) for address in addresses)
+    assert not re.search(r"url\((?!#)", text)
+    ids = re.findall(r'<section[^>]* id="([^"]*)"', text)
+    assert len(ids) == len(set(ids)) == 2 + 5 + len(FILES) - 8
 
 
 def test_the_planted_bias_is_first(whole):

@@ -183,7 +183,8 @@ class _Units:
             chance = category_chances(logit, fit.step)
         chance = _by_unit(np.asarray(chance, float))
         chance = np.where(np.isfinite(score)[..., None], chance, 0.0)
-        return cls(values, given, np.einsum("qnak,qnbk->qab", chance, chance, optimize=True))
+        by_judge = np.moveaxis(chance, 2, 1).reshape(len(chance), chance.shape[2], -1)
+        return cls(values, given, by_judge @ by_judge.swapaxes(1, 2))
 
     @property
     def questions(self) -> int:

@@ -187,6 +187,7 @@ def _solve(moments: Moments, start: jax.Array, free: jax.Array) -> jax.Array:
     return jax.lax.while_loop(unfinished, advance, state)[0]
 
 
+@jax.jit
 def false_discovery_rate(p: jax.Array) -> jax.Array:
     """q-values of p-values of any shape; NaN stays NaN and is not counted as a test.
 

@@ -26,7 +26,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("ratings", type=path_argument, metavar="RATINGS", help="a file, or embedded:ratings.csv")
-    add("--out", type=_path, metavar="DIR", help="write CSV, JSON and PNG files here")
+    add("--out", type=_path, metavar="DIR", help="write CSV, JSON, PNG and HTML files here")
     columns = parser.add_argument_group("columns of the file")
     for name in (*FACETS, "score"):
         absent = f"; {ABSENT} for none" if name in ("judge", "rubric") else ""

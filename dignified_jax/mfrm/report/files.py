@@ -1,16 +1,22 @@
-"""A report as files: CSV, JSON and PNG."""
+"""A report as files: CSV, JSON, PNG and HTML."""
 
 from __future__ import annotations
 
 import json
 import math
 import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from dignified_jax.files import atomic
+from dignified_jax.mfrm.report.page import page
 from dignified_jax.mfrm.report.report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write(found: Report, directory: pathlib.Path, options: dict[str, object]) -> list[pathlib.Path]:
@@ -54,16 +60,50 @@ def as_json(found: Report, options: dict[str, object]) -> dict[str, object]:
     return result
 
 
-def draw(found: Report, directory: pathlib.Path) -> list[pathlib.Path]:
-    """The three figures; their paths."""
-    from dignified_jax.mfrm.report import plots
+def figures(found: Report) -> Iterator[tuple[str, str, Figure]]:
+    """Name, title and figure of all there is to draw."""
+    from dignified_jax.mfrm.report import plots, scale_plots
 
-    labels = found.ratings.labels
-    paths = [directory / f"{name}.png" for name in ("wright_map", "calibration_shift", "fit_plot")]
-    plots.wright_map(paths[0], found.fit, labels, found.diagnostics)
-    plots.calibration_shift(paths[1], found.fit, found.diagnostics, labels)
-    plots.fit_plot(paths[2], found.fit, found.diagnostics, labels)
-    return paths
+    fit, about, labels = found.fit, found.diagnostics, found.ratings.labels
+    categories = getattr(found.ratings, "categories", None)
+    yield "wright_map", "Wright map", plots.draw_wright_map(fit, labels, about, categories)
+    shift = plots.draw_calibration_shift(fit, about, labels)
+    yield "calibration_shift", "Raw means and calibrated scores", shift
+    yield "fit_plot", "Infit by measure", plots.draw_fit_plot(fit, about, labels)
+    if categories is not None:
+        curves = scale_plots.draw_category_plot(fit, labels, categories)
+        yield "category_curves", "Category probabilities and information", curves
+    for pair, bias in found.bias.items():
+        name = f"bias_{pair[0]}_{pair[1]}"
+        yield (
+            name,
+            f"Bias of {pair[0]} by {pair[1]}",
+            scale_plots.draw_bias_plot(bias, labels, pair),
+        )
+
+
+def draw(found: Report, directory: pathlib.Path) -> dict[pathlib.Path, tuple[str, str, str]]:
+    """Writes PNG files of all figures: path -> name, title and the figure as an <svg> element."""
+    from dignified_jax.mfrm.report.figures import as_svg, save
+
+    drawn = {}
+    for name, title, figure in figures(found):
+        path = directory / f"{name}.png"
+        save(figure, path)
+        drawn[path] = (name, title, as_svg(figure))
+    return drawn
+
+
+def write_page(
+    found: Report,
+    directory: pathlib.Path,
+    title: str,
+    drawn: Sequence[tuple[str, str, str]] = (),
+) -> pathlib.Path:
+    """Writes report.html with the tables and the figures that were drawn; its path."""
+    path = directory / "report.html"
+    atomic.write_text(path, page(found, title, drawn), errors="backslashreplace")
+    return path
 
 
 def _matrix(values: ArrayLike) -> list[list[float | None]]:

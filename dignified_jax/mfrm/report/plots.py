@@ -1,20 +1,29 @@
-"""Figures of a fit as PNG files. Needs matplotlib, which is imported only here and only when used.
-
-White background and the colours of Okabe & Ito (2008), which readers with any colour vision tell
-apart; facets differ by marker as well, for print without colour.
-"""
+"""Figures of a fit as PNG files: Wright map, raw against calibrated scores, infit by measure."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
+from dignified_jax.mfrm.diagnostics.category_statistics import FROM_EXTREME
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures, shown_measures
-from dignified_jax.mfrm.report.names import drawn_names, font_families, spread_apart, together
+from dignified_jax.mfrm.diagnostics.shifts import measure_at
+from dignified_jax.mfrm.report.figures import (
+    COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    MARKERS,
+    blank,
+    finite_range,
+    plural,
+    save,
+)
+from dignified_jax.mfrm.report.names import drawn_names, spread_apart, together
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import FACETS, Fit
 
@@ -22,11 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"model": "#0072B2", "judge": "#D55E00", "rubric": "#009E73", "question": "#8C5A8C"}
-MARKERS = {"model": "o", "judge": "s", "rubric": "^", "question": "."}
-INK, FAINT = "#222222", "#BBBBBB"
-PLURALS = {"model": "models", "judge": "judges", "rubric": "rubric items", "question": "questions"}
-DPI = 160
+Names = Mapping[str, str] | None
 # Logits between the edge of a map and a level that is beyond it.
 EDGE = 0.1
 # More levels than this are drawn as a histogram, without names.
@@ -34,6 +39,8 @@ MOST_NAMES = 80
 NAME_INCHES = 0.17
 MOST_MODELS = 60
 NAMED_MISFITS = 10
+# Probabilities that the last column of a map has for yes/no ratings.
+CHANCES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 # How far above its calibrated score a raw one is drawn, in rows.
 LIFT = 0.25
 # Mean squares that are "productive for measurement": Linacre & Wright (1994).
@@ -41,36 +48,94 @@ PRODUCTIVE = (0.5, 1.5)
 
 
 def wright_map(
-    path: str | os.PathLike, fit: Fit, labels: Labels, diagnostics: Diagnostics | None = None
+    path: str | os.PathLike,
+    fit: Fit,
+    labels: Labels,
+    diagnostics: Diagnostics | None = None,
+    categories: Sequence[float] | None = None,
+    names: Names = None,
 ) -> None:
+    """Writes `draw_wright_map`'s figure."""
+    save(draw_wright_map(fit, labels, diagnostics, categories, names), path)
+
+
+def draw_wright_map(
+    fit: Fit,
+    labels: Labels,
+    diagnostics: Diagnostics | None = None,
+    categories: Sequence[float] | None = None,
+    names: Names = None,
+) -> Figure:
     """All facets on one logit scale: better models and harder judges, items, questions are higher.
 
     Bars are one standard error each way. Levels without a finite estimate have a hollow mark, at
     their adjusted measure if diagnostics are given and at the edge if not. Facets of one level are
-    left out.
+    left out. The last column has the score that a model of that measure is expected to get from the
+    mean judge on the mean item and question: categories at their expectation, and a line where the
+    expected score is half-way between two (of yes/no ratings the probability of a yes).
+
+    Args:
+      fit, labels, diagnostics: as elsewhere.
+      categories: scores of an ordinal fit's categories; None for 0, 1, ...
+      names: facet -> heading, where it has another name.
     """
     facets = ["model", *(f for f in ("judge", "rubric", "question") if len(labels[f]) > 1)]
     most = max(len(labels[f]) for f in facets if len(labels[f]) <= MOST_NAMES or f == "model")
     height = max(6.0, NAME_INCHES * min(most, MOST_NAMES))
-    figure, columns = _figure(8.5, height, 1, len(facets), sharey=True)
+    widths = [1.0] * len(facets) + [0.4]
+    figure, columns = blank(9.0, height, 1, len(widths), sharey=True, width_ratios=widths)
     shown = _shown_measures(fit, diagnostics)
     values = {facet: shown[facet][0] for facet in facets}
-    low, high = _range([values[facet] for facet in facets])
-    for axes, facet in zip(columns, facets, strict=True):
-        axes.set_title(PLURALS[facet], color=COLOURS[facet], fontsize=11, fontweight="bold")
-        axes.set_xticks([])
-        axes.set_ylim(low, high)
-        axes.grid(axis="y", color="#E8E8E8", linewidth=0.8)
-        axes.set_axisbelow(True)
+    low, high = finite_range([values[facet] for facet in facets])
+    for axes, facet in zip(columns, facets, strict=False):
+        title = plural(facet, names)
+        axes.set_title(title, color=COLOURS[facet], fontsize=11, fontweight="bold")
         if len(labels[facet]) > MOST_NAMES:
             _histogram(axes, values[facet], facet, (low, high))
         else:
             hollow = np.isinf(np.asarray(measures(fit)[facet][0]))
             inside = np.clip(values[facet], low + EDGE, high - EDGE)
-            names = drawn_names(labels[facet], facet)
-            _ladder(axes, inside, shown[facet][1], names, hollow, facet, NAME_INCHES / height)
+            axes.set_ylim(low, high)
+            drawn = drawn_names(labels[facet], facet)
+            _ladder(axes, inside, shown[facet][1], drawn, hollow, facet, NAME_INCHES / height)
+    for axes in columns:
+        axes.set_xticks([])
+        axes.set_ylim(low, high)
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+    _score_column(columns[-1], fit, categories, NAME_INCHES / height)
     columns[0].set_ylabel("logits: better models and harder judges, items and questions are higher")
-    _save(figure, path)
+    return figure
+
+
+def _score_column(axes: Axes, fit: Fit, categories: Sequence[float] | None, gap: float) -> None:
+    """Expected scores beside the logits at which a model gets them from the mean of the others."""
+    low, high = axes.get_ylim()
+    offset = sum(
+        np.mean(values[np.isfinite(values)])
+        for values in map(np.asarray, (fit.judge, fit.rubric, fit.question))
+        if np.isfinite(values).any()
+    )
+    if fit.step is None:
+        axes.set_title("P(yes)", color=INK, fontsize=11, fontweight="bold")
+        shares, texts, lines = np.array(CHANCES), [f"{share:g}" for share in CHANCES], []
+    else:
+        axes.set_title("score", color=INK, fontsize=11, fontweight="bold")
+        highest = np.shape(fit.step)[-1]
+        scores = range(highest + 1) if categories is None else categories
+        shares = np.arange(highest + 1.0)
+        lines = measure_at(fit, (shares[1:] - 0.5) / highest) + offset
+        shares[[0, -1]] = FROM_EXTREME, highest - FROM_EXTREME
+        shares, texts = shares / highest, [f"{score:g}" for score in scores]
+    axes.set_xlim(0, 1)
+    for line in lines:
+        if low < line < high:
+            axes.plot([0.05, 0.95], [line, line], color=INK, linewidth=0.9)
+    last = -np.inf
+    for place, text in zip(measure_at(fit, shares) + offset, texts, strict=True):
+        if low < place < high and place - last > gap * (high - low):
+            axes.text(0.5, place, text, ha="center", va="center", fontsize=9, color=INK)
+            last = place
 
 
 def _shown_measures(
@@ -135,6 +200,11 @@ def _histogram(axes: Axes, values: np.ndarray, facet: str, limits: tuple[float, 
 def calibration_shift(
     path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels: Labels
 ) -> None:
+    """Writes `draw_calibration_shift`'s figure."""
+    save(draw_calibration_shift(fit, diagnostics, labels), path)
+
+
+def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Figure:
     """Raw scores against calibrated ones: the logit of the plain mean, and the score of the fit.
 
     Ranks are given where they differ; of many models, those with the highest scores. Bars are 95%
@@ -151,9 +221,9 @@ def calibration_shift(
     score, error = _shown_measures(fit, diagnostics)["model"]
     known = np.flatnonzero(np.isfinite(score) & np.isfinite(mean))
     order = known[np.argsort(score[known], kind="stable")][-MOST_MODELS:]
-    raw = np.log(mean[order] / (1 - mean[order]))
+    raw = measure_at(fit, mean[order])
     rows = np.arange(order.size)
-    figure, (axes,) = _figure(8.0, 1.5 + 0.32 * max(order.size, 3), 1, 1)
+    figure, (axes,) = blank(8.0, 1.5 + 0.32 * max(order.size, 3), 1, 1)
     style = {"linestyle": "", "zorder": 3}
     axes.plot(
         np.stack([raw, score[order]]), np.stack([rows + LIFT, rows]), color=FAINT, linewidth=1.5
@@ -197,15 +267,28 @@ def calibration_shift(
     axes.set_xlabel(
         "logits" + ("   (rank by raw mean to rank by calibrated score)" if moved else "")
     )
-    axes.grid(axis="x", color="#E8E8E8", linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
-    _save(figure, path)
+    return figure
 
 
-def fit_plot(path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels: Labels) -> None:
+def fit_plot(
+    path: str | os.PathLike,
+    fit: Fit,
+    diagnostics: Diagnostics,
+    labels: Labels,
+    names: Names = None,
+) -> None:
+    """Writes `draw_fit_plot`'s figure."""
+    save(draw_fit_plot(fit, diagnostics, labels, names), path)
+
+
+def draw_fit_plot(
+    fit: Fit, diagnostics: Diagnostics, labels: Labels, names: Names = None
+) -> Figure:
     """Infit by measure for every level; the most surprising are named."""
-    figure, (axes,) = _figure(8.0, 5.2, 1, 1)
+    figure, (axes,) = blank(8.0, 5.2, 1, 1)
     overall = float(diagnostics.overall.infit)
     axes.axhspan(*PRODUCTIVE, color="#F2F2F2", zorder=0, label="0.5 to 1.5")
     axes.axhline(overall, color=INK, linewidth=1, linestyle="--", label=f"overall {overall:.2f}")
@@ -214,10 +297,10 @@ def fit_plot(path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels
         statistics = getattr(diagnostics, facet).statistics
         measure, infit = np.asarray(measures(fit)[facet][0]), np.asarray(statistics.infit)
         shown = np.flatnonzero(np.isfinite(measure) & np.isfinite(infit))
-        names = drawn_names(labels[facet], facet)
+        drawn = drawn_names(labels[facet], facet)
         # In proportion to a standardised difference from all ratings together.
         surprise = np.abs(infit - overall) * np.sqrt(np.asarray(statistics.count))
-        points += [(surprise[i], measure[i], infit[i], names[i]) for i in shown]
+        points += [(surprise[i], measure[i], infit[i], drawn[i]) for i in shown]
         axes.plot(
             measure[shown],
             infit[shown],
@@ -226,7 +309,7 @@ def fit_plot(path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels
             markersize=6,
             color=COLOURS[facet],
             alpha=0.8,
-            label=PLURALS[facet],
+            label=plural(facet, names),
             zorder=2 if facet == "question" else 3,
         )
     axes.set_xlabel("measure (logits)")
@@ -235,7 +318,7 @@ def fit_plot(path: str | os.PathLike, fit: Fit, diagnostics: Diagnostics, labels
     axes.set_ylim(min(low, PRODUCTIVE[0] - 0.1), max(high, PRODUCTIVE[1] + 0.1))
     _name_in_margin(axes, sorted(points, reverse=True)[:NAMED_MISFITS])
     figure.legend(loc="outside upper center", ncols=6, frameon=False, fontsize=8.5)
-    _save(figure, path)
+    return figure
 
 
 def _name_in_margin(axes: Axes, points: list[tuple[float, float, float, str]]) -> None:
@@ -262,37 +345,3 @@ def _name_in_margin(axes: Axes, points: list[tuple[float, float, float, str]]) -
 def _ranks(values: np.ndarray, among: np.ndarray) -> dict[int, int]:
     """Index -> rank from 1, the highest value first; equal values share the better rank."""
     return {int(i): int((values[among] > values[i]).sum()) + 1 for i in among}
-
-
-def _range(values: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The finite values with a margin."""
-    every = np.concatenate([value[np.isfinite(value)] for value in values] or [np.zeros(1)])
-    low, high = (every.min(), every.max()) if every.size else (0.0, 0.0)
-    margin = 0.08 * (high - low) + 0.3
-    return float(low - margin), float(high + margin)
-
-
-def _figure(
-    width: float, height: float, rows: int, columns: int, **options: bool
-) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no global state, no display, no backend to choose.
-    figure = Figure((width, height), dpi=DPI, layout="constrained", facecolor="white")
-    axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()
-    for one in axes:
-        one.set_facecolor("white")
-        one.tick_params(colors=INK)
-        for side in ("top", "right"):
-            one.spines[side].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Figure, path: str | os.PathLike) -> None:
-    from matplotlib.text import Text
-
-    texts = figure.findobj(Text)
-    families = font_families("".join(text.get_text() for text in texts))
-    for text in texts if families else ():
-        text.set_fontfamily(families)
-    figure.savefig(path, facecolor="white", format="png")

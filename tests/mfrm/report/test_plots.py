@@ -1,6 +1,5 @@
 """Figures: files that are there, white, and whose names do not cover each other."""
 
-import pathlib
 import subprocess
 import sys
 import types
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from dignified_jax.mfrm.report import plots
+from dignified_jax.mfrm.report import plots, scale_plots
+from dignified_jax.mfrm.report.figures import as_svg, save
 from dignified_jax.mfrm.report.names import drawn_names, together
 
 pytestmark = pytest.mark.wiring
@@ -58,18 +58,14 @@ def figures(tmp_path_factory):
     """Name -> (figure, its file)."""
     fit, about, labels = invented({"model": 20, "question": 30, "judge": 3, "rubric": 2})
     directory = tmp_path_factory.mktemp("figures")
-    kept, save = {}, plots._save
-
-    def keep(figure, path):
-        save(figure, path)
-        kept[pathlib.Path(path).stem] = (figure, pathlib.Path(path))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "_save", keep)
-        plots.wright_map(directory / "wright_map.png", fit, labels)
-        plots.calibration_shift(directory / "calibration_shift.png", fit, about, labels)
-        plots.fit_plot(directory / "fit_plot.png", fit, about, labels)
-    return kept
+    drawn = {
+        "wright_map": plots.draw_wright_map(fit, labels),
+        "calibration_shift": plots.draw_calibration_shift(fit, about, labels),
+        "fit_plot": plots.draw_fit_plot(fit, about, labels),
+    }
+    for name, figure in drawn.items():
+        save(figure, directory / f"{name}.png")
+    return {name: (figure, directory / f"{name}.png") for name, figure in drawn.items()}
 
 
 def test_files_are_white_png(figures):
@@ -118,6 +114,59 @@ def test_models_without_a_finite_score_are_there(figures):
     assert len(names) == 20 and any("models-06" in name for name in names)
     drawn = [text.get_text() for text in figures["wright_map"][0].axes[0].texts]
     assert any("models-06" in name for name in drawn)
+
+
+def test_a_label_stays_in_its_svg():
+    fit, _, labels = invented({"model": 2, "question": 1, "judge": 2, "rubric": 1})
+    labels["judge"] = ["--><script>alert(1)</script>", "<b>&amp;"]
+    text = as_svg(plots.draw_wright_map(fit, labels))
+    assert text.startswith("<svg") and text.rstrip().endswith("</svg>")
+    for part in ("<!--", "-->", "script", "<b>", "http://127", "<text"):
+        assert part not in text
+
+
+@pytest.fixture(scope="module")
+def scale():
+    step = np.array([[-1.0, 0.2, 1.1], [0.5, -0.5, 1.0]])
+    return types.SimpleNamespace(step=step, score=np.zeros(2))
+
+
+def test_category_curves_are_drawn_by_item(scale):
+    labels = {"rubric": ["tone", "depth"]}
+    figure = scale_plots.draw_category_plot(scale, labels, (1, 2, 3, 4))
+    first = figure.axes[0]
+    assert [text.get_text() for text in first.texts] == ["1", "2", "3", "4"]
+    assert "depth" in figure.axes[1].get_title()
+    # Category 2 is the most likely between its thresholds, -1 and 0.2.
+    x, y = first.lines[1].get_data()
+    chance = np.exp(x[:, None] * np.arange(4) - [0, -1, -0.8, 0.3])
+    np.testing.assert_allclose(y, chance[:, 1] / chance.sum(axis=1), atol=1e-9)
+
+
+def test_bias_is_written_on_sure_pairs_only():
+    bias = np.array([[1.5, -0.2], [np.inf, np.nan]])
+    q = np.array([[0.01, 0.6], [0.04, np.nan]])
+    found = types.SimpleNamespace(bias=bias, q=q, z=np.array([[3.0, -1.0], [2.5, np.nan]]))
+    labels = {"judge": ["a", "b"], "model": ["x", "y"]}
+    axes = scale_plots.draw_bias_plot(found, labels, ("judge", "model")).axes[0]
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "+1.5", (0, 1): "+\N{INFINITY}"}
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_the_map_has_a_column_of_scores(scale):
+    """Of an ordinal fit: categories where the mean model is expected to get them."""
+    fit, _, labels = invented({"model": 4, "question": 3, "judge": 2, "rubric": 2})
+    fit.step = scale.step[:1]
+    axes = plots.draw_wright_map(fit, labels, categories=(1, 2, 3, 4)).axes[-1]
+    offset = sum(np.mean(getattr(fit, name)) for name in ("judge", "rubric", "question"))
+    for text in axes.texts:
+        k = int(text.get_text()) - 1
+        x = text.get_position()[1] - offset
+        weight = np.exp(x * np.arange(4) - [0, -1, -0.8, 0.3])
+        expected = weight @ np.arange(4) / weight.sum()
+        assert abs(expected - np.clip(k, 0.25, 2.75)) < 1e-3
+    assert len(axes.texts) >= 2
 
 
 def test_names_stay_distinct_and_share_a_mark():
