@@ -27,7 +27,7 @@ def text():
 
 def test_every_text_is_escaped(text):
     assert "<img" not in text and "</td><img" not in text and "\u202e" not in text
-    # Title, h1, verdict, contents, heading and name of a figure; title, head, cell, note of a table.
+    # Title, h1, verdict, contents, a figure twice; of a table title, head, cell and note.
     assert text.count("&lt;/td&gt;&lt;img src=x onerror=alert(1)&gt;\\u202e&quot;&#x27;&amp;") == 10
 
 
