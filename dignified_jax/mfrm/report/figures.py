@@ -1,4 +1,4 @@
-"""What all figures share: colours, names of facets, blank axes, saving. Needs matplotlib.
+"""Parts that all figures share: colours, names of facets, blank axes, saving. Needs matplotlib.
 
 White background and the colours of Okabe & Ito (2008), which readers with any colour vision tell
 apart; facets differ by marker as well, for print without colour. matplotlib is imported only when a
