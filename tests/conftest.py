@@ -14,6 +14,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import jax
 import pytest
+from jax._src import compiler as jax_compiler
+from jax._src import lru_cache
 from jaxtyping import install_import_hook
 
 from tests import annotations
@@ -52,17 +54,29 @@ MOST_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Compiles equal programs of different tests once, those of commands they start too.
+    """Compiles equal programs of different tests once, also those of the other worker.
 
-    DIGNIFIED_TEST_CACHE may name a directory that stays between runs; each worker has its own in
-    it, for JAX's writes are not atomic.
+    DIGNIFIED_TEST_CACHE may name a directory that stays between runs. Commands that tests start
+    have a cache for each worker: JAX's writes there are not atomic.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    kept = os.environ.get("DIGNIFIED_TEST_CACHE")
-    directory = f"{kept}/{worker}" if kept else str(tmp_path_factory.mktemp("compiled"))
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    shared = tmp_path_factory.getbasetemp().parent if worker else tmp_path_factory.getbasetemp()
+    directory = os.environ.get("DIGNIFIED_TEST_CACHE") or str(shared / "compiled")
     jax.config.update("jax_compilation_cache_dir", directory)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    os.environ["DIGNIFIED_COMMAND_CACHE"] = f"{directory}/commands"
+    os.environ["DIGNIFIED_COMMAND_CACHE"] = f"{directory}/commands_{worker or 'main'}"
+
+    def put(self, key, value):
+        """JAX writes in place: the other worker would read half of an entry."""
+        entry = pathlib.Path(self.path) / f"{key}-cache"
+        if not entry.exists():
+            aside = entry.with_suffix(f".{os.getpid()}")
+            aside.write_bytes(value)
+            aside.replace(entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lru_cache.LRUCache, "put", put)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,9 +90,30 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("wiring") is None)
 
 
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def older_emitters():
+    """Modules of wiring take XLA's older code for fusions, which is compiled sooner."""
+    options_of = jax_compiler.get_compile_options
+
+    def get_compile_options(*args, env_options_overrides=None, **kwargs):
+        if jax.config.read("jax_disable_most_optimizations"):
+            older = {"xla_cpu_use_fusion_emitters": False}
+            env_options_overrides = {**older, **(env_options_overrides or {})}
+        return options_of(*args, env_options_overrides=env_options_overrides, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax_compiler, "get_compile_options", get_compile_options)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiler(request):
-    """Compiles with few optimisation passes, in half the time, for modules marked `wiring`.
+    """Compiles with few optimisation passes, in a third of the time, for modules of `wiring`.
 
     What those hold is neither bits nor kernels. Programs of one compiler never reach the other.
     """

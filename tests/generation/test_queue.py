@@ -1,4 +1,4 @@
-"""Sampled token ids against transformers' own `generate`, and independence of the batch."""
+"""Sampled token ids against transformers' own `generate`, and of a mesh against one device."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,8 @@ from dignified_jax.generation.settings import Settings
 from dignified_jax.models import hf
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from tests.oracles import hf_models
+
+pytestmark = pytest.mark.wiring
 
 STOPS = (5, 6)
 LENGTHS = (3, 20, 9, 5)
@@ -73,27 +75,6 @@ def test_greedy_tokens_equal_transformers(family, tmp_path):
 def tiny(tmp_path_factory):
     _, model, params = load("qwen3-tied", tmp_path_factory.mktemp("model"))
     return model, params
-
-
-def test_drawn_tokens_depend_neither_on_the_batch_nor_on_the_order(tiny):
-    """Long ones among them, so that caches grow and shrink."""
-    settings = Settings(temperature=1.0, top_p=0.9, batch_size=2)
-    given = requests(new=20, lengths=(3, 90, 17, 2))
-    together = run(Queue(*tiny, STOPS, settings), given)
-    backwards = run(Queue(*tiny, STOPS, settings), given[::-1])
-    assert backwards == together
-    alone = run(Queue(*tiny, STOPS, settings), given[:1])
-    assert alone == {"0": together["0"]}
-    assert len({done.tokens for done in together.values()}) == len(given)
-
-
-def test_requests_may_come_while_others_run(tiny):
-    given = requests()
-    together = run(Queue(*tiny, STOPS, Settings(batch_size=2)), given)
-    queue = Queue(*tiny, STOPS, Settings(batch_size=2))
-    queue.add(given[0])
-    found = {done.request.id: done for done in queue.step()}
-    assert found | run(queue, given[1:]) == together
 
 
 def test_a_mesh_gives_the_same_tokens(tmp_path):

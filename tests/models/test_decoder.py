@@ -20,6 +20,8 @@ from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.layers import Block
 from tests.oracles import hf_models, sequences
 
+pytestmark = pytest.mark.wiring
+
 TOKENS = np.random.default_rng(0).integers(0, 131, (2, 100))
 
 
@@ -27,14 +29,18 @@ def relative_error(got, want):
     return np.abs(np.asarray(got) - want).max() / np.abs(want).max()
 
 
+@pytest.fixture(scope="module")
+def expected(loaded):
+    """`family -> transformers' logits of TOKENS`, each computed once."""
+    return functools.cache(lambda family: hf_models.logits(loaded(family).reference, TOKENS))
+
+
 @pytest.mark.parametrize("family", hf_models.FAMILIES)
-def test_logits_equal_transformers(family, tmp_path):
-    reference = hf_models.build(family)
-    reference.save_pretrained(tmp_path)
-    model, params = hf.load(tmp_path)
-    got = model.apply({"params": params}, TOKENS)
+def test_logits_equal_transformers(family, loaded, expected):
+    one = loaded(family)
+    got = one.model.apply({"params": one.params}, TOKENS)
     assert got.shape == (2, 100, 131) and got.dtype == np.float32
-    assert relative_error(got, hf_models.logits(reference, TOKENS)) <= 1e-4
+    assert relative_error(got, expected(family)) <= 1e-4
 
 
 @pytest.mark.parametrize("kind", hf_models.ROPES)
@@ -100,14 +106,12 @@ def other_experts(**fields):
         ("qwen3-moe", other_experts(per_token=1)),
     ],
 )
-def test_the_comparison_sees_an_ignored_trait(family, ignore, tmp_path):
+def test_the_comparison_sees_an_ignored_trait(family, ignore, loaded, expected):
     """The tolerance above is tight enough to catch whatever a family does differently."""
-    reference = hf_models.build(family)
-    reference.save_pretrained(tmp_path)
-    model, params = hf.load(tmp_path)
+    model, params = loaded(family).model, loaded(family).params
     config = ignore(model.config, params)
     got = model.clone(config=config).apply({"params": params}, TOKENS)
-    assert relative_error(got, hf_models.logits(reference, TOKENS)) > 1e-3
+    assert relative_error(got, expected(family)) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -120,18 +124,18 @@ def test_the_comparison_sees_an_ignored_trait(family, ignore, tmp_path):
         ("gemma3", {"traits": {"activation": functools.partial(nn.gelu, approximate=False)}}),
     ],
 )
-def test_the_comparison_sees_an_ignored_part_of_a_layer(family, change, tmp_path, monkeypatch):
+def test_the_comparison_sees_an_ignored_part_of_a_layer(
+    family, change, loaded, expected, monkeypatch
+):
     """1e-4 is exceeded too by the exact GELU, which differs by 5e-4 from its approximation."""
-    reference = hf_models.build(family)
-    reference.save_pretrained(tmp_path)
-    model, params = hf.load(tmp_path)
+    model, params = loaded(family).model, loaded(family).params
     known = families.of(model.config.architecture)
     if "traits" in change:
         change = {"traits": dataclasses.replace(known.traits, **change["traits"])}
     changed = dataclasses.replace(known, **change)
     monkeypatch.setitem(families._FAMILIES, model.config.architecture, changed)
     got = model.apply({"params": params}, TOKENS)
-    assert relative_error(got, hf_models.logits(reference, TOKENS)) > 2e-4
+    assert relative_error(got, expected(family)) > 2e-4
 
 
 @pytest.mark.parametrize(
@@ -140,21 +144,19 @@ def test_the_comparison_sees_an_ignored_part_of_a_layer(family, change, tmp_path
 @pytest.mark.parametrize(
     "attention", [pytest.param("dense", marks=pytest.mark.slow), "segments", "blocks"]
 )
-def test_packed_rows_give_the_log_probs_of_separate_ones(family, attention, tmp_path):
+def test_packed_rows_give_the_log_probs_of_separate_ones(family, attention, loaded):
     """1e-5. A window reaches from a reply back into its prompt, by position."""
-    hf_models.build(family, scale=3.0).save_pretrained(tmp_path)
-    model, params = hf.load(tmp_path)
+    model, params = loaded(family, 3.0).model, loaded(family, 3.0).params
     examples = sequences.random_examples(6, 0, prompt=20, response=12)
     batch = BatchStream(examples, batch_size=6, row_length=160, shuffle=False).batch(0)
     packed = model.clone(attention=attention)
     score = jax.jit(lambda p: logprobs.response_log_probs(packed, p, batch))
-    want = jax.jit(lambda p: sequences.log_probs(model, p, examples))(params)
+    want = sequences.log_probs(model, params, examples)
     np.testing.assert_allclose(score(params), want, rtol=1e-5, atol=1e-4)
 
 
-def test_bfloat16_compute_is_near_float32_and_norms_stay_wide(tmp_path):
-    hf_models.build("llama3.1", scale=3.0).save_pretrained(tmp_path)
-    model, params = hf.load(tmp_path)
+def test_bfloat16_compute_is_near_float32_and_norms_stay_wide(loaded):
+    model, params = loaded("llama3.1", 3.0).model, loaded("llama3.1", 3.0).params
     wide = np.asarray(model.apply({"params": params}, TOKENS))
     half = model.clone(dtype=np.dtype("bfloat16")).apply({"params": params}, TOKENS)
     assert half.dtype == np.float32
@@ -164,8 +166,8 @@ def test_bfloat16_compute_is_near_float32_and_norms_stay_wide(tmp_path):
 def test_gradients_of_a_repeated_token_are_not_lost_in_bfloat16():
     """4,096 places of one token, 1%: a sum in bfloat16 stands still once it is 256 terms large."""
     model = Decoder(CONFIG, attention="dense")
-    tokens = jnp.full((2, 2048), 3)
-    params = model.init(jax.random.key(0), tokens[:, :2])["params"]
+    tokens = np.full((32, 128), 3)
+    params = jax.jit(model.init)(jax.random.key(0), tokens[:, :2])["params"]
     weights = jax.random.normal(jax.random.key(1), (CONFIG.hidden_size,))
 
     def gradient(dtype):
@@ -244,7 +246,8 @@ def test_the_attention_of_every_layer_is_the_named_one():
     """Equal log-probs whichever is named, 1e-5; a misspelt name is refused."""
     examples = sequences.random_examples(6, 0)
     batch = BatchStream(examples, batch_size=6, row_length=128).batch(0)
-    params = Decoder(CONFIG).init(jax.random.key(0), np.zeros((1, 2), np.int32))["params"]
+    init = jax.jit(Decoder(CONFIG).init)
+    params = init(jax.random.key(0), np.zeros((1, 2), np.int32))["params"]
 
     @functools.partial(jax.jit, static_argnums=0)
     def score(attention):

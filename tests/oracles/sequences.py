@@ -1,5 +1,7 @@
 """Random tokenised examples, and log-probabilities of responses as separate plain sequences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,9 +52,12 @@ def sum_log_probs(logits, tokens, mask, responses=5):
 
 def log_probs(model, params, examples):
     """(example, 1 + K) summed log-probs of responses from the model's own plain forward pass."""
-    tokens, mask = separate(examples)
-    logits = model.apply({"params": params}, tokens)
-    return sum_log_probs(logits, tokens, mask, len(examples[0].responses))
+    return _log_probs(model, params, *separate(examples), len(examples[0].responses))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _log_probs(model, params, tokens, mask, responses):
+    return sum_log_probs(model.apply({"params": params}, tokens), tokens, mask, responses)
 
 
 def response_mask(examples):

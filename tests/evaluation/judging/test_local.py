@@ -1,8 +1,9 @@
 """A local model's log-odds from one tree a response, against one prompt at a time."""
 
 import dataclasses
+import functools
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +14,16 @@ from dignified_jax.evaluation.judging import prompts, trees
 from dignified_jax.evaluation.judging.local import LocalJudge, LocalSettings, judge_of
 from dignified_jax.evaluation.responses import Response
 
+pytestmark = pytest.mark.wiring
+
 TOLERANCE = 1e-4
+BLOCK = 256  # tokens: prompts of most lengths share a program
+
+
+@functools.cache
+def plain(module):
+    """`(parameters, tokens) -> logits` of the plain causal forward."""
+    return jax.jit(lambda params, tokens: module.apply({"params": params}, tokens))
 
 
 def separate(model, response, item, answers=("Yes", "No")):
@@ -22,7 +32,8 @@ def separate(model, response, item, answers=("Yes", "No")):
     ids = model.tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], add_generation_prompt=True
     )["input_ids"]
-    logits = model.module.apply({"params": model.params}, jnp.asarray([ids]))[0, -1]
+    padded = np.pad(ids, (0, -len(ids) % BLOCK))  # causal: nothing sees what follows it
+    logits = np.asarray(plain(model.module)(model.params, padded[None]))[0, len(ids) - 1]
     first, second = (
         encode([PreferenceRow(text, answer, {"A": answer})], model.tokenizer)[0][0].responses[0][0]
         for answer in answers
