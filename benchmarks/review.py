@@ -46,7 +46,7 @@ def build(directory: Path, rows: int, reviewers: int) -> tuple[Database, list[st
     dimensions = ("A", "T", "E", "C")
     asked = rubric.read(rubric.DEFAULT_FILE, dimensions)
     made = database.create(directory / "review.db", dimensions, 2, asked)
-    importing.add(made, importing.read([str(file)], dimensions))
+    importing.add(made, *importing.read([str(file)], dimensions))
     with made.writing() as session:
         people = [accounts.add(session, f"r{n}", REVIEWER) for n in range(reviewers)]
         people.append(accounts.add(session, "admin", ADMIN))

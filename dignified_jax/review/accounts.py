@@ -6,6 +6,7 @@ import datetime
 import functools
 import hashlib
 import secrets
+import threading
 import unicodedata
 
 from argon2 import PasswordHasher
@@ -28,6 +29,8 @@ INVITATION_DAYS = 7
 FAILED = "sign-in failed"
 WINDOW = datetime.timedelta(minutes=15)
 MOST_BY_NAME, MOST_BY_ADDRESS = 8, 40
+# A hash takes 64 MiB and all of a core, on purpose; strangers get no more than this of both.
+_HASHING = threading.BoundedSemaphore(2)
 
 
 class TooManyTriesError(Exception):
@@ -121,10 +124,11 @@ def end_sessions(session: Session, account: Account) -> None:
 
 def matches(hasher: PasswordHasher, stored: str | None, password: str) -> bool:
     """Returns whether a password is the stored one; as slow where there is none."""
-    try:
-        return hasher.verify(stored or _decoy(hasher), password) and stored is not None
-    except (VerificationError, InvalidHashError):
-        return False
+    with _HASHING:
+        try:
+            return hasher.verify(stored or _decoy(hasher), password) and stored is not None
+        except (VerificationError, InvalidHashError):
+            return False
 
 
 @functools.cache

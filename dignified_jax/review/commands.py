@@ -62,18 +62,20 @@ def _import(arguments: argparse.Namespace) -> None:
     _add(opened, _read(arguments.files, opened.project.dimensions), arguments.db)
 
 
-def _read(files: Sequence[str], dimensions: Sequence[str]) -> list[importing.Rows]:
+def _read(
+    files: Sequence[str], dimensions: Sequence[str]
+) -> tuple[list[importing.Rows], importing.Origins]:
     with waiting("reading rows"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        rows = importing.read([resolve(file) for file in files], dimensions)
+        found = importing.read([resolve(file) for file in files], dimensions)
     for warning in caught:
         print(printable_lines(f"warning: {warning.message}"), file=sys.stderr)
-    return rows
+    return found
 
 
-def _add(opened: Database, rows: list[importing.Rows], db: str) -> None:
+def _add(opened: Database, found: tuple[list[importing.Rows], importing.Origins], db: str) -> None:
     with waiting("adding rows"):
-        added = importing.add(opened, rows)
+        added = importing.add(opened, *found)
     known = f"; {added.known} rows were there already" if added.known else ""
     print(f"{db}: {added.rows} rows with {added.pairs} pairs added{known}")
 
@@ -134,6 +136,8 @@ def _export(arguments: argparse.Namespace) -> None:
     opened = Database(arguments.db)
     with waiting("exporting"), opened.reading() as session:
         done = exporting.export(session, opened.project.dimensions, arguments.out)
+    with opened.writing() as session:
+        record(session, "export", detail=f"{done.rows} rows, {done.pairs} pairs")
     left = ", ".join(f"{number} {state}" for state, number in sorted(done.left_out.items()))
     print(f"{arguments.out}: {done.rows} rows with {done.pairs} accepted pairs")
     print(f"left out: {left} pairs" if left else "no pair was left out")
@@ -159,7 +163,10 @@ def _agreement(arguments: argparse.Namespace) -> None:
 
 
 def _backup(arguments: argparse.Namespace) -> None:
-    Database(arguments.db).backup(arguments.out)
+    opened = Database(arguments.db)
+    opened.backup(arguments.out)
+    with opened.writing() as session:
+        record(session, "backup")
     print(f"{arguments.out}: a copy of {arguments.db}, checked")
 
 

@@ -191,7 +191,7 @@ def _check(path: Path) -> None:
 
 def _engine(path: Path) -> sqlalchemy.Engine:
     engine = sqlalchemy.create_engine(
-        f"sqlite+pysqlite:///{path.absolute()}",
+        sqlalchemy.URL.create("sqlite+pysqlite", database=str(path.absolute())),
         connect_args={"timeout": _WAIT_SECONDS, "check_same_thread": False},
         pool_size=8,
         max_overflow=40,

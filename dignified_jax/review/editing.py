@@ -88,13 +88,10 @@ def edit(
     return Edited(text.version)
 
 
-def resolve(session: Session, row_id: int, field: str) -> None:
-    """Marks the edits in conflict of a text as seen to; they stay in its history."""
-    session.exec(
-        update(Edit)
-        .where(Edit.row_id == row_id, Edit.field == field, Edit.unresolved)
-        .values(unresolved=False)
-    )
+def resolve(session: Session, row_id: int, edit_id: int) -> None:
+    """Marks one edit in conflict as seen to; it stays in the history."""
+    one = (Edit.row_id == row_id) & (Edit.id == edit_id) & Edit.unresolved
+    session.exec(update(Edit).where(one).values(unresolved=False))
 
 
 def restored_line_ends(said: str, before: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlmodel import Session, select
 
+from dignified_jax.data.formats.rejects import PROVENANCE_COLUMNS
 from dignified_jax.files import atomic, jsonl
 from dignified_jax.review.tables import (
     ACCEPTED,
@@ -43,7 +44,8 @@ def export(session: Session, dimensions: Sequence[str], target: str | Path) -> E
     """Writes the accepted pairs, whole or not at all.
 
     A row has its accepted dimensions in `mask`, and is left out if none is. Its column `review`
-    holds the provenance: an object in JSON lines, its JSON text in Parquet.
+    holds the provenance: an object in JSON lines, its JSON text in Parquet. A column
+    `construction` that it was imported with is there as well.
 
     Args:
       session: a reading one, whose one moment is written.
@@ -93,6 +95,7 @@ def records(session: Session, dimensions: Sequence[str]) -> Iterator[Record]:
             provenance = {
                 "row": row.id,
                 "source": {"file": Path(row.file).name, "row": row.number},
+                "earlier": row.origin.get(PROVENANCE),  # a review that the file came from
                 "edits": [_edit(each, people) for each in edits[row.id]],
                 "dimensions": {
                     pair.dimension: {
@@ -103,7 +106,7 @@ def records(session: Session, dimensions: Sequence[str]) -> Iterator[Record]:
                 },
             }
             mask = [pair.dimension for pair in pairs[row.id] if pair.state == ACCEPTED]
-            yield _record(row, said, mask, dimensions) | {PROVENANCE: provenance}
+            yield _record(row, said, mask, dimensions) | row.origin | {PROVENANCE: provenance}
 
 
 def _record(
@@ -153,8 +156,13 @@ def _write_parquet(target: Path, found: Sequence[Record]) -> None:
     import pyarrow.parquet
 
     plain = all(isinstance(record["prompt"], str) for record in found)
-    columns = {name: [record[name] for record in found] for name in found[0]}
-    columns[PROVENANCE] = [json.dumps(each) for each in columns[PROVENANCE]]
+    names = list(dict.fromkeys(name for record in found for name in record))
+    columns = {name: [record.get(name) for record in found] for name in names}
+    for name in PROVENANCE_COLUMNS:
+        columns[name] = [
+            None if each is None else json.dumps(each) for each in columns.pop(name, ())
+        ]
+    columns = {name: values for name, values in columns.items() if values}
     if not plain:  # a column has one type: a text is a conversation of one turn
         columns["prompt"] = [
             [{"role": "user", "content": each}] if isinstance(each, str) else each

@@ -6,20 +6,24 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import insert, text
 from sqlmodel import Session, func, select
 
-from dignified_jax.data.rows import stream_rows
+from dignified_jax.data.formats.rejects import PROVENANCE_COLUMNS
+from dignified_jax.data.rows import read_rows
 from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import as_objects, messages_of
+from dignified_jax.data.sources import stream_records
 from dignified_jax.review.audit import record
 from dignified_jax.review.database import Database
 from dignified_jax.review.tables import GOLDEN, PROMPT, REJECT, Pair, Row, Text
 
 _CHUNK = 500
 Rows = Sequence[PreferenceRow]
+Origin = Mapping[str, object]
+Origins = Mapping[tuple[str, int], Origin]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +35,46 @@ class Imported:
     known: int
 
 
-def read(files: Sequence[str], dimensions: Sequence[str]) -> list[Rows]:
+def read(files: Sequence[str], dimensions: Sequence[str]) -> tuple[list[Rows], Origins]:
     """Reads and checks all files before anything is written.
 
     Raises:
       BadRowsError: names file, row and field of all that is wrong with a file.
       ValueError, OSError: a file can't be read.
     """
-    return [stream_rows(file, dimensions=dimensions) for file in files]
+    rows = [read_rows(file, dimensions=dimensions) for file in files]
+    origins = {
+        (record.file, record.row): kept
+        for file in files
+        for record in stream_records(file)
+        if (kept := _origin(record.columns or {}))
+    }
+    return rows, origins
 
 
-def add(database: Database, files: Sequence[Rows]) -> Imported:
-    """Adds rows, all or none. A row that is there already, to the letter, is not added again."""
+def _origin(columns: Mapping[str, object]) -> Origin:
+    """Returns the columns that say how a row was made; tables have objects as JSON text."""
+    return {
+        name: _parsed(value)
+        for name in PROVENANCE_COLUMNS
+        if isinstance(value := columns.get(name), str | Mapping)
+    }
+
+
+def _parsed(value: str | Mapping[str, object]) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
+def add(database: Database, files: Sequence[Rows], origins: Origins | None = None) -> Imported:
+    """Adds rows, all or none. A row that is there already, to the letter, is not added again.
+
+    Args:
+      files: rows of each.
+      origins: (file, row number) -> columns that say how a row was made, to be exported with it.
+    """
     with database.writing() as session:
         known = set(session.exec(select(Row.digest)).all())
         first = (session.exec(select(func.max(Row.id))).one() or 0) + 1
@@ -52,7 +84,7 @@ def add(database: Database, files: Sequence[Rows]) -> Imported:
         added = 0
         while chunk := list(itertools.islice(numbered, _CHUNK)):
             added += len(chunk)
-            pairs += _insert(session, chunk)
+            pairs += _insert(session, chunk, origins or {})
         total = sum(map(len, files))
         record(session, "import", detail=f"{added} rows, {pairs} pairs")
         session.exec(text("ANALYZE"))
@@ -70,15 +102,24 @@ def _fresh(
             yield digest, row
 
 
-def _insert(session: Session, chunk: Sequence[tuple[int, tuple[bytes, PreferenceRow]]]) -> int:
+def _insert(
+    session: Session, chunk: Sequence[tuple[int, tuple[bytes, PreferenceRow]]], origins: Origins
+) -> int:
     rows, texts, pairs = [], [], []
     for number, (digest, row) in chunk:
         messages = messages_of(row.prompt)
-        origin = {name: getattr(row, name) for name in ("seed_scene", "context", "trigger")}
-        roles = [message.role for message in messages]
         rows.append(
-            {"id": number, "digest": digest, "file": row.file, "number": row.row, "roles": roles}
-            | origin
+            {
+                "id": number,
+                "digest": digest,
+                "file": row.file,
+                "number": row.row,
+                "roles": [message.role for message in messages],
+                "seed_scene": row.seed_scene,
+                "context": row.context,
+                "trigger": row.trigger,
+                "origin": origins.get((row.file, row.row), {}),
+            }
         )
         fields = {f"{PROMPT}[{at}]": message.content for at, message in enumerate(messages)}
         fields |= {GOLDEN: row.golden} | {REJECT + d: said for d, said in row.rejects.items()}

@@ -19,11 +19,12 @@ _PLACE = "{dimension}"
 
 @dataclasses.dataclass(frozen=True)
 class Guide:
-    """The guide to one dimension: its title, a good response, a failing one."""
+    """The guide to one dimension: its title, a good response, a failing one, what is good in it."""
 
     title: str
     definition: str = ""
     failure: str = ""
+    rubric: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,7 @@ class Questionnaire:
         top = _mapping(value, place, ("dimensions", "items"))
         guides = {}
         for name, guide in _mapping(top.get("dimensions") or {}, f"{place}: dimensions").items():
-            key = f"{place}: dimensions.{name}"
-            fields = _mapping(guide, key, ("title", "definition", "failure"))
-            texts = {"title": None} | dict(fields)
-            guides[name] = Guide(**{k: _text(v, f"{key}.{k}") for k, v in texts.items()})
+            guides[name] = _guide(guide, f"{place}: dimensions.{name}")
         found = top.get("items") or []
         if not isinstance(found, Sequence) or isinstance(found, str) or len(found) > MOST_ITEMS:
             raise ValueError(
@@ -93,17 +91,37 @@ class Questionnaire:
 def read(file: str | Path, dimensions: Sequence[str]) -> Questionnaire:
     """Reads a file such as rubric.yaml, of which other dimensions than these are left out.
 
+    A file without items has those of rubric.yaml.
+
     Raises:
       OSError: it can't be read.
       ValueError: it is no YAML, or a key is not as expected; names both.
     """
-    try:
-        value = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
-    rubric = Questionnaire.from_object(value, str(file))
+    rubric = _load(Path(file))
+    if not rubric.items:
+        rubric = dataclasses.replace(rubric, items=_load(DEFAULT_FILE).items)
     guides = {name: rubric.guides[name] for name in dimensions if name in rubric.guides}
     return dataclasses.replace(rubric, guides=guides)
+
+
+def _load(file: Path) -> Questionnaire:
+    try:
+        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    return Questionnaire.from_object(value, str(file))
+
+
+def _guide(value: object, place: str) -> Guide:
+    fields = {"title": None} | dict(_mapping(value, place, tuple(Guide.__annotations__)))
+    rubric = fields.pop("rubric", None) or []
+    if not isinstance(rubric, Sequence) or isinstance(rubric, str) or len(rubric) > MOST_ITEMS:
+        raise ValueError(
+            f"{place}.rubric: expected a list of at most {MOST_ITEMS}, found {shorten(rubric)}"
+        )
+    statements = [_text(each, f"{place}.rubric[{at}]") for at, each in enumerate(rubric)]
+    texts = {name: _text(each, f"{place}.{name}") for name, each in fields.items()}
+    return Guide(**texts, rubric=tuple(statements))
 
 
 def _mapping(value: object, place: str, known: Sequence[str] = ()) -> Mapping[str, object]:

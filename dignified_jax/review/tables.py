@@ -23,7 +23,14 @@ class Setting(SQLModel, table=True):
 
 
 class Row(SQLModel, table=True):
-    """A preference row. `roles` are those of the prompt's turns; `digest` is of its content."""
+    """A preference row.
+
+    Attributes:
+      digest: of its content.
+      file, number: where it was imported from.
+      roles: of the prompt's turns.
+      origin: columns that said how it was made, to be exported with it.
+    """
 
     id: int | None = Field(default=None, primary_key=True)
     digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
@@ -33,6 +40,7 @@ class Row(SQLModel, table=True):
     seed_scene: str = ""
     context: str = ""
     trigger: str = ""
+    origin: dict = Field(sa_column=Column(JSON, nullable=False))
 
 
 class Text(SQLModel, table=True):

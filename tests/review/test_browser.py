@@ -165,7 +165,7 @@ def test_two_people_edit_the_same_text(review, visit):
     grace.click("text=Save")
     grace.wait_for_selector("text=The text is saved")
     linus.click("text=Save")
-    linus.wait_for_selector("text=Someone else saved a change")
+    linus.wait_for_selector("text=Two people changed this text")
     assert linus.locator("del").inner_text() == "grace"
     assert linus.locator("ins").inner_text() == "linus"
     assert violations(linus) == []

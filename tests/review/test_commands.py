@@ -51,8 +51,7 @@ def test_from_rows_to_an_export(tmp_path, capsys):
     opened.close()
     status, out, _ = call(capsys, db, "export", tmp_path / "out.jsonl")
     assert out.endswith("2 rows with 2 accepted pairs\nleft out: 1 open pairs\n")
-    with pytest.warns(UserWarning, match="columns not used"):
-        assert len(data.read_rows(tmp_path / "out.jsonl", dimensions=["Wit"])) == 2
+    assert len(data.read_rows(tmp_path / "out.jsonl", dimensions=["Wit"])) == 2
     assert "alpha" in call(capsys, db, "agreement")[1]
     table = json.loads(call(capsys, db, "agreement", "--json")[1])["agreement"]["columns"]
     assert (

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.wiring
 
 
 def test_only_the_owner_may_read_the_file_and_its_copy(review, tmp_path):
-    made = database.create(tmp_path / "new.db", ("A",), 1, rubric.Questionnaire({}, {}))
-    made.close()
+    for name in ("new.db", "a b?mode=memory&x=%20#.db"):
+        database.create(tmp_path / name, ("A",), 1, rubric.Questionnaire({}, {})).close()
     review.backup(tmp_path / "copy.db")
-    for name in ("new.db", "copy.db"):
+    for name in ("new.db", "a b?mode=memory&x=%20#.db", "copy.db"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 

@@ -5,13 +5,11 @@ import json
 import pytest
 
 from dignified_jax import data
-from dignified_jax.review import assignment, editing, exporting
+from dignified_jax.review import accounts, assignment, editing, exporting, importing
+from tests.review.conftest import make_review
 from tests.review.test_assignment import judge
 
-pytestmark = [
-    pytest.mark.wiring,
-    pytest.mark.filterwarnings("ignore:.*columns not used:UserWarning"),
-]
+pytestmark = pytest.mark.wiring
 DIMENSIONS = ("A", "T", "E", "C")
 
 
@@ -76,3 +74,30 @@ def test_nothing_is_written_in_vain(review, tmp_path):
         with pytest.raises(ValueError, match=r"expected a file \.jsonl or \.parquet"):
             exporting.export(session, DIMENSIONS, tmp_path / "none.csv")
     assert not (tmp_path / "none.jsonl").exists()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_how_a_row_was_made_stays_with_it(tmp_path, suffix):
+    row = {"prompt": "p", "golden": "g", "mask": ["A"], "reject_A": "r"}
+    made = {"model": "m", "parts": [1, "ü"]}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        "".join(json.dumps(r) + "\n" for r in (row | {"construction": made}, row | {"golden": "h"}))
+    )
+    for turn in ("first", "second"):
+        review = make_review(tmp_path / f"{turn}.db", [])
+        importing.add(review, *importing.read([str(file)], DIMENSIONS))
+        with review.writing() as session:
+            accounts.add(session, "r", "reviewer")
+        assignment.deal(review)
+        for pair_id in (1, 2):
+            judge(review, 1, pair_id)
+        file = tmp_path / f"{turn}.{suffix}"
+        with review.reading() as session:
+            exporting.export(session, DIMENSIONS, file)
+            found = list(exporting.records(session, DIMENSIONS))
+        review.close()
+        assert [len(data.read_rows(file)), found[0]["construction"]] == [2, made]
+        assert "construction" not in found[1]
+        earlier = found[0]["review"]["earlier"]
+        assert earlier is None if turn == "first" else earlier["dimensions"]["A"]["judgments"]

@@ -56,7 +56,7 @@ def test_parquet_needs_no_jax(tmp_path):
         f"file = {str(tmp_path / 'rows.parquet')!r}\n"
         "row = {'prompt': ['p'], 'golden': ['g'], 'mask': [['A']], 'reject_A': ['r']}\n"
         "pyarrow.parquet.write_table(pyarrow.table(row), file)\n"
-        "assert len(importing.read([file], list('ATEC'))[0]) == 1\n"
+        "assert len(importing.read([file], list('ATEC'))[0][0]) == 1\n"
         "assert not {'jax', 'datasets', 'torch', 'transformers'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

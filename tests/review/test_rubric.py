@@ -10,11 +10,19 @@ pytestmark = pytest.mark.wiring
 def test_ours_has_the_default_dimensions_and_blinded_statements():
     found = rubric.read(rubric.DEFAULT_FILE, ("A", "E", "Other"))
     assert list(found.guides) == ["A", "E"] and found.guide("Other").title == "Other"
-    assert found.statements("E")["S2"] == "A good answer to this question needs Empathy."
+    assert found.statements("E")["N2"].startswith("The other response fails in Empathy")
     said = " ".join(
         [*found.items.values(), *(g.definition + g.failure for g in found.guides.values())]
     )
     assert "golden" not in said and "negative" not in said
+    assert rubric.Questionnaire.from_object(found.as_object(), "x") == found
+
+
+def test_a_file_of_dimensions_for_construction_is_one():
+    file = rubric.DEFAULT_FILE.parents[1] / "construction" / "persona.yaml"
+    found = rubric.read(file, ("A", "C"))
+    assert found.items == rubric.read(rubric.DEFAULT_FILE, ()).items
+    assert found.guide("A").title == "Anti-sycophancy" and len(found.guide("C").rubric) == 3
     assert rubric.Questionnaire.from_object(found.as_object(), "x") == found
 
 
@@ -31,6 +39,8 @@ def test_ours_has_the_default_dimensions_and_blinded_statements():
         ("dimensions: {A: {title: a, color: b}}", "dimensions.A: expected keys out of title"),
         ("dimensions: {A: {title: ''}}", r"dimensions.A.title: expected text"),
         ("dimensions: {A: {definition: good}}", "dimensions.A.title: expected text"),
+        ("dimensions: {A: {title: a, rubric: b}}", "dimensions.A.rubric: expected a list"),
+        ("dimensions: {A: {title: a, rubric: [1]}}", r"dimensions.A.rubric\[0\]: expected text"),
         ("{", "not readable as YAML"),
     ],
 )

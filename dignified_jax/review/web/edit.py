@@ -50,8 +50,7 @@ def edit_page(request: Request, visitor: Judge, pair_id: Id, slot: str) -> Respo
 @router.post("/pairs/{pair_id}/edit/{slot}")
 def save(request: Request, visitor: Judge, form: Form, pair_id: Id, slot: str) -> Response:
     """Saves a text, or keeps it beside that of someone who was faster and shows both."""
-    base = form.one("base")
-    base = int(base) if base.isascii() and base.isdigit() and len(base) < 10 else 0
+    base = _number(form.one("base"))
     said, who, problem = form.one("text"), visitor.account.id, None
     with site_of(request).database.writing() as session:
         view, field = _find(request, visitor, session, pair_id, slot)
@@ -61,8 +60,8 @@ def save(request: Request, visitor: Judge, form: Form, pair_id: Id, slot: str) -
         except ValueError as error:
             problem = str(error)
         else:
-            if done.conflict is None and form.one("resolves"):
-                editing.resolve(session, view.row.id, field)
+            # What was joined with another's is saved, or has met yet another edit.
+            editing.resolve(session, view.row.id, _number(form.one("resolves")))
             if done.conflict is not None:
                 what = "conflict"
             else:
@@ -74,7 +73,7 @@ def save(request: Request, visitor: Judge, form: Form, pair_id: Id, slot: str) -
         values |= {"base": base, "said": said, "problem": problem}
         return page(request, visitor, "edit.html", 400, **values)
     if done.conflict is not None:
-        return _conflict_page(request, visitor, view, slot, done.conflict.text, 409)
+        return _conflict_page(request, visitor, view, slot, done.conflict, 409)
     return go(f"/pairs/{pair_id}?after=edited")
 
 
@@ -83,7 +82,7 @@ def keep(request: Request, visitor: Judge, form: Form, pair_id: Id, slot: str) -
     """Ends a conflict with the text as it is now; the other edits stay in the history."""
     with site_of(request).database.writing() as session:
         view, field = _find(request, visitor, session, pair_id, slot)
-        editing.resolve(session, view.row.id, field)
+        editing.resolve(session, view.row.id, _number(form.one("resolves")))
         detail = f"row {view.row.id} {field}"
         record(session, "conflict resolved", visitor.account.id, visitor.address, detail)
     return go(f"/pairs/{pair_id}?after=kept")
@@ -102,14 +101,14 @@ def conflict_page(request: Request, visitor: Decider, edit_id: Id) -> Response:
             slot = view.slot(edit.field)
             if slot is not None:
                 break
-    return _conflict_page(request, visitor, view, slot, edit.text)
+    return _conflict_page(request, visitor, view, slot, edit)
 
 
 def _conflict_page(
-    request: Request, visitor: Visitor, view: pairs.View, slot: str, other: str, status: int = 200
+    request: Request, visitor: Visitor, view: pairs.View, slot: str, edit: Edit, status: int = 200
 ) -> Response:
-    now = view.text(slot)
-    values = {"view": view, "slot": slot, "name": _name(slot), "now": now, "other": other}
+    now, other = view.text(slot), edit.text
+    values = {"view": view, "slot": slot, "name": _name(slot), "now": now, "edit": edit}
     base = view.versions[view.field(slot)]
     return page(
         request, visitor, "conflict.html", status, **values, base=base, changed=changes(now, other)
@@ -166,6 +165,11 @@ def _find(
         return view, view.field(slot)
     except KeyError:
         missing()
+
+
+def _number(text: str) -> int:
+    """Returns the number in a form's field, 0 where there is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
 def _name(slot: str) -> str:

@@ -28,7 +28,8 @@ def changes(before: str, after: str) -> Markup | None:
         return None
     old, new = _WORDS.findall(before), _WORDS.findall(after)
     parts = []
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    # Frequent words are no anchors: without that, texts of one word would take minutes.
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new).get_opcodes():
         gone, come = visible("".join(old[a:b])), visible("".join(new[c:d]))
         if kind == "equal":
             parts.append(come)

@@ -1,6 +1,7 @@
 """Edits: kept for ever, their conflicts shown, judgments of the old text ended."""
 
 import re
+import time
 
 import pytest
 from sqlmodel import select
@@ -48,7 +49,7 @@ def test_two_edits_at_once_are_both_kept_and_the_conflict_is_shown(review, brows
     text = linus.see("/pairs/1/history")
     assert "R2" in text and "R3" in text and "to be decided" in text
     # Joined with the present text, the conflict ends.
-    joined = {"base": "2", "text": "Golden by both.", "resolves": "yes"}
+    joined = {"base": "2", "text": "Golden by both.", "resolves": str(kept[-1].id)}
     assert linus.submit(f"/pairs/1/edit/{theirs}", **joined).status_code == 303
     assert golden(review) == ("Golden by both.", 3)
     judy.see(f"/edits/{kept[-1].id}", status=404)
@@ -60,11 +61,22 @@ def test_a_conflict_can_end_with_the_text_as_it_is(review, browse):
     grace = browse("grace")
     place = slot(review, "grace", 1)
     grace.submit(f"/pairs/1/edit/{place}", base="1", text="One.")
-    assert grace.submit(f"/pairs/1/edit/{place}", base="1", text="Two.").status_code == 409
-    assert grace.submit(f"/pairs/1/keep/{place}").status_code == 303
+    shown = []
+    for text in ("Two.", "Three."):
+        met = grace.submit(f"/pairs/1/edit/{place}", base="1", text=text)
+        assert met.status_code == 409
+        shown.append(re.search(r'name="resolves" value="(\d+)"', met.text)[1])
+    assert grace.submit(f"/pairs/1/keep/{place}", resolves=shown[0]).status_code == 303
     assert golden(review) == ("One.", 2)
+    with review.reading() as session:  # the other one is not seen to
+        waiting = session.exec(select(Edit).where(Edit.unresolved)).all()
+    assert [each.text for each in waiting] == ["Three."]
+    # Joined with a text that is old by now it is in conflict anew, in the place of the former.
+    met = grace.submit(f"/pairs/1/edit/{place}", base="1", text="Four.", resolves=shown[1])
+    assert met.status_code == 409
     with review.reading() as session:
-        assert not any(each.unresolved for each in session.exec(select(Edit)))
+        waiting = session.exec(select(Edit).where(Edit.unresolved)).all()
+    assert [each.text for each in waiting] == ["Four."]
 
 
 def test_an_edit_ends_the_judgments_of_what_it_changes_and_no_others(review, browse):
@@ -143,6 +155,9 @@ def test_final_decisions_end_with_the_text_too(review, browse):
 def test_changes_are_shown_by_words():
     assert changes("a big cat", "a <b> cat") == ("a <del>big</del><ins>&lt;b&gt;</ins> cat")
     assert changes("x" * 20_000, "y") is None
+    start = time.process_time()
+    assert changes("a " * 4_900, "a " * 4_800 + "b") is not None
+    assert time.process_time() - start < 2
     assert visible("tab\tline\r\nbell\x07\rend") == (
         'tab\tline\r\nbell<span class="hidden-character">U+0007</span>'
         '<span class="hidden-character">U+000D</span>end'
