@@ -7,8 +7,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sqlmodel import Session, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from dignified_jax.data.formats.rejects import PROVENANCE_COLUMNS
 from dignified_jax.files import atomic, jsonl
@@ -29,6 +31,7 @@ PROVENANCE = "review"
 """The column that says what people did with a row."""
 _CHUNK = 500
 Record = dict[str, object]
+OfRow = TypeVar("OfRow", Text, Pair, Edit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +147,8 @@ def _judgment(judgment: Judgment, people: Mapping[int, str]) -> Record:
     return {"by": people[judgment.account_id]} | {name: getattr(judgment, name) for name in names}
 
 
-def _by_row(session: Session, found: object) -> dict[int, list]:
-    grouped: dict[int, list] = defaultdict(list)
+def _by_row(session: Session, found: SelectOfScalar[OfRow]) -> dict[int, list[OfRow]]:
+    grouped: dict[int, list[OfRow]] = defaultdict(list)
     for each in session.exec(found):
         grouped[each.row_id].append(each)
     return grouped

@@ -8,7 +8,6 @@ from sqlalchemy import String, cast, literal
 from sqlmodel import Session, func, select
 
 from dignified_jax.review.tables import (
-    DISPUTED,
     REVIEWER,
     STATES,
     Account,
@@ -107,11 +106,6 @@ def page_of_pairs(
             found = found.where(Pair.state == state)
     rows = session.exec(found.offset((page - 1) * PAGE).limit(PAGE + 1)).all()
     return [Listed(*row) for row in rows[:PAGE]], len(rows) > PAGE
-
-
-def disputed(session: Session) -> int:
-    """Returns how many pairs wait for an adjudicator."""
-    return session.exec(select(func.count()).where(Pair.state == DISPUTED)).one()
 
 
 def unresolved(session: Session) -> list[Edit]:
