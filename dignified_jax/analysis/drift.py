@@ -12,8 +12,9 @@ from dignified_jax.analysis import states
 from dignified_jax.analysis.cka import CkaSums
 from dignified_jax.analysis.separation import Estimate
 from dignified_jax.analysis.states import Reading
-from dignified_jax.analysis.vectors import PersonaVector, cosine
+from dignified_jax.analysis.vectors import cosine
 from dignified_jax.evaluation.models import LoadedModel
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
 
 BATCH = 32  # texts of a minibatch of CKA
 _NORMAL = 1.96

@@ -12,7 +12,7 @@ from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.schema import PreferenceRow, Prompt
 from dignified_jax.data.template import load_template
 from dignified_jax.data.tokenize import encode
-from dignified_jax.evaluation.config import file_name
+from dignified_jax.evaluation.entries import file_name
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.files.json_digest import digest

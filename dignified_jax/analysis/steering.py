@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dignified_jax.analysis.vectors import PersonaVector
 from dignified_jax.generation.steering import Positions, Steering
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.residual import Cap, Edits, make_edits
 

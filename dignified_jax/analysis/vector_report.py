@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dignified_jax.analysis import contrasts, figures, vectors
-from dignified_jax.analysis.vectors import Evidence, PersonaVector
+from dignified_jax.analysis.vectors import Evidence
 from dignified_jax.console.table import Table
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
 
 
 def cosines_between(found: Sequence[PersonaVector]) -> np.ndarray:

@@ -15,35 +15,7 @@ from jaxtyping import Float32, Int
 
 from dignified_jax.analysis import separation
 from dignified_jax.analysis.separation import Estimate, PoleSeparation
-
-Vector = Float32[np.ndarray, "layer width"]
-
-
-@dataclasses.dataclass(frozen=True)
-class PersonaVector:
-    """A direction at each layer.
-
-    Attributes:
-      name: of the dimension.
-      difference: positive less negative.
-      toward: positive less neutral.
-      away: negative less neutral.
-      layer: the chosen one.
-    """
-
-    name: str
-    difference: Vector
-    toward: Vector
-    away: Vector
-    layer: int
-
-    @property
-    def unit(self) -> Vector:
-        """The difference scaled to length 1 at each layer; 0 where there is none."""
-        length = np.linalg.norm(self.difference, axis=-1, keepdims=True)
-        return np.divide(
-            self.difference, length, out=np.zeros_like(self.difference), where=length > 0
-        )
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
 
 
 @dataclasses.dataclass(frozen=True)

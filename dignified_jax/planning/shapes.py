@@ -21,6 +21,7 @@ from dignified_jax.data.packing import build
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_lora, abstract_params
+from dignified_jax.models.residual import Edits
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.inputs import model as input_model
 from dignified_jax.training.step import sharding
@@ -88,7 +89,16 @@ def step_arguments(
         reference=reference,
         rewards=rewards,
         base=None if base is None else _frozen(config, base, mesh),
+        edits=_edits(config, model, replicated),
     )
+
+
+def _edits(config: TrainConfig, model: DecoderConfig, replicated: NamedSharding) -> Edits | None:
+    """Those that `inputs.steering` loads."""
+    if config.steering.vectors is None:
+        return None
+    shape = (model.num_layers, model.hidden_size)
+    return Edits(added=_struct(shape, jnp.float32, replicated))
 
 
 def decoder(config: TrainConfig, model: DecoderConfig, attention: str) -> Decoder:

@@ -20,9 +20,11 @@ from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
+from dignified_jax.models.residual import Edits
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
+from dignified_jax.training.inputs import steering as input_steering
 from dignified_jax.training.inputs.reference import PerExample, read_or_compute
 from dignified_jax.training.inputs.reference import rewards as compute_rewards
 from dignified_jax.training.inputs.text_encoder import end_of_turn
@@ -49,6 +51,7 @@ class RunContext:
       model: the policy's module and first parameters, and the resident reference's.
       cached: the reference's log-probs where they are cached.
       rewards: of other policies, for methods that need them.
+      edits: of the policy's residual stream in train steps; None for none.
       steps: optimiser steps of the whole run.
       identity: what model, data and tokenizer are, name to fingerprint.
     """
@@ -60,6 +63,7 @@ class RunContext:
     model: input_model.PreparedModel
     cached: PerExample | None
     rewards: PerExample | None
+    edits: Edits | None
     optimizer: optax.GradientTransformation
     score_step: CompiledFunction
     steps: int
@@ -85,6 +89,7 @@ class RunContext:
             reference=self.model.reference if cached is None else CachedReference(cached),
             rewards=put(self.rewards),
             base=self.model.base,
+            edits=self.edits if split == "train" else None,
         )
 
 
@@ -100,9 +105,11 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
     _check_best_metric(config, data)
     show = functools.partial(waiting, visible=jax.process_index() == 0)
     model = input_model.prepare_model(config, mesh, show)
+    edits = input_steering.load_edits(config.steering, model.module.config, mesh)
     inputs = {**model.identity, **data.identity}
+    recorded = {**inputs, **input_steering.identity(config.steering)}
     if jax.process_index() == 0:
-        continuation.check_inputs(workdir, inputs)
+        continuation.check_inputs(workdir, recorded)
         for note in continuation.check_environment(workdir, environment()):
             notify(note)
         if note := _write_model_files(config, workdir, data, model):
@@ -129,10 +136,11 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
         model=model,
         cached=cached,
         rewards=rewards,
+        edits=edits,
         optimizer=make_optimizer(config.optimizer, steps),
         score_step=score_step,
         steps=steps,
-        identity=inputs,
+        identity=recorded,
     )
 
 

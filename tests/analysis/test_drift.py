@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dignified_jax.analysis import cka, drift
-from dignified_jax.analysis.vectors import PersonaVector
 from dignified_jax.evaluation.models import LoadedModel
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from tests.analysis import planted
 
 pytestmark = pytest.mark.wiring

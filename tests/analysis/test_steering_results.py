@@ -11,8 +11,8 @@ import torch
 from dignified_jax.analysis import coherence, correlation, lm_eval_file, responses, steering
 from dignified_jax.analysis.lm_eval_file import ExportError
 from dignified_jax.analysis.steering import Rate, Strength
-from dignified_jax.analysis.vectors import PersonaVector
 from dignified_jax.evaluation import models
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from dignified_jax.models.residual import Cap, make_edits
 from tests.analysis import planted
 

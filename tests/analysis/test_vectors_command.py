@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from dignified_jax import analyze
-from dignified_jax.analysis import vector_file
-from dignified_jax.analysis.vector_file import VectorFileError
 from dignified_jax.models import hf
+from dignified_jax.models.checkpoint import vector_file
+from dignified_jax.models.checkpoint.vector_file import VectorFileError
 from tests.analysis.test_contrasts import OWN, write
 
 pytestmark = pytest.mark.wiring

@@ -15,14 +15,14 @@ from dignified_jax.analysis.commands import flags
 from dignified_jax.analysis.drift import StateDrift
 from dignified_jax.analysis.responses import Notify
 from dignified_jax.analysis.separation import Estimate
-from dignified_jax.analysis.vector_file import read as read_vectors
-from dignified_jax.analysis.vectors import PersonaVector
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.evaluation import models
 from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.stages.generate import read_prompts
 from dignified_jax.files import atomic, lock
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
+from dignified_jax.models.checkpoint.vector_file import read as read_vectors
 from dignified_jax.typed_config import count_argument, path_argument
 
 

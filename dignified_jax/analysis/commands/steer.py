@@ -24,9 +24,6 @@ from dignified_jax.analysis.steering_results import (
     results,
     table,
 )
-from dignified_jax.analysis.vector_file import VectorFile
-from dignified_jax.analysis.vector_file import read as read_vectors
-from dignified_jax.analysis.vectors import PersonaVector
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.schema import Prompt
 from dignified_jax.evaluation import models, rubrics
@@ -37,6 +34,8 @@ from dignified_jax.evaluation.stages import judge as judging
 from dignified_jax.files import atomic, lock
 from dignified_jax.files.json_digest import digest
 from dignified_jax.generation.settings import Settings
+from dignified_jax.models.checkpoint.vector_file import PersonaVector, VectorFile
+from dignified_jax.models.checkpoint.vector_file import read as read_vectors
 from dignified_jax.typed_config import count_argument, path_argument
 
 NEUTRAL = pathlib.Path(__file__).parents[1] / "neutral.yaml"

@@ -23,13 +23,14 @@ from dignified_jax.analysis.contrasts import ContrastSet
 from dignified_jax.analysis.extraction import Extraction
 from dignified_jax.analysis.responses import Notify, Place
 from dignified_jax.analysis.separation import FOLDS
-from dignified_jax.analysis.vector_file import write as write_vectors
-from dignified_jax.analysis.vectors import Evidence, PersonaVector
+from dignified_jax.analysis.vectors import Evidence
 from dignified_jax.console.waiting import waiting
 from dignified_jax.evaluation import models
 from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.files import atomic, lock
 from dignified_jax.generation.settings import Settings
+from dignified_jax.models.checkpoint.vector_file import PersonaVector
+from dignified_jax.models.checkpoint.vector_file import write as write_vectors
 from dignified_jax.typed_config import path_argument
 
 FILE = "vectors.safetensors"

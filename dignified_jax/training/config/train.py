@@ -11,6 +11,7 @@ from dignified_jax.objectives import Method
 from dignified_jax.training.config.cluster import ClusterConfig
 from dignified_jax.training.config.data import DataConfig
 from dignified_jax.training.config.model import ModelConfig
+from dignified_jax.training.config.steering import SteeringConfig
 from dignified_jax.training.step.optimizer import OptimizerConfig
 from dignified_jax.training.step.sharding import MeshConfig
 from dignified_jax.typed_config import (
@@ -78,6 +79,7 @@ class TrainConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    steering: SteeringConfig = dataclasses.field(default_factory=SteeringConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 

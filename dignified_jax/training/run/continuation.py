@@ -43,6 +43,7 @@ _ROUNDING = {"mesh", "rows_per_device", "reference", "model.remat", "model.atten
 # Names of what inputs.json has digests of: these are compared.
 _DIGESTED = {
     *("model.path", "data.train", "data.test", "data.chat_template", "reward_policies"),
+    "steering.vectors",
 }
 
 
@@ -156,7 +157,7 @@ def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns fields of any version in today's form.
 
     Earlier ones had no `data.dimensions` (there was the default set alone), one source in one
-    format, no models with experts, and other keys in some methods.
+    format, no models with experts, no steering, and other keys in some methods.
     """
     data, method, model = fields.get("data"), fields.get("method"), fields.get("model")
     if isinstance(method, dict) and method.get("name") in METHODS:
@@ -166,6 +167,7 @@ def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
         fields = {**fields, "data": {**former, "format": "rejects", **data}}
     if isinstance(model, dict):
         fields = {**fields, "model": {"router_aux_loss_coef": 0.0, **model}}
+        fields = {"steering": {"vectors": None, "add": [], "layers": []}, **fields}
     return fields
 
 

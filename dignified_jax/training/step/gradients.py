@@ -72,7 +72,7 @@ def compute(
             # Responses that lie elsewhere have a constant log-ratio of 0 here: they shift this
             # part's loss, which nobody reads, and leave its gradient alone.
             policy = lora_policy(params, inputs.base)
-            log_probs, load = local.log_probs_and_load(model, policy, rows, mesh)
+            log_probs, load = local.log_probs_and_load(model, policy, rows, mesh, inputs.edits)
             scored = ScoredBatch(
                 log_ratios=log_probs - reference_log_probs,
                 mask=rows.response_mask,
@@ -160,6 +160,7 @@ def _input_specs(inputs: StepInputs, mesh: Mesh) -> StepInputs:
         reference=reference,
         rewards=None if inputs.rewards is None else replicated,
         base=partition.param_specs(inputs.base, mesh),
+        edits=jax.tree.map(lambda _: replicated, inputs.edits),
     )
 
 

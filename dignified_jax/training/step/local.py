@@ -15,6 +15,7 @@ from dignified_jax.models import logprobs, partition
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import LoraConfig, LoraParams
+from dignified_jax.models.residual import Edits
 from dignified_jax.training.step import sharding
 
 
@@ -42,10 +43,17 @@ def log_probs(
 
 
 def log_probs_and_load(
-    model: Decoder, params: Params | LoraParams, rows: PackedBatch, mesh: Mesh
+    model: Decoder,
+    params: Params | LoraParams,
+    rows: PackedBatch,
+    mesh: Mesh,
+    edits: Edits | None = None,
 ) -> tuple[Float[Array, "example response"], ExpertLoad | None]:
-    """Returns those of `log_probs`, and the load of the model's experts in these rows."""
-    return logprobs.response_log_probs_and_load(*decoder(model, params, mesh), rows)
+    """Returns those of `log_probs`, and the load of the model's experts in these rows.
+
+    `edits` are of the residual stream.
+    """
+    return logprobs.response_log_probs_and_load(*decoder(model, params, mesh), rows, edits)
 
 
 def decoder(

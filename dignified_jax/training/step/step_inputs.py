@@ -7,6 +7,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PyTree
 
 from dignified_jax.data import PackedBatch
+from dignified_jax.models.residual import Edits
 
 
 class NoReference(struct.PyTreeNode):
@@ -49,6 +50,7 @@ class StepInputs(struct.PyTreeNode):
       reference: the model that the policy is compared with.
       rewards: float32, of the batch, for objectives that need them; else None.
       base: the frozen parameters under LoRA; None where the whole model is trained.
+      edits: of the policy's residual stream, in this step alone; None for none.
     """
 
     batch: PackedBatch
@@ -56,6 +58,7 @@ class StepInputs(struct.PyTreeNode):
     reference: Reference = NoReference()
     rewards: Float[Array, "example response dimension"] | None = None
     base: PyTree = None
+    edits: Edits | None = None
 
     @property
     def reference_params(self) -> PyTree:

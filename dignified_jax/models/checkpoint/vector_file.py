@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
-from dignified_jax.analysis.vectors import PersonaVector
 from dignified_jax.files import atomic
 from dignified_jax.models.config import DecoderConfig
 
@@ -18,8 +18,38 @@ _KEY = "dignified_jax"
 _PARTS = ("difference", "toward", "away")
 
 
+Vector = Float32[np.ndarray, "layer width"]
+
+
 class VectorFileError(ValueError):
     """A file of vectors is not what it should be, or not of this model; names the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonaVector:
+    """A direction at each layer.
+
+    Attributes:
+      name: of the dimension.
+      difference: positive less negative.
+      toward: positive less neutral.
+      away: negative less neutral.
+      layer: the chosen one.
+    """
+
+    name: str
+    difference: Vector
+    toward: Vector
+    away: Vector
+    layer: int
+
+    @property
+    def unit(self) -> Vector:
+        """The difference scaled to length 1 at each layer; 0 where there is none."""
+        length = np.linalg.norm(self.difference, axis=-1, keepdims=True)
+        return np.divide(
+            self.difference, length, out=np.zeros_like(self.difference), where=length > 0
+        )
 
 
 @dataclasses.dataclass(frozen=True)
