@@ -29,13 +29,15 @@ class Contrast:
     """A pair on one topic, and its baseline.
 
     Attributes:
-      topic: number of the question, by which pairs of one topic are known.
+      topic, framing: numbers of the question and of the framing, by which pairs are known that
+        share one.
       question: the user's text.
       positive, negative: framings, that of the persona and that of its opposite.
       neutral: framing of the baseline; "" for none.
     """
 
     topic: int
+    framing: int
     question: str
     positive: str
     negative: str
@@ -75,6 +77,15 @@ class ContrastSet:
     def hash(self) -> str:
         """16 hexadecimal digits of all texts."""
         return digest([dataclasses.astuple(pair) for pair in self.pairs])
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The pairs that are left out together, by number: those of a framing, so that a vector
+        is tried on wordings that it was not made from; those of a topic where there are fewer than
+        three framings."""
+        if len({pair.framing for pair in self.pairs}) < 3:
+            return tuple(pair.topic for pair in self.pairs)
+        return tuple(pair.framing for pair in self.pairs)
 
 
 def read(file: str | pathlib.Path = PERSONA) -> tuple[ContrastSet, ...]:
@@ -122,7 +133,7 @@ def _own(values: Mapping[str, Any]) -> tuple[ContrastSet, ...]:
         framings = _framings(section.get("framings"), f"{key}.framings")
         questions = _questions(section.get("questions"), f"{key}.questions")
         pairs = [
-            Contrast(topic, question, *framings[topic % len(framings)], neutral.strip())
+            _contrast(topic, question, topic % len(framings), framings, neutral.strip())
             for topic, question in enumerate(questions)
         ]
         title = section.get("title", name)
@@ -137,11 +148,17 @@ def _trait(values: Mapping[str, Any], name: str) -> ContrastSet:
     framings = _framings(values.get("instruction"), "instruction")
     questions = _questions(values.get("questions"), "questions")
     pairs = [
-        Contrast(topic, question, positive, negative, "")
+        _contrast(topic, question, framing, framings, "")
         for topic, question in enumerate(questions)
-        for positive, negative in framings
+        for framing in range(len(framings))
     ]
     return ContrastSet(name, name.replace("_", " "), tuple(pairs))
+
+
+def _contrast(
+    topic: int, question: str, framing: int, framings: Sequence[tuple[str, str]], neutral: str
+) -> Contrast:
+    return Contrast(topic, framing, question, *framings[framing], neutral)
 
 
 def _framings(value: object, key: str) -> list[tuple[str, str]]:

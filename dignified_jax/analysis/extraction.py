@@ -47,12 +47,12 @@ class PairStates:
 
     Attributes:
       states: by `contrasts.POLES`.
-      topics: of each pair.
+      groups: of each pair, see `ContrastSet.groups`.
       left_out: pairs without a usable response.
     """
 
     states: Float32[np.ndarray, "pair pole layer width"]
-    topics: Int[np.ndarray, " pair"]
+    groups: Int[np.ndarray, " pair"]
     left_out: int
 
 
@@ -82,9 +82,9 @@ def pair_states(
         notify(f"{pairs.name}: {left_out} of {len(names)} pairs left out: a response is empty")
     if not whole:
         raise ValueError(f"{pairs.name}: no pair has a response that can be read")
-    topics = np.array([pairs.pairs[n].topic for n in whole])
+    groups = np.array(pairs.groups)[whole]
     stacked = np.array([[found[name] for name in names[n]] for n in whole])
-    return PairStates(stacked, topics, left_out)
+    return PairStates(stacked, groups, left_out)
 
 
 def read(

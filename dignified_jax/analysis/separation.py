@@ -40,19 +40,19 @@ class PoleSeparation:
 
 
 def split_half(
-    differences: States, topics: Int[np.ndarray, " pair"], seed: int = 0, splits: int = SPLITS
+    differences: States, groups: Int[np.ndarray, " pair"], seed: int = 0, splits: int = SPLITS
 ) -> Estimate:
-    """Returns the cosine between mean differences of two halves of the topics, over random splits.
+    """Returns the cosine between mean differences of two halves of the groups, over random splits.
 
     The value is the mean, the interval holds 95% of the splits.
 
     Args:
       differences: positive less negative states.
-      topics: of each pair; all pairs of a topic are in one half.
+      groups: of each pair; all pairs of a group are in one half.
       seed: of the splits.
       splits: how many.
     """
-    names, place = np.unique(topics, return_inverse=True)
+    names, place = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
     half = np.zeros((splits, len(names)))
     for row in half:
@@ -76,21 +76,21 @@ def split_half(
 def held_out(
     positive: States,
     negative: States,
-    topics: Int[np.ndarray, " pair"],
+    groups: Int[np.ndarray, " pair"],
     seed: int = 0,
     folds: int = FOLDS,
     replicates: int = REPLICATES,
 ) -> PoleSeparation:
-    """Separation by cross-validation over topics, its interval by a bootstrap over topics.
+    """Separation by cross-validation over groups, its interval by a bootstrap over them.
 
     Args:
       positive, negative: states of the poles.
-      topics: of each pair; pairs of a topic are left out together.
+      groups: of each pair; pairs of a group are left out together.
       seed: of folds and bootstrap.
-      folds: at most; with fewer topics, one topic at a time.
+      folds: at most; with fewer groups, one group at a time.
       replicates: of the bootstrap.
     """
-    names, place = np.unique(topics, return_inverse=True)
+    names, place = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(names)) % min(folds, len(names))
     projected = np.empty((2, *positive.shape[:2]))  # (pole, pair, layer)

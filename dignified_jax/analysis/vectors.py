@@ -23,7 +23,7 @@ class Evidence:
     """Numbers that speak for a vector, layer by layer.
 
     Attributes:
-      reliability: cosine of the vectors of two halves of the topics.
+      reliability: cosine of the vectors of two halves of the groups.
       separation: of held-out pairs.
       opposite: (layer,) cosine between toward and -away; 1 where the neutral baseline lies
         between the poles.
@@ -41,7 +41,7 @@ class Evidence:
 def extract(
     name: str,
     states: Float32[np.ndarray, "pair pole layer width"],
-    topics: Int[np.ndarray, " pair"],
+    groups: Int[np.ndarray, " pair"],
     seed: int = 0,
 ) -> tuple[PersonaVector, Evidence]:
     """Makes a vector of states, with the layer of the best held-out separation.
@@ -49,25 +49,25 @@ def extract(
     Args:
       name: of the dimension.
       states: by `contrasts.POLES`: positive, negative, neutral.
-      topics: of each pair, at least two different ones.
+      groups: of each pair, at least two different ones; see `separation`.
       seed: of splits, folds and bootstrap.
 
     Raises:
-      ValueError: fewer topics, or a state is not finite.
+      ValueError: fewer groups, or a state is not finite.
     """
-    if len(np.unique(topics)) < 2:
-        raise ValueError(f"{name}: expected pairs on at least two topics, found one")
+    if len(np.unique(groups)) < 2:
+        raise ValueError(f"{name}: expected pairs of at least two groups, found one")
     if not np.isfinite(states).all():
         raise ValueError(f"{name}: a state of the model is not finite")
     means = states.mean(axis=0, dtype=np.float64).astype(np.float32)
     positive, negative = states[:, 0], states[:, 1]
-    separated = separation.held_out(positive, negative, topics, seed)
+    separated = separation.held_out(positive, negative, groups, seed)
     toward, away = means[0] - means[2], means[1] - means[2]
     layer = separation.choose_layer(separated)
     vector = PersonaVector(name, means[0] - means[1], toward, away, layer)
     along = np.einsum("pklw,lw->pkl", states, vector.unit)
     evidence = Evidence(
-        reliability=separation.split_half(positive - negative, topics, seed),
+        reliability=separation.split_half(positive - negative, groups, seed),
         separation=separated,
         opposite=cosine(toward, -away),
         projections=along.mean(axis=0),

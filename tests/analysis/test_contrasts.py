@@ -41,6 +41,7 @@ def test_forty_pairs_ship_of_each_dimension():
 def test_a_pair_shares_its_topic_and_differs_in_its_framing(tmp_path):
     (found,) = contrasts.read(write(tmp_path, OWN))
     assert (found.name, found.title, len(found.pairs)) == ("W", "warmth", 3)
+    assert found.groups == (0, 1, 2)  # by topic: two framings are too few
     assert [pair.positive for pair in found.pairs] == ["Be warm.", "Smile.", "Be warm."]
     pair = found.pairs[1]
     assert pair.prompt("negative") == (Message("system", "Frown."), Message("user", "What now?"))
@@ -60,6 +61,7 @@ def test_trait_files_of_persona_vectors_are_read(tmp_path):
         (t, f"Q{t + 1}?", f"p{n}") for t in range(2) for n in range(3)
     ]
     assert found.pairs[0].prompt("neutral") == "Q1?"
+    assert found.groups == (0, 1, 2, 0, 1, 2)  # by framing
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def test_auroc_of_one_fold_per_topic_is_that_of_pairwise_comparisons():
     np.testing.assert_allclose(found.effect, effect, rtol=1e-5)
 
 
-def test_pairs_of_a_topic_are_left_out_together():
-    """Copies of one pair under a topic of its own would tell their own direction."""
+def test_pairs_of_a_group_are_left_out_together():
+    """Copies of one pair under a group of its own would tell their own direction."""
     positive, negative = (np.repeat(pole[:6], 4, axis=0) for pole in poles([0.0]))
     leaky = separation.held_out(positive, negative, np.arange(24)).auroc.value[0]
     fair = separation.held_out(positive, negative, np.repeat(np.arange(6), 4)).auroc.value[0]

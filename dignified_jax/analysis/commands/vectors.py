@@ -164,9 +164,9 @@ def _of_pairs(
 ) -> tuple[PersonaVector, Evidence, dict[str, Any]]:
     directory = workdir / "responses"
     states = extraction.pair_states(model, pairs, settings, directory, notify)
-    vector, evidence = vectors.extract(pairs.name, states.states, states.topics, options.seed)
+    vector, evidence = vectors.extract(pairs.name, states.states, states.groups, options.seed)
     facts: dict[str, Any] = {
-        **{"pairs": len(states.topics), "left_out": states.left_out, "texts": pairs.hash},
+        **{"pairs": len(states.groups), "left_out": states.left_out, "texts": pairs.hash},
         **{"title": pairs.title, "layer_by": options.layer},
     }
     if options.layer == "causal":
@@ -190,10 +190,10 @@ def _causal(
     directory: pathlib.Path,
     notify: Notify,
 ) -> np.ndarray:
-    """Effects on every fifth topic of the vectors of all others."""
-    held = states.topics % FOLDS == 0
+    """Effects on every fifth group of the vectors of all others."""
+    held = states.groups % FOLDS == 0
     differences = states.states[~held, 0] - states.states[~held, 1]
-    kept = {number: pair for number, pair in enumerate(pairs.pairs) if pair.topic % FOLDS == 0}
+    kept = {n: pair for n, pair in enumerate(pairs.pairs) if pairs.groups[n] % FOLDS == 0}
     prompts = {
         f"{n}-{pole}": pair.prompt(pole, settings.placement)
         for n, pair in kept.items()
