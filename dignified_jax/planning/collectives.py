@@ -25,6 +25,7 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _SHAPE = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 _LISTED = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+_CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 _PAIRS = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
 
 
@@ -71,14 +72,22 @@ def collectives(program: str, mesh: Mapping[str, int]) -> list[Collective]:
       ValueError: groups of other devices than the mesh has.
     """
     computations, entry = _computations(program)
-    found: Counter[tuple[str, tuple[str, ...], int, str, int]] = Counter()
-    for name, times in _runs(computations, entry).items():
-        for result, operation, rest in computations[name]:
+    # Of a collective that runs beside something else, the TPU compiler has a copy of the
+    # instruction in the fusion that starts it, in those that it runs beside, and in the last one.
+    times: dict[tuple, int] = {}
+    for name, runs in _runs(computations, entry).items():
+        for place, (result, operation, rest) in enumerate(computations[name]):
             kind = operation.removesuffix("-start")
             if kind in KINDS:
                 axes, devices = _axes(rest, mesh)
-                dtype, size = _array(kind, result, rest, devices, operation.endswith("-start"))
-                found[kind, axes, devices, dtype, size] += times
+                dtype, size = _array(kind, result, devices, operation.endswith("-start"))
+                channel = _CHANNEL.search(rest)
+                which = channel[1] if channel else (name, place)
+                key = which, (kind, axes, devices, dtype, size)
+                times[key] = max(times.get(key, 0), runs)
+    found: Counter[tuple[str, tuple[str, ...], int, str, int]] = Counter()
+    for (_, key), runs in times.items():
+        found[key] += runs
     made = [Collective(*key, count) for key, count in found.items() if key[2] > 1]
     return sorted(made, key=lambda one: (-one.received_bytes, one.kind, one.axes))
 
@@ -121,9 +130,7 @@ def _runs(computations: dict[str, list[_Instruction]], entry: str) -> Counter[st
     def visit(name: str, times: int) -> None:
         runs[name] += times
         for _, operation, rest in computations.get(name, ()):
-            trips = 1
-            if operation == "while" and (known := _TRIPS.search(rest)):
-                trips = int(known[1])
+            trips = _trips(computations, rest) if operation == "while" else 1
             for called in _called(rest):
                 visit(called, times * trips)
 
@@ -131,12 +138,28 @@ def _runs(computations: dict[str, list[_Instruction]], entry: str) -> Counter[st
     return Counter({name: times for name, times in runs.items() if name in computations})
 
 
+def _trips(computations: dict[str, list[_Instruction]], loop: str) -> int:
+    """How often a loop runs, as XLA says it, else by the bound that its counter stays below.
+
+    Counters of `jax.lax.scan` begin with 0.
+    """
+    if known := _TRIPS.search(loop):
+        return int(known[1])
+    condition = re.search(r"condition=%?([\w.\-]+)", loop)
+    bounds = [
+        int(rest.partition(")")[0])
+        for result, operation, rest in computations.get(condition[1] if condition else "", ())
+        if operation == "constant" and result.startswith("s32[]")
+    ]
+    return bounds[0] if len(bounds) == 1 else 1
+
+
 def _called(rest: str) -> Iterator[str]:
     for match in _CALLED.finditer(rest):
         yield from (name.strip().lstrip("%") for name in (match[1] or match[2]).split(","))
 
 
-def _array(kind: str, result: str, rest: str, devices: int, started: bool) -> tuple[str, int]:
+def _array(kind: str, result: str, devices: int, started: bool) -> tuple[str, int]:
     """dtype and bytes of the whole array of a collective."""
     arrays = [(dtype, _bytes(dtype, sizes)) for dtype, sizes in _SHAPE.findall(result)]
     if started and kind in ("all-gather", "collective-permute"):

@@ -46,6 +46,20 @@ def test_kind_axes_bytes_and_count_are_read():
     assert "| all-gather | fsdp | 4 | bf16 | 0.000 | 36 | 0.007 |" in table(found)
 
 
+def test_a_loop_whose_length_is_not_told_ends_where_its_condition_says():
+    untold = PROGRAM.replace(', backend_config={"known_trip_count":{"n":"36"}}', "")
+    assert collectives(untold, {"data": 2, "fsdp": 4})[0].count == 1
+    bounded = untold.replace("  ROOT %less", "  %n = s32[]{:T(128)} constant(12)\n  ROOT %less")
+    assert collectives(bounded, {"data": 2, "fsdp": 4})[0].count == 12
+
+
+def test_the_copies_of_one_collective_in_fusions_are_one():
+    line = next(text for text in PROGRAM.splitlines() if "%scattered" in text)
+    copy = line.replace("%scattered", "%again")
+    found = collectives(PROGRAM.replace(line, f"{line}\n{copy}"), {"data": 2, "fsdp": 4})
+    assert found == collectives(PROGRAM, {"data": 2, "fsdp": 4})
+
+
 def test_devices_that_the_mesh_does_not_have_are_refused():
     with pytest.raises(ValueError, match="expected devices of a mesh of 2"):
         collectives(PROGRAM, {"fsdp": 2})
