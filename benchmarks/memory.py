@@ -36,7 +36,7 @@ from dignified_jax.training.step.optimizer import make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.train_step import make_train_step
 
-# Of Qwen/Qwen3-4B-Instruct-2507 and meta-llama/Meta-Llama-3-8B-Instruct.
+# Of Qwen/Qwen3-4B-Instruct-2507, meta-llama/Meta-Llama-3-8B-Instruct and -70B-Instruct.
 MODELS = {
     "qwen3-4b": DecoderConfig(
         architecture="Qwen3ForCausalLM",
@@ -61,6 +61,17 @@ MODELS = {
         head_dim=128,
         rope_theta=5e5,
     ),
+    "llama3-70b": DecoderConfig(
+        architecture="LlamaForCausalLM",
+        vocab_size=128256,
+        hidden_size=8192,
+        intermediate_size=28672,
+        num_layers=80,
+        num_heads=64,
+        num_kv_heads=8,
+        head_dim=128,
+        rope_theta=5e5,
+    ),
 }
 
 CONFIG = TrainConfig(method=LagDPO())
@@ -70,9 +81,18 @@ def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
     """XLA's `CompiledMemoryStats` of a plan's train step for the devices `on`.
 
     Args:
+      plan, on: as `lowered`.
+      **options: of XLA's compiler.
+    """
+    return lowered(plan, on).compile(compiler_options=options).memory_analysis()
+
+
+def lowered(plan: planning.Plan, on: list[Any]) -> Any:
+    """A plan's train step for the devices `on`, to be compiled.
+
+    Args:
       plan: whose mesh those devices make.
       on: devices, there or of a topology.
-      **options: of XLA's compiler.
     """
     config = plan.config
     mesh = make_mesh(dataclasses.replace(config.mesh, **dict(plan.mesh.shape)), on)
@@ -80,7 +100,7 @@ def compiled(plan: planning.Plan, on: list[Any], **options: Any) -> Any:
     module = shapes.decoder(config, plan.model, plan.attention)
     optimizer = make_optimizer(config.optimizer, total_steps=1)
     step = make_train_step(module, config.method, optimizer, mesh)
-    return step.lower(*arguments).compile(compiler_options=options).memory_analysis()
+    return step.lower(*arguments)
 
 
 def plan_of(
@@ -96,7 +116,7 @@ def plan_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["qwen3-4b", "llama3-8b"])
     parser.add_argument("--topology", default="v5p:2x2x2", help="as libtpu names them")
     parser.add_argument(
         "--meshes",
