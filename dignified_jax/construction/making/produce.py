@@ -149,29 +149,58 @@ def _read(
 def _verify(
     maker: Maker[U, T], units: Sequence[U], values: dict[int, T], asker: Asker, health: Health
 ) -> dict[int, tuple[str, bool]]:
-    """(why a part fails, whether that is only a call that failed) of every part."""
+    """(why a part fails, whether that is only a call that failed) of every part.
+
+    A verdict that can't be read is asked for once more: the part is not to blame for it.
+    """
     asked = [
         (at, check) for at, value in values.items() for check in maker.checks(units[at], value)
     ]
-    replies = asker.ask(CHECK, [check.request for _, check in asked]) if asked else []
+    results = _judge([check for _, check in asked], asker, health)
+    again = [number for number, result in enumerate(results) if result.unusable]
+    if again:
+        checks = [_second(asked[number][1]) for number in again]
+        for number, result in zip(again, _judge(checks, asker, health), strict=True):
+            results[number] = result
     found = dict.fromkeys(values, ("", False))
-    for (at, check), answer in zip(asked, replies, strict=True):
-        model, unusable = check.request.model, ""
-        if answer is None:
-            unusable = f"{CALL_FAILED}: {asker.failure(CHECK, model)}"
-            reason = f"verifier: {unusable}"
-        else:
-            try:
-                reason = check.failure(answer.text)
-            except Unusable as error:
-                unusable = str(error)
-                reason = f"verifier: {unusable}"
-        health.note(model, CHECK, unusable)
+    for (at, _), result in zip(asked, results, strict=True):
         known, pending = found[at]
         # A failure that was judged counts before a call that was not answered.
-        if reason and (not known or (pending and answer is not None)):
-            found[at] = (reason, answer is None)
+        if result.reason and (not known or (pending and not result.pending)):
+            found[at] = (result.reason, result.pending)
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """A check's reason to fail, "" if it passed; whether there was no answer, or no usable one."""
+
+    reason: str
+    pending: bool = False
+    unusable: bool = False
+
+
+def _judge(checks: Sequence[Check], asker: Asker, health: Health) -> list[_Result]:
+    answers = asker.ask(CHECK, [check.request for check in checks]) if checks else []
+    return [_judged(c, a, asker, health) for c, a in zip(checks, answers, strict=True)]
+
+
+def _judged(check: Check, answer: Answer | None, asker: Asker, health: Health) -> _Result:
+    model = check.request.model
+    try:
+        if answer is None:
+            raise Unusable(f"{CALL_FAILED}: {asker.failure(CHECK, model)}")
+        result = _Result(check.failure(answer.text))
+    except Unusable as error:
+        health.note(model, CHECK, str(error))
+        return _Result(f"verifier: {error}", answer is None, answer is not None)
+    health.note(model, CHECK, "")
+    return result
+
+
+def _second(check: Check) -> Check:
+    """The same check, as another call."""
+    return dataclasses.replace(check, request=dataclasses.replace(check.request, draw="again"))
 
 
 def _kept(maker: Maker[U, T], unit: U, value: T) -> str:

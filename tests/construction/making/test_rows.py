@@ -160,6 +160,13 @@ def test_the_partial_order_on_the_other_dimensions(anchors, golden, negative, pa
     assert draft.accepted == passes
 
 
+def test_a_verdict_that_cannot_be_read_is_asked_for_once_more(anchors):
+    asker = ScriptedAsker(only("verify", "Sure!", times=1))
+    drafts = made(anchors, asker, 2)
+    assert all(draft.accepted and not draft.failures for draft in drafts)
+    assert [request.draw for _, request in asker.asked].count("again") == 1
+
+
 def test_golden_equal_to_a_negative_never_becomes_a_row(anchors):
     def write(prompt, model, number):
         if writer_server.kind(prompt) != "negative":
