@@ -13,7 +13,9 @@ OTHERS = ("inspect", "sbatch", "kubectl", "tensorboard", "ruff", "sphinx-build")
 _LAUNCHERS = tuple(
     f"launch/{script}" for script in ("gpu_node.sh", "tpu_pod.sh", "slurm.sbatch", "gke_jobset.sh")
 )
-_CONFIGURED = ("dignified_jax.train", "dignified_jax.compare", "dignified_jax.evaluate")
+_CONFIGURED = tuple(
+    f"dignified_jax.{name}" for name in ("train", "compare", "evaluate", "construct")
+)
 
 
 def problem(words):

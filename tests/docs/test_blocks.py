@@ -19,7 +19,7 @@ from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, parse, read
 
 pytestmark = pytest.mark.wiring
 
-_QUICK = ("train", "compare", "convert", "data", "mfrm", "generate", "evaluate")
+_QUICK = ("train", "compare", "convert", "data", "mfrm", "generate", "evaluate", "construct")
 QUICK = {f"dignified_jax.{name}" for name in _QUICK}
 LANGUAGES = {"bash", "python", "json", "yaml", "text"}
 

@@ -24,6 +24,9 @@ class WriterServer(JudgeServer):
             number = len(self.calls)
         return self.write(body["messages"][-1]["content"], body["model"], number)
 
+    def handle_error(self, request, client_address):
+        """A client that was killed in the midst of a request needs no traceback."""
+
     def prompts(self):
         """(model, prompt) of every call."""
         return [(body["model"], body["messages"][-1]["content"]) for body in self.calls]
