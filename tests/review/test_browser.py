@@ -125,7 +125,7 @@ def test_everything_by_keyboard_alone(review, visit):
     assert page.url.endswith("?after=accept") and f"/pairs/{first}?" not in page.url
     with review.reading() as session:
         saved = session.exec(select(Judgment).where(Judgment.pair_id == first)).one()
-    assert (saved.verdict, saved.better, saved.ticks) == ("accept", "golden", ["S1", "N1"])
+    assert (saved.verdict, saved.better, saved.ticks) == ("accept", "golden", ["S1", "R2"])
     assert saved.note == "a, r and 2 are letters here"
     # An edit, saved from within its text.
     second = int(re.search(r"pairs/(\d+)", page.url)[1])
