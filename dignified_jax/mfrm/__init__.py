@@ -42,7 +42,7 @@ from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_lo
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import plots, tables
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors, Status
-from dignified_jax.mfrm.sparse.fit import fit_sparse
+from dignified_jax.mfrm.sparse.fit import facet_levels, fit_sparse
 
 __all__ = [
     "Agreement",
@@ -78,6 +78,7 @@ __all__ = [
     "diagnose",
     "dimensionality",
     "drift",
+    "facet_levels",
     "fit",
     "fit_sparse",
     "from_long",

@@ -26,6 +26,7 @@ from dignified_jax import embedded
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable, printable_lines
 from dignified_jax.console.safe_stream import SafeStream
+from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.mfrm.connectivity import DisconnectedError, listed_groups
 from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
@@ -35,15 +36,20 @@ from dignified_jax.mfrm.diagnostics.sensitivity import leave_one_judge_out
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
 from dignified_jax.mfrm.input.scores import shown
+from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import arguments as options_of
 from dignified_jax.mfrm.report import files
 from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
 from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.report.options import FitOption
+from dignified_jax.mfrm.report.sparse_report import sparse_summary, sparse_tables
 from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.sparse.fit import fit_sparse
 
 PRINTED_ROWS = 30
+# More judges and questions than this have no standard errors in a sparse fit: each is a solve.
+MOST_SOLVES = 2000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,15 +76,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     ratings = _read(arguments)
+    if isinstance(ratings, SparseRatings):
+        return _run_sparse(arguments, ratings)
     ordinal = isinstance(ratings, OrdinalRatings)
     given_pairs = ["judge:model"] if arguments.pairs is None else arguments.pairs
-    pairs = [parsing.pair(text) for text in given_pairs]
+    pairs = [parsing.pair(text, ratings.names) for text in given_pairs]
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
     members = parsing.judge_groups(arguments.judge_group, ratings)
     if arguments.judge_type is not None:
         members |= parsing.judge_types(
-            embedded.resolve(arguments.ratings), arguments.judge, arguments.judge_type, ratings
+            embedded.resolve(arguments.ratings),
+            ratings.names.get("judge", arguments.judge),
+            arguments.judge_type,
+            ratings,
         )
     if arguments.seed < 0:
         raise ValueError(f"--seed: expected at least 0, found {arguments.seed}")
@@ -127,28 +138,81 @@ def _run(arguments: argparse.Namespace) -> int:
         if not arguments.no_plots:
             with waiting("figures"):
                 drawn = files.draw(report, arguments.out)
-        title = f"Calibration of {pathlib.PurePath(arguments.ratings).name}"
         written += drawn
-        written.append(files.write_page(report, arguments.out, title, list(drawn.values())))
+        page = files.write_page(report, arguments.out, _title(arguments), list(drawn.values()))
+        written.append(page)
     print("\n".join(map(printable, reports.summary(report))))
-    for table in report.tables:
-        if table.name in FACETS:
-            table = table.sorted_by("measure", descending=True)
-        print(f"\n{table.text(PRINTED_ROWS)}")
+    _print(report.tables, {ratings.names.get(facet, facet) for facet in FACETS})
     if written:
-        numbers = collections.Counter(path.suffix[1:].upper() for path in written)
-        listed = " and ".join(f"{numbers[kind]} {kind}" for kind in ("CSV", "PNG") if numbers[kind])
-        print(f"\n{printable(str(arguments.out))}: report.html, fit.json, {listed} files")
+        _print_written(arguments, written)
     return 0
 
 
-def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings:
+def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
+    unfit = {
+        "--method laplace": arguments.method == "laplace",
+        "--anchors": arguments.anchors is not None,
+        "--group": bool(arguments.group),
+        "--bootstrap": bool(arguments.bootstrap),
+        "--leave-one-out": arguments.leave_one_out,
+        "--order": arguments.order is not None,
+        "--judge-group": bool(arguments.judge_group),
+        "--judge-type": arguments.judge_type is not None,
+        "--pairs": bool(arguments.pairs),
+        "--center": arguments.center != "model",
+        "--allow-disconnected": arguments.allow_disconnected,
+    }
+    for option in (name for name, given in unfit.items() if given):
+        raise ValueError(f"{option} is not for --sparse, a ridge fit with tables of the facets")
+    options = {"precision": parsing.precision(arguments.precision)}
+    options["max_iterations"] = arguments.max_iterations
+    levels = len(ratings.labels["judge"]) + len(ratings.labels["question"])
+    with waiting(f"fitting {ratings.trials.sum():,} ratings"):
+        errors = "levels" if levels <= MOST_SOLVES else "scores"
+        found = fit_sparse(ratings, errors=errors, **options)
+    if not found.converged:
+        raise ValueError(found.message)
+    tables, lines = sparse_tables(found, ratings), sparse_summary(found, ratings)
+    written = []
+    if arguments.out is not None:
+        plain = _plain_options(arguments)
+        written = files.write_sparse(found, tables, lines, arguments.out, _title(arguments), plain)
+    print("\n".join(map(printable, lines)))
+    _print(tables, {table.name for table in tables[:-1]})
+    if written:
+        _print_written(arguments, written)
+    return 0
+
+
+def _print(tables: Sequence[Table], sorted_ones: set[str]) -> None:
+    for table in tables:
+        if table.name in sorted_ones:
+            table = table.sorted_by("measure", descending=True)
+        print(f"\n{table.text(PRINTED_ROWS)}")
+
+
+def _print_written(arguments: argparse.Namespace, written: Sequence[pathlib.Path]) -> None:
+    numbers = collections.Counter(path.suffix[1:].upper() for path in written)
+    listed = " and ".join(f"{numbers[kind]} {kind}" for kind in ("CSV", "PNG") if numbers[kind])
+    print(f"\n{printable(str(arguments.out))}: report.html, fit.json, {listed} files")
+
+
+def _title(arguments: argparse.Namespace) -> str:
+    return f"Calibration of {pathlib.PurePath(arguments.ratings).name}"
+
+
+def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings | SparseRatings:
     if arguments.ordinal is not None and arguments.categories is None:
         raise ValueError("--ordinal needs --categories LOWEST HIGHEST")
     columns = {facet: getattr(arguments, facet) for facet in FACETS}
-    for facet in ("judge", "rubric"):
+    for facet in ("question", "judge", "rubric"):
         if columns[facet] == ABSENT:
             columns[facet] = None
+    facets = None
+    if arguments.facets is not None:
+        facets = parsing.facets(arguments.facets, arguments.scored, arguments.random)
+    elif arguments.scored is not None or arguments.random is not None:
+        raise ValueError("--scored and --random are of --facets A,B,C")
     with warnings.catch_warnings():  # the summary tells them
         warnings.simplefilter("ignore")
         return from_long(
@@ -161,6 +225,8 @@ def _read(arguments: argparse.Namespace) -> Ratings | OrdinalRatings:
             score_range=None if arguments.range is None else tuple(arguments.range),
             missing=arguments.missing,
             order=arguments.order,
+            facets=facets,
+            sparse=arguments.sparse,
         )
 
 

@@ -28,8 +28,8 @@ class DenseFit:
     estimate: dict
     standard_error: dict
     score_covariance: np.ndarray
-    judge_covariance: np.ndarray
     log_likelihood: float
+    judge_covariance: np.ndarray | None = None
 
 
 def maps(shape, center):

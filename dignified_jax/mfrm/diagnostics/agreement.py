@@ -4,7 +4,9 @@ Judges meet in a unit: one answer of a model to a question, on one rubric item. 
 a unit is the mean of its judgments there. With x and y the scores of two judges,
 
     observed exact agreement  share of common units with x = y
-    expected                  mean over those units of sum_k P_x(k) P_y(k), by the fitted model
+    expected                  mean over those units of sum_k P_x(k) P_y(k), by the fitted model; k
+                              are the means that there are of a judge's judgments (of ordinal
+                              ratings not known where a judge has several in a unit)
     Rasch-kappa               (observed - expected) / (1 - expected); about 0 where judges agree as
                               much as independent judges who follow the model do (FACETS, Table 7)
     Cohen's kappa             the same with chance agreement sum_k p_x(k) p_y(k) from each judge's
@@ -24,6 +26,7 @@ percentiles over samples of the questions, with all their ratings.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import jax
@@ -177,11 +180,12 @@ class _Units:
         logit = logits(fit)
         logit = jnp.where(jnp.isfinite(logit), logit, jnp.sign(logit) * MOST_LOGIT)
         if fit.step is None:
-            success = jax.nn.sigmoid(logit)
-            chance = jnp.stack([1.0 - success, success], axis=-1)
+            chance = _share_chances(np.asarray(jax.nn.sigmoid(logit), float), number, values)
         else:
-            chance = category_chances(logit, fit.step)
-        chance = _by_unit(np.asarray(chance, float))
+            chance = np.asarray(category_chances(logit, fit.step), float)
+            # Means of several ratings have no chances here.
+            chance = np.where(number[..., None] > 1, np.nan, chance)
+        chance = _by_unit(chance)
         chance = np.where(np.isfinite(score)[..., None], chance, 0.0)
         by_judge = np.moveaxis(chance, 2, 1).reshape(len(chance), chance.shape[2], -1)
         return cls(values, given, by_judge @ by_judge.swapaxes(1, 2))
@@ -226,6 +230,19 @@ class _Units:
             "alpha_interval": krippendorff_alpha(by_unit, distance),
             "icc_2k": icc_2k(given[full] @ self.values),
         }
+
+
+def _share_chances(success: np.ndarray, number: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(..., V) probabilities of V shares of successes among (...) judgments: binomial."""
+    trials = number[..., None]
+    count = np.round(shares * trials)
+    possible = np.abs(shares * trials - count) < 1e-6
+    p, q = success[..., None], 1.0 - success[..., None]
+    log = np.frompyfunc(math.lgamma, 1, 1)
+    table = log(np.arange(1, int(number.max(initial=0)) + 2)).astype(float)  # log n!
+    whole, part = trials.astype(int), np.where(possible, count, 0).astype(int)
+    ways = np.exp(table[whole] - table[part] - table[whole - part])
+    return np.where(possible, ways * p**part * q ** (whole - part), 0.0)
 
 
 def _by_unit(values: np.ndarray) -> np.ndarray:

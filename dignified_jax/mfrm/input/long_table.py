@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.mfrm.input import levels as labelling
+from dignified_jax.mfrm.input import rows as rows_of
 from dignified_jax.mfrm.input import scores as scoring
 from dignified_jax.mfrm.input.columns import TableLike, read_columns
+from dignified_jax.mfrm.input.facets import facet_columns
 from dignified_jax.mfrm.input.order import RatingOrder, times
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import FACETS
@@ -20,7 +22,6 @@ from dignified_jax.mfrm.result import FACETS
 # 2^31 entries of int32 successes and trials are 16 GiB.
 MOST_ENTRIES = 2**31
 MOST_TRIALS = 2**31 - 1  # an int32
-MOST_CATEGORIES = 1001  # 0 to 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Ratings:
       labels: facet -> labels of its levels, in the order of the arrays: sorted.
       notes: sentences on what was left out, stands twice or looks odd.
       order: when each rating was given, where the table was read with a column of it.
+      names: facet -> what it is called, where the table was read with `facets`.
     """
 
     successes: np.ndarray
@@ -40,6 +42,7 @@ class Ratings:
     labels: dict[str, tuple[object, ...]]
     notes: tuple[str, ...] = ()
     order: RatingOrder | None = None
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,7 @@ class OrdinalRatings:
       categories: the scores of the categories, ascending.
       notes: sentences on what was left out, stands twice or looks odd.
       order: when each rating was given, where the table was read with a column of it.
+      names: facet -> what it is called, where the table was read with `facets`.
     """
 
     counts: np.ndarray
@@ -59,6 +63,7 @@ class OrdinalRatings:
     categories: tuple[int, ...]
     notes: tuple[str, ...] = ()
     order: RatingOrder | None = None
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def trials(self) -> np.ndarray:
@@ -70,7 +75,7 @@ def from_long(
     table: TableLike,
     *,
     model: str = "model",
-    question: str = "question",
+    question: str | None = "question",
     judge: str | None = "judge",
     rubric: str | None = "rubric",
     score: str = "score",
@@ -80,6 +85,7 @@ def from_long(
     score_range: tuple[float, float] | None = None,
     missing: Sequence[object] | None = None,
     order: str | None = None,
+    facets: Sequence[str] | None = None,
     sparse: bool = False,
 ) -> Ratings | OrdinalRatings | SparseRatings:
     """Reads judgments in long form. Rows of the same model, question, judge and item are summed.
@@ -92,7 +98,7 @@ def from_long(
         table, or the path of a CSV (.csv, .tsv), JSON Lines or JSON file (all also .gz), or of a
         Parquet file.
       model: column of the model's label.
-      question: column of the question's label.
+      question: column of the question's label; None for a single, nameless question.
       judge: column of the judge's label; None for a single, nameless judge.
       rubric: column of the rubric item's label; None for a single, nameless item.
       score: column of the score: 0 or 1 (true, false, yes, no), or anything ordered with a
@@ -108,6 +114,10 @@ def from_long(
         are left out. None refuses them.
       order: column of the order or time of a rating, for `drift`: numbers, or dates in ISO 8601.
         Where it is blank the rating counts, but has no time.
+      facets: columns of any number of facets, in place of the four above: that which is scored (its
+        levels are the models), that of the occasions on which it shows its quality (the questions,
+        random by default), the judges, and more that are alike (rubric items). More than four need
+        sparse. See `facet_columns`.
       sparse: whether to keep a list, for `fit_sparse`; not with categories.
 
     Returns:
@@ -129,16 +139,22 @@ def from_long(
     if categories is not None:
         if trials is not None or threshold is not None or sparse:
             raise ValueError("categories can't be used with a threshold, trials column or sparse")
-        limits = _whole_range(categories)
-    names = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
+        limits = rows_of.whole_range(categories)
+    given = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
+    names, extra = (given, ()) if facets is None else facet_columns(facets, given, sparse)
+    called = {} if facets is None else {facet: name for facet, name in names.items() if name}
     wanted = list(
-        dict.fromkeys(name for name in (*names.values(), score, trials, order) if name is not None)
+        dict.fromkeys(
+            name for name in (*names.values(), *extra, score, trials, order) if name is not None
+        )
     )
     columns = read_columns(table, wanted)
     source = f"{table}: " if isinstance(table, (str, os.PathLike)) else ""
     notes: list[str] = []
     if missing is not None:
-        columns = _without_missing(columns, [score, trials], list(names.values()), missing, notes)
+        columns = rows_of.without_missing(
+            columns, [score, trials], [*names.values(), *extra], missing, notes
+        )
     rows = len(columns[score])
     if rows == 0:
         left_out = "".join(f" ({note})" for note in notes)
@@ -162,7 +178,7 @@ def from_long(
         inside = (scores == np.round(scores)) & (scores >= limits[0]) & (scores <= limits[1])
         wrong = f"{score} must be a whole number from {limits[0]} to {limits[1]}"
         scoring.report(problems, wrong, ~inside & known, lambda row: columns[score][row])
-        places = _places(scores[inside], *limits)
+        places = rows_of.places_of(scores[inside], *limits)
     elif trials is not None:
         integral = (scores == np.round(scores)) & (counts == np.round(counts))
         odd = ~(integral & (scores >= 0) & (scores <= counts)) & ~np.isnan(scores + counts)
@@ -176,7 +192,7 @@ def from_long(
         wrong = f"{score} must be 0 or 1 (give threshold= or categories= for ordinal scores)"
         scoring.report(problems, wrong, odd, lambda row: columns[score][row])
     levels, codes = {}, []
-    for facet, name in names.items():
+    for facet, name in (*names.items(), *zip(extra, extra, strict=True)):
         if name is None:
             levels[facet], code = (None,), np.zeros(rows, np.int64)
         else:
@@ -184,19 +200,22 @@ def from_long(
             gone = np.fromiter(map(scoring.is_missing, columns[name]), bool, rows)
             scoring.report(problems, f"{name} is missing", gone)
             levels[facet], code = labelling.as_levels(columns[name], gone)
-            notes += labelling.doubts(facet, levels[facet])
+            notes += labelling.doubts(called.get(facet, facet), levels[facet])
         codes.append(code)
     when = None if order is None else times(order, columns[order], problems)
     if problems:
         raise ValueError("\n".join(source + problem for problem in problems))
-    notes += _repeats(codes, scores, counts)
+    notes += rows_of.repeats(codes, scores, counts)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     if threshold is not None:
         scores = scores >= threshold
     if sparse:
         scores, counts = scores.astype(np.int64), counts.astype(np.int64)
-        return SparseRatings(*codes, scores, counts, labels=levels)
+        more = dict(zip(extra, codes[4:], strict=True))
+        return SparseRatings(
+            *codes[:4], scores, counts, levels, more, names=called, notes=tuple(notes)
+        )
     shape = tuple(len(levels[facet]) for facet in FACETS)
     if categories is not None:
         shape = (*shape, len(places))
@@ -224,74 +243,5 @@ def from_long(
         return sums.astype(np.int32).reshape(shape)
 
     if categories is not None:
-        return OrdinalRatings(dense(counts), levels, tuple(places), tuple(notes), ordered)
-    return Ratings(dense(scores), dense(counts), levels, tuple(notes), ordered)
-
-
-def _without_missing(
-    columns: dict[str, list[object]],
-    numbers: Sequence[str | None],
-    labels: Sequence[str | None],
-    codes: Sequence[object],
-    notes: list[str],
-) -> dict[str, list[object]]:
-    """The rows without a missing value, which are counted in a note."""
-    if isinstance(codes, (str, int, float)):
-        codes = (codes,)
-    rules = [(name, scoring.is_code(codes)) for name in dict.fromkeys(numbers) if name]
-    texts = scoring.is_code([code for code in codes if math.isnan(scoring.as_number(code))])
-    rules += [(name, texts) for name in dict.fromkeys(labels) if name]
-    rows = len(columns[rules[0][0]])
-    kept = np.ones(rows, bool)
-    for name, match in rules:
-        gone = np.array([scoring.is_missing(v) or match(v) for v in columns[name]], bool) & kept
-        if gone.any():
-            found = scoring.count_dropped([columns[name][row] for row in np.flatnonzero(gone)])
-            notes.append(f"{int(gone.sum())} of {rows} rows left out, {name} missing: {found}")
-        kept &= ~gone
-    if kept.all():
-        return columns
-    return {
-        name: [value for value, keep in zip(values, kept.tolist(), strict=True) if keep]
-        for name, values in columns.items()
-    }
-
-
-def _repeats(codes: Sequence[np.ndarray], scores: np.ndarray, counts: np.ndarray) -> list[str]:
-    """A note on rows that say exactly what an earlier one says."""
-    rows = np.stack([*codes, *(np.unique(v, return_inverse=True)[1] for v in (scores, counts))])
-    rows = rows[:, np.lexsort(rows)]
-    again = int((np.diff(rows, axis=1) == 0).all(axis=0).sum())
-    if not again:
-        return []
-    return [
-        f"{again:,} of {scores.size:,} rows repeat another one's labels and score: counted as "
-        "further judgments. If they are copies, leave them out: they make errors too small"
-    ]
-
-
-def _places(scores: np.ndarray, lowest: int, highest: int) -> tuple[int, ...]:
-    """The categories: whole numbers of the range, or of the grid that the scores lie on."""
-    step = math.gcd(highest - lowest, *np.unique(scores - lowest).astype(int).tolist())
-    number = (highest - lowest) // step + 1
-    if number > MOST_CATEGORIES:
-        raise ValueError(
-            f"categories {lowest} to {highest} are {number:,}, of at most {MOST_CATEGORIES:,}; "
-            "give a threshold, or coarser scores"
-        )
-    return tuple(range(lowest, highest + 1, step))
-
-
-def _whole_range(categories: tuple[int, int]) -> tuple[int, int]:
-    """Lowest and highest category, or an error that says what is wrong with them."""
-    try:
-        lowest, highest = categories
-        integral = lowest == int(lowest) and highest == int(highest)
-    except (TypeError, ValueError, OverflowError):
-        integral = False
-    if not integral or lowest >= highest:
-        raise ValueError(
-            f"categories must be the lowest and the highest score, such as (1, 5), found "
-            f"{categories!r}"
-        )
-    return int(lowest), int(highest)
+        return OrdinalRatings(dense(counts), levels, tuple(places), tuple(notes), ordered, called)
+    return Ratings(dense(scores), dense(counts), levels, tuple(notes), ordered, called)

@@ -19,6 +19,9 @@ class SparseRatings:
       successes: (N,) numbers of positive judgments.
       trials: (N,) numbers of judgments, at least 1.
       labels: facet -> labels of its levels, in the order of the numbers.
+      extra: name of a further facet, alike to rubric items -> (N,) whole numbers from 0.
+      names: facet -> what it is called, where the table was read with `facets`.
+      notes: sentences on what was left out, stands twice or looks odd.
     """
 
     model: np.ndarray
@@ -28,3 +31,6 @@ class SparseRatings:
     successes: np.ndarray
     trials: np.ndarray
     labels: dict[str, tuple[object, ...]]
+    extra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -33,6 +33,18 @@ def parser(description: str) -> argparse.ArgumentParser:
         help_text = f"default {name}{absent}"
         columns.add_argument(f"--{name}", default=name, metavar="COLUMN", help=help_text)
     columns.add_argument(
+        "--facets",
+        metavar="A,B,C",
+        help="columns of any number of facets, in place of the four above: what is scored, its "
+        "occasions, judges, items and more (more than four need --sparse)",
+    )
+    columns.add_argument("--scored", metavar="A", help="of --facets, the scored one; default first")
+    columns.add_argument(
+        "--random",
+        metavar="B",
+        help=f"of --facets, the occasions, which are random; default second, {ABSENT} for none",
+    )
+    columns.add_argument(
         "--trials", metavar="COLUMN", help="number of judgments of a row; score counts successes"
     )
     columns.add_argument(
@@ -75,6 +87,12 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--ordinal",
         choices=("rating_scale", "partial_credit"),
         help="steps between categories: common to all rubric items (default), or each item's own",
+    )
+    model.add_argument(
+        "--sparse",
+        action="store_true",
+        help="fit a list of yes/no ratings, by the ridge method: tens of thousands of judges, or "
+        "more than four facets",
     )
     model.add_argument("--center", choices=CENTERS, default="model", help="default %(default)s")
     model.add_argument(

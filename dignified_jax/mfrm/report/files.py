@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jax.typing import ArrayLike
 
+from dignified_jax.console.table import Table
 from dignified_jax.files import atomic
+from dignified_jax.mfrm.report.facet_names import file_name, say
 from dignified_jax.mfrm.report.page import page
-from dignified_jax.mfrm.report.report import Report
+from dignified_jax.mfrm.report.report import Report, summary
+from dignified_jax.mfrm.result import Fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,12 +24,7 @@ if TYPE_CHECKING:
 
 def write(found: Report, directory: pathlib.Path, options: dict[str, object]) -> list[pathlib.Path]:
     """CSV files of all tables, and one JSON file with them and with `options`; their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for table in (*found.tables, found.cells):
-        path = directory / f"{table.name}.csv"
-        atomic.write_text(path, table.csv(), errors="backslashreplace")
-        written.append(path)
+    written = _write_csv((*found.tables, found.cells), directory)
     path = directory / "fit.json"
     atomic.write_text(path, json.dumps(as_json(found, options), indent=1, allow_nan=False) + "\n")
     return [*written, path]
@@ -62,24 +60,20 @@ def as_json(found: Report, options: dict[str, object]) -> dict[str, object]:
 
 def figures(found: Report) -> Iterator[tuple[str, str, Figure]]:
     """Name, title and figure of all there is to draw."""
-    from dignified_jax.mfrm.report import plots, scale_plots
+    from dignified_jax.mfrm.report import plots, scale_plots, wright
 
     fit, about, labels = found.fit, found.diagnostics, found.ratings.labels
-    categories = getattr(found.ratings, "categories", None)
-    yield "wright_map", "Wright map", plots.draw_wright_map(fit, labels, about, categories)
+    categories, names = getattr(found.ratings, "categories", None), found.ratings.names
+    yield "wright_map", "Wright map", wright.draw_wright_map(fit, labels, about, categories, names)
     shift = plots.draw_calibration_shift(fit, about, labels)
     yield "calibration_shift", "Raw means and calibrated scores", shift
-    yield "fit_plot", "Infit by measure", plots.draw_fit_plot(fit, about, labels)
+    yield "fit_plot", "Infit by measure", plots.draw_fit_plot(fit, about, labels, names)
     if categories is not None:
         curves = scale_plots.draw_category_plot(fit, labels, categories)
         yield "category_curves", "Category probabilities and information", curves
     for pair, bias in found.bias.items():
-        name = f"bias_{pair[0]}_{pair[1]}"
-        yield (
-            name,
-            f"Bias of {pair[0]} by {pair[1]}",
-            scale_plots.draw_bias_plot(bias, labels, pair),
-        )
+        name, title = f"bias_{'_'.join(pair)}", f"Bias of {say(' by '.join(pair), names)}"
+        yield file_name(name, names), title, scale_plots.draw_bias_plot(bias, labels, pair)
 
 
 def draw(found: Report, directory: pathlib.Path) -> dict[pathlib.Path, tuple[str, str, str]]:
@@ -102,8 +96,38 @@ def write_page(
 ) -> pathlib.Path:
     """Writes report.html with the tables and the figures that were drawn; its path."""
     path = directory / "report.html"
-    atomic.write_text(path, page(found, title, drawn), errors="backslashreplace")
+    text = page(title, summary(found), found.tables, verdict=found.verdict, figures=drawn)
+    atomic.write_text(path, text, errors="backslashreplace")
     return path
+
+
+def write_sparse(
+    fit: Fit,
+    tables: Sequence[Table],
+    lines: Sequence[str],
+    directory: pathlib.Path,
+    title: str,
+    options: dict[str, object],
+) -> list[pathlib.Path]:
+    """CSV files of a sparse fit's tables, fit.json and report.html; their paths."""
+    written = _write_csv(tables, directory)
+    content = {"options": options, "status": fit.message, "tables": [t.json() for t in tables]}
+    for name, text in {
+        "fit.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
+        "report.html": page(title, lines, tables),
+    }.items():
+        written.append(directory / name)
+        atomic.write_text(written[-1], text, errors="backslashreplace")
+    return written
+
+
+def _write_csv(tables: Sequence[Table], directory: pathlib.Path) -> list[pathlib.Path]:
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for table in tables:
+        written.append(directory / f"{table.name}.csv")
+        atomic.write_text(written[-1], table.csv(), errors="backslashreplace")
+    return written
 
 
 def _matrix(values: ArrayLike) -> list[list[float | None]]:

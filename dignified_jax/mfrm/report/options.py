@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from dignified_jax.mfrm.input.files import read_file
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.report.arguments import ABSENT
+from dignified_jax.mfrm.report.facet_names import role
 from dignified_jax.mfrm.result import FACETS, Precision
 
 # Values of the keywords of `mfrm.fit`.
@@ -23,37 +24,42 @@ def fit_options(
     arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings
 ) -> dict[str, FitOption]:
     """Keywords of `mfrm.fit`, the anchors file read."""
-    precision = None
-    if arguments.precision:
-        names = Precision.__dataclass_fields__
-        values = {}
-        for text in arguments.precision:
-            name, _, value = text.partition("=")
-            if name not in names:
-                raise ValueError(f"--precision: expected {'|'.join(names)}=NUMBER, found {text!r}")
-            values[name] = _number(f"--precision {name}", value)
-        precision = Precision(**values)
     anchors = None
     if arguments.anchors is not None:
         anchors = _read_anchors(arguments.anchors, ratings)
     return {
         "method": arguments.method,
         "center": arguments.center,
-        "precision": precision,
+        "precision": precision(arguments.precision),
         "anchors": anchors,
         "allow_disconnected": arguments.allow_disconnected,
         "max_iterations": arguments.max_iterations,
     }
 
 
+def precision(options: Sequence[str] | None) -> Precision | None:
+    """Precisions from NAME=NUMBER ...; None where there are none."""
+    if not options:
+        return None
+    names = Precision.__dataclass_fields__
+    values = {}
+    for text in options:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise ValueError(f"--precision: expected {'|'.join(names)}=NUMBER, found {text!r}")
+        values[name] = _number(f"--precision {name}", value)
+    return Precision(**values)
+
+
 def _read_anchors(path: pathlib.Path, ratings: Ratings | OrdinalRatings) -> dict[str, np.ndarray]:
     """Facet -> values by level, from a CSV file with columns facet, level, value."""
     anchors: dict[str, np.ndarray] = {}
     columns = read_file(path, ("facet", "level", "value"))
-    for number, (facet, label, value) in enumerate(zip(*columns.values(), strict=True), start=1):
+    for number, (name, label, value) in enumerate(zip(*columns.values(), strict=True), start=1):
+        facet = role(str(name), ratings.names)
         where = f"{path}, row {number}"
-        level = _level(where, str(facet), str(label), ratings)
-        values = anchors.setdefault(str(facet), np.full(len(ratings.labels[str(facet)]), np.nan))
+        level = _level(where, facet, str(label), ratings)
+        values = anchors.setdefault(facet, np.full(len(ratings.labels[facet]), np.nan))
         if not np.isnan(values[level]):
             raise ValueError(
                 f"{where}: {facet} {shown(label)} is anchored in an earlier row already"
@@ -71,7 +77,8 @@ def groups(
 ) -> dict[str, tuple[list[int], float]]:
     """Facet -> (levels, mean), from FACET MEAN LEVEL ... of each --group."""
     found: dict[str, tuple[list[int], float]] = {}
-    for facet, *rest in options:
+    for name, *rest in options:
+        facet = role(name, ratings.names)
         if len(rest) < 2:
             raise ValueError("--group: expected FACET MEAN LEVEL [LEVEL ...]")
         if facet in found:
@@ -91,6 +98,21 @@ def judge_groups(
             raise ValueError("--judge-group: expected NAME JUDGE JUDGE [JUDGE ...]")
         found[name] = [_level("--judge-group", "judge", judge, ratings) for judge in judges]
     return found
+
+
+def facets(text: str, scored: str | None, random: str | None) -> list[str]:
+    """Columns in the order of their parts, from A,B,C and which are scored and random."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for option, name, place in (("--scored", scored, 0), ("--random", random, 1)):
+        if name is None or (name == ABSENT and option == "--random"):
+            continue
+        if name not in names:
+            raise ValueError(f"{option}: expected one of {', '.join(names)}, found {name!r}")
+        names.remove(name)
+        names.insert(place, name)
+    if random == ABSENT:
+        names.insert(1, ABSENT)
+    return names
 
 
 def judge_types(
@@ -125,11 +147,12 @@ def _level(
     return labels.index(label)
 
 
-def pair(text: str) -> tuple[str, str]:
-    """Two facets from A:B."""
-    one, _, other = text.partition(":")
+def pair(text: str, names: Mapping[str, str]) -> tuple[str, str]:
+    """Two facets from A:B, in their own or the user's names."""
+    one, other = (role(name, names) for name in text.partition(":")[::2])
     if one == other or not {one, other} <= set(FACETS):
-        raise ValueError(f"--pairs: expected two of {', '.join(FACETS)} as A:B, found {text!r}")
+        known = ", ".join(names.values() or FACETS)
+        raise ValueError(f"--pairs: expected two of {known} as A:B, found {text!r}")
     return one, other
 
 

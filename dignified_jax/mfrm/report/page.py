@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from dignified_jax.console.labels import printable
 from dignified_jax.console.table import Table, number
-from dignified_jax.mfrm.report.report import Report, summary
 
 # Rows of a table on the page; all are in its CSV file.
 MOST_ROWS = 200
@@ -61,15 +60,30 @@ figure svg { max-width: 100%; min-width: 34rem; height: auto; display: block; }
 """
 
 
-def page(found: Report, title: str, figures: Sequence[tuple[str, str, str]] = ()) -> str:
-    """The page; `figures` are names, titles and <svg> elements."""
-    lines = summary(found)
+def page(
+    title: str,
+    lines: Sequence[str],
+    tables: Sequence[Table],
+    *,
+    verdict: Sequence[str] = (),
+    figures: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """The page.
+
+    Args:
+      title: of the page.
+      lines: on the fit.
+      tables: all that are shown.
+      verdict: sentences at the top.
+      figures: names, titles and <svg> elements.
+    """
     figures = [(f"figure_{name}", heading, svg) for name, heading, svg in figures]
     sections = [(name, heading) for name, heading, _ in figures]
-    sections += [(table.name, _heading(table)) for table in found.tables]
+    sections += [(table.name, _heading(table)) for table in tables]
     links = "".join(f'<li><a href="#{_text(n)}">{_text(h)}</a></li>' for n, h in sections)
-    verdict = "".join(f"<li>{_text(line)}</li>" for line in found.verdict)
-    told = "".join(f"<li>{_text(line)}</li>" for line in lines if line not in found.verdict)
+    told = "".join(f"<li>{_text(line)}</li>" for line in lines if line not in verdict)
+    short = "".join(f"<li>{_text(line)}</li>" for line in verdict)
+    short = f'<section class="verdict" id="verdict"><h2>In short</h2><ul>{short}</ul></section>'
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -77,11 +91,11 @@ def page(found: Report, title: str, figures: Sequence[tuple[str, str, str]] = ()
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_text(title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{_text(title)}</h1>",
-        f'<section class="verdict" id="verdict"><h2>In short</h2><ul>{verdict}</ul></section>',
+        short if verdict else "",
         f'<section id="fit"><h2>The fit</h2><ul>{told}</ul></section>',
         f"<nav><h2>Contents</h2><ul>{links}</ul></nav>",
         *(_figure(*figure) for figure in figures),
-        *(_section(table) for table in found.tables),
+        *(_section(table) for table in tables),
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"

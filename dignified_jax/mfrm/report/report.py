@@ -24,6 +24,7 @@ from dignified_jax.mfrm.diagnostics.shifts import Shifts, shifts
 from dignified_jax.mfrm.diagnostics.unexpected import unexpected_responses
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
+from dignified_jax.mfrm.report.facet_names import rename, word
 from dignified_jax.mfrm.report.tables import Table
 from dignified_jax.mfrm.report.verdict import Findings, verdict
 from dignified_jax.mfrm.result import FACETS, Fit
@@ -82,7 +83,10 @@ def report(
     categories = ratings.categories if ordinal else None
     raw = shifts(fit, *counts)
     scale = category_statistics(fit, *counts)
-    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in FACETS]
+    names = ratings.names
+    # Of facets that the user named, those that were left out have no table.
+    shown = [facet for facet in FACETS if not names or facet in names]
+    made = [tables.measure_table(fit, diagnostics, labels, facet) for facet in shown]
     made += [
         tables.separation_table(diagnostics),
         scale_tables.residual_table(residual_summary(fit, *counts, categories=categories)),
@@ -115,9 +119,9 @@ def report(
         fit=fit,
         diagnostics=diagnostics,
         ratings=ratings,
-        tables=tuple(made),
-        cells=tables.cell_table(fit, diagnostics, labels),
-        verdict=tuple(verdict(fit, diagnostics, labels, bias, findings)),
+        tables=tuple(rename(table, names) for table in made),
+        cells=rename(tables.cell_table(fit, diagnostics, labels), names),
+        verdict=tuple(verdict(fit, diagnostics, labels, bias, findings, names)),
         bias=bias,
         shifts=raw,
         bootstrap=bootstrap,
@@ -160,10 +164,11 @@ def _judges(
 
 def summary(found: Report) -> list[str]:
     """Lines to read before the tables."""
-    fit, trials = found.fit, np.asarray(found.ratings.trials)
+    fit, trials, names = found.fit, np.asarray(found.ratings.trials), found.ratings.names
     sizes = ", ".join(
-        f"{len(found.ratings.labels[facet])} {facet}{'' if n == 1 else 's'}"
+        f"{n} {word(facet, names)}{'' if n == 1 else 's'}"
         for facet, n in zip(FACETS, trials.shape, strict=True)
+        if not names or facet in names
     )
     rated = np.count_nonzero(trials) / trials.size
     overall = found.diagnostics.overall

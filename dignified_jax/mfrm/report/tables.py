@@ -17,6 +17,7 @@ from dignified_jax.mfrm.diagnostics.contrasts import Contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures, shown_measures
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
+from dignified_jax.mfrm.diagnostics.separation import Separation
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
 from dignified_jax.mfrm.solver.extremes import categories_in_use
 
@@ -128,7 +129,11 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
 def separation_table(diagnostics: Diagnostics) -> Table:
     """A facet of several levels a row: whether they can be told apart."""
     facets = [f for f in FACETS if getattr(diagnostics, f).fair_average.size > 1]
-    rows = {facet: getattr(diagnostics, facet).separation for facet in facets}
+    return separations_table({facet: getattr(diagnostics, facet).separation for facet in facets})
+
+
+def separations_table(rows: Mapping[str, Separation]) -> Table:
+    """A facet a row, of facets by name."""
 
     def column(name: str) -> list[float]:
         return [float(str(np.asarray(getattr(row, name)))) for row in rows.values()]

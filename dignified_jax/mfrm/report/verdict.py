@@ -14,6 +14,7 @@ from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.judges.drift import Drift
 from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects
 from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison
+from dignified_jax.mfrm.report.facet_names import Names, word
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import Fit
 
@@ -52,59 +53,60 @@ def verdict(
     labels: Labels,
     bias: Mapping[tuple[str, str], Interactions],
     findings: Findings,
+    names: Names | None = None,
 ) -> list[str]:
     """Sentences on the models' separation, judges, misfit, bias, scale and dimensions."""
     return [
-        _separation(diagnostics),
-        *_severity(fit, labels),
-        *_misfit(diagnostics, labels),
+        _separation(diagnostics, names),
+        *_severity(fit, labels, names),
+        *_misfit(diagnostics, labels, names),
         *_effects(findings.effects, labels),
-        *(_bias(found, labels, pair) for pair, found in bias.items()),
-        *_drift(findings.drift, labels),
+        *(_bias(found, labels, pair, names) for pair, found in bias.items()),
+        *_drift(findings.drift, labels, names),
         *_groups(findings.groups),
-        *_scale(findings),
+        *_scale(findings, names),
     ]
 
 
-def _separation(diagnostics: Diagnostics) -> str:
+def _separation(diagnostics: Diagnostics, names: Names | None) -> str:
     """Says whether the scale tells the models apart."""
-    about = diagnostics.model.separation
+    about, model = diagnostics.model.separation, word("model", names)
     if int(about.levels) < 2:
-        return "models: fewer than two have a finite score, so nothing is compared"
+        return f"{model}s: fewer than two have a finite score, so nothing is compared"
     reliability, strata, p = (float(v) for v in (about.reliability, about.strata, about.p))
     if not p < DISCOVERY:
         return (
-            f"models: their scores do not differ more than by chance (p {p:.2f}); add questions "
-            "or judges before ranking them"
+            f"{model}s: their scores do not differ more than by chance (p {p:.2f}); add "
+            f"{word('question', names)}s or {word('judge', names)}s before ranking them"
         )
     clear = "are well told apart" if reliability >= 0.9 else (
         "are told apart in part" if reliability >= 0.7 else "are hardly told apart"
     )  # fmt: skip
-    return f"models {clear}: reliability {reliability:.2f}, about {strata:.0f} distinct groups"
+    return f"{model}s {clear}: reliability {reliability:.2f}, about {strata:.0f} distinct groups"
 
 
-def _severity(fit: Fit, labels: Labels) -> list[str]:
+def _severity(fit: Fit, labels: Labels, names: Names | None) -> list[str]:
     """The judges who are surely harsher or milder than the mean judge."""
     severity, error = np.asarray(fit.judge), np.asarray(fit.standard_error.judge)
     if severity.size < 2:
         return []
     with np.errstate(invalid="ignore"):
         sure = (np.abs(severity) >= HARSH) & (np.abs(severity) >= SURELY * error)
-    found = []
-    for word, side in (("harsh", severity > 0), ("mild", severity < 0)):
+    found, judge = [], word("judge", names)
+    for kind, side in (("harsh", severity > 0), ("mild", severity < 0)):
         chosen = np.flatnonzero(sure & side)
         chosen = chosen[np.argsort(-np.abs(severity[chosen]))]
         if chosen.size:
             found.append(
-                f"{word} judges: "
+                f"{kind} {judge}s: "
                 + _listed(
                     [f"{clip(labels['judge'][j])} ({severity[j]:+.2f} logits)" for j in chosen]
                 )
             )
-    return found or ["judges: none is surely harsher or milder than the others by half a logit"]
+    return found or [f"{judge}s: none is surely harsher or milder than the others by half a logit"]
 
 
-def _misfit(diagnostics: Diagnostics, labels: Labels) -> list[str]:
+def _misfit(diagnostics: Diagnostics, labels: Labels, names: Names | None) -> list[str]:
     """Judges and items whose ratings are noisier or more regular than the rest."""
     overall = float(diagnostics.overall.infit)
     found = []
@@ -112,7 +114,7 @@ def _misfit(diagnostics: Diagnostics, labels: Labels) -> list[str]:
         statistics = getattr(diagnostics, facet).statistics
         ratio = np.asarray(statistics.infit) / overall
         surprising = np.abs(np.asarray(statistics.infit_zstd)) >= 2.0
-        for word, side, cure in (
+        for kind, side, cure in (
             ("erratic", ratio > MISFIT, "look at their unexpected responses, or leave them out"),
             ("too regular", ratio < 1 / MISFIT, "they may use few scores, or copy others"),
         ):
@@ -121,7 +123,7 @@ def _misfit(diagnostics: Diagnostics, labels: Labels) -> list[str]:
                 texts = [
                     f"{clip(labels[facet][i])} (infit {ratio[i] * overall:.2f})" for i in chosen
                 ]
-                found.append(f"{word} {facet}s: {_listed(texts)}; {cure}")
+                found.append(f"{kind} {word(facet, names)}s: {_listed(texts)}; {cure}")
     return found
 
 
@@ -141,16 +143,17 @@ def _effects(found: JudgeEffects, labels: Labels) -> list[str]:
     return sentences
 
 
-def _drift(found: Drift | None, labels: Labels) -> list[str]:
+def _drift(found: Drift | None, labels: Labels, names: Names | None) -> list[str]:
     """Judges whose severity changes over time."""
     if found is None:
         return []
+    judge = word("judge", names)
     chosen = np.flatnonzero(found.q <= DISCOVERY)
     if not chosen.size:
-        return ["drift: no judge's severity changes beyond chance"]
+        return [f"drift: no {judge}'s severity changes beyond chance"]
     chosen = chosen[np.argsort(-np.abs(found.z[chosen]), kind="stable")]
     texts = [f"{clip(labels['judge'][j])} ({found.drift[j]:+.2f} logits)" for j in chosen]
-    return [f"drift, from a judge's first rating to its last: {_listed(texts)}"]
+    return [f"drift, from a {judge}'s first rating to its last: {_listed(texts)}"]
 
 
 def _groups(found: Sequence[GroupComparison]) -> list[str]:
@@ -158,8 +161,8 @@ def _groups(found: Sequence[GroupComparison]) -> list[str]:
     sentences = []
     for one in found:
         pair = f"{clip(one.first)} and {clip(one.second)}"
-        word = "harsher" if one.difference > 0 else "milder"
-        differ = f"{clip(one.first)} is {word} by {abs(one.difference):.2f} logits"
+        kind = "harsher" if one.difference > 0 else "milder"
+        differ = f"{clip(one.first)} is {kind} by {abs(one.difference):.2f} logits"
         parts = [differ if one.p < DISCOVERY else "equally severe, as far as can be told"]
         for part in one.constructs:
             if np.isfinite(part.disattenuated):
@@ -172,7 +175,7 @@ def _groups(found: Sequence[GroupComparison]) -> list[str]:
     return sentences
 
 
-def _scale(findings: Findings) -> list[str]:
+def _scale(findings: Findings, names: Names | None) -> list[str]:
     """Disordered thresholds and further dimensions."""
     sentences = []
     if findings.disordered:
@@ -181,21 +184,22 @@ def _scale(findings: Findings) -> list[str]:
             "likely: join it with a neighbour, or describe it better"
         )
     for one in findings.dimensions:
-        first = one.eigenvalue[0]
+        first, of = one.eigenvalue[0], word(one.facet, names)
         if first >= CONTRAST and first > one.reference_upper[0]:
             sentences.append(
-                f"dimensionality: {one.facet}s fall into two sides (first contrast {first:.1f} "
-                f"{one.facet}s strong, {one.reference_upper[0]:.1f} by chance); see their loadings"
+                f"dimensionality: {of}s fall into two sides (first contrast {first:.1f} "
+                f"{of}s strong, {one.reference_upper[0]:.1f} by chance); see their loadings"
             )
     return sentences
 
 
-def _bias(found: Interactions, labels: Labels, pair: tuple[str, str]) -> str:
+def _bias(found: Interactions, labels: Labels, pair: tuple[str, str], names: Names | None) -> str:
     """The pairs that depart from the sum of their parts."""
+    of, by = (word(facet, names) for facet in pair)
     q, z = np.asarray(found.q), np.asarray(found.z)
     rows, columns = np.nonzero(q <= DISCOVERY)
     if not rows.size:
-        return f"bias of {pair[0]} by {pair[1]}: none beyond chance"
+        return f"bias of {of} by {by}: none beyond chance"
     order = np.argsort(-np.abs(z[rows, columns]), kind="stable")
     texts = [
         f"{clip(labels[pair[0]][r])} {'favours' if z[r, c] > 0 else 'disfavours'} "
@@ -203,7 +207,7 @@ def _bias(found: Interactions, labels: Labels, pair: tuple[str, str]) -> str:
         for r, c in zip(rows[order], columns[order], strict=True)
     ]
     return (
-        f"bias of {pair[0]} by {pair[1]}, {rows.size} pairs: {_listed(texts)}; see whether scores "
+        f"bias of {of} by {by}, {rows.size} pairs: {_listed(texts)}; see whether scores "
         "change without them (--leave-one-out)"
     )
 

@@ -40,6 +40,9 @@ def fit_sparse(
     into memory and judges are below a few thousand: it gives every standard error at once. Not for
     use under `jax.jit`.
 
+    Further facets (`ratings.extra`) add to the logit as rubric items do, each summing to zero, and
+    stand after them in `Fit.rubric`; `facet_levels` parts them.
+
     Args:
       ratings: from `from_long(..., sparse=True)`, or made by hand.
       precision: of the ridge priors; None for 1 everywhere. Must be positive, all four.
@@ -70,8 +73,14 @@ def fit_sparse(
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
     place = np.lexsort([ratings.question, ratings.model])  # passes go cell by cell
+    index = {facet: getattr(ratings, facet)[place] for facet in FACETS}
+    alike = [index["rubric"], *(ratings.extra[name][place] for name in ratings.extra)]
+    levels = [len(ratings.labels[name]) for name in ("rubric", *ratings.extra)]
+    starts = np.cumsum([0, *levels[:-1]])
+    index["rubric"] = np.stack([one + start for one, start in zip(alike, starts, strict=True)])
     arrays = system.RatingList(
-        index={facet: jnp.asarray(getattr(ratings, facet)[place], jnp.int32) for facet in FACETS},
+        index={facet: jnp.asarray(values, jnp.int32) for facet, values in index.items()},
+        block=jnp.asarray(np.repeat(np.arange(len(levels)), levels), jnp.int32),
         successes=jnp.asarray(ratings.successes[place], dtype),
         trials=jnp.asarray(ratings.trials[place], dtype),
         sizes=sizes,
@@ -112,6 +121,19 @@ def fit_sparse(
     )
 
 
+def facet_levels(fit: Fit, ratings: SparseRatings) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Facet, or name of a further one -> its measures and standard errors, from a sparse fit."""
+    error = fit.standard_error
+    found = {"model": (fit.score, error.score)}
+    found |= {name: (getattr(fit, name), getattr(error, name)) for name in ("question", "judge")}
+    start = 0
+    for name in ("rubric", *ratings.extra):
+        part = slice(start, start + len(ratings.labels[name]))
+        found[name] = (fit.rubric[part], error.rubric[part])
+        start = part.stop
+    return found
+
+
 def _log_likelihood(ratings, active, theta, mains) -> jax.Array:
     x = mains.at(ratings) + ratings.at_cell(theta)
     y, n = ratings.successes, ratings.trials
@@ -139,13 +161,16 @@ def _extremes(ratings: system.RatingList) -> Extreme:
 def _refuse(ratings: SparseRatings) -> tuple[int, int, int, int]:
     """(M, Q, J, I), or ValueError for arrays that are no ratings."""
     shape = np.shape(ratings.model)
-    for name in (*FACETS, "successes", "trials"):
-        values = np.asarray(getattr(ratings, name))
+    index = {facet: getattr(ratings, facet) for facet in FACETS} | ratings.extra
+    for name, values in (
+        index | {"successes": ratings.successes, "trials": ratings.trials}
+    ).items():
+        values = np.asarray(values)
         if values.ndim != 1 or values.shape != shape or not values.size:
             raise ValueError(f"{name} must be one value a rating, {shape}, found {values.shape}")
     sizes = []
-    for facet in FACETS:
-        values, count = getattr(ratings, facet), len(ratings.labels[facet])
+    for facet, values in index.items():
+        count = len(ratings.labels[facet])
         wrong = np.flatnonzero((values < 0) | (values >= count))
         if not np.issubdtype(values.dtype, np.integer) or wrong.size:
             where = f"rating {wrong[0]}: {values[wrong[0]]}" if wrong.size else str(values.dtype)
@@ -162,19 +187,19 @@ def _refuse(ratings: SparseRatings) -> tuple[int, int, int, int]:
             "ratings must be whole numbers with 0 <= successes <= trials and trials at least 1; "
             f"rating {first}: successes {y[first]:g}, trials {n[first]:g} ({(~good).sum()} in all)"
         )
-    parts = _parts(ratings, sizes)
+    parts = _parts(list(index.values()), sizes)
     if parts > 1:
         raise ValueError(
             f"the design is disconnected: the ratings fall into {parts} parts without a common "
             "model, question, judge or rubric item; fit them apart"
         )
-    return tuple(sizes)
+    return (*sizes[:3], sum(sizes[3:]))
 
 
-def _parts(ratings: SparseRatings, sizes: list[int]) -> int:
+def _parts(index: list[np.ndarray], sizes: list[int]) -> int:
     """Number of connected components of the levels, joined by ratings."""
     offsets = np.cumsum([0, *sizes[:-1]])
-    nodes = np.stack([getattr(ratings, f) + o for f, o in zip(FACETS, offsets, strict=True)])
+    nodes = np.stack([level + offset for level, offset in zip(index, offsets, strict=True)])
     label = np.arange(sum(sizes))
     while True:
         lowest = label[nodes].min(axis=0)

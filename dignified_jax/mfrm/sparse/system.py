@@ -37,7 +37,9 @@ class RatingList:
     """N ratings, and the numbers of models, questions, judges and items.
 
     Attributes:
-      index: facet -> (N,) int32.
+      index: facet -> (N,) int32; of rubric items (F, N), a row for each facet alike to
+        them, whose levels stand one after the other.
+      block: (I,) int32, which of the F facets a rubric item is of.
       successes: (N,).
       trials: (N,).
       sizes: (M, Q, J, I).
@@ -46,6 +48,7 @@ class RatingList:
     index: dict[str, jax.Array]
     successes: jax.Array
     trials: jax.Array
+    block: jax.Array
     sizes: tuple[int, int, int, int] = dataclasses.field(metadata={"static": True})
 
     def by_cell(self, values: jax.Array) -> jax.Array:
@@ -61,7 +64,15 @@ class RatingList:
     def by_level(self, values: jax.Array, facet: str) -> jax.Array:
         """(J,) or (I,) sums of (N,) values."""
         size = self.sizes[2] if facet == "judge" else self.sizes[3]
-        return jax.ops.segment_sum(values, self.index[facet], size)
+        place = self.index[facet]
+        values = jnp.broadcast_to(values, place.shape)
+        return jax.ops.segment_sum(values.ravel(), place.ravel(), size)
+
+    def centred(self, rubric: jax.Array) -> jax.Array:
+        """(I,) values less the mean of each facet's own."""
+        number = jax.ops.segment_sum(jnp.ones_like(rubric), self.block, len(rubric))
+        total = jax.ops.segment_sum(rubric, self.block, len(rubric))
+        return rubric - (total / jnp.maximum(number, 1))[self.block]
 
 
 @jax.tree_util.register_dataclass
@@ -84,7 +95,7 @@ class Mains:
     def at(self, ratings: RatingList) -> jax.Array:
         """(N,) their sums at each rating."""
         index = ratings.index
-        raters = self.judge[index["judge"]] + self.rubric[index["rubric"]]
+        raters = self.judge[index["judge"]] + self.rubric[index["rubric"]].sum(axis=0)
         return raters + ratings.at_cell(self.intercept[:, None] + self.question)
 
     def dot(self, other: Mains) -> jax.Array:
@@ -119,7 +130,7 @@ class System:
         """The nearest point whose facets sum to zero."""
         return Mains(
             judge=v.judge - v.judge.mean(),
-            rubric=v.rubric - v.rubric.mean(),
+            rubric=self.ratings.centred(v.rubric),
             question=v.question - v.question.mean(),
             intercept=v.intercept * self.active,
         )

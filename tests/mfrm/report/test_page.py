@@ -1,7 +1,5 @@
 """The HTML page: escaped, cut and footed as it should be."""
 
-import types
-
 import pytest
 
 from dignified_jax.console.table import Table
@@ -19,10 +17,9 @@ def text():
               summarised=("se",), notes=(LABEL,)),
         Table("long", "many rows", {"n": list(range(500))}),
     )  # fmt: skip
-    found = types.SimpleNamespace(tables=tables, verdict=(f"harsh: {LABEL}",))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "summary", lambda found: ["converged", *found.verdict])
-        return pages.page(found, LABEL, [("map", LABEL, "<svg><path/></svg>")])
+    verdict = (f"harsh: {LABEL}",)
+    figures = [("map", LABEL, "<svg><path/></svg>")]
+    return pages.page(LABEL, ["converged", *verdict], tables, verdict=verdict, figures=figures)
 
 
 def test_every_text_is_escaped(text):

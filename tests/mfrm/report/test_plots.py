@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from dignified_jax.mfrm.report import plots, scale_plots
+from dignified_jax.mfrm.report import plots, scale_plots, wright
 from dignified_jax.mfrm.report.figures import as_svg, save
 from dignified_jax.mfrm.report.names import drawn_names, together
 
@@ -59,7 +59,7 @@ def figures(tmp_path_factory):
     fit, about, labels = invented({"model": 20, "question": 30, "judge": 3, "rubric": 2})
     directory = tmp_path_factory.mktemp("figures")
     drawn = {
-        "wright_map": plots.draw_wright_map(fit, labels),
+        "wright_map": wright.draw_wright_map(fit, labels),
         "calibration_shift": plots.draw_calibration_shift(fit, about, labels),
         "fit_plot": plots.draw_fit_plot(fit, about, labels),
     }
@@ -119,7 +119,7 @@ def test_models_without_a_finite_score_are_there(figures):
 def test_a_label_stays_in_its_svg():
     fit, _, labels = invented({"model": 2, "question": 1, "judge": 2, "rubric": 1})
     labels["judge"] = ["--><script>alert(1)</script>", "<b>&amp;"]
-    text = as_svg(plots.draw_wright_map(fit, labels))
+    text = as_svg(wright.draw_wright_map(fit, labels))
     assert text.startswith("<svg") and text.rstrip().endswith("</svg>")
     for part in ("<!--", "-->", "script", "<b>", "http://127", "<text"):
         assert part not in text
@@ -158,7 +158,7 @@ def test_the_map_has_a_column_of_scores(scale):
     """Of an ordinal fit: categories where the mean model is expected to get them."""
     fit, _, labels = invented({"model": 4, "question": 3, "judge": 2, "rubric": 2})
     fit.step = scale.step[:1]
-    axes = plots.draw_wright_map(fit, labels, categories=(1, 2, 3, 4)).axes[-1]
+    axes = wright.draw_wright_map(fit, labels, categories=(1, 2, 3, 4)).axes[-1]
     offset = sum(np.mean(getattr(fit, name)) for name in ("judge", "rubric", "question"))
     for text in axes.texts:
         k = int(text.get_text()) - 1

@@ -1,0 +1,41 @@
+"""Tables in the user's words for the facets."""
+
+import pytest
+
+from dignified_jax.console.table import Table
+from dignified_jax.mfrm.report.facet_names import file_name, rename, role, say
+from dignified_jax.mfrm.report.options import facets, pair
+
+pytestmark = pytest.mark.wiring
+
+NAMES = {"model": "writer", "judge": "se", "rubric": "the/trait"}
+
+
+def test_names_columns_titles_and_notes():
+    table = Table(
+        "bias_judge_model",
+        "bias of judge by model",
+        {"judge": ["model"], "model": ["judge"], "se": [1.0], "facet": ["rubric"]},
+        notes=("judges who follow the model",),
+    )
+    found = rename(table, NAMES)
+    assert found.name == "bias_se_writer" and found.title == "bias of se by writer"
+    # Labels stay; a name that a column has already is told apart.
+    assert found.columns == {
+        "se (facet)": ["model"], "writer": ["judge"], "se": [1.0], "facet": ["the/trait"],
+    }  # fmt: skip
+    assert found.notes == ("ses who follow the model",)
+    assert rename(table, {}) is table
+    assert file_name("rubric", NAMES) == "the-trait"
+    assert say("modelled by a model", NAMES) == "modelled by a writer"
+    assert role("writer", NAMES) == "model" and role("question", NAMES) == "question"
+
+
+def test_options():
+    assert pair("se:writer", NAMES) == ("judge", "model")
+    with pytest.raises(ValueError, match="expected two of writer, se, the/trait as A:B"):
+        pair("se:judges", NAMES)
+    assert facets("a, b,c", "c", "a") == ["c", "a", "b"]
+    assert facets("a,b,c", None, "-") == ["a", "-", "b", "c"]
+    with pytest.raises(ValueError, match="--random: expected one of a, b, found 'x'"):
+        facets("a,b", None, "x")
