@@ -183,7 +183,7 @@ def test_a_fifth_facet_equals_a_dense_solve(five):
         kkt = np.block([[hessian, constraints.T], [constraints, np.zeros((4, 4))]])
         gradient = design.T @ (ratings.successes - n * p) - penalty * x
         x = x + np.linalg.solve(kkt, np.append(gradient, np.zeros(4)))[: x.size]
-    error = np.sqrt(np.diag(np.linalg.inv(kkt)))[: x.size]
+    error = np.sqrt(np.diag(np.linalg.inv(kkt))[: x.size])
     parts = [slice(*pair) for pair in itertools.pairwise(ends)]
     with jax.enable_x64(True):
         levels = facet_levels(fit, ratings)
