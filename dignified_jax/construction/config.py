@@ -87,7 +87,7 @@ class VerifierConfig:
     cosmetic: Annotated[float, Bounds("(0, 1]")] = 0.9
     length_rounds: Annotated[int, Bounds("[0, 10]")] = 2
     stop_window: Annotated[int, Bounds("[2, 10000]")] = 40
-    stop_share: Annotated[float, Bounds("(0, 1]")] = 0.5
+    stop_share: Annotated[float, Bounds("(0, 1]")] = 0.75
 
     def __post_init__(self) -> None:
         check_bounds(self, "verifier.")

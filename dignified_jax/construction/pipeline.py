@@ -20,6 +20,7 @@ from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.sources import stream_records
 from dignified_jax.embedded import resolve
+from dignified_jax.endpoints import calls as endpoints
 from dignified_jax.files import jsonl, lock
 from dignified_jax.files.atomic import remove_leftovers
 
@@ -76,6 +77,7 @@ def _make(brief: Brief, asker: Asker, directory: pathlib.Path, notify: Notify) -
     stopped = ""
     plans = sampling.plans(mix, anchors, config.shots, config.seed)
     plans = itertools.islice(plans, config.rows)
+    endpoints.check([*config.providers, config.verifier.model])
     notify(f"{config.rows} rows by {', '.join(config.providers)}; logs in {directory / 'calls'}")
     try:
         while block := list(itertools.islice(plans, config.rows_at_once)):

@@ -13,6 +13,7 @@ from dignified_jax import construct
 from dignified_jax.construction import config, output, pipeline
 from dignified_jax.construction.pipeline import ConstructionError
 from dignified_jax.data import read_rows
+from dignified_jax.endpoints.calls import EndpointError
 from dignified_jax.typed_config import ConfigError
 from tests.construction.conftest import ANCHORS
 from tests.oracles import writer_server
@@ -171,10 +172,12 @@ def test_rows_that_are_extended_stay_first_and_as_they_are(server, tmp_path):
         ({"anchors": ("X=f.jsonl",)}, "anchors: expected DIMENSION=KIND:FILE"),
         ({"mix": ("5:1",)}, "mix: expected 1 to 4 active dimensions"),
         ({"prompts": "nowhere"}, "nowhere"),
+        ({"verifier": {"model": "openai-api/nokey/v"}}, "openai-api/nokey/v: .*NOKEY_API_KEY"),
+        ({"providers": ("nonsense/x",)}, "nonsense/x: Model API nonsense"),
     ],
 )
 def test_wrong_configurations_are_told_before_anything_is_asked(tmp_path, values, message):
-    with pytest.raises((ConfigError, OSError), match=message):
+    with pytest.raises((ConfigError, EndpointError, OSError), match=message):
         run(tmp_path, **values)
 
 
