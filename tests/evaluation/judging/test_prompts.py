@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from dignified_jax.endpoints import marks
 from dignified_jax.evaluation.judging import prompts
 from dignified_jax.evaluation.responses import Response
 
@@ -31,11 +30,6 @@ def test_marks_open_and_close_once(attack, rubric):
         prompts.item_prompt(response, rubric.items[0], ("Yes", "No")),
     ):
         assert shown in prompt
-
-
-def test_other_text_is_left_alone():
-    text = 'if a < b: print("<p>replying</p>") & <replies>'
-    assert marks.escape(text, ("conversation", "reply")) == text
 
 
 def test_the_json_prompt_names_its_items_alone(rubric, responses):
