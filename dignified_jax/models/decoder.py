@@ -6,6 +6,7 @@ How a layer is made is up to the model's family (`models.families`).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -218,5 +219,11 @@ def abstract_lora(config: DecoderConfig, lora: LoraConfig) -> Params:
 
 
 def _abstract(model: Decoder) -> dict[str, Params]:
+    return jax.tree.map(lambda leaf: leaf, _traced(model))  # containers of its own
+
+
+@functools.lru_cache(maxsize=32)
+def _traced(model: Decoder) -> dict[str, Params]:
+    """Traced once a model: reading, planning and counting ask for it again and again."""
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     return jax.eval_shape(lambda t: model.init(jax.random.key(0), t), tokens)

@@ -13,6 +13,8 @@ from benchmarks import (
 from benchmarks.conflict_problem import Dials, directions, make_examples
 from dignified_jax.data import DIMENSIONS
 
+pytestmark = pytest.mark.wiring
+
 ROWS = 128
 
 

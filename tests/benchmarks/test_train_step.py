@@ -30,6 +30,8 @@ from dignified_jax.training.step.step_inputs import ResidentReference, StepInput
 from dignified_jax.training.step.train_step import make_train_step
 from tests.oracles import hf_models, sequences
 
+pytestmark = pytest.mark.wiring
+
 VOCABULARY = 512  # of the tiny model
 
 

@@ -45,11 +45,10 @@ def environment(tmp_path_factory):
     programs = tmp_path_factory.mktemp("bin")
     (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     (programs / "python").chmod(0o755)
-    cache = os.environ.get("DIGNIFIED_TEST_CACHE") or tmp_path_factory.mktemp("compiled")
     return os.environ | {
         "PATH": f"{programs}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_COMPILATION_CACHE_DIR": os.environ["DIGNIFIED_COMMAND_CACHE"],
         "XLA_FLAGS": "",
     }
 

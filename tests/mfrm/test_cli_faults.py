@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from dignified_jax.mfrm import __main__ as command
 from tests.mfrm.test_cli import SAMPLE, read, refused, write
+from tests.oracles import command as training
 
 pytestmark = pytest.mark.wiring
 
@@ -18,7 +20,11 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path):
     """`| head -1`: files are complete and the status is 0."""
     command_line = [sys.executable, "-m", "dignified_jax.mfrm", SAMPLE, "--no-plots", "--out", "o"]
     run = subprocess.Popen(
-        command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        command_line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, **training.WIRING},
     )
     run.stdout.close()
     error = run.stderr.read().decode()

@@ -15,6 +15,8 @@ from dignified_jax.models.experts import ExpertLoad, ExpertMLP
 from dignified_jax.models.lora import LoraConfig, check_targets
 from dignified_jax.models.tensor_parallel import TensorParallel
 
+pytestmark = pytest.mark.wiring
+
 HIDDEN, COUNT = 12, 5
 CONFIG = DecoderConfig(
     *("Qwen3MoeForCausalLM", 64, HIDDEN, 999, 1, 2, 1, 8, 1e4),

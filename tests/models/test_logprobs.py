@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from dignified_jax.data import BatchStream
-from dignified_jax.models import hf, logprobs
+from dignified_jax.models import logprobs
 from tests.oracles import hf_models, sequences
+
+pytestmark = pytest.mark.wiring
 
 response_log_probs = jax.jit(logprobs.response_log_probs, static_argnums=0)
 EXAMPLES = sequences.random_examples(10, 4, prompt=15, response=12)
@@ -48,24 +50,20 @@ def transformers_log_probs(reference, examples):
 
 
 @pytest.fixture(scope="module")
-def qwen3(tmp_path_factory):
+def qwen3(loaded):
     """The model as transformers and as we hold it."""
-    directory = tmp_path_factory.mktemp("qwen3")
-    reference = hf_models.build("qwen3", scale=5.0)
-    reference.save_pretrained(directory)
-    return reference, *hf.load(directory)
+    one = loaded("qwen3", 5.0)
+    return one.reference, one.model, one.params
 
 
 @pytest.mark.parametrize(
     ("family", "row_length"), [("llama2", 96), ("llama3.2", 96), ("qwen3", 96), ("qwen3", 256)]
 )
-def test_packed_rows_equal_transformers_on_separate_sequences(family, row_length, tmp_path):
+def test_packed_rows_equal_transformers_on_separate_sequences(family, row_length, loaded):
     """1e-5 relative, in float32; 256 tokens is one row of nearly everything."""
-    reference = hf_models.build(family, scale=5.0)
-    reference.save_pretrained(tmp_path)
-    model, params = hf.load(tmp_path)
-    got = response_log_probs(model, params, pack(row_length=row_length))
-    expected = transformers_log_probs(reference, EXAMPLES)
+    one = loaded(family, 5.0)
+    got = response_log_probs(one.model, one.params, pack(row_length=row_length))
+    expected = transformers_log_probs(one.reference, EXAMPLES)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     np.testing.assert_array_equal(np.asarray(got) != 0, sequences.response_mask(EXAMPLES))

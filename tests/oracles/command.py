@@ -9,10 +9,18 @@ import sys
 REPOSITORY = pathlib.Path(__file__).parents[2]
 # Steps take some 20 ms; the rest of a process's life is imports and compilation.
 STEPS = 24
+# As the modules of wiring are compiled: for processes whose numbers are not looked at.
+WIRING = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+}
 
 
-def start(root, workdir, *flags, **options):
-    """A started process; its output is one stream of text."""
+def start(root, workdir, *flags, variables=None, **options):
+    """A started process; its output is one stream of text.
+
+    `variables` are more of its environment.
+    """
     command = [
         *(sys.executable, "-m", "dignified_jax.train", "--config=configs/lagdpo.py"),
         f"--config.workdir={workdir}",
@@ -32,6 +40,7 @@ def start(root, workdir, *flags, **options):
         "HF_HUB_OFFLINE": "1",
         "JAX_COMPILATION_CACHE_DIR": os.environ["DIGNIFIED_COMMAND_CACHE"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **(variables or {}),
     }
     return subprocess.Popen(
         options.pop("wrapper", []) + command,

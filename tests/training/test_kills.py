@@ -52,7 +52,7 @@ def exports(workdir):
 
 def test_killed_while_training_saving_and_exporting(root, undisturbed, tmp_path):
     workdir = tmp_path / "run"
-    moments = [logs(workdir, 2), saves(workdir), logs(workdir, 9), saves(workdir), exports(workdir)]
+    moments = [logs(workdir, 2), saves(workdir), exports(workdir)]
     assert all(killed_when(root, workdir, moment) for moment in moments)
     assert not (workdir / "export").exists()
     status, output = command.finish(command.start(root, workdir))

@@ -69,7 +69,9 @@ def wait_for(condition, process):
 
 def test_two_signals_end_the_process_at_once(root, tmp_path):
     """Steps are waited for, so the second comes while the first is being obeyed."""
-    process = command.start(root, tmp_path / "run", "--config.epochs=2000")
+    process = command.start(
+        root, tmp_path / "run", "--config.epochs=2000", variables=command.WIRING
+    )
     wait_for(lambda: command.lines(tmp_path / "run") > 0, process)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
@@ -249,7 +251,8 @@ def tmpfs(options, directory):
 )
 def test_a_full_disk_leaves_the_last_checkpoint(size, left, root, tmp_path):
     """1 MB is too little for one checkpoint, 3 MB for two and a third."""
-    process = command.start(root, tmp_path / "run", wrapper=tmpfs(f"size={size}", tmp_path))
+    wrapper = tmpfs(f"size={size}", tmp_path)
+    process = command.start(root, tmp_path / "run", wrapper=wrapper, variables=command.WIRING)
     status, output = command.finish(process)
     assert status == 1
     last = output.strip().splitlines()[-1].replace(str(tmp_path / "run") + "/", "")

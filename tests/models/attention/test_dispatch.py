@@ -162,7 +162,7 @@ def test_packed_rows_equal_brute_force(attend, seed, heads):
     check(attend, tree, batch, heads)
 
 
-@pytest.mark.parametrize("window", [1, 5, 16])
+@pytest.mark.parametrize("window", [1, 5, pytest.param(16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("attend", COMPUTATIONS)
 def test_a_window_reaches_from_a_response_back_into_its_prompt(attend, window, monkeypatch):
     monkeypatch.setattr(block_module, "BLOCK", 24)
@@ -181,7 +181,7 @@ def test_chunks_of_segments_do_not_matter(scores, monkeypatch):
     check(segment_attention, tree, batch)
 
 
-@pytest.mark.parametrize("block", [1, 16, 24, 63, 64, 100])
+@pytest.mark.parametrize("block", [1, pytest.param(16, marks=pytest.mark.slow), 24, 63, 64, 100])
 def test_blocks_of_queries_do_not_matter(block, monkeypatch):
     """Blocks that divide the row, or not, or hold it all."""
     monkeypatch.setattr(dispatch, "QUERY_BLOCK", block)

@@ -14,6 +14,8 @@ from dignified_jax.training.config import ConfigError
 from dignified_jax.training.step.step_inputs import NoReference
 from tests.oracles import command, sequences, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 2
 
 

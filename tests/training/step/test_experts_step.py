@@ -8,7 +8,7 @@ from dignified_jax.models import hf, logprobs
 from dignified_jax.objectives import SFT, PCGradDPO
 from dignified_jax.training.step import local
 from tests.oracles import hf_models
-from tests.training.step.test_train_step import BATCH, EXAMPLES, Run, assert_close
+from tests.training.step.train_run import BATCH, EXAMPLES, Run, assert_close
 
 pytestmark = pytest.mark.wiring
 

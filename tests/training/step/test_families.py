@@ -6,7 +6,7 @@ import pytest
 
 from dignified_jax.models import hf
 from tests.oracles import hf_models
-from tests.training.step.test_train_step import Run, assert_close
+from tests.training.step.train_run import Run, assert_close
 
 pytestmark = pytest.mark.wiring
 

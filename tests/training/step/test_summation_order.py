@@ -11,7 +11,7 @@ import pytest
 
 from dignified_jax.models import hf
 from tests.oracles import hf_models
-from tests.training.step.test_train_step import Run
+from tests.training.step.train_run import Run
 
 MESHES = {"data 2": (2, 1), "fsdp 2": (1, 2)}
 # Adam divides by the gradient's size, which lets rounding grow as in a run.

@@ -20,12 +20,11 @@ from dignified_jax.training.step.step_inputs import CachedReference
 from dignified_jax.training.step.train_step import make_score_step
 from tests.oracles import sequences
 from tests.training.step import test_lora_step as lora
-from tests.training.step.test_train_step import (
+from tests.training.step.train_run import (
     BATCH,
     EXAMPLES,
     Run,
     assert_close,
-    models,  # noqa: F401  (a fixture)
     to_host,
 )
 
@@ -58,11 +57,11 @@ def written_out(scores, reference, mask):
 
 
 @pytest.fixture(scope="module")
-def base(models):  # noqa: F811
+def base(models):
     return Run(models, METHOD, steps=STEPS)
 
 
-def test_a_step_equals_the_plain_computation(models, base):  # noqa: F811
+def test_a_step_equals_the_plain_computation(models, base):
     """Loss 1e-6, gradient 1e-5, of the first step."""
     model, policy, reference = models
     tokens, mask = sequences.separate(EXAMPLES[:BATCH])
@@ -102,7 +101,7 @@ SLOW = ("longer rows", "data 2, fsdp 2, reversed", "four rows at a time")
 @pytest.mark.parametrize(
     "variant", [pytest.param(v, marks=pytest.mark.slow if v in SLOW else ()) for v in VARIANTS]
 )
-def test_the_layout_of_the_computation_does_not_matter(variant, models, base):  # noqa: F811
+def test_the_layout_of_the_computation_does_not_matter(variant, models, base):
     """Losses 1e-6, gradient 5e-6: the tokens are those of the global batch, also of a short one."""
     run = Run(models, METHOD, steps=STEPS, **VARIANTS[variant])
     for step in range(STEPS):
@@ -111,7 +110,7 @@ def test_the_layout_of_the_computation_does_not_matter(variant, models, base):  
 
 
 @pytest.mark.slow
-def test_cached_log_probs_of_the_reference_equal_the_resident_one(models, base):  # noqa: F811
+def test_cached_log_probs_of_the_reference_equal_the_resident_one(models, base):
     run = Run(models, METHOD, steps=0)
     log_probs = make_score_step(run.model, run.mesh)(run.reference.params, *run.batch(0))
     inputs = run.inputs(0).replace(reference=CachedReference(log_probs))
@@ -120,7 +119,7 @@ def test_cached_log_probs_of_the_reference_equal_the_resident_one(models, base):
     assert_close(to_host(state).opt_state[0].trace, base.gradient(0), 5e-6)
 
 
-def test_evaluation_reports_the_loss_of_a_step(models, base):  # noqa: F811
+def test_evaluation_reports_the_loss_of_a_step(models, base):
     """At the first parameters; 1e-5 relative, and the golden's metrics beside it."""
     run = Run(models, METHOD, steps=0)
     batches = [(run.stream.batch(0), run.inputs(0))]
@@ -150,7 +149,7 @@ def conflicting_examples():
 
 
 @pytest.mark.slow
-def test_pcgrad_adds_the_nlls_gradient_after_the_projection(models):  # noqa: F811
+def test_pcgrad_adds_the_nlls_gradient_after_the_projection(models):
     """Against the algorithm written out on plain gradients, 1e-5: those of A and T are projected
     off each other; that of the NLL is neither projected nor projected on.
     """

@@ -4,167 +4,36 @@ Policy and reference are different random models, so that log-ratios, margins an
 far from 0. Tolerances are relative to the largest entry of the array (of each parameter).
 """
 
-import dataclasses
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import torch
 
 from dignified_jax.data import DIMENSIONS, BatchStream
-from dignified_jax.models import hf, partition
-from dignified_jax.objectives import SFT, LagDPO, MultiNegativeDPO
-from dignified_jax.objectives.duals.controllers import Ascent
-from dignified_jax.objectives.duals.tolerances import Constant
+from dignified_jax.models import hf
+from dignified_jax.objectives import SFT
 from dignified_jax.planning import collectives
 from dignified_jax.training.inputs import data as input_data
-from dignified_jax.training.inputs import model as input_model
-from dignified_jax.training.step import metrics, sharding
+from dignified_jax.training.step import metrics
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
-from dignified_jax.training.step.state import init_state
-from dignified_jax.training.step.step_inputs import (
-    CachedReference,
-    NoReference,
-    ResidentReference,
-    StepInputs,
-)
-from dignified_jax.training.step.train_step import make_score_step, make_train_step
+from dignified_jax.training.step.step_inputs import CachedReference
+from dignified_jax.training.step.train_step import make_score_step
 from tests.oracles import hf_models, sequences
-
-BATCH = 16
-STEPS = 3
-RATE = 0.05
-CLIP = 2.0
-METHOD = LagDPO(
-    beta=0.2,
-    epsilon=(0.6, 1.1, 0.5, 0.4),
-    schedule=Constant(),
-    controller=Ascent(0.1),
-    lambda_init=(0.3, 0.05, 0.1, 2.0),
+from tests.training.step.train_run import (
+    BATCH,
+    CLIP,
+    EXAMPLES,
+    METHOD,
+    RATE,
+    STEPS,
+    E,
+    Run,
+    assert_close,
+    to_host,
 )
-E = DIMENSIONS.index("E")
 
-
-def gradient_recorder(rate=RATE, clip=CLIP):
-    """SGD on the clipped gradient; the first state keeps the gradient itself.
-
-    SGD, because Adam's first steps are the gradient's sign: they magnify rounding.
-    """
-    return optax.chain(optax.trace(0.0), optax.clip_by_global_norm(clip), optax.sgd(rate))
-
-
-def make_examples():
-    """Three batches: the second has no reject of E, the third is short."""
-    examples = sequences.random_examples(2 * BATCH + 5, 0, prompt=12, response=9)
-    for number in range(BATCH, 2 * BATCH):
-        responses = list(examples[number].responses)
-        responses[1 + E] = None
-        examples[number] = dataclasses.replace(examples[number], responses=tuple(responses))
-    return examples
-
-
-EXAMPLES = make_examples()
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """Module, policy and reference, the parameters as NumPy arrays."""
-    trees = []
-    for seed in (0, 1):
-        directory = tmp_path_factory.mktemp("model")
-        # An even vocabulary can be split over two devices of `tensor`.
-        hf_models.build("qwen3", seed=seed, vocab_size=132).save_pretrained(directory)
-        model, params = hf.load(directory)
-        trees.append(jax.tree.map(np.array, params))
-    return model.clone(remat="none"), *trees
-
-
-class Run:
-    """Some training steps, everything they returned kept on the host.
-
-    Attributes:
-      states: the state before the first step and after each.
-      reports: the metrics of each step.
-    """
-
-    def __init__(
-        self,
-        models,
-        method=METHOD,
-        *,
-        mesh=(1, 1),
-        reverse=False,
-        rows_per_device=1,
-        row_length=64,
-        optimizer=None,
-        examples=EXAMPLES,
-        steps=STEPS,
-        balance=0.0,
-    ):
-        self.model, policy, reference = models
-        self.method = method
-        devices = jax.devices()[: math.prod(mesh)]
-        devices = devices[::-1] if reverse else devices
-        self.mesh = sharding.make_mesh(sharding.MeshConfig(*mesh), devices)
-        assert list(self.mesh.devices.flat) == devices
-        self.rows_per_step = rows_per_device * sharding.row_devices(self.mesh)
-        self.stream = BatchStream(
-            examples,
-            batch_size=BATCH,
-            row_length=row_length,
-            rows_multiple=self.rows_per_step,
-            shuffle=False,
-        )
-        self.optimizer = optimizer or gradient_recorder()
-        self.train_step = make_train_step(self.model, method, self.optimizer, self.mesh, balance)
-        self.reference = NoReference()
-        if method.needs_reference:
-            self.reference = ResidentReference(self.put(reference))
-        state = self.initial(policy)
-        self.states, self.reports = [to_host(state)], []
-        for step in range(steps):
-            state, report = self.train_step(state, self.inputs(step))
-            assert report.pop("log_probs").shape == (BATCH, 5)
-            self.states.append(to_host(state))
-            self.reports.append(to_host(report))
-
-    def put(self, params):
-        """A copy on the mesh."""
-        copy = jax.tree.map(jnp.array, params)
-        return jax.device_put(copy, partition.param_shardings(copy, self.mesh))
-
-    def initial(self, policy):
-        return init_state(self.put(policy), self.method, 4, self.optimizer, self.mesh)
-
-    def batch(self, step):
-        """The batch on the mesh, and its number of accumulation steps."""
-        put = sharding.put_batch(self.stream.batch(step), self.mesh, self.rows_per_step)
-        return put, input_data.accumulation_steps(self.stream, step, self.rows_per_step)
-
-    def inputs(self, step):
-        return StepInputs(*self.batch(step), reference=self.reference)
-
-    def gradient(self, step):
-        return self.states[step + 1].opt_state[0].trace
-
-
-def to_host(tree):
-    return jax.tree.map(np.array, tree)
-
-
-def assert_close(got, want, tolerance):
-    """Differences of every leaf, relative to the leaf's largest entry."""
-    errors = jax.tree.map(lambda g, w: np.abs(np.float64(g) - w).max() / np.abs(w).max(), got, want)
-    name, error = max(jax.tree.leaves_with_path(errors), key=lambda leaf: leaf[1])
-    assert error <= tolerance, f"{jax.tree_util.keystr(name)}: {error}"
-
-
-def assert_equal(got, want):
-    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        np.testing.assert_array_equal(g, w)
+pytestmark = pytest.mark.wiring
 
 
 @pytest.fixture(scope="module")
@@ -321,25 +190,6 @@ def test_cached_log_probs_of_the_reference_equal_the_resident_one(mesh, models, 
         assert_close(to_host(state).opt_state[0].trace, base.gradient(step), 5e-6)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "mesh"),
-    [
-        ("float32", (1, 1)),
-        pytest.param("bfloat16", (1, 1), marks=pytest.mark.slow),
-        ("bfloat16", (1, 2)),
-    ],
-)
-def test_the_first_loss_of_every_dimension_is_log_2(dtype, mesh, models):
-    """The reference is the policy's copy: losses 1e-6, margins exactly 0."""
-    model, policy, _ = models
-    model = model.clone(dtype=jnp.dtype(dtype))
-    run = Run((model, policy, input_model.freeze(policy, model.dtype)), mesh=mesh, steps=1)
-    np.testing.assert_allclose(run.reports[0]["per_dimension/loss"], np.log(2), rtol=1e-6)
-    np.testing.assert_array_equal(run.reports[0]["per_dimension/rewards/margins"], np.zeros(4))
-    np.testing.assert_array_equal(run.reports[0]["per_dimension/rewards/accuracies"], 0.5)
-    assert run.reports[0]["grad_norm"] > 0.1
-
-
 def test_absent_dimensions_keep_lambda_and_have_no_metric(base):
     before, after = (base.states[i].method_state.multipliers for i in (1, 2))
     np.testing.assert_array_equal(np.flatnonzero(before == after), [E])
@@ -367,62 +217,6 @@ def test_lambda_is_the_recursion_over_the_logged_losses(base):
     np.testing.assert_allclose(
         base.states[-1].method_state.multipliers, list(multipliers.values()), atol=1e-6
     )
-
-
-def test_unreached_tolerances_make_it_multi_negative_dpo_to_the_bit(models):
-    """Losses, gradient norm and parameters, over AdamW steps with a large rate."""
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2), STEPS)
-    constrained = Run(models, LagDPO(epsilon=(1e9,)), optimizer=optimizer)
-    averaged = Run(models, MultiNegativeDPO(), optimizer=optimizer)
-    for left, right in zip(constrained.reports, averaged.reports, strict=True):
-        assert left.pop("per_dimension/lambda").tolist() == [0, 0, 0, 0]
-        assert left.pop("per_dimension/epsilon").tolist() == [1e9] * 4
-        assert left.keys() == right.keys()
-        assert_equal(left, right)
-    for left, right in zip(constrained.states, averaged.states, strict=True):
-        assert_equal((left.params, left.opt_state), (right.params, right.opt_state))
-    assert constrained.reports[2]["loss"] != constrained.reports[0]["loss"]
-
-
-def with_nan(state):
-    leaf = state.params["layers"]["mlp"]["up_proj"]["kernel"]
-    return jax.tree.map(lambda x: x.at[1, 2, 3].set(jnp.nan) if x is leaf else x, state)
-
-
-def with_multipliers(value):
-    def change(state):
-        duals = state.method_state
-        filled = jax.device_put(np.full(4, value, np.float32), duals.multipliers.sharding)
-        return state.replace(method_state=duals.replace(multipliers=filled))
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("spoil", "finite_loss"),
-    [
-        (with_nan, False),
-        (with_multipliers(jnp.inf), False),
-        (with_multipliers(2e38), True),  # the loss fits into float32, the gradient's norm doesn't
-    ],
-    ids=["nan parameter", "infinite lambda", "infinite gradient"],
-)
-def test_a_step_that_is_not_finite_changes_nothing(spoil, finite_loss, models, base):
-    state = spoil(base.initial(models[1]))
-    before = to_host(state)
-    after, report = base.train_step(state, base.inputs(0))
-    assert not bool(report["finite"])
-    assert bool(np.isfinite(report["loss"])) == finite_loss
-    assert_equal(after, before)
-
-
-def test_a_reference_that_is_not_finite_changes_nothing(models, base):
-    reference = jax.tree.map(lambda leaf: leaf * jnp.nan, base.reference)
-    state = base.initial(models[1])
-    before = to_host(state)
-    after, report = base.train_step(state, base.inputs(0).replace(reference=reference))
-    assert not bool(report["finite"])
-    assert_equal(after, before)
 
 
 @pytest.mark.parametrize("responses", ["golden", "all"])
