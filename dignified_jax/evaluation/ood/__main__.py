@@ -71,14 +71,15 @@ def _classifier(options: argparse.Namespace) -> list[Table]:
     from dignified_jax.evaluation.ood import judged, xstest
 
     labelled = {file: xstest.read_labelled(file) for file in options.files}
+    everything = [each for own in labelled.values() for each in own]
     if len(labelled) > 1:
-        labelled["all files"] = [each for own in labelled.values() for each in own]
-    judges, tables = _judges(options), []
+        labelled["all files"] = everything
+    pairs = [(each.prompt, each.completion) for each in everything]
+    classifiers = {"strings": xstest.by_strings}
+    for name, make in _judges(options).items():
+        classifiers[name] = judged.classifier(pairs, make(judged.rubric("xstest")))
+    tables = []
     for number, (file, own) in enumerate(labelled.items(), start=1):
-        classifiers = {"strings": xstest.by_strings}
-        for name, make in judges.items():
-            pairs = [(each.prompt, each.completion) for each in own]
-            classifiers[name] = judged.classifier(pairs, make(judged.rubric("xstest")))
         for place, (name, classifier) in enumerate(classifiers.items(), start=1):
             table = xstest.check_classifier(f"{name}, on {file}", own, classifier)
             tables.append(dataclasses.replace(table, name=f"classifier-{number}-{place}"))
