@@ -31,13 +31,14 @@ class Rating:
 
     Attributes:
       reviewer: its pseudonym.
-      row, dimension: of the pair.
+      row_id: number of the row.
+      dimension: of the pair.
       values: question -> value: `OUTCOME` 0 or 1, `BETTER` "golden", "reject" or "neither", and 0
         or 1 of each statement.
     """
 
     reviewer: str
-    row: int
+    row_id: int
     dimension: str
     values: Mapping[str, int | str]
 
@@ -105,7 +106,7 @@ def agreement(ratings: Sequence[Rating], replicates: int = 500, seed: int = 0) -
     if not ratings:
         return []
     reviewers = sorted({rating.reviewer for rating in ratings})
-    units = sorted({(rating.row, rating.dimension) for rating in ratings})
+    units = sorted({(rating.row_id, rating.dimension) for rating in ratings})
     rows, row_of_unit = np.unique([row for row, _ in units], return_inverse=True)
     draws = np.random.default_rng(seed).multinomial(
         len(rows), np.full(len(rows), 1.0 / len(rows)), size=replicates
@@ -117,7 +118,7 @@ def agreement(ratings: Sequence[Rating], replicates: int = 500, seed: int = 0) -
         values = sorted({rating.values[question] for rating in ratings})
         given = np.zeros((len(units), len(reviewers), len(values)))
         for rating in ratings:
-            at = place[rating.row, rating.dimension], reviewers.index(rating.reviewer)
+            at = place[rating.row_id, rating.dimension], reviewers.index(rating.reviewer)
             given[(*at, values.index(rating.values[question]))] = 1.0
         found.append(_agreed(question, given, weights))
     return found
@@ -178,7 +179,7 @@ def _long_table(ratings: Sequence[Rating], rubric: Questionnaire) -> str:
     for rating in ratings:
         for question in (OUTCOME, *rubric.items):
             item = f"{rating.dimension} {question}"
-            write(("rows", rating.row, rating.reviewer, item, rating.values[question]))
+            write(("rows", rating.row_id, rating.reviewer, item, rating.values[question]))
     return text.getvalue()
 
 

@@ -4,7 +4,7 @@ Texts are kept apart from rows, each with a version. Nothing that a person wrote
 deleted: judgments and edits are added, and flags say which of them hold.
 """
 
-from sqlalchemy import Column, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
 from sqlmodel import JSON, Field, SQLModel
 
 PROMPT, GOLDEN, REJECT = "prompt", "golden", "reject_"
@@ -19,7 +19,7 @@ class Setting(SQLModel, table=True):
     """A fact about the whole review, such as its dimensions."""
 
     name: str = Field(primary_key=True)
-    value: dict | list | str | int = Field(sa_column=Column(JSON, nullable=False))
+    value: dict | list | str | int = Field(sa_type=JSON)
 
 
 class Row(SQLModel, table=True):
@@ -33,14 +33,14 @@ class Row(SQLModel, table=True):
     """
 
     id: int | None = Field(default=None, primary_key=True)
-    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    digest: bytes = Field(sa_type=LargeBinary, unique=True)
     file: str
     number: int
-    roles: list[str] = Field(sa_column=Column(JSON, nullable=False))
+    roles: list[str] = Field(sa_type=JSON)
     seed_scene: str = ""
     context: str = ""
     trigger: str = ""
-    origin: dict = Field(sa_column=Column(JSON, nullable=False))
+    origin: dict = Field(sa_type=JSON)
 
 
 class Text(SQLModel, table=True):
@@ -96,7 +96,7 @@ class Account(SQLModel, table=True):
 class Invitation(SQLModel, table=True):
     """A one-time link; only a digest of its token is kept."""
 
-    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
     account_id: int = Field(foreign_key="account.id", index=True)
     expires: str
 
@@ -104,7 +104,7 @@ class Invitation(SQLModel, table=True):
 class LoginSession(SQLModel, table=True):
     """A signed-in browser; only a digest of its cookie is kept."""
 
-    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
     account_id: int = Field(foreign_key="account.id", index=True)
     expires: str
 
@@ -140,8 +140,8 @@ class Judgment(SQLModel, table=True):
     verdict: str
     better: str
     golden_place: int
-    ticks: list[str] = Field(sa_column=Column(JSON, nullable=False))
-    seen: dict[str, int] = Field(sa_column=Column(JSON, nullable=False))
+    ticks: list[str] = Field(sa_type=JSON)
+    seen: dict[str, int] = Field(sa_type=JSON)
     note: str = ""
     final: bool = False
     current: bool = True

@@ -53,7 +53,7 @@ def test_figures_equal_independent_ones(values):
 def test_the_interval_is_of_whole_rows():
     """Two dimensions of a row go together: with equal ones the interval is that of one."""
     one = made([[1, 1], [0, 1], [0, 0], [1, 1], [1, 0], [0, 0]])
-    two = one + [Rating(r.reviewer, r.row, "E", r.values) for r in one]
+    two = one + [Rating(r.reviewer, r.row_id, "E", r.values) for r in one]
     (alone,), (doubled,) = (ratings.agreement(each, replicates=2000, seed=1) for each in (one, two))
     # Alpha of twice as many units differs by its correction for their number alone.
     np.testing.assert_allclose(doubled.alpha, alone.alpha, atol=0.1)
