@@ -92,7 +92,8 @@ def first_tokens(model, params, texts, steering):
     return set(found.values())
 
 
-def test_steering_flips_the_markers_effect_and_capping_bounds_it(planted_model, pair_states):
+@pytest.mark.slow
+def test_steering_flips_the_markers_effect(planted_model, pair_states):
     model, params, direction = planted_model
     marked, plain = planted.prompts(True), planted.prompts(False)
     vector = pair_states[:, 0].mean(0)[1] - pair_states[:, 1].mean(0)[1]
@@ -108,6 +109,11 @@ def test_steering_flips_the_markers_effect_and_capping_bounds_it(planted_model, 
     assert steer(plain, alpha=1.5) == {planted.YES}
     assert steer(marked, alpha=-1.5) == {planted.NO}
     assert steer(marked, high=0.1) == {planted.NO}
+
+
+def test_capping_bounds_the_projection(planted_model):
+    model, params, direction = planted_model
+    marked, plain = planted.prompts(True), planted.prompts(False)
     capped = make_edits(model.config, caps=[Cap(1, direction, -0.05, 0.1)])
     readings = planted.last_tokens(marked)
     for _, found in states.read_states(model, params, readings, capped):

@@ -55,6 +55,7 @@ def test_repetition_counts_what_stood_before():
     assert coherence.repetition("too short") == 0
 
 
+@pytest.mark.slow
 def test_perplexity_is_that_of_the_models_own_logits(tiny_directory):
     model = models.load("m", str(tiny_directory))
     pairs = [("Hi there.", "Hello!"), ("Why?", ""), ("What now?", "We wait, and then we go on.")]

@@ -28,6 +28,7 @@ def flags(directory, *further):
     return ["vectors", *map(str, flags)]
 
 
+@pytest.mark.slow
 def test_vectors_of_prompts(tmp_path, tiny_directory, capsys):
     """Written with their provenance, equal to differences of transformers' states (1e-4)."""
     torch = pytest.importorskip("torch")

@@ -24,7 +24,7 @@ TOKENS = RNG.integers(1, 131, (2, LENGTH))
 VECTORS = RNG.normal(size=(4, 48)).astype(np.float32)
 ADDED = {1: 3 * VECTORS[0]}
 CAPS = [Cap(0, VECTORS[1], high=-0.5), Cap(2, VECTORS[2], -1.0, 1.0), Cap(2, VECTORS[3], low=2.0)]
-FAST = ("llama3", "qwen3")
+FAST = ("qwen3",)
 
 
 def padded(side):

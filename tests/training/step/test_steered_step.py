@@ -31,6 +31,7 @@ def steered(models):
     return SteeredRun(models, SFT(), examples=FIRST, steps=1)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_steered_loss(models, steered):
     """1e-5 of each parameter's largest entry; far from that without the edits."""
     model, policy, _ = models
