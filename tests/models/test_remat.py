@@ -12,6 +12,8 @@ from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder
 from tests.oracles import sequences
 
+pytestmark = pytest.mark.wiring
+
 CONFIG = DecoderConfig("Qwen3ForCausalLM", 131, 32, 96, 4, 2, 1, 16, 1e4)
 # From least memory to most.
 POLICIES = ("full", "attention", "dots", "none")

@@ -19,7 +19,12 @@ from dignified_jax.models.lora import LoraConfig
 from dignified_jax.planning import activations
 from dignified_jax.training.config import DataConfig
 
-SCHEDULER = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+OPTIONS = {
+    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+    # Machine code, which is not run, comes after the buffers are laid out.
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
 SMALL = DecoderConfig(
     architecture="Qwen3ForCausalLM",
     vocab_size=2048,
@@ -85,7 +90,7 @@ def slow(*case):
 def test_xla_takes_as_much_where_one_part_dominates(part, share, length, sizes):
     """Arguments within a few alignments, all of it within 10 percent."""
     plan = plan_of(length, **sizes)
-    found = benchmark.compiled(plan, jax.devices()[:2], **SCHEDULER)
+    found = benchmark.compiled(plan, jax.devices()[:2], **OPTIONS)
     most = found.argument_size_in_bytes + found.temp_size_in_bytes
     assert found.output_size_in_bytes - found.alias_size_in_bytes < 10_000  # the state is donated
     assert plan.parts.arguments == pytest.approx(found.argument_size_in_bytes, rel=1e-3)

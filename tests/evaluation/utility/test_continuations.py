@@ -1,12 +1,14 @@
 """Log-likelihoods from packed trees against one plain forward pass a continuation."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from dignified_jax.evaluation.utility import continuations
 from dignified_jax.evaluation.utility.continuations import ContinuationScorer
+
+pytestmark = pytest.mark.wiring
 
 TOLERANCE = 1e-4
 LONGEST = 60
@@ -26,9 +28,9 @@ def separate(tiny_judge):
         whole = (tuple(context) + tuple(tokens))[-(LONGEST + 1) :]
         padded = np.zeros((1, LONGEST), np.int32)
         padded[0, : len(whole) - 1] = whole[:-1]
-        logits = forward(jnp.asarray(padded))[0, len(whole) - 1 - len(tokens) : len(whole) - 1]
-        chosen = jax.nn.log_softmax(logits)[jnp.arange(len(tokens)), jnp.asarray(tokens)]
-        return float(chosen.sum()), bool((logits.argmax(-1) == jnp.asarray(tokens)).all())
+        logits = np.asarray(forward(padded))[0, len(whole) - 1 - len(tokens) : len(whole) - 1]
+        chosen = log_softmax(logits, axis=-1)[np.arange(len(tokens)), list(tokens)]
+        return float(chosen.sum()), bool((logits.argmax(-1) == np.array(tokens)).all())
 
     return score
 
@@ -59,10 +61,10 @@ def test_choices_of_contexts_equal_separate_forwards(scorer, separate):
 def test_the_likeliest_tokens_are_known(scorer, tiny_judge):
     """Greedy tokens, chosen one by one, and the same with another last token."""
     (context,) = drawn((9,))
-    tokens = list(context)
+    tokens, apply = list(context), jax.jit(tiny_judge.module.apply)
     for _ in range(3):
-        whole = jnp.asarray([tokens + [0] * (12 - len(tokens))])
-        logits = tiny_judge.module.apply({"params": tiny_judge.params}, whole)
+        whole = np.array([tokens + [0] * (12 - len(tokens))])
+        logits = np.asarray(apply({"params": tiny_judge.params}, whole))
         tokens.append(int(logits[0, len(tokens) - 1].argmax()))
     best = tokens[9:]
     (_, yes), (_, no) = scorer([(context, best), (context, (*best[:-1], best[-1] - 1))])

@@ -99,8 +99,8 @@ def test_whole_state_comes_back_exact_on_another_mesh(dtype, source, tmp_path):
 
 def test_restoring_takes_the_moments_and_the_multipliers(source, tmp_path):
     """Against a save that forgets a part: nothing of a fresh state may be left."""
-    fresh = state_at_start(source, mesh(1, 2))
-    state = stepped(state_at_start(source, mesh(1, 2)))
+    fresh = state_at_start(source, mesh(1, 4))
+    state = stepped(state_at_start(source, mesh(1, 4)))
     with checkpoint.open_manager(tmp_path, keep=1) as manager:
         checkpoint.save(manager, state)
         manager.wait_until_finished()
@@ -239,7 +239,7 @@ def test_a_training_checkpoint_converts_to_its_params(numbered, source, tmp_path
 
 
 def test_a_sharded_training_checkpoint_converts_on_one_device(source, tmp_path):
-    state = stepped(state_at_start(source, mesh(2, 4)))
+    state = stepped(state_at_start(source, mesh(1, 4)))
     with checkpoint.open_manager(tmp_path / "run" / "checkpoints", keep=1) as manager:
         checkpoint.save(manager, state)
         manager.wait_until_finished()
