@@ -34,7 +34,8 @@ def say(text: str, names: Names, plurals_only: bool = False) -> str:
     """
     if not names:
         return text
-    found = re.compile(rf"\b({'|'.join(FACETS)})({'s' if plurals_only else 's?'})\b")
+    # Not what follows a full stop, as in fit.extreme.model.
+    found = re.compile(rf"(?<![.`])\b({'|'.join(FACETS)})({'s' if plurals_only else 's?'})\b")
     return found.sub(lambda match: word(match[1], names) + match[2], text)
 
 

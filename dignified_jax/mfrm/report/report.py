@@ -24,7 +24,7 @@ from dignified_jax.mfrm.diagnostics.shifts import Shifts, shifts
 from dignified_jax.mfrm.diagnostics.unexpected import unexpected_responses
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
-from dignified_jax.mfrm.report.facet_names import rename, word
+from dignified_jax.mfrm.report.facet_names import rename, say, word
 from dignified_jax.mfrm.report.tables import Table
 from dignified_jax.mfrm.report.verdict import Findings, verdict
 from dignified_jax.mfrm.result import FACETS, Fit
@@ -178,7 +178,7 @@ def summary(found: Report) -> list[str]:
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
         *(f"note: {note}" for note in found.ratings.notes),
-        fit.describe(found.ratings.labels),
+        _status(fit, found.ratings),
         *found.verdict,
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
@@ -199,3 +199,9 @@ def summary(found: Report) -> list[str]:
             f"{samples.infinite} had an infinite score, which is in the intervals only"
         )
     return lines
+
+
+def _status(fit: Fit, ratings: Ratings | OrdinalRatings) -> str:
+    """How the fit ended, in the user's words for the facets; labels as they are."""
+    sentence, mark, labels = fit.describe(ratings.labels).partition(" Extreme: ")
+    return say(sentence, ratings.names) + mark + labels

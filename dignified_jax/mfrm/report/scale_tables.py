@@ -170,5 +170,5 @@ def loading_table(found: Sequence[Dimensionality], labels: Labels) -> Table:
         "level": [row[1] for row in rows],
         "loading": [row[2] for row in rows],
     }
-    title = "loadings on the first contrast: levels of one sign depart from the model together"
+    title = "loadings on the first contrast: residuals of levels of one sign go together"
     return Table("loadings", title, columns)
