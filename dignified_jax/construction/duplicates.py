@@ -50,11 +50,13 @@ class TextIndex:
         """Returns the key of a near-duplicate, other than `besides`; None where there is none."""
         text = normalised(text)
         keys = self._texts if self._hashes is None else self._hashes.query(_minhash(text))
-        best = (self._alike, None)
+        ratio_of, best, found = similarity(), self._alike, None
         for key in keys:
-            if key != besides and (ratio := similarity()(text, self._texts[key])) >= best[0]:
-                best = (ratio, key)
-        return best[1]
+            # What can't reach the cut-off is 0, which is known long before the end of a text.
+            ratio = ratio_of(text, self._texts[key], score_cutoff=best)
+            if ratio >= best and key != besides:
+                best, found = ratio, key
+        return found
 
 
 def normalised(text: str) -> str:
@@ -68,7 +70,7 @@ def alike(first: str, second: str) -> float:
 
 
 @functools.cache
-def similarity() -> Callable[[str, str], float]:
+def similarity() -> Callable[..., float]:
     """Returns the similarity of normalised texts."""
     from rapidfuzz.distance import Indel
 
