@@ -18,8 +18,6 @@ from dignified_jax.console.labels import clip
 
 Labels = Mapping[str, tuple[object, ...]]
 METHODS = ("laplace", "ridge")
-DIMENSIONS_AT_ONCE = 2
-"""Dimensions that are fitted side by side, after the first."""
 
 
 class ScoresError(ValueError):
@@ -106,21 +104,14 @@ def calibrate(
     if left := len(ratings.labels["question"]) - common.size:
         notes.append(f"{left} questions without ratings in every dimension are left out")
     options = {"method": method, "center": center}
-
-    def fitted(name: str) -> tuple[Calibration, list[str]]:
+    found = {}
+    for name, own in places.items():
         progress(name)
         try:
-            return _calibrate(ratings, name, places[name], common, options, replicates, seed)
+            found[name] = _calibrate(ratings, name, own, common, options, replicates, seed, notes)
         except ValueError as error:
             raise ScoresError(f"dimension {clip(name)}: {error}") from error
-
-    first, *others = places
-    made = [fitted(first)]  # compiles what the others run
-    with concurrent.futures.ThreadPoolExecutor(DIMENSIONS_AT_ONCE) as pool:
-        made += pool.map(fitted, others)
     questions = tuple(ratings.labels["question"][q] for q in common)
-    notes += [note for _, own in made for note in own]
-    found = {calibration.name: calibration for calibration, _ in made}
     return Calibrations(found, ratings.labels["model"], questions, tuple(notes))
 
 
@@ -132,8 +123,8 @@ def _calibrate(
     options: Mapping[str, str],
     replicates: int,
     seed: int,
-) -> tuple[Calibration, list[str]]:
-    """The fit of a dimension, and notes on it."""
+    notes: list[str],
+) -> Calibration:
     successes, trials = (
         array[:, questions][..., items] for array in (ratings.successes, ratings.trials)
     )
@@ -147,27 +138,22 @@ def _calibrate(
             *(("judge", judges), ("rubric", items)),
         )
     }
-    notes = []
     for facet in ("model", "judge"):
         if left := sorted(map(str, {*ratings.labels[facet]} - {*labels[facet]})):
             notes.append(f"{name}: no ratings of {facet} {', '.join(map(clip, left))}")
     successes, trials = successes[kept], trials[kept]
-    # Side by side: most of their time is compilation, each on one core.
+    fit = mfrm.fit(successes, trials, **options)
+    # Side by side: most of the time of either is its compilation, which takes one core.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        fitted = pool.submit(mfrm.fit, successes, trials, **options)
         drawn = pool.submit(
-            mfrm.bootstrap,
-            *(successes, trials),
-            **{"replicates": replicates, "seed": seed, "fitted": fitted.result, **options},
+            mfrm.bootstrap, successes, trials, replicates=replicates, seed=seed, **options
         )
         away = None
         if judges.size > 1:
-            away = pool.submit(lambda: mfrm.leave_one_judge_out(fitted.result(), successes, trials))
-        fit, bootstrap = fitted.result(), drawn.result()
-        sensitivity = None if away is None else away.result()
+            away = pool.submit(mfrm.leave_one_judge_out, fit, successes, trials)
+        bootstrap, sensitivity = drawn.result(), None if away is None else away.result()
     if message := fit.describe(labels):
         notes.extend([] if message == "converged" else [f"{name}: {message}"])
     if bootstrap.failed:
         notes.append(f"{name}: {bootstrap.failed} of {replicates} bootstrap fits did not converge")
-    found = Calibration(name, labels, successes, trials, fit, bootstrap, sensitivity)
-    return found, notes
+    return Calibration(name, labels, successes, trials, fit, bootstrap, sensitivity)

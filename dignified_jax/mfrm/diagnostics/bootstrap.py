@@ -20,12 +20,10 @@ import numpy as np
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
-from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Fit, Precision, Status
+from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Precision, Status
 
 # Ratings of the replicates that are fitted side by side: more gain nothing and take memory.
 RATINGS_AT_ONCE = 2**21
-RELATIVE = ("judge", "rubric")
-"""Facets that sum to zero in every fit; scores are relative to their levels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +74,6 @@ def bootstrap(
     level: float = 0.95,
     anchors: anchoring.Anchors | None = None,
     progress: Callable[[int, int], None] | None = None,
-    fitted: Callable[[], Fit] | None = None,
     **options: object,
 ) -> Bootstrap:
     """Refits samples of the questions. The ratings are checked once, as `fit` does.
@@ -90,8 +87,6 @@ def bootstrap(
       level: coverage of the percentile intervals.
       anchors: as for `fit`; questions keep theirs when drawn.
       progress: called with the numbers of replicates done and wanted, after every batch.
-      fitted: gives the fit to these ratings with these options, where it is made elsewhere,
-        perhaps while samples are refitted already; None fits them here, before.
       options: of `fit`: model, center, method, precision, allow_disconnected, tolerance,
         max_iterations.
 
@@ -104,10 +99,8 @@ def bootstrap(
         raise ValueError(f"level must be between 0 and 1, found {level}")
     model = options.get("model", "binomial")
     counts = rating_counts.as_counts(successes, trials, model)
-    # The fit to all refuses what can't be fitted, by name; and gives the scale.
-    if fitted is None:
-        original = fit(successes, trials, anchors=anchors, **options)
-        fitted = lambda: original  # noqa: E731
+    # Refuses what can't be fitted, by name; and gives the scale.
+    original = fit(successes, trials, anchors=anchors, **options)
     sizes = dict(zip(FACETS, counts[0].shape, strict=False))
     fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
     static = {name: options[name] for name in ("center", "method", "model") if name in options}
@@ -118,24 +111,19 @@ def bootstrap(
     }
     draws = samples(sizes["question"], replicates, seed)
     batches = -(-replicates // max(1, RATINGS_AT_ONCE // counts[0].size))
-    batch = -(-replicates // batches)
-    scores, statuses, complete, present = [], [], [], []
+    batch = -(-replicates // batches)  # alike, so that few are repeated to fill the last one
+    severity = {"judge": original.judge, "rubric": original.rubric}
+    scores, statuses, complete = [], [], []
     for start in range(0, replicates, batch):
         drawn = draws[start : start + batch]
         # One shape, so one compilation: the last batch is filled up with repeats.
         filled = np.resize(drawn, (batch, drawn.shape[1]))
-        *found, there = _replicates(counts, fixed, numbers, filled, **static)
+        found = _replicates(counts, fixed, numbers, severity, filled, **static)
         for kept, values in zip((scores, statuses, complete), found, strict=True):
             kept.append(np.asarray(values)[: len(drawn)])
-        present.append({facet: np.asarray(own)[: len(drawn)] for facet, own in there.items()})
         if progress is not None:
             progress(min(start + batch, replicates), replicates)
     score, status, complete = (np.concatenate(v) for v in (scores, statuses, complete))
-    original = fitted()
-    for facet in RELATIVE:
-        if facet not in fixed:
-            own = np.concatenate([batch[facet] for batch in present])
-            score = score + _moved(own, np.asarray(getattr(original, facet)))[:, None]
     converged = np.isin(status, [*CONVERGED, Status.EMPTY_LEVEL])
     return dataclasses.replace(
         _summary(score, converged, level),
@@ -156,36 +144,30 @@ def _replicates(
     counts: tuple[jax.Array, ...],
     fixed: dict[str, jax.Array],
     numbers: dict[str, Precision | jax.typing.ArrayLike],
+    severity: dict[str, jax.Array],
     draws: jax.Array,
     **options: str,
-) -> tuple[jax.Array, jax.Array, jax.Array, dict[str, jax.Array]]:
-    """(B, M) scores, (B,) statuses and (B,) whether every judge, item and model has ratings; and
-    facet -> (B, levels) whether a level has a finite measure that scores are relative to.
-    """
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(B, M) scores, (B,) statuses and (B,) whether every judge, item and model has ratings."""
 
-    def one(draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, dict[str, jax.Array]]:
+    def one(draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         anchors = dict(fixed)
         if "question" in anchors:
             anchors["question"] = anchors["question"][draw]
         drawn = [array[:, draw] for array in counts]
         found = fit(*drawn, anchors=anchors, **numbers, **options)
-        complete, counted = (found.extreme.model != UNRATED).all(), {}
-        for facet in RELATIVE:
+        score, complete = found.score, (found.extreme.model != UNRATED).all()
+        for facet, measure in severity.items():
             present = getattr(found.extreme, facet) != UNRATED
             complete = complete & present.all()
-            counted[facet] = present & jnp.isfinite(getattr(found, facet))
-        return found.score, found.status, complete, counted
+            if facet in fixed:
+                continue
+            # Those that the scores are relative to, here and in the fit to all ratings.
+            counted = present & jnp.isfinite(getattr(found, facet)) & jnp.isfinite(measure)
+            score = score + jnp.where(counted, measure, 0.0).sum() / counted.sum()
+        return score, found.status, complete
 
     return jax.vmap(one)(draws)
-
-
-def _moved(present: np.ndarray, measure: np.ndarray) -> np.ndarray:
-    """(B,) mean of the measures, in the fit to all ratings, of the levels present in replicates."""
-    counted = present & np.isfinite(measure)
-    with np.errstate(invalid="ignore"):  # of a replicate that failed, or without any level
-        return np.where(counted, measure, 0.0).sum(axis=1, dtype=measure.dtype) / counted.sum(
-            axis=1
-        )
 
 
 def _summary(score: np.ndarray, converged: np.ndarray, level: float) -> Bootstrap:
