@@ -12,7 +12,8 @@ expectations, which FACETS calls fair average). The rest of the way to its calib
     panel   mean severity that the model's own ratings met, less the gauge: the correction for a
             harsher or milder panel, 0 where all models were rated alike.
     curve   what is left: a mean over answers, judges and items of a curved function, which draws
-            raw means towards the middle. It stretches the scale and seldom reorders.
+            raw means towards the middle. It stretches the scale and seldom reorders. Ratings by
+            judges or items without a finite measure, which are in raw means only, show here too.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def shift_table(found: Shifts, labels: Labels) -> Table:
     notes = (
         "raw: logit of the plain mean; gauge: the same for all, as levels are centred unweighted; "
         "panel: correction for harsher or milder judges, items and questions than others met; "
-        "curve: stretch of a mean on a curved scale",
+        "curve: stretch of a mean on a curved scale, and ratings by extreme judges or items",
         "all models met the same panel: calibration changes the scale and not who is better"
         if spread < 0.005
         else f"the largest correction for the panel is {spread:.2f} logits",
