@@ -8,16 +8,20 @@ responses, exact over the vocabulary. (Those are given responses, not the policy
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from dignified_jax.console.waiting import Waiting, counting, silent, waiting
 from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.models import hf
-from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.display import summary
 from dignified_jax.training.inputs import data as input_data
@@ -55,16 +59,21 @@ class PolicyScorer:
     kl_step: ScoreStep
 
 
-def make_scorer(config: TrainConfig) -> PolicyScorer:
+def make_scorer(config: TrainConfig, notify: Callable[[str], None] | None = None) -> PolicyScorer:
     """Makes the scorer of policies that began with `config.model`, from `plan.scorer_config`.
+
+    Args:
+      config: the scorer's.
+      notify: shows a line to a person; None shows nothing, nor what is being waited for.
 
     Raises:
       As `training.inputs`.
     """
     mesh = sharding.make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * sharding.row_devices(mesh)
-    data = input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
-    model = input_model.prepare_model(config, mesh)
+    show = functools.partial(waiting, visible=notify is not None and jax.process_index() == 0)
+    data = input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step, notify)
+    model = input_model.prepare_model(config, mesh, show)
     theirs = {name: value for name, value in data.identity.items() if "train" not in name}
     return PolicyScorer(
         config=config,
@@ -79,12 +88,15 @@ def make_scorer(config: TrainConfig) -> PolicyScorer:
     )
 
 
-def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]:
+def score(
+    scorer: PolicyScorer, directory: str | pathlib.Path, show: Waiting = silent
+) -> dict[str, Any]:
     """Scores a policy.
 
     Args:
       scorer: from `make_scorer`.
       directory: the policy's weights in Hugging Face format.
+      show: shows what is waited for.
 
     Returns:
       beta; inputs; kl, in nats per token, the mean over the tokens of all test responses; tokens;
@@ -93,7 +105,9 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
     Raises:
       ConfigError: the policy is not of the first model's shape.
     """
-    module, params = hf.load(directory, scorer.config.model.param_dtype, scorer.mesh)
+    dtype = scorer.config.model.param_dtype
+    with show(f"loading {directory}", share=True) as count:
+        module, params = hf.load(directory, dtype, scorer.mesh, progress=count)
     if not module.config.computes_like(scorer.module.config):
         raise ConfigError(f"{directory} is not of the shape of {scorer.config.model.path}")
     batches = [_inputs(scorer, step) for step in range(scorer.stream.total_steps)]
@@ -104,18 +118,13 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
         opt_state=(),
         method_state=method.init(len(dimensions)),
     )
-    report = evaluate(scorer.score_step, method, state, batches)
+    with show(f"scoring {directory}, batch") as count:
+        counted = counting(batches, count, 2 * len(batches), together=1)
+        report = evaluate(scorer.score_step, method, state, counted)
+        counted = counting(batches, count, 2 * len(batches), len(batches), together=1)
+        divergence = sum(_divergence(scorer, params, inputs) for _, inputs in counted)
     test = metrics.flatten(report, dimensions, "test/")
     rows = summary.build(scorer.config, state, test, scorer.stream)["dimensions"]
-    divergence = sum(
-        np.asarray(
-            scorer.kl_step(
-                (params, inputs.reference_params), inputs.batch, inputs.num_accumulation_steps
-            ),
-            np.float64,
-        ).sum()
-        for _, inputs in batches
-    )
     tokens = sum(int(host.response_length.sum()) for host, _ in batches)
     return {
         "beta": method.beta,
@@ -124,6 +133,13 @@ def score(scorer: PolicyScorer, directory: str | pathlib.Path) -> dict[str, Any]
         "tokens": tokens,
         "dimensions": {k: {name: row[name] for name in _FIGURES} for k, row in rows.items()},
     }
+
+
+def _divergence(scorer: PolicyScorer, params: Params, inputs: StepInputs) -> np.float64:
+    """The divergences of a batch's tokens, summed."""
+    pair = params, inputs.reference_params
+    found = scorer.kl_step(pair, inputs.batch, inputs.num_accumulation_steps)
+    return np.asarray(found, np.float64).sum()
 
 
 def _inputs(scorer: PolicyScorer, step: int) -> tuple[PackedBatch, StepInputs]:

@@ -58,11 +58,11 @@ def run(
 
     @functools.cache
     def scorer() -> policy_scores.PolicyScorer:
-        return policy_scores.make_scorer(plan.scorer_config(comparison))
+        return policy_scores.make_scorer(plan.scorer_config(comparison), notify)
 
     def score(weights: pathlib.Path) -> dict[str, Any]:
-        with waiting(f"scoring {weights}"):
-            return policy_scores.score(scorer(), weights)
+        show = functools.partial(waiting, visible=jax.process_index() == 0)
+        return policy_scores.score(scorer(), weights, show)
 
     records = score_runs(planned, comparison.beta, score, notify)
     groups = plan.scorer_config(comparison).data.named_groups

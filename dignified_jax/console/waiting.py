@@ -19,6 +19,7 @@ LOG_QUIET_SECONDS = 10.0
 LOG_SECONDS = 30.0
 _BAR = 24  # characters
 _TOGETHER = 64  # items that are counted together
+_open: list[threading.Event] = []  # what is being waited for, the innermost last
 
 Item = TypeVar("Item")
 Count = Callable[[int, int], None]
@@ -31,18 +32,21 @@ def uncounted(done: int, total: int) -> None:
     """Is told, and shows nothing."""
 
 
-def counting(items: Iterable[Item], count: Count, total: int, done: int = 0) -> Iterator[Item]:
-    """Yields items, and counts them now and then.
+def counting(
+    items: Iterable[Item], count: Count, total: int, done: int = 0, together: int = _TOGETHER
+) -> Iterator[Item]:
+    """Yields items, and counts them when they are done with.
 
     Args:
       items: to be yielded.
       count: told how many are done.
       total: of all.
       done: before the first.
+      together: how many are counted at a time.
     """
     for number, item in enumerate(items, done + 1):
         yield item
-        if number % _TOGETHER == 0 or number == total:
+        if number % together == 0 or number == total:
             count(number, total)
 
 
@@ -73,7 +77,7 @@ def waiting(
     """Shows `what` on stderr, once it has taken more than two seconds (ten in a log).
 
     With the seconds it has taken; where parts are counted, with a bar and the seconds left at the
-    pace so far.
+    pace so far. Inside another, it takes that one's place until it ends.
 
     Args:
       what: in words, such as "tokenising train rows".
@@ -100,6 +104,8 @@ def waiting(
         pause = QUIET_SECONDS if terminal else LOG_QUIET_SECONDS
         while not finished.wait(pause):
             pause = 0.5 if terminal else LOG_SECONDS
+            if _open[-1] is not finished:
+                continue
             found = parts if look is None else look()
             line = describe(what, found, time.monotonic() - started, terminal, share)
             if terminal:
@@ -108,6 +114,7 @@ def waiting(
             print(f"{start}{line}{end}", end="", file=stream)
             stream.flush()
 
+    _open.append(finished)
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
     try:
@@ -115,6 +122,7 @@ def waiting(
     finally:
         finished.set()
         thread.join()
+        _open.remove(finished)
         if terminal and time.monotonic() - started > QUIET_SECONDS:
             print("\r\033[K", end="", file=stream, flush=True)
 

@@ -8,13 +8,15 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.console.waiting import waiting
+from dignified_jax.data import formats
 from dignified_jax.data.formats import FORMATS
-from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, read_rows
+from dignified_jax.data.rejected import BadRowPolicy
+from dignified_jax.data.rows import DIMENSIONS, BadRowsError, PreferenceRow, stream_rows
 from dignified_jax.data.schema.conversation import messages_of
 from dignified_jax.data.statistics import Statistics, count_words, summarise, token_counter
 from dignified_jax.data.store import cache
@@ -46,13 +48,12 @@ def _stats(arguments: argparse.Namespace) -> int:
     failed = False
     for file in arguments.files:
         try:
-            with waiting(f"reading {file}"):
-                rows = _read(file, arguments)
+            rows = _read(file, arguments)
             if tokenizer is not None and tokenizer.chat_template:
                 with waiting(f"tokenising rows of {file}") as progress:
                     encode(rows, tokenizer, progress=progress)  # finds what a run would refuse
-            with waiting(f"counting {unit} of {file}"):
-                results[file] = summarise(rows, measure, unit)
+            with waiting(f"counting {unit} of {file}", share=True) as count:
+                results[file] = summarise(rows, measure, unit, count)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
             print(printable_lines(str(error)), file=sys.stderr)
             failed = True
@@ -65,32 +66,24 @@ def _stats(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(file: str, arguments: argparse.Namespace) -> list[PreferenceRow]:
-    return read_rows(
-        resolve(file),
-        dimensions=arguments.dimensions,
-        format=arguments.format,
-        dimension=arguments.dimension,
-    )
+def _read(file: str, arguments: argparse.Namespace) -> Sequence[PreferenceRow]:
+    form = formats.choose(arguments.format, arguments.dimensions, arguments.dimension)
+    return stream_rows(resolve(file), form, BadRowPolicy("error", None), waiting)
 
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
     with owned.writing(arguments.out, arguments.overwrite) as out:
         rows = _read(arguments.file, arguments)
-        tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, out)
+        with waiting("learning a tokenizer"):
+            tokenizer = train_tokenizer(_texts(rows), arguments.vocab_size, out)
     print(f"{arguments.out}: a tokenizer of {len(tokenizer)} tokens from {len(rows)} rows")
     return 0
 
 
-def _texts(rows: Sequence[PreferenceRow]) -> list[str]:
-    return [
-        text
-        for row in rows
-        for text in (
-            *(message.content for message in messages_of(row.prompt)),
-            *(row.golden, *row.rejects.values()),
-        )
-    ]
+def _texts(rows: Iterable[PreferenceRow]) -> Iterator[str]:
+    for row in rows:
+        yield from (message.content for message in messages_of(row.prompt))
+        yield from (row.golden, *row.rejects.values())
 
 
 def _cache(arguments: argparse.Namespace) -> int:

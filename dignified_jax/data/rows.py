@@ -18,7 +18,6 @@ from dignified_jax.data.schema import (
     BadRowsError,
     PreferenceRow,
     RowProblem,
-    check_dimensions,
     shorten,
 )
 from dignified_jax.data.schema.conversation import stripped
@@ -76,7 +75,7 @@ def read_rows(
     Warns:
       UserWarning: columns that are not used, and, with "skip", the number of rows set aside.
     """
-    form = formats.choose(format, check_dimensions(dimensions), dimension)
+    form = formats.choose(format, dimensions, dimension)
     return list(stream_rows(source, form, BadRowPolicy(on_bad_row, rejected_path)))
 
 

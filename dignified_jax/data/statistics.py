@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dignified_jax.console.waiting import Count, uncounted
 from dignified_jax.data.schema import PreferenceRow, dimensions_of
 from dignified_jax.data.schema.conversation import SYSTEM, USER, Message, messages_of
 from dignified_jax.data.tokenizer import Tokenizer
 
+_TOGETHER = 1024  # rows that are measured in one call
 Measure = Callable[[Sequence[str]], list[int]]
 """Texts to their lengths."""
 
@@ -79,43 +81,55 @@ def token_counter(tokenizer: Tokenizer) -> Measure:
 
 
 def summarise(
-    rows: Sequence[PreferenceRow], measure: Measure = count_words, unit: str = "words"
+    rows: Sequence[PreferenceRow],
+    measure: Measure = count_words,
+    unit: str = "words",
+    progress: Count = uncounted,
 ) -> Statistics:
-    """Returns the statistics of a list of rows.
+    """Returns the statistics of rows.
 
     Args:
       rows: at least one row.
       measure: texts to lengths.
       unit: of `measure`.
+      progress: told how many rows have been measured.
 
     Raises:
       ValueError: there are no rows, or they are about different sets of dimensions.
     """
-    if not rows:
+    if not len(rows):
         raise ValueError("rows: expected at least one, found none")
     dimensions = dimensions_of(rows)
-    golden = measure([row.golden for row in rows])
-    prompts = [messages_of(row.prompt) for row in rows]
-    lengths = {"prompt": _prompt_lengths(prompts, measure), "golden": golden}
-    active: dict[str, int] = {}
-    baselines: dict[str, LengthBaseline] = {}
-    for dimension in dimensions:
-        numbers = [n for n, row in enumerate(rows) if dimension in row.rejects]
-        active[dimension] = len(numbers)
-        if numbers:
-            reject = measure([rows[n].rejects[dimension] for n in numbers])
-            lengths[f"reject_{dimension}"] = reject
-            baselines[dimension] = _baseline([golden[n] for n in numbers], reject)
-    masks = Counter(len(row.rejects) for row in rows)
+    lengths: dict[str, list[int]] = {"prompt": [], "golden": []}
+    rejects: dict[str, list[int]] = {name: [] for name in dimensions}
+    beside: dict[str, list[int]] = {name: [] for name in dimensions}  # golden of each reject
+    masks: Counter[int] = Counter()
+    conversations = systems = 0
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        prompts = [messages_of(row.prompt) for row in some]
+        conversations += sum(sum(m.role == USER for m in turns) > 1 for turns in prompts)
+        systems += sum(turns[0].role == SYSTEM for turns in prompts)
+        masks.update(len(row.rejects) for row in some)
+        golden = measure([row.golden for row in some])
+        lengths["prompt"] += _prompt_lengths(prompts, measure)
+        lengths["golden"] += golden
+        for name in dimensions:
+            numbers = [n for n, row in enumerate(some) if name in row.rejects]
+            rejects[name] += measure([some[n].rejects[name] for n in numbers]) if numbers else []
+            beside[name] += [golden[n] for n in numbers]
+        progress(start + len(some), len(rows))
+    active = [name for name in dimensions if rejects[name]]
+    lengths |= {f"reject_{name}": rejects[name] for name in active}
     return Statistics(
         samples=len(rows),
-        conversations=sum(sum(m.role == USER for m in turns) > 1 for turns in prompts),
-        systems=sum(turns[0].role == SYSTEM for turns in prompts),
+        conversations=conversations,
+        systems=systems,
         unit=unit,
         cardinality={n: 100 * masks[n] / len(rows) for n in range(1, len(dimensions) + 1)},
-        rows=active,
+        rows={name: len(of_name) for name, of_name in rejects.items()},
         lengths={name: _summary(of_field) for name, of_field in lengths.items()},
-        longer_is_golden=baselines,
+        longer_is_golden={name: _baseline(beside[name], rejects[name]) for name in active},
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dignified_jax.console.waiting import Count, Waiting, waiting
 from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import Tokenizer, load_tokenizer
 from dignified_jax.embedded import resolve
@@ -55,7 +57,7 @@ class LoadedModel:
         return load_template(self.tokenizer, self.template_kwargs)
 
 
-def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
+def load(name: str, path: str, dtype: str = "float32", show: Waiting = waiting) -> LoadedModel:
     """Loads a model on the default device.
 
     Args:
@@ -64,14 +66,15 @@ def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
         checkpoint), a numbered checkpoint, or a bare one, of a whole model or of LoRA; or a PEFT
         adapter.
       dtype: of parameters and computation.
+      show: shows what is waited for.
 
     Raises:
       CheckpointError, FileNotFoundError, ValueError: there is none, or it can't be read.
     """
-    found = policy.load(path, dtype)
+    found = policy.load(path, dtype, show=show)
     return LoadedModel(
         name,
-        digest(path),
+        digest(path, show),
         found.model,
         found.params,
         load_tokenizer(found.directory),
@@ -80,8 +83,13 @@ def load(name: str, path: str, dtype: str = "float32") -> LoadedModel:
     )
 
 
-def digest(path: str) -> str:
-    """Returns `LoadedModel.digest` without loading the model."""
+def digest(path: str, show: Waiting = waiting) -> str:
+    """Returns `LoadedModel.digest` without loading the model.
+
+    Args:
+      path: as `load` takes it.
+      show: shows what is waited for.
+    """
     weigh, *directories = _find(path)
     files = [
         [name, hashlib.sha256((directory / name).read_bytes()).hexdigest()]
@@ -89,7 +97,9 @@ def digest(path: str) -> str:
         for name in _DESCRIBING
         if (directory / name).is_file()
     ]
-    return json_digest.digest([weigh(), run_template_kwargs(directories[0]), *files])
+    with show(f"taking the digest of {path}", share=True) as count:
+        weights = weigh(count)
+    return json_digest.digest([weights, run_template_kwargs(directories[0]), *files])
 
 
 def tokenizer(path: str) -> Tokenizer:
@@ -110,24 +120,24 @@ def named(who: str) -> Iterator[None]:
         raise ValueError(f"{who}: {error}") from error
 
 
-def _find(path: str) -> tuple[Callable[[], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
+def _find(path: str) -> tuple[Callable[[Count], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
     """A function that digests the weights, the directory of the tokenizer, others that matter."""
     directory = pathlib.Path(resolve(path))
     if (directory / peft.CONFIG_FILE).is_file():
         base = hf.resolve(resolve(peft_reader.read_base(directory)))
         first, second = (directory, base) if policy.has_vocabulary(directory) else (base, directory)
-        return lambda: _of_adapter(directory, base), first, second
+        return functools.partial(_of_adapter, directory, base), first, second
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
     if not directory.is_dir() or not (is_run or params_checkpoint.newest_in(directory)):
         directory = hf.resolve(str(directory))
-        return lambda: hf.digest(directory), directory
+        return functools.partial(hf.digest, directory), directory
     checkpoint, side = params_checkpoint.find(directory)
-    return lambda: _of_checkpoint(checkpoint, side), side
+    return lambda count: _of_checkpoint(checkpoint, side), side
 
 
-def _of_adapter(directory: pathlib.Path, base: pathlib.Path) -> str:
+def _of_adapter(directory: pathlib.Path, base: pathlib.Path, count: Count) -> str:
     own = (directory / peft.WEIGHTS_FILE).read_bytes()
-    return hashlib.sha256(hf.digest(base).encode() + own).hexdigest()[:16]
+    return hashlib.sha256(hf.digest(base, count).encode() + own).hexdigest()[:16]
 
 
 def _of_checkpoint(checkpoint: pathlib.Path, side: pathlib.Path) -> str:

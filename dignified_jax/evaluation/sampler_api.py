@@ -19,6 +19,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from dignified_jax.console.waiting import silent
 from dignified_jax.data.schema import Message
 from dignified_jax.evaluation import models
 from dignified_jax.files.json_digest import digest
@@ -59,7 +60,7 @@ class SamplerAPI(ModelAPI):
           ValueError, OSError: there is no such model.
         """
         super().__init__(model_name, base_url, api_key, [], config)
-        self._model = models.load(model_name, model_name, dtype)
+        self._model = models.load(model_name, model_name, dtype, silent)
         self._template = self._model.template()
         self._batch_size = batch_size
         self._lock = threading.Lock()

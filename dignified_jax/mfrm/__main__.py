@@ -115,8 +115,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 **options,
             )
     if arguments.leave_one_out:
-        with waiting("leaving judges out"):
-            left_out = leave_one_judge_out(found, *counts, **options)
+        with waiting("leaving judges out") as progress:
+            left_out = leave_one_judge_out(found, *counts, progress=progress, **options)
     categories = ratings.categories if ordinal else None
     about = diagnose(found, *counts, anchors=options["anchors"], categories=categories)
     if groups:

@@ -70,6 +70,21 @@ def test_items_are_counted_as_they_pass():
     assert list(items) == list(range(150)) and counted == [(192, 300), (256, 300), (300, 300)]
 
 
+def test_one_inside_another_takes_its_place(capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(waiting, "LOG_SECONDS", 0.02)
+    lines = ""
+    deadline = time.monotonic() + 10
+    with waiting.waiting("outer"):
+        with waiting.waiting("inner"):
+            while lines.count("inner") < 2 and time.monotonic() < deadline:
+                lines += capsys.readouterr().err
+        while "outer" not in lines and time.monotonic() < deadline:
+            lines += capsys.readouterr().err
+    told = [line.partition(":")[0] for line in lines.splitlines()]
+    assert told == sorted(told) and {*told} == {"inner", "outer"}
+
+
 def test_silence():
     with waiting.silent("work", share=True) as count:
         count(1, 2)

@@ -8,7 +8,7 @@ from dignified_jax.console.waiting import Count
 from dignified_jax.data.formats import pairs, rejects
 from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.formats.joining import join
-from dignified_jax.data.schema import PreferenceRow, RowProblem
+from dignified_jax.data.schema import PreferenceRow, RowProblem, check_dimensions
 from dignified_jax.data.sources import RawRecord
 
 FORMATS = ("rejects", "pairs")
@@ -35,17 +35,19 @@ class Format:
     finish: Callable[[Sequence[PreferenceRow], Count], Sequence[PreferenceRow]]
 
 
-def choose(name: str, dimensions: tuple[str, ...], dimension: str | None = None) -> Format:
+def choose(name: str, dimensions: Sequence[str], dimension: str | None = None) -> Format:
     """Returns a format by its name.
 
     Args:
       name: one of `FORMATS`.
-      dimensions: the set that the data are about.
+      dimensions: names of the set that the data are about.
       dimension: with "pairs", that of pairs which don't name one; of a set of one, that one.
 
     Raises:
-      ValueError: an unknown format or dimension, or a dimension where rows name theirs.
+      ValueError: an unknown format or dimension, or a dimension where rows name theirs; names that
+        are none (`schema.check_dimensions`).
     """
+    dimensions = check_dimensions(dimensions)
     if name not in FORMATS:
         raise ValueError(f"format: expected one of {FORMATS}, found {name!r}")
     if name == "rejects":

@@ -7,6 +7,7 @@ A call's id has the hashes of response, rubric and wording, so a changed text is
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -78,10 +79,14 @@ def ask(
     """
     calls, log = make_calls(responses, rubric, settings), CallLog(log_dir)
     wanted = {name: call.call for name, call in calls.items()}
-    with waiting(f"judging: {len(calls)} calls to each of {', '.join(models)}"):
+    had = sum(len(wanted.keys() & log.answers(model).keys()) for model in models)
+    total, heard = len(calls) * len(models) - had, itertools.count(1)
+    with waiting(f"judging: calls to {', '.join(models)}") as count:
         try:
             done = endpoint_calls.ask(
-                TASK, dict.fromkeys(models, wanted), settings, log, score=_score
+                *(TASK, dict.fromkeys(models, wanted), settings, log),
+                score=_score,
+                heard=lambda model, asked, answered: count(next(heard), total),
             )
         except EndpointError as error:
             raise EndpointError(f"judge {error}") from error

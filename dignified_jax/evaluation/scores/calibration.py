@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dignified_jax import mfrm
 from dignified_jax.console.labels import clip
+from dignified_jax.console.waiting import Count, uncounted
 
 Labels = Mapping[str, tuple[object, ...]]
 METHODS = ("laplace", "ridge")
@@ -71,7 +73,7 @@ def calibrate(
     center: str = "model",
     replicates: int = 100,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Count = uncounted,
 ) -> Calibrations:
     """Fits every dimension.
 
@@ -82,7 +84,7 @@ def calibrate(
       center: "model" or "grand", as `mfrm.fit` has them.
       replicates: of the bootstrap over questions.
       seed: of its samples.
-      progress: called with each dimension's name before it is fitted.
+      progress: told how many replicates are done, and how many there are of all dimensions.
 
     Raises:
       ScoresError: an item has no dimension, or no question was rated in all of them.
@@ -104,11 +106,15 @@ def calibrate(
     if left := len(ratings.labels["question"]) - common.size:
         notes.append(f"{left} questions without ratings in every dimension are left out")
     options = {"method": method, "center": center}
-    found = {}
-    for name, own in places.items():
-        progress(name)
+    found, total = {}, replicates * len(places)
+    for number, (name, own) in enumerate(places.items()):
+
+        def count(done: int, _: int, before: int = number * replicates) -> None:
+            progress(before + done, total)
+
+        drawing = {"replicates": replicates, "seed": seed, "progress": count}
         try:
-            found[name] = _calibrate(ratings, name, own, common, options, replicates, seed, notes)
+            found[name] = _calibrate(ratings, name, own, common, options, drawing, notes)
         except ValueError as error:
             raise ScoresError(f"dimension {clip(name)}: {error}") from error
     questions = tuple(ratings.labels["question"][q] for q in common)
@@ -121,8 +127,7 @@ def _calibrate(
     items: Sequence[int],
     questions: np.ndarray,
     options: Mapping[str, str],
-    replicates: int,
-    seed: int,
+    drawing: Mapping[str, Any],
     notes: list[str],
 ) -> Calibration:
     successes, trials = (
@@ -145,9 +150,7 @@ def _calibrate(
     fit = mfrm.fit(successes, trials, **options)
     # Side by side: most of the time of either is its compilation, which takes one core.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        drawn = pool.submit(
-            mfrm.bootstrap, successes, trials, replicates=replicates, seed=seed, **options
-        )
+        drawn = pool.submit(mfrm.bootstrap, successes, trials, **drawing, **options)
         away = None
         if judges.size > 1:
             away = pool.submit(mfrm.leave_one_judge_out, fit, successes, trials)
@@ -155,5 +158,6 @@ def _calibrate(
     if message := fit.describe(labels):
         notes.extend([] if message == "converged" else [f"{name}: {message}"])
     if bootstrap.failed:
+        replicates = len(bootstrap.score)
         notes.append(f"{name}: {bootstrap.failed} of {replicates} bootstrap fits did not converge")
     return Calibration(name, labels, successes, trials, fit, bootstrap, sensitivity)

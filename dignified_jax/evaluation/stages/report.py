@@ -35,7 +35,7 @@ def score(
       ValueError: names the file, dimension or model.
     """
     rated = read_ratings(source, rubric)
-    with waiting("scoring"):
+    with waiting("scoring", share=True) as count:
         fits = calibration.calibrate(
             rated.ratings,
             rated.dimension_of,
@@ -43,6 +43,7 @@ def score(
             center=config.scoring.center,
             replicates=config.scoring.replicates,
             seed=config.scoring.seed,
+            progress=count,
         )
         found = results.score(fits, rated.groups)
         made = tables.all_tables(found, baseline(config, found))

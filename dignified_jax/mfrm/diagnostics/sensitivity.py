@@ -18,6 +18,7 @@ compared by Kendall's tau-b and Spearman's rho.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -114,6 +115,8 @@ def leave_one_judge_out(
     fit: Fit,
     successes: jax.typing.ArrayLike,
     trials: jax.typing.ArrayLike | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
     **options: object,
 ) -> JudgeSensitivity:
     """Refits without each judge in turn.
@@ -122,6 +125,7 @@ def leave_one_judge_out(
       fit: from these ratings.
       successes: (model, question, judge, rubric), as for `fit`.
       trials: as for `fit`.
+      progress: called with the numbers of judges left out and of all, after each.
       options: of `fit`: anchors (not of judges), allow_disconnected, tolerance, max_iterations as
         the fit was made with. Center, method and precision are its own.
 
@@ -144,7 +148,11 @@ def leave_one_judge_out(
     unit = np.asarray(
         propagate(fit, successes, trials, np.ones(judges), anchors=options.get("anchors"))
     )
-    refits = [_without(counts, judge, options) for judge in range(judges)]
+    refits = []
+    for judge in range(judges):
+        refits.append(jax.block_until_ready(_without(counts, judge, options)))
+        if progress is not None:
+            progress(judge + 1, judges)
     without = np.stack([_scores(refit, score) for refit in refits])
     with np.errstate(invalid="ignore"):  # both may be infinite: no change is known then
         change = score - without

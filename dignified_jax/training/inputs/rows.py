@@ -66,9 +66,8 @@ def read_splits(config: TrainConfig, workdir: pathlib.Path, show: Waiting = sile
         return BadRowPolicy(settings.on_bad_row, rejected_file(config, workdir, name))
 
     def read(split: str, sources: tuple[str, ...]) -> list[Callable[[], Rows]]:
-        dimensions = tuple(settings.dimensions)
         named = (settings.dimension_of(sources, number) for number in range(len(sources)))
-        forms = [formats.choose(settings.format, dimensions, name) for name in named]
+        forms = [formats.choose(settings.format, settings.dimensions, name) for name in named]
         return [
             functools.partial(stream_rows, resolve(source), form, policy(split), show)
             for source, form in zip(sources, forms, strict=True)
