@@ -128,30 +128,17 @@ def _parser() -> argparse.ArgumentParser:
         "Print the figures of each data set; its bad rows, if any, and exit status 1.\n\n"
         "example:\n  python -m dignified_jax.data stats train.jsonl --tokenizer ./tokenizer",
     )
-    stats.add_argument(
-        "files",
-        nargs="+",
-        type=path_argument,
-        metavar="FILE",
-        help="a file, directory, hub id or embedded:NAME",
-    )
+    _add_rows(stats, "files", nargs="+")
     stats.add_argument(
         "--tokenizer", type=path_argument, metavar="DIR", help="count its tokens instead of words"
     )
-    _add_columns(stats)
     stats.add_argument("--json", action="store_true", help="print JSON instead of text")
     tokenizer = _described(
         commands.add_parser("tokenizer", help="learn a byte-level BPE tokenizer"),
         "Learn a tokenizer from the texts of a data set and save it.\n\nexample:\n"
         "  python -m dignified_jax.data tokenizer train.jsonl --vocab-size 4096 --out ./tokenizer",
     )
-    tokenizer.add_argument(
-        "file",
-        type=path_argument,
-        metavar="FILE",
-        help="a file, directory, hub id or embedded:NAME",
-    )
-    _add_columns(tokenizer)
+    _add_rows(tokenizer, "file")
     tokenizer.add_argument("--vocab-size", type=int, required=True, metavar="N")
     tokenizer.add_argument(
         "--out", required=True, type=path_argument, metavar="DIR", help="where to save it"
@@ -176,7 +163,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_columns(parser: argparse.ArgumentParser) -> None:
+def _add_rows(parser: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
+    parser.add_argument(
+        name,
+        nargs=nargs,
+        type=path_argument,
+        metavar="FILE",
+        help="a file, directory, hub id or embedded:NAME",
+    )
     parser.add_argument(
         "--dimensions",
         type=lambda text: [name.strip() for name in text.split(",")],

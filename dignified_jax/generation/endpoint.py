@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import http.client
 import json
 import os
 import random
@@ -145,7 +146,7 @@ def ask(
 class _NoRedirects(url_requests.HTTPRedirectHandler):
     """The key goes to the address that was given, and to no other."""
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         return None
 
 
@@ -229,7 +230,7 @@ def _send(
         ) from error
 
 
-def _read(response: Any, deadline: float) -> bytes:
+def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
     """An answer within its time and size, also of a server that sends a byte now and then."""
     parts, size = [], 0
     while part := response.read1(2**16):

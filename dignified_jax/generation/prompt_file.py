@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Any
 
 from dignified_jax.data.schema import Prompt, first_lines, shorten
 from dignified_jax.data.schema.cells import read_prompt
@@ -60,7 +59,7 @@ def read_prompts(file: str | pathlib.Path) -> dict[str, Prompt]:
 
 def _parsed(line: str) -> tuple[str, Prompt]:
     try:
-        record: Any = json.loads(line)
+        record: object = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"expected a JSON object, found {shorten(line)}") from error
     if not isinstance(record, dict):

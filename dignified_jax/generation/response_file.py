@@ -56,7 +56,7 @@ class ResponseFile:
         if file.exists():  # without what was cut off, or is asked again
             jsonl.write(file, list(self._lines.values()))
 
-    def add(self, name: str, response: str, **facts: Any) -> None:
+    def add(self, name: str, response: str, **facts: object) -> None:
         """Writes a line.
 
         Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,13 @@ from dignified_jax.models.attention.token_tree import TokenTree
 from dignified_jax.models.decoder import Decoder, Params, output_kernel
 from dignified_jax.models.kv_cache import ABSENT, CACHE, FRESH
 from dignified_jax.models.lora import LoraParams, variables
+from dignified_jax.models.partition import KeyPath
 from dignified_jax.models.residual import Edits
 
 # Tokens of each slot that one call of `decode` makes.
 STEPS = 16
+# Steps done, numbers of each slot, tokens, keys and values.
+_Decoding = tuple[jax.Array, dict[str, jax.Array], jax.Array, Cache]
 
 
 class PackedPrompts(NamedTuple):
@@ -119,7 +122,7 @@ def _prefill(
     flat = prompts.row * prompts.tokens.shape[1] + prompts.start
     source = flat[:, None] + jnp.arange(width)  # beyond a prompt's length anything may be
 
-    def put(path: tuple[Any, ...], cache: jax.Array, new: jax.Array) -> jax.Array:
+    def put(path: KeyPath, cache: jax.Array, new: jax.Array) -> jax.Array:
         new = new.reshape(new.shape[0], -1, *new.shape[3:])  # (layer, row * length, head, width)
         new = jnp.take(new, source, axis=1, mode="clip")  # (layer, prompt, place, head, width)
         if place_axis(path) == 4:
@@ -166,10 +169,10 @@ def _decode(
     tokens = jnp.zeros((slots.size, STEPS), jnp.int32)
     state = (jnp.int32(0), numbers, tokens, _recent(slots.cache))
 
-    def go_on(state: tuple[Any, ...]) -> jax.Array:
+    def go_on(state: _Decoding) -> jax.Array:
         return (state[0] < STEPS) & state[1]["alive"].any()
 
-    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
+    def step(state: _Decoding) -> _Decoding:
         number, now, tokens, recent = state
         added = jnp.arange(STEPS)
         since = jnp.where(added < number, begun[:, None] + added, ABSENT)
@@ -194,7 +197,7 @@ def _decode(
 
     _, now, tokens, recent = jax.lax.while_loop(go_on, step, state)
 
-    def flush(path: tuple[Any, ...], cache: jax.Array, new: jax.Array) -> jax.Array:
+    def flush(path: KeyPath, cache: jax.Array, new: jax.Array) -> jax.Array:
         update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=place_axis(path) - 1)
         return jax.vmap(update, in_axes=(1, 1, 0), out_axes=1)(cache, new, begun)
 
@@ -229,7 +232,7 @@ def _logits(model: Decoder, params: Params | LoraParams, hidden: jax.Array) -> j
 def _recent(cache: Cache) -> Cache:
     """Returns an empty cache of `STEPS` places for the same slots."""
 
-    def fresh(path: tuple[Any, ...], leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    def fresh(path: KeyPath, leaf: jax.Array) -> jax.ShapeDtypeStruct:
         layers, _, heads, *inner = leaf.shape
         width = inner[0] if place_axis(path) == 4 else inner[1]
         return jax.ShapeDtypeStruct((layers, 1, 1, heads, width), leaf.dtype)
@@ -241,7 +244,7 @@ def _recent(cache: Cache) -> Cache:
 def _add(recent: Cache, fresh: Cache, number: jax.Array) -> Cache:
     """Puts one token's keys and values into place `number` of all slots."""
 
-    def put(path: tuple[Any, ...], cache: jax.Array, new: jax.Array) -> jax.Array:
+    def put(path: KeyPath, cache: jax.Array, new: jax.Array) -> jax.Array:
         axis = place_axis(path)
         new = jnp.expand_dims(new[:, :, 0], axis)
         return jax.lax.dynamic_update_slice_in_dim(cache, new, number, axis)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dignified_jax.models.decoder import Decoder
 from dignified_jax.models.kv_cache import FRESH
-from dignified_jax.models.partition import BATCH_AXES, TENSOR_AXIS
+from dignified_jax.models.partition import BATCH_AXES, TENSOR_AXIS, KeyPath
 
 # Arrays by the path of their layer's attention in the decoder, then "key" or "value".
 Cache = dict[str, Any]
@@ -87,7 +87,7 @@ def rearrange(slots: Slots, order: jax.Array, places: int, mesh: Mesh | None) ->
     """
     there = order >= 0
 
-    def resized(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+    def resized(path: KeyPath, leaf: jax.Array) -> jax.Array:
         axis = place_axis(path)
         taken = jnp.take(leaf, jnp.maximum(order, 0), axis=1)
         if places <= taken.shape[axis]:
@@ -121,7 +121,7 @@ def fresh_shapes(model: Decoder) -> Cache:
 def zeros(shapes: Cache, size: int, places: int) -> Cache:
     """An empty cache of some slots and places; `shapes` are those of `fresh_shapes`."""
 
-    def allocate(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    def allocate(path: KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         layers, _, _, heads, width = leaf.shape
         inner = (width, places) if place_axis(path) == 4 else (places, width)
         return jnp.zeros((layers, size, heads, *inner), leaf.dtype)
@@ -129,7 +129,7 @@ def zeros(shapes: Cache, size: int, places: int) -> Cache:
     return jax.tree.map_with_path(allocate, shapes)
 
 
-def place_axis(path: tuple[Any, ...]) -> int:
+def place_axis(path: KeyPath) -> int:
     """The axis of places in the array at a path of a cache."""
     return 4 if path[-1].key == "key" else 3
 

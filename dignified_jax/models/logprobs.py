@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from dignified_jax.models.experts import ExpertLoad
 from dignified_jax.models.lora import LoraParams, variables
 from dignified_jax.models.output_head import token_log_probs, token_log_probs_and_entropy
 from dignified_jax.models.residual import Edits
+
+Scores = TypeVar("Scores")
 
 
 @runtime_checkable
@@ -80,12 +82,12 @@ def response_log_probs_and_entropy(
 
 
 def _score_tokens(
-    score: Callable[..., Any],
+    score: Callable[..., Scores],
     model: Decoder,
     params: Params | LoraParams,
     batch: Packed,
     edits: Edits | None = None,
-) -> tuple[Any, ExpertLoad | None]:
+) -> tuple[Scores, ExpertLoad | None]:
     """`score`, a function of `output_head`, of every response token (row * slot,); and the load."""
     weights = variables(params)
     hidden, load = model.apply(
@@ -105,6 +107,22 @@ def _score_tokens(
         tensor=model.tensor,
     )
     return scores, load
+
+
+def last_states(
+    model: Decoder, params: Params | LoraParams, batch: Packed
+) -> tuple[Float[Array, "row length width"], Float[Array, "width vocab"]]:
+    """Returns the hidden states that the output head takes, and its kernel.
+
+    Args:
+      model, params: as `response_log_probs` takes them.
+      batch: packed rows.
+    """
+    weights = variables(params)
+    hidden = model.apply(
+        weights, batch.tokens, batch.positions, token_tree(batch), method=Decoder.hidden_states
+    )
+    return hidden, output_kernel(model.config, weights["params"])
 
 
 def token_tree(batch: Packed) -> TokenTree:

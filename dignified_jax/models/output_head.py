@@ -12,7 +12,6 @@ devices the loops over chunks hold no communication: the parts are joined after 
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +67,10 @@ def token_log_probs_and_entropy(
     return scores[0], jax.lax.stop_gradient(scores[1])
 
 
+_Scores = tuple[jax.Array, jax.Array | None]  # log-probs, and entropies where they are wanted
+_Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # hidden, kernel, target, log-sums
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _scores(
     hidden: jax.Array,
@@ -76,7 +79,7 @@ def _scores(
     dtype: DTypeLike,
     tensor: TensorParallel,
     with_entropy: bool,
-) -> tuple[jax.Array, jax.Array | None]:
+) -> _Scores:
     return _scores_forward(hidden, kernel, target, dtype, tensor, with_entropy)[0]
 
 
@@ -87,7 +90,7 @@ def _scores_forward(
     dtype: DTypeLike,
     tensor: TensorParallel,
     with_entropy: bool,
-) -> tuple[Any, Any]:
+) -> tuple[_Scores, _Saved]:
     index, inside = tensor.own(target, kernel.shape[1])
     narrow = kernel.astype(dtype)
 
@@ -112,7 +115,7 @@ def _scores_forward(
 
 
 def _scores_backward(
-    dtype: DTypeLike, tensor: TensorParallel, with_entropy: bool, saved: Any, cotangents: Any
+    dtype: DTypeLike, tensor: TensorParallel, with_entropy: bool, saved: _Saved, cotangents: _Scores
 ) -> tuple[jax.Array, jax.Array, None]:
     del with_entropy
     hidden, kernel, target, log_sum = saved

@@ -110,16 +110,21 @@ def load(
     options: argparse.Namespace,
     overrides: Mapping[str, Any],
     example: str,
-    preset_name: Callable[[Mapping[str, Any]], str],
+    preset_name: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Given:
     """Returns the configuration that --config names, with the fields that flags set.
+
+    Args:
+      options, overrides: from `parse_arguments`.
+      example: a name of a configuration, for a message.
+      preset_name: as for `config_file.load`; None where `example` is the command's only one.
 
     Raises:
       ConfigError, OSError: as `config_file.load`; or there is no --config.
     """
     if options.config is None:
         raise ConfigError(f"--config is required, such as --config={example}; see --help")
-    given = config_file.load(options.config, preset_name)
+    given = config_file.load(options.config, preset_name or (lambda values: example))
     # A field that a flag sets too is not wrong in the file.
     lines = {key: line for key, line in given.lines.items() if not _has(overrides, key)}
     return Given(merge(given.values, overrides), given.file, lines)
@@ -175,6 +180,27 @@ def help_page(
     listed = help_text.listing(configurations, width())
     parts = [description.strip(), parser.format_help().strip(), f"configurations:\n{listed}"]
     return "\n\n".join([*parts, *fields])
+
+
+def help_of_one(
+    description: str,
+    name: str,
+    options: argparse.Namespace,
+    overrides: Mapping[str, Any],
+    sections: Callable[[Mapping[str, Any] | None, int], Iterable[str]],
+) -> str:
+    """Returns the text of --help of a command that has a single configuration.
+
+    Args:
+      description: what the command does.
+      name: of the command, and of its configuration.
+      options, overrides: from `parse_arguments`.
+      sections: takes (values of the configuration if one is given, columns); its fields.
+    """
+    values = None if options.config is None else load(options, overrides, name).values
+    configurations = {name: config_file.shipped()[name]}
+    fields = sections(values, width())
+    return help_page(description, make_parser(name), configurations, fields)
 
 
 def positive(text: str) -> int:

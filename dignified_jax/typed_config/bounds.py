@@ -14,7 +14,7 @@ import math
 import re
 import types
 import typing
-from typing import Annotated, Any
+from typing import Annotated
 
 from dignified_jax.typed_config.errors import ConfigError, shown
 
@@ -89,7 +89,7 @@ NonNegative = Annotated[float, Bounds("[0, inf)")]
 """At least 0, and finite."""
 
 
-def check_bounds(instance: Any, prefix: str) -> None:
+def check_bounds(instance: object, prefix: str) -> None:
     """Checks every field of a dataclass whose type has `Bounds`; of a tuple every entry.
 
     Args:
@@ -109,7 +109,7 @@ def check_bounds(instance: Any, prefix: str) -> None:
             bounds.check(number, prefix + field.name)
 
 
-def find_bounds(hint: Any) -> Bounds | None:
+def find_bounds(hint: object) -> Bounds | None:
     """Returns the bounds in a type: its own, those of an optional one, or of a tuple's entries."""
     if typing.get_origin(hint) is Annotated:
         notes = [note for note in hint.__metadata__ if isinstance(note, Bounds)]

@@ -57,7 +57,7 @@ def _set(values: dict[str, Any], key: str, text: FlagText) -> None:
     values[field] = text
 
 
-def from_text(hint: Any, text: str) -> Any:
+def from_text(hint: object, text: str) -> object:
     """Returns the value that a flag's text stands for in a field's type.
 
     Text that stands for none stays text, which is then refused by `convert`, unless the field
@@ -88,7 +88,7 @@ def from_text(hint: Any, text: str) -> Any:
     return text
 
 
-def find_tuple(hint: Any) -> Any:
+def find_tuple(hint: object) -> object:
     """Returns the type of several in a type of "one or several", or None."""
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return None
@@ -96,7 +96,7 @@ def find_tuple(hint: Any) -> Any:
     return next((arg for arg in args if typing.get_origin(arg) is tuple), None)
 
 
-def _items(text: str) -> Sequence[Any]:
+def _items(text: str) -> Sequence[object]:
     """Entries of "(0.5, 0.4)", "['a', 'b']", "0.5,0.4", "a,b" or "a"."""
     try:
         value = ast.literal_eval(text)

@@ -105,7 +105,7 @@ def _described(docstring: str) -> dict[str, str]:
     return described
 
 
-def describe_type(hint: Any) -> str:
+def describe_type(hint: object) -> str:
     """Returns a type for a reader: "whole number, at least 1", "'min' or 'max', or none"."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
@@ -132,7 +132,7 @@ def describe_type(hint: Any) -> str:
     return _NUMBERS.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
+def _default(field: dataclasses.Field[object]) -> object:
     if field.default is not dataclasses.MISSING:
         return field.default
     factory = field.default_factory

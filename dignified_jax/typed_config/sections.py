@@ -8,7 +8,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import ml_collections
 from ml_collections import config_dict as placeholders
@@ -19,9 +19,10 @@ from dignified_jax.typed_config.errors import ConfigError, shown, suggestion
 from dignified_jax.typed_config.flag_text import FlagText, find_tuple, from_text
 
 _LARGEST_INT = 2**63 - 1
+Parsed = TypeVar("Parsed")
 
 
-def ordered(cls: type) -> list[dataclasses.Field[Any]]:
+def ordered(cls: type) -> list[dataclasses.Field[object]]:
     """Returns a dataclass's fields, those that it shares with others (keyword-only) last."""
     return sorted(dataclasses.fields(cls), key=lambda field: field.kw_only)
 
@@ -48,7 +49,7 @@ def defaults(cls: type, skip: str = "") -> ml_collections.ConfigDict:
     return config
 
 
-def _plain_type(hint: Any) -> type:
+def _plain_type(hint: object) -> type:
     """The Python type of an optional field."""
     inner = next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
     return str if typing.get_origin(inner) is Literal else inner
@@ -69,7 +70,7 @@ def field_names(cls: type, prefix: str = "", skip: Iterable[str] = ()) -> list[s
     return list(dict.fromkeys(names))
 
 
-def named_classes(hint: Any) -> Mapping[str, type] | None:
+def named_classes(hint: object) -> Mapping[str, type] | None:
     """Returns name -> dataclass of a section whose `name` says which it is, else None.
 
     The type of such a field is `Annotated[Base, CLASSES]`, and its default an instance.
@@ -79,7 +80,7 @@ def named_classes(hint: Any) -> Mapping[str, type] | None:
     return None
 
 
-def choose(classes: Mapping[str, type], value: Any, key: str) -> tuple[type, dict[str, Any]]:
+def choose(classes: Mapping[str, type], value: object, key: str) -> tuple[type, dict[str, Any]]:
     """Returns the class that a section's `name` says, and the section's other fields.
 
     A mere name is a section of that name, all at their defaults.
@@ -102,7 +103,7 @@ def choose(classes: Mapping[str, type], value: Any, key: str) -> tuple[type, dic
     return classes[name], fields
 
 
-def as_dict(instance: Any) -> dict[str, Any]:
+def as_dict(instance: object) -> dict[str, Any]:
     """Returns a dataclass's fields, sections as dicts; with the `name` of those chosen by it."""
     fields = {field.name: getattr(instance, field.name) for field in ordered(type(instance))}
     found = {
@@ -131,12 +132,12 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def parse(
-    cls: type,
+    cls: type[Parsed],
     values: Mapping[str, Any],
     prefix: str,
     known: Iterable[str] | None = None,
-    **given: Any,
-) -> Any:
+    **given: object,
+) -> Parsed:
     """Returns an instance of a dataclass from the values of its fields, sections as mappings.
 
     Args:
@@ -198,8 +199,8 @@ def convert_fields(
 
 
 def _convert(
-    hint: Any, value: Any, key: str, known: Iterable[str], partial: bool, default: Any
-) -> Any:
+    hint: object, value: object, key: str, known: Iterable[str], partial: bool, default: object
+) -> object:
     if (classes := named_classes(hint)) is not None:
         if isinstance(value, Mapping) and hasattr(default, "name"):
             value = {"name": default.name, **value}
@@ -219,7 +220,7 @@ def _convert(
     return convert(hint, value, key)
 
 
-def convert(hint: Any, value: Any, key: str) -> Any:
+def convert(hint: object, value: object, key: str) -> object:
     """Returns a value in the type of its field, which is no section.
 
     Raises:
@@ -257,7 +258,7 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     return _number_or_text(hint, value, key)
 
 
-def _number_or_text(hint: type, value: Any, key: str) -> Any:
+def _number_or_text(hint: type, value: object, key: str) -> object:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):
             value = float(value)
@@ -270,5 +271,5 @@ def _number_or_text(hint: type, value: Any, key: str) -> Any:
     return value
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -77,7 +77,7 @@ def _refuse_tags_and_aliases(file: str | pathlib.Path, text: str) -> None:
             raise ConfigError(f"{file}:{line}: tags ({event.tag}) are not read")
 
 
-def _value(node: yaml.Node, file: str, key: str, lines: dict[str, int]) -> Any:
+def _value(node: yaml.Node, file: str, key: str, lines: dict[str, int]) -> object:
     if isinstance(node, yaml.MappingNode):
         return dict(_fields(node, file, key, lines))
     if isinstance(node, yaml.SequenceNode):
@@ -87,7 +87,7 @@ def _value(node: yaml.Node, file: str, key: str, lines: dict[str, int]) -> Any:
 
 def _fields(
     node: yaml.MappingNode, file: str, key: str, lines: dict[str, int]
-) -> Iterator[tuple[str, Any]]:
+) -> Iterator[tuple[str, object]]:
     seen = set()
     for name_node, value in node.value:
         line = name_node.start_mark.line + 1
@@ -102,7 +102,7 @@ def _fields(
         yield name, _value(value, file, dotted, lines)
 
 
-def plain(text: str) -> Any:
+def plain(text: str) -> object:
     """Returns the value of a text without quotes."""
     if text.lower() in _CONSTANTS and text in (text.lower(), text.title(), text.upper()):
         return _CONSTANTS[text.lower()]

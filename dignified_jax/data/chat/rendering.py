@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import jinja2
 import jinja2.ext
 import jinja2.nodes
+import jinja2.parser
 import jinja2.sandbox
 
 MOST_CHARACTERS = 2**24
@@ -51,13 +52,13 @@ class Renderer:
         self._variables = dict(variables)
         self._made_of = (source, self._variables, now)
 
-    def identity(self) -> list[Any]:
+    def identity(self) -> list[object]:
         """Returns what renderings depend on besides their conversations, as JSON."""
         source, variables, now = self._made_of
         said = f"{now:%Y-%m-%d %H:%M:%S}" if "the clock" in self.reads else ""
         return [source, {name: str(value) for name, value in variables.items()}, said]
 
-    def __reduce__(self) -> tuple[type[Renderer], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[Renderer], tuple[object, ...]]:
         """A compiled template can't be pickled, what it was made of can."""
         return Renderer, self._made_of
 
@@ -92,7 +93,7 @@ class _Generation(jinja2.ext.Extension):
 
     tags: ClassVar[set[str]] = {"generation"}
 
-    def parse(self, parser: Any) -> Any:
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return jinja2.nodes.Scope(body).set_lineno(line)
@@ -101,7 +102,7 @@ class _Generation(jinja2.ext.Extension):
 class _Namespace(jinja2.utils.Namespace):
     """A namespace that holds no private names, by which a template could leave the sandbox."""
 
-    def __init__(*args: Any, **attributes: Any) -> None:
+    def __init__(*args: object, **attributes: object) -> None:
         self, *rest = args
         values = dict(*rest, **attributes)
         for name in values:
@@ -121,10 +122,10 @@ def _refuse_private(name: object) -> None:
 class _Dict:
     """`dict(...)`, without the attributes of the type."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+    def __call__(self, *args: object, **kwargs: object) -> dict[object, object]:
         return dict(*args, **kwargs)
 
-    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+    def fromkeys(self, *args: object) -> dict[object, object]:
         return dict.fromkeys(*args)
 
 

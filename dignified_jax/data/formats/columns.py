@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
 
 from dignified_jax.data.schema.cells import has_value, is_blank
 from dignified_jax.data.sources import RawRecord
@@ -16,7 +15,7 @@ class Filled:
 
     file: str
     row: int
-    value: Any
+    value: object
     records: int
 
 
@@ -64,5 +63,5 @@ class Columns:
                 self.filled[name] = Filled(record.file, record.row, value, 1)
 
 
-def _has_content(value: Any) -> bool:
+def _has_content(value: object) -> bool:
     return not is_blank(value) if isinstance(value, str) else has_value(value)

@@ -73,15 +73,9 @@ def read_prompt(name: str, value: object, problems: list[Found]) -> Prompt | Non
 
     A conversation of a single user's turn is its text.
     """
-    expected = "a user's text, or a list of turns"
-    if not is_turns(value):
-        return _plain(name, value, problems, expected)
-    if not len(value):
-        return ""
-    noted = len(problems)
-    messages = read_messages(name, value, problems)
-    if len(problems) > noted:
-        return None
+    messages = _text_or_turns(name, value, problems, "a user's text, or a list of turns")
+    if not isinstance(messages, list):
+        return messages
     wrong = conversation.wrong_order([message.role for message in messages])
     if wrong is not None:
         at, expected = wrong
@@ -97,20 +91,29 @@ def read_reply(name: str, value: object, problems: list[Found]) -> str | None:
     expected = "text, or one turn of the assistant"
     if isinstance(value, Mapping):
         value = [value]
-    if not is_turns(value):
-        return _plain(name, value, problems, expected)
-    if not len(value):
-        return ""
-    noted = len(problems)
-    messages = read_messages(name, value, problems)
-    if len(problems) > noted:
-        return None
+    messages = _text_or_turns(name, value, problems, expected)
+    if not isinstance(messages, list):
+        return messages
     roles = [message.role for message in messages]
     if roles != [ASSISTANT]:
         found = f"{len(roles)} of {', '.join(roles[:6])}"
         problems.append((name, expected, found))
         return None
     return messages[0].content
+
+
+def _text_or_turns(
+    name: str, value: object, problems: list[Found], expected: str
+) -> str | list[Message] | None:
+    """A cell's text ("" when empty) or its turns, of which there are some; or None after noting
+    problems."""
+    if not is_turns(value):
+        return _plain(name, value, problems, expected)
+    if not len(value):
+        return ""
+    noted = len(problems)
+    messages = read_messages(name, value, problems)
+    return None if len(problems) > noted else messages
 
 
 def read_messages(name: str, value: object, problems: list[Found]) -> list[Message]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 _PIECE = 1 << 20  # characters
 _SPACE = " \t\n\r"
@@ -15,8 +15,8 @@ class ArrayError(ValueError):
 
 
 def elements(
-    stream: TextIO, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any]
-) -> Iterator[Any]:
+    stream: TextIO, object_pairs_hook: Callable[[list[tuple[str, object]]], object]
+) -> Iterator[object]:
     """Yields the elements of an array, each as soon as it is whole.
 
     Args:
@@ -67,7 +67,7 @@ class _Window:
             raise ArrayError(f"expected {character!r}, found {found or 'the end'!r}")
         self._at += 1
 
-    def take(self, decode: Callable[[str, int], tuple[Any, int]]) -> Any:
+    def take(self, decode: Callable[[str, int], tuple[object, int]]) -> object:
         """Takes a value."""
         self.next()
         size = _PIECE

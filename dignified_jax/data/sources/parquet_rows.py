@@ -91,7 +91,7 @@ def _batch_objects(batch: pyarrow.RecordBatch, expansion: Expansion) -> Iterator
         yield dict(zip(batch.schema.names, cells, strict=True))
 
 
-def _cells(column: pyarrow.Array, expansion: Expansion) -> list[Any]:
+def _cells(column: pyarrow.Array, expansion: Expansion) -> list[object]:
     """A column's cells; equal texts of a dictionary are one object, but count each."""
     import pyarrow
 
@@ -104,7 +104,7 @@ def _cells(column: pyarrow.Array, expansion: Expansion) -> list[Any]:
     return cells
 
 
-def _cell(scalar: pyarrow.Scalar) -> Any:
+def _cell(scalar: pyarrow.Scalar) -> object:
     """A parquet cell; text that is not UTF-8 keeps its bytes as surrogates, found later."""
     import pyarrow
 

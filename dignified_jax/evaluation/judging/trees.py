@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +16,9 @@ import numpy as np
 from dignified_jax.data.batch import Capacity, PackedBatch
 from dignified_jax.data.packing import best_fit, build
 from dignified_jax.data.tokenize import TokenizedExample
-from dignified_jax.models.decoder import Decoder, output_kernel
-from dignified_jax.models.logprobs import token_tree
-from dignified_jax.models.lora import variables
+from dignified_jax.models.decoder import Decoder, Params
+from dignified_jax.models.logprobs import last_states
+from dignified_jax.models.lora import LoraParams
 
 LENGTH_UNIT = 128  # row lengths are multiples: few shapes to compile
 TOKENS_PER_STEP = 4096
@@ -89,7 +88,9 @@ def pack(trees: Sequence[TokenizedExample]) -> Iterator[TreeBatch]:
 class BranchScorer:
     """Log-odds of one token against another after every branch of packed trees."""
 
-    def __init__(self, model: Decoder, params: Any, answers: tuple[int, int]) -> None:
+    def __init__(
+        self, model: Decoder, params: Params | LoraParams, answers: tuple[int, int]
+    ) -> None:
         """
         Args:
           model: the decoder.
@@ -99,19 +100,14 @@ class BranchScorer:
         self._params, answer_ids = params, jnp.asarray(answers)
 
         @jax.jit
-        def score(params: Any, batch: PackedBatch) -> jax.Array:
-            weights = variables(params)
-            hidden = model.apply(
-                weights,
-                batch.tokens,
-                batch.positions,
-                token_tree(batch),
-                method=Decoder.hidden_states,
-            )
+        def score(params: Params | LoraParams, batch: PackedBatch) -> jax.Array:
+            hidden, kernel = last_states(model, params, batch)
             last = jnp.maximum(batch.segments[..., 2] + batch.segments[..., 3] - 1, 0)
             states = jnp.take_along_axis(hidden, last[..., None], axis=1)
-            kernel = output_kernel(model.config, weights["params"])[:, answer_ids]
-            logits = jnp.einsum("rsh,ha->rsa", states, kernel, preferred_element_type=jnp.float32)
+            answering = kernel[:, answer_ids]
+            logits = jnp.einsum(
+                "rsh,ha->rsa", states, answering, preferred_element_type=jnp.float32
+            )
             return logits[..., 0] - logits[..., 1]
 
         self._score = score

@@ -16,9 +16,9 @@ import numpy as np
 from dignified_jax.data.batch import PackedBatch
 from dignified_jax.data.tokenize import TokenizedExample
 from dignified_jax.evaluation.judging import trees
-from dignified_jax.models.decoder import Decoder, Params, output_kernel
-from dignified_jax.models.logprobs import token_tree
-from dignified_jax.models.lora import LoraParams, variables
+from dignified_jax.models.decoder import Decoder, Params
+from dignified_jax.models.logprobs import last_states
+from dignified_jax.models.lora import LoraParams
 from dignified_jax.models.output_head import TOKENS_PER_CHUNK
 
 TREE_ROOM = 1024
@@ -49,20 +49,13 @@ class ContinuationScorer:
         def score(
             params: Params | LoraParams, batch: PackedBatch, source: jax.Array, target: jax.Array
         ) -> tuple[jax.Array, jax.Array]:
-            weights = variables(params)
-            hidden = model.apply(
-                weights,
-                batch.tokens,
-                batch.positions,
-                token_tree(batch),
-                method=Decoder.hidden_states,
-            )
+            hidden, kernel = last_states(model, params, batch)
             states = hidden.reshape(-1, hidden.shape[-1])[source].astype(model.dtype)
-            kernel = output_kernel(model.config, weights["params"]).astype(model.dtype)
+            narrow = kernel.astype(model.dtype)
 
             def body(inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
                 chosen_states, chosen = inputs
-                logits = jnp.dot(chosen_states, kernel, preferred_element_type=jnp.float32)
+                logits = jnp.dot(chosen_states, narrow, preferred_element_type=jnp.float32)
                 at = jnp.take_along_axis(logits, chosen[:, None], axis=-1)[:, 0]
                 likeliest = jnp.argmax(logits, axis=-1) == chosen
                 return at - jax.nn.logsumexp(logits, axis=-1), likeliest

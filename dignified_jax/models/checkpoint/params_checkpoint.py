@@ -18,6 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jaxtyping import PyTree
 
 from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.files.model_directory import locate, read_object
@@ -41,7 +42,7 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete, or not of the expected kind."""
 
 
-def save_params(directory: str | pathlib.Path, params: Any) -> None:
+def save_params(directory: str | pathlib.Path, params: PyTree) -> None:
     """Writes a bare checkpoint: `directory`/params and its checksum.
 
     Raises:
@@ -61,7 +62,7 @@ def save_params(directory: str | pathlib.Path, params: Any) -> None:
 
 def load_params(
     directory: str | pathlib.Path, mesh: Mesh | None = None, show: Waiting = silent
-) -> Any:
+) -> PyTree:
     """The parameters of the checkpoint at `directory` (as `find` gives it).
 
     Works whatever mesh the checkpoint was written from.
@@ -80,7 +81,7 @@ def load_params(
         if metadata is None:
             raise ValueError("its metadata are missing or damaged")
 
-        def described(path: partition.KeyPath, leaf: Any) -> jax.ShapeDtypeStruct:
+        def described(path: partition.KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
             sharding = SingleDeviceSharding(jax.devices()[0])
             if mesh is not None:
                 spec = partition.partition_spec(path, leaf.shape, mesh)
@@ -154,7 +155,7 @@ def read_checksum(checkpoint: pathlib.Path) -> dict[str, Any]:
     return json.loads((checkpoint / CHECKSUM / "metadata").read_text(encoding="utf-8"))
 
 
-def verify(checksum: str, tree: Any) -> None:
+def verify(checksum: str, tree: PyTree) -> None:
     """Checks arrays that were read against the digest of those that were saved.
 
     Raises:
