@@ -17,7 +17,7 @@ QUIET_SECONDS = 2.0
 # Where the line can't be overwritten, as in a log: before the first one, and between others.
 LOG_QUIET_SECONDS = 10.0
 LOG_SECONDS = 30.0
-_BAR = 24  # characters
+_BAR, _LEAST_BAR = 24, 6  # characters
 _TOGETHER = 64  # items that are counted together
 _open: list[threading.Event] = []  # what is being waited for, the innermost last
 
@@ -107,9 +107,8 @@ def waiting(
             if _open[-1] is not finished:
                 continue
             found = parts if look is None else look()
-            line = describe(what, found, time.monotonic() - started, terminal, share)
-            if terminal:
-                line = line[: shutil.get_terminal_size().columns - 1]  # two lines would pile up
+            width = shutil.get_terminal_size().columns - 1 if terminal else None
+            line = describe(what, found, time.monotonic() - started, terminal, share, width)
             start, end = ("\r", "\033[K") if terminal else ("", "\n")
             print(f"{start}{line}{end}", end="", file=stream)
             stream.flush()
@@ -128,7 +127,12 @@ def waiting(
 
 
 def describe(
-    what: str, parts: tuple[int, int] | None, seconds: float, bar: bool, share: bool = False
+    what: str,
+    parts: tuple[int, int] | None,
+    seconds: float,
+    bar: bool,
+    share: bool = False,
+    width: int | None = None,
 ) -> str:
     """Returns the line.
 
@@ -138,13 +142,25 @@ def describe(
       seconds: that it has taken.
       bar: whether parts are drawn too.
       share: whether they are shown in percent.
+      width: most characters, as two lines in a terminal would pile up. The bar gets shorter and
+        goes, then the middle of `what`, as its end may be that of a file's name.
     """
     if parts is None:
-        return f"{what}: {duration(seconds)}"
+        return _fitted(what, f": {duration(seconds)}", width)
     done, total = parts
     part = min(done / max(total, 1), 1.0)
-    filled = round(_BAR * part)
-    drawn = f" [{'=' * filled}{' ' * (_BAR - filled)}]" if bar else ""
     counted = f"{int(100 * part)}%" if share else f"{done} of {total}"
     left = f", {duration(seconds / part - seconds)} left" if 0 < part < 1 else ""
-    return f"{what}{drawn} {counted}: {duration(seconds)}{left}"
+    rest = f" {counted}: {duration(seconds)}{left}"
+    cells = _BAR if width is None else min(_BAR, width - len(f"{what} []{rest}"))
+    if not bar or cells < _LEAST_BAR:
+        return _fitted(what, rest, width)
+    filled = round(cells * part)
+    return f"{what} [{'=' * filled}{' ' * (cells - filled)}]{rest}"
+
+
+def _fitted(what: str, rest: str, width: int | None) -> str:
+    if width is not None and len(what + rest) > width:
+        room = max(width - len(rest) - 3, 2)
+        what = f"{what[: room // 2]}...{what[len(what) - (room - room // 2) :]}"
+    return f"{what}{rest}"[:width]

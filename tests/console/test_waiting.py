@@ -55,6 +55,22 @@ def test_a_share_is_told_in_percent():
     assert told == f"reading [{'=' * 24}] 100%: 30 s"
 
 
+@pytest.mark.parametrize(
+    "width, line",
+    [
+        (90, f"reading /data/preferences/train.jsonl [{'=' * 12}{' ' * 12}] 50%: 8 s, 8 s left"),
+        (69, "reading /data/preferences/train.jsonl [=====     ] 50%: 8 s, 8 s left"),
+        (64, "reading /data/preferences/train.jsonl 50%: 8 s, 8 s left"),
+        (40, "reading /...ain.jsonl 50%: 8 s, 8 s left"),
+        (12, "r...l 50%: 8"),
+    ],
+)
+def test_a_narrow_terminal_loses_the_bar_and_the_middle_of_a_name(width, line):
+    what = "reading /data/preferences/train.jsonl"
+    assert waiting.describe(what, (1, 2), 8.0, True, True, width) == line
+    assert len(waiting.describe(what * 9, None, 8.0, True, True, width)) <= width
+
+
 def test_what_nobody_counts_is_looked_at(capsys, monkeypatch):
     monkeypatch.setattr(waiting, "LOG_QUIET_SECONDS", 0.02)
     with waiting.waiting("restoring", share=True, look=lambda: (1, 2)):
