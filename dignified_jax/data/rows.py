@@ -21,7 +21,7 @@ from dignified_jax.data.schema import (
     shorten,
 )
 from dignified_jax.data.schema.conversation import stripped
-from dignified_jax.data.sources import stream_records
+from dignified_jax.data.sources import RawRecord, stream_records
 
 __all__ = [
     "DIMENSIONS",
@@ -96,7 +96,12 @@ def stream_rows(
       As there.
     """
     read = functools.partial(stream_records, source, form.required)
-    columns = Columns(form.known, read)
+
+    def looked_through() -> Iterator[RawRecord]:
+        with show(f"looking through {source}", share=True) as count:
+            yield from read(count=count)
+
+    columns = Columns(form.known, looked_through)
 
     def checked(count: Count) -> Iterator[CheckedRecord]:
         for record in read(count=count):

@@ -60,10 +60,9 @@ def size(tree: PyTree) -> int:
 def half_written(directory: pathlib.Path) -> int:
     """Returns the bytes on disk of checkpoints that are being saved in a directory."""
     found = 0
-    for place in _half_written(directory):
-        for file in place.rglob("*"):
-            with contextlib.suppress(OSError):  # it got its name meanwhile
-                found += file.stat().st_size if file.is_file() else 0
+    with contextlib.suppress(OSError):  # one gets its name meanwhile
+        for place in _half_written(directory):
+            found += sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     return found
 
 
