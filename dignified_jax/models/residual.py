@@ -159,11 +159,17 @@ def edited(x: jax.Array, edits: Edits, where: jax.Array | None) -> jax.Array:
     if edits.added is not None:
         new = new + edits.added
     if edits.axes is not None:
-        for axis, low, high in zip(edits.axes, edits.low, edits.high, strict=True):
-            along = jnp.sum(new * axis, axis=-1, keepdims=True)
-            new = new + (jnp.clip(along, low, high) - along) * axis
+        # Most layers have no axis, and do without the passes over the stream.
+        new = jax.lax.cond(jnp.any(edits.axes), _held, lambda x, _: x, new, edits)
     new = new.astype(x.dtype)
     return new if where is None else jnp.where(where[..., None], new, x)
+
+
+def _held(x: jax.Array, edits: Edits) -> jax.Array:
+    for axis, low, high in zip(edits.axes, edits.low, edits.high, strict=True):
+        along = jnp.sum(x * axis, axis=-1, keepdims=True)
+        x = x + (jnp.clip(along, low, high) - along) * axis
+    return x
 
 
 class Hook(NamedTuple):

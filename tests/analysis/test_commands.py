@@ -1,5 +1,6 @@
 """`analyze steer`, `drift`, `correlate` from their flags to their files, on the embedded model."""
 
+import itertools
 import json
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 import torch
 
 from dignified_jax import analyze
-from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import vector_file
 from dignified_jax.models.checkpoint.vector_file import PersonaVector
+from tests.analysis.test_contrasts import write
 
 pytestmark = pytest.mark.wiring
 MODEL = "embedded:tiny-qwen3"
@@ -81,15 +82,22 @@ def test_drift_of_a_model_from_itself_is_none(vectors, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_correlations_of_ratings(tmp_path, capsys):
-    ratings = resolve("embedded:ratings.csv")
+    """Models that are better in A are worse in E."""
+    rng, lines = np.random.default_rng(0), ["model,question,judge,rubric,score"]
+    for number, model in enumerate(("m0", "m1", "m2", "m3")):
+        for question, judge, item in itertools.product(range(9), "xy", ("A1", "A2", "E1", "E2")):
+            level = number if item[0] == "A" else 3 - number
+            score = int(rng.random() < 0.2 + 0.2 * level)
+            lines.append(f"{model},q{question},{judge},{item},{score}")
+    ratings = write(tmp_path, "\n".join(lines) + "\n", "ratings.csv")
     given = ["correlate", "--evaluation", ratings, "--workdir", tmp_path, "--replicates", 5]
     assert run(*given, "--method", "ridge") == 0
     assert "over models" in capsys.readouterr().out
     told = json.loads((tmp_path / "correlations.json").read_text())
+    assert told["dimensions"] == ["A", "E"] and told["over_models"][0][1] < -0.5
     matrix = np.array(told["over_models"], float)
-    np.testing.assert_allclose(np.diag(matrix), 1, rtol=1e-6)
-    want = np.corrcoef(np.array(told["scores"], float))
-    np.testing.assert_allclose(matrix, want, rtol=1e-6)
+    np.testing.assert_allclose(matrix, np.corrcoef(np.array(told["scores"], float)), rtol=1e-6)
+    assert told["low"][0][1] <= told["high"][0][1] < 0
     assert (tmp_path / "radar.png").is_file() and (tmp_path / "correlations.png").is_file()
 
 
