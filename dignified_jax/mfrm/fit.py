@@ -86,9 +86,9 @@ def fit(
         method = "laplace" if precision is None else "ridge"
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, found {method!r}")
-    if method == "laplace" and precision is not None:
+    if method != "ridge" and precision is not None:
         raise ValueError(
-            "method 'laplace' estimates its precisions: leave precision out, or choose 'ridge'"
+            f"method {method!r} estimates its precisions: leave precision out, or choose 'ridge'"
         )
     counts = rating_counts.as_counts(successes, trials, model)
     dtype, shape = counts[0].dtype, counts[0].shape[:4]
@@ -101,7 +101,7 @@ def fit(
         refuse_dense(counts[0].shape, dtype.itemsize, partial_credit=model == "partial_credit")
         # Only what has no prior is joined by ratings alone; the ridge's priors are the user's.
         random = ["question", *(["model"] if center != "model" else [])]
-        random = random if method == "laplace" else []
+        random = random if method != "ridge" else []
         refuse_values(counts, model, fixed, allow_disconnected, random, mesh)
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5

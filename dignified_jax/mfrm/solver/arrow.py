@@ -108,7 +108,7 @@ def eliminate(sums: Moments, precision: Precision, design: Design) -> Arrow:
         question_inverse=inverse,
         question_pull=pull,
         coupling=coupling,
-        covariance=_spread_inverse(border, spread, moving),
+        covariance=invert(border, spread, moving),
     )
 
 
@@ -242,7 +242,7 @@ def _priors(design: Design, precision: Precision, dtype: jnp.dtype) -> jax.Array
     return jnp.pad(mains, (0, design.raters - design.mains))
 
 
-def _spread_inverse(border: jax.Array, spread: jax.Array, moving: jax.Array) -> jax.Array:
+def invert(border: jax.Array, spread: jax.Array, moving: jax.Array) -> jax.Array:
     """spread (spread' border spread)^-1 spread', of the coordinates that move."""
     free = einsum("pf,pr,rg->fg", spread, border, spread)
     # Coordinates that stay get a 1 of their own; scaling to a unit diagonal keeps levels of very

@@ -22,16 +22,18 @@ from dignified_jax.mfrm.result import (
     Status,
     without_estimate,
 )
-from dignified_jax.mfrm.solver import extremes, laplace, ordinal, ridge, standard_errors
+from dignified_jax.mfrm.solver import extremes, laplace, marginal, ordinal, ridge, standard_errors
 from dignified_jax.mfrm.solver.blocks import Blocks, Totals, as_blocks, totals
 from dignified_jax.mfrm.solver.extremes import Selection
 from dignified_jax.mfrm.solver.gauge import Center, Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood
 from dignified_jax.mfrm.solver.moments import Parameters
 
-FitMethod = Literal["ridge", "laplace"]
-METHODS: tuple[FitMethod, ...] = ("ridge", "laplace")
+FitMethod = Literal["ridge", "laplace", "quadrature"]
+METHODS: tuple[FitMethod, ...] = ("ridge", "laplace", "quadrature")
 ResponseModel = Literal["binomial", "rating_scale", "partial_credit"]
+# Where Laplace's method hands over to quadrature: no further than their optima are apart.
+NEAR = 1e-2
 MODELS: tuple[ResponseModel, ...] = ("binomial", "rating_scale", "partial_credit")
 
 
@@ -53,7 +55,7 @@ def select(
     for facet, size in zip(("judge", "rubric"), by_pair.shape[1:3], strict=True):
         # The priors of the ridge keep every judge and item finite.
         free = jnp.isnan(fixed[facet]) if facet in fixed else jnp.ones(size, bool)
-        removable[facet] = free & (method == "laplace")
+        removable[facet] = free & (method != "ridge")
     return extremes.select(
         by_pair,
         ordinal=model != "binomial",
@@ -113,12 +115,31 @@ def estimate(
         found = ridge.maximise(blocks, start, precision, design, **limits)
         parameters = found.trial
         likelihood = log_likelihood(blocks, parameters)
+    elif method == "quadrature":
+        near = laplace.maximise(
+            blocks,
+            start,
+            design,
+            tolerance=jnp.maximum(tolerance, NEAR),
+            max_iterations=max_iterations,
+        )
+        confounded = _confounded(sums, blocks, design)
+        logs = jnp.stack([near.log_theta, near.log_question])
+        found = marginal.maximise(
+            blocks, near.parameters, logs, design, hold_question=confounded, **limits
+        )
+        precision, at_bound = found.precision(), found.at_bound()
+        likelihood = found.posterior.log_likelihood
+        standard_error, parameters, covariance = standard_errors.marginal_standard_errors(
+            found.posterior, found.covariance, precision, design
+        )
     else:
         found = laplace.maximise(blocks, start, design, **limits)
         parameters, precision, at_bound = found.parameters, found.precision(), found.at_bound()
         likelihood = laplace.marginal_log_likelihood(blocks, parameters, found.arrow, precision)
         parameters = laplace.posterior_mean(found.arrow, parameters)
-    standard_error, covariance = standard_errors.standard_errors(found.arrow, design)
+    if method != "quadrature":
+        standard_error, covariance = standard_errors.standard_errors(found.arrow, design)
 
     finite = found.finite & jnp.isfinite(likelihood) & jnp.isfinite(covariance).all()
     empty = jnp.any(jnp.stack([(getattr(extreme, f) == UNRATED).any() for f in FACETS]))
@@ -255,7 +276,7 @@ def _design(
         zero_sum_judge="judge" not in fixed,
         zero_sum_rubric="rubric" not in fixed,
         zero_sum_question="question" not in fixed,
-        random_question=method == "laplace",
+        random_question=method != "ridge",
         scales=blocks.scales,
         steps=blocks.steps if blocks.scales else 0,
     )

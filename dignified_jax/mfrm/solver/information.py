@@ -99,7 +99,7 @@ def information(
         zero_sum_judge="judge" not in fixed and not hold_judges,
         zero_sum_rubric="rubric" not in fixed,
         zero_sum_question="question" not in fixed,
-        random_question=fit.method == "laplace",
+        random_question=fit.method != "ridge",
         scales=blocks.scales,
         steps=blocks.steps if blocks.scales else 0,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 
 from dignified_jax.mfrm.solver import moments as binary
 from dignified_jax.mfrm.solver import ordinal
@@ -14,6 +15,17 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
     kind = ordinal if blocks.scales else binary
     return kind.moments(blocks, parameters, skew=skew)
+
+
+def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
+    """(M, Q) log-likelihoods and (M, R, Q) raters' residuals; see `ordinal` for what they omit."""
+    kind = ordinal if blocks.scales else binary
+    return kind.cell_sums(blocks, parameters)
+
+
+def steps_taken(blocks: Blocks) -> jax.Array:
+    """(T,) what `cell_sums` omits of the steps' residuals, over all cells; empty if binary."""
+    return ordinal.steps_taken(blocks) if blocks.scales else jnp.zeros(0, blocks.trials.dtype)
 
 
 def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:

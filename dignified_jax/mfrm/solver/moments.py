@@ -114,6 +114,28 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     )
 
 
+def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
+    """(M, Q) log-likelihoods and (M, R, Q) residuals of the raters, summed within each cell."""
+    matrix = incidence(blocks)
+    everything = jnp.ones_like(matrix[:1])
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+
+    def add(carry, block):
+        y, n, cell, active = block
+        y, n = active * y, active * n
+        x = cell + pairs
+        z = jnp.exp(-jnp.abs(x))
+        near = 1.0 / (1.0 + z)
+        far = z * near
+        positive = x >= 0.0
+        residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
+        total = n * jnp.log1p(z) + jnp.where(positive, n - y, y) * jnp.abs(x)
+        return carry, (-pair_sums(everything, total)[0], pair_sums(matrix, residual))
+
+    rows = (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
+    return jax.lax.scan(add, None, rows)[1]
+
+
 def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
     """Scalar: y log p + (n - y) log(1 - p), summed over ratings."""
     pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]

@@ -127,6 +127,42 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     )
 
 
+def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
+    """(M, Q) log-likelihoods and (M, R, Q) residuals of the raters, summed within each cell.
+
+    Less what does not depend on the cell's logit: the sums of the steps that were taken, and of the
+    steps' residuals the numbers of ratings at or above them, which `steps_taken` has in total.
+    """
+    matrix, scales = incidence(blocks), _scales(blocks)
+    everything = jnp.ones_like(matrix[:1])
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+    steps = _steps(blocks, parameters)
+    highest = blocks.steps
+    category = jnp.arange(highest + 1, dtype=steps.dtype)
+    at_least = (category >= category[1:, None]).astype(steps.dtype)
+
+    def add(carry, block):
+        y, n, cell, active = block
+        y, n = active * y, active * n
+        x = cell + pairs
+        p, log_total = _probabilities(x, steps)
+        mean = einsum("k,kpq->pq", category, p)
+        missing = einsum("k,kpq->pq", category[::-1], p)
+        residual = (y * missing - (highest * n - y) * mean) / highest
+        expected = n * einsum("km,mpq->kpq", at_least, p)
+        sets = einsum("sp,kpq->skq", scales, expected).reshape(-1, x.shape[1])
+        value = pair_sums(everything, y * x - n * log_total)[0]
+        return carry, (value, jnp.concatenate([pair_sums(matrix, residual), -sets]))
+
+    rows = (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
+    return jax.lax.scan(add, None, rows)[1]
+
+
+def steps_taken(blocks: Blocks) -> jax.Array:
+    """(T,) numbers of ratings at or above each step, set by set."""
+    return _above(blocks).ravel()
+
+
 def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
     """Scalar: log P of every rating, summed, as of separate ratings (no multinomial factor)."""
     pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]

@@ -16,13 +16,18 @@ No cell costs more than R^2 operations.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.result import StandardErrors
+from dignified_jax.mfrm.result import Precision, StandardErrors
 from dignified_jax.mfrm.solver.arrow import Arrow, solve_questions
 from dignified_jax.mfrm.solver.blocks import einsum
 from dignified_jax.mfrm.solver.gauge import Design
+from dignified_jax.mfrm.solver.marginal import by_model, effects, question_scores
+from dignified_jax.mfrm.solver.moments import Parameters
+from dignified_jax.mfrm.solver.quadrature import Posterior
 
 
 def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.Array]:
@@ -97,6 +102,93 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
         score=_root(jnp.diag(score)),
     )
     return errors, score
+
+
+def marginal_standard_errors(
+    found: Posterior, covariance: jax.Array, precision: Precision, design: Design
+) -> tuple[StandardErrors, Parameters, jax.Array]:
+    """Standard errors, posterior means, and the (M, M) covariance of the scores, by quadrature.
+
+    An effect x with a posterior mean E x that depends on the border and log precisions b has
+
+        var x = Var(x | ratings, b) + d' V d        d = d E x / d b = Cov(x, s)
+
+    with V the covariance of b (Kass & Steffey, 1989): variances that were estimated do not count
+    as known.
+
+    Args:
+      found: at the solution.
+      covariance: (P + 2, P + 2) V.
+      precision: at the solution.
+      design: free levels and constraints.
+    """
+    raters, judges = design.raters, design.judges
+    questions = found.question_spread.size
+    moved = 1.0 if design.zero_sum_question else 0.0
+    score, question = question_scores(found, precision, design), found.question()
+    weight = found.question_weight
+    question_mean = (weight * question).sum(axis=0)
+    off = weight * (question - question_mean)
+    question_variance = (off * (question - question_mean)).sum(axis=0)
+    shift_variance = moved * question_variance.mean() / questions
+    question_slope = einsum("lq,ilq->iq", off, score)
+    shift_slope = moved * question_slope.mean(axis=1)
+    places = jnp.eye(len(found.spread), len(covariance), raters, dtype=covariance.dtype)
+
+    def by_cell(slope: jax.Array) -> jax.Array:
+        """(Q,) d' V d of (P + 2, Q) slopes."""
+        return (slope * einsum("ij,jq->iq", covariance, slope)).sum(axis=0)
+
+    def one(block):
+        place, cell = block[0], effects(*block[1:], found, precision)
+        given = (cell.weight * cell.theta).sum(axis=0)
+        mean = (weight * given).sum(axis=0)
+        apart = given - mean
+        joint = weight * cell.weight
+        inside = joint * (cell.theta - given)
+        variance = (inside * cell.theta).sum(axis=(0, 1)) + (weight * apart**2).sum(axis=0)
+        by_rater = (inside.sum(axis=1) * cell.residual).sum(axis=1)
+        own = by_rater[:judges].sum(axis=0)
+        slope = einsum("lq,ilq->iq", weight * apart, score)
+        slope = slope.at[:raters].add(by_rater).at[-2].add((inside * cell.spread).sum(axis=(0, 1)))
+        slope = slope + place[:, None] * own
+        common = (off * given).sum(axis=0)
+        quality = variance + 2.0 * moved * common / questions + shift_variance
+        with_question = given + moved * question
+        apart = with_question - (weight * with_question).sum(axis=0)
+        alone = (inside * cell.theta).sum()
+        both = (place + shift_slope)[:, None] + slope
+        return (
+            mean,
+            variance + by_cell(slope),
+            quality + by_cell(both),
+            both.mean(axis=1),
+            apart,
+            alone,
+        )
+
+    theta, theta_variance, quality, slope, apart, alone = jax.lax.map(
+        one, (places, *by_model(found))
+    )
+    within = einsum("lq,mlq,nlq->mn", weight, apart, apart) + jnp.diag(alone)
+    score_covariance = within / questions**2 + einsum("mi,ij,nj->mn", slope, covariance, slope)
+    diagonal = _root(jnp.diag(covariance))
+    errors = StandardErrors(
+        theta=_root(theta_variance),
+        quality=_root(quality),
+        judge=diagonal[:judges],
+        rubric=diagonal[judges : design.mains],
+        step=_as_sets(diagonal[design.mains : raters], design),
+        question=_root(
+            question_variance * (1.0 - 2.0 * moved / questions)
+            + shift_variance
+            + by_cell(shift_slope[:, None] - question_slope)
+        ),
+        intercept=diagonal[raters:-2],
+        score=_root(jnp.diag(score_covariance)),
+    )
+    means = dataclasses.replace(found.center, theta=theta, question=question_mean)
+    return errors, means, score_covariance
 
 
 def _as_sets(steps: jax.Array, design: Design) -> jax.Array | None:
