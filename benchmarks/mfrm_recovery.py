@@ -29,7 +29,7 @@ import numpy as np
 from dignified_jax import mfrm
 
 SHAPES = [(5, 220, 2, 3), (10, 500, 3, 3)]
-METHODS = ("laplace", "ridge")
+METHODS = ("quadrature", "laplace", "ridge")
 MISSING = (0.0, 0.4)
 SPREADS = (0.5, 1.0, 2.0)
 
@@ -121,6 +121,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--replicates", type=int, default=2000, help="per row (default 2000)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--markdown", help="also write the table to this file")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -128,7 +129,7 @@ def main() -> None:
         parser.error("--replicates must be at least 2")
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     print("\n".join(lines), flush=True)
-    for method in METHODS:
+    for method in arguments.methods:
         for shape in SHAPES:
             program = jax.jit(
                 lambda keys, spread, missing, shape=shape, method=method: jax.lax.map(

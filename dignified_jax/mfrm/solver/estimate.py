@@ -126,12 +126,18 @@ def estimate(
         confounded = _confounded(sums, blocks, design)
         logs = jnp.stack([near.log_theta, near.log_question])
         found = marginal.maximise(
-            blocks, near.parameters, logs, design, hold_question=confounded, **limits
+            blocks,
+            near.parameters,
+            near.arrow.moments.weight,
+            logs,
+            design,
+            hold_question=confounded,
+            **limits,
         )
         precision, at_bound = found.precision(), found.at_bound()
-        likelihood = found.posterior.log_likelihood
+        likelihood, left = found.log_likelihood, found.left
         standard_error, parameters, covariance = standard_errors.marginal_standard_errors(
-            found.posterior, found.covariance, precision, design
+            found, design
         )
     else:
         found = laplace.maximise(blocks, start, design, **limits)
@@ -139,6 +145,7 @@ def estimate(
         likelihood = laplace.marginal_log_likelihood(blocks, parameters, found.arrow, precision)
         parameters = laplace.posterior_mean(found.arrow, parameters)
     if method != "quadrature":
+        left = found.change
         standard_error, covariance = standard_errors.standard_errors(found.arrow, design)
 
     finite = found.finite & jnp.isfinite(likelihood) & jnp.isfinite(covariance).all()
@@ -148,7 +155,7 @@ def estimate(
         Status.BAD_ANCHORS: bad_anchors,
         Status.UNOBSERVED_CATEGORY: unobserved,
         Status.SINGULAR: ~finite,
-        Status.MAX_ITERATIONS: ~(found.change <= tolerance),
+        Status.MAX_ITERATIONS: ~(left <= tolerance),
         Status.EMPTY_LEVEL: empty,
         Status.EXTREME_MODEL: infinite.any(),
         Status.EXTREME_LEVEL: ~selected.judge.all() | ~selected.rubric.all(),
@@ -190,7 +197,7 @@ def estimate(
         **without_estimate(estimates, extreme.model, infinite, unknown, limits),
         precision=precision,
         extreme=extreme,
-        largest_change=found.change,
+        largest_change=left,
         iterations=found.iterations,
         converged=jnp.isin(status, jnp.asarray(CONVERGED, jnp.int32)),
         status=status,

@@ -17,10 +17,13 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     return kind.moments(blocks, parameters, skew=skew)
 
 
-def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
-    """(M, Q) log-likelihoods and (M, R, Q) raters' residuals; see `ordinal` for what they omit."""
+def cell_sums(
+    blocks: Blocks, parameters: Parameters, cells: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(M, K, Q) log-likelihoods and (M, R, K, Q) raters' residuals at (M, K, Q) parts of the logit
+    that the ratings of a cell share; see `ordinal` for what they omit."""
     kind = ordinal if blocks.scales else binary
-    return kind.cell_sums(blocks, parameters)
+    return kind.cell_sums(blocks, parameters, cells)
 
 
 def steps_taken(blocks: Blocks) -> jax.Array:

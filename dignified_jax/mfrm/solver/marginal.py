@@ -6,9 +6,10 @@ effects (Louis, "Finding the observed information matrix when using the EM algor
 
     d log L = E s        -d^2 log L = E[-d^2 c] - Cov s
 
-Questions are independent, and given its question so are the cells. Where the difference is not
-positive definite, far from the optimum, E[-d^2 c] stands for it, which gives steps of the EM
-algorithm. From Laplace's optimum two or three steps are enough.
+Questions are independent, and given its question so are the cells. With the precisions held, log L
+is concave (Prekopa, 1973). In the precisions it need not be, far from the optimum and near a
+variance of 0: where the whole matrix is not positive definite, they move apart from the rest, by
+scoring. From Laplace's optimum two or three steps are enough.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import moments, steps_taken
 from dignified_jax.mfrm.solver.moments import Parameters
 from dignified_jax.mfrm.solver.quadrature import POINTS, Posterior, posterior, rule
-from dignified_jax.mfrm.solver.ridge import largest_change, select
+from dignified_jax.mfrm.solver.ridge import largest_change
 
 # Below this information on a log precision it is as good as at its bound.
 LEAST_INFORMATION = 1e-3
+# And above this ratio of its variance to the inverse of that, rounding or a saddle made it.
+MOST_VARIANCE = 25.0
 
 
 @jax.tree_util.register_dataclass
@@ -38,21 +41,33 @@ class MarginalSearch:
     """State of the iteration.
 
     Attributes:
-      parameters: fixed effects so far; at the end, those that `posterior` belongs to.
-      log_precision: (2,) of theta and questions.
-      posterior: at the point before; at the end, at the solution.
-      covariance: (P + 2, P + 2) of border and log precisions, likewise, in the zero-sum gauge.
+      parameters: after the last step, theta and questions as before it.
+      log_precision: (2,) of theta and questions, likewise.
+      weight: (M, Q) what `posterior` takes.
+      posterior: before the last step.
+      posterior_precision: likewise.
+      question_score: (P + 2, L, Q), see `Derivatives`.
+      covariance: (P + 2, P + 2) of border and log precisions, in the zero-sum gauge.
+      step: (P + 2,) the last one.
+      log_likelihood: at the end of the step, to second order.
       change: largest of the last step, of a logit or a log precision.
+      left: about what the next one would be.
       iterations: steps so far.
-      finite: whether the last step and the covariance are.
-      done: whether `posterior` belongs to the solution.
+      finite: whether the last step is.
+      done: whether it is over.
     """
 
     parameters: Parameters
     log_precision: jax.Array
+    weight: jax.Array
     posterior: Posterior
+    posterior_precision: Precision
+    question_score: jax.Array
     covariance: jax.Array
+    step: jax.Array
+    log_likelihood: jax.Array
     change: jax.Array
+    left: jax.Array
     iterations: jax.Array
     finite: jax.Array
     done: jax.Array
@@ -66,14 +81,32 @@ class MarginalSearch:
         return (jnp.abs(self.log_precision) >= LOG_PRECISION_BOUND - 0.1).any()
 
 
+class Derivatives(NamedTuple):
+    """Of log L by the border and the two log precisions, and where to put the points next.
+
+    Attributes:
+      score: (P + 2,).
+      information: (P + 2, P + 2) -d^2 log L.
+      question_score: (P + 2, L, Q) E[s | question at its point l], less a constant.
+      center: parameters with theta and questions at their posterior means.
+      weight: (M, Q) what makes the variance of theta, given the question, that of a Gaussian.
+    """
+
+    score: jax.Array
+    information: jax.Array
+    question_score: jax.Array
+    center: Parameters
+    weight: jax.Array
+
+
 class Effects(NamedTuple):
     """A model's cells at the points of its `Posterior`.
 
     Attributes:
-      weight: (K, K, Q) of k given l.
+      weight: (K, L, Q) of k given l.
       residual: (R, K, Q) of the raters at k.
-      theta: (K, K, Q) at k and l.
-      spread: (K, K, Q) 1/2 - p theta^2 / 2, the derivative by log p.
+      theta: (K, L, Q) at k and l.
+      spread: (K, L, Q) 1/2 - p theta^2 / 2, the derivative by log p.
     """
 
     weight: jax.Array
@@ -92,6 +125,7 @@ def as_precision(log_precision: jax.Array) -> Precision:
 def maximise(
     blocks: Blocks,
     start: Parameters,
+    weight: jax.Array,
     log_precision: jax.Array,
     design: Design,
     *,
@@ -105,6 +139,7 @@ def maximise(
     Args:
       blocks: the ratings.
       start: fixed effects, theta and questions, of Laplace's method.
+      weight: (M, Q) of the ratings there.
       log_precision: (2,), likewise.
       design: free levels and constraints.
       hold_question: bool, whether the precision of the questions stays where it is.
@@ -115,50 +150,69 @@ def maximise(
 
     def advance(state: MarginalSearch) -> MarginalSearch:
         precision = state.precision()
-        found = posterior(blocks, state.parameters, precision, design, points)
-        score, information, complete = derivatives(blocks, found, precision, design)
+        found = posterior(blocks, state.parameters, state.weight, precision, design, points)
+        slopes = derivatives(blocks, found, precision, design)
         known = found.information > LEAST_INFORMATION
         known = known & (jnp.abs(state.log_precision) < LOG_PRECISION_BOUND - 0.1)
         known = known & jnp.stack([jnp.asarray(True), ~hold_question])
-        both = jnp.stack([information, complete])
+        apart = jnp.pad(slopes.information[:-2, :-2], (0, 2))
+        apart = apart.at[[-2, -1], [-2, -1]].set(found.information)
+        both = jnp.stack([slopes.information, apart])
         covariance, safe = jax.vmap(lambda matrix: _covariance(matrix, known, design))(both)
-        definite = jnp.isfinite(covariance).all()
-        border = jnp.where(definite, covariance, safe) @ score
-        step = _as_step(border, state.parameters, design)
-        moves = border[-2:]
+        usual = (jnp.diag(covariance)[-2:] * found.information <= MOST_VARIANCE).all()
+        covariance = jnp.where(usual & jnp.isfinite(covariance).all(), covariance, safe)
+        step = covariance @ slopes.score
         # Nothing more to be learnt: to the bound, past which there is none.
         lost = (found.information > 0.0) & (found.information <= LEAST_INFORMATION)
-        lost = lost & (state.log_precision > 0.0)
-        change = jnp.maximum(largest_change(step, blocks), jnp.abs(moves).max())
-        scale = jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
-        reached = (change <= tolerance) & ~lost.any()
-        done = reached | (state.iterations >= max_iterations) | ~jnp.isfinite(change)
-        after = state.log_precision + scale * moves
-        after = jnp.where(lost, LOG_PRECISION_BOUND, after)
+        lost = lost & (state.log_precision > 0.0) & (state.log_precision < LOG_PRECISION_BOUND)
+        largest = largest_change(as_step(step, state.parameters, design), blocks)
+        change = jnp.maximum(largest, jnp.abs(step[-2:]).max())
+        step = step * jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
+        after = jnp.where(lost, LOG_PRECISION_BOUND, state.log_precision + step[-2:])
         after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
-        parameters = found.center.plus(step, scale)
+        # The next step would be shorter by as much as this one is than the last.
+        left = change * jnp.minimum(change / state.change, 1.0)
+        left = jnp.where((after == state.log_precision + step[-2:]).all(), left, change)
+        left = jnp.where(jnp.isfinite(state.change), left, change)
+        iterations = state.iterations + 1
+        reached = (left <= tolerance) & ~lost.any()
+        # At its bound, a variance is lost in the rounding of these.
+        theta = jnp.where(known[0], slopes.center.theta, 0.0)
+        center = dataclasses.replace(slopes.center, theta=theta)
         return MarginalSearch(
-            parameters=select(done, found.center, parameters),
-            log_precision=jnp.where(done, state.log_precision, after),
+            parameters=center.plus(as_step(step, state.parameters, design)),
+            log_precision=after,
+            weight=jnp.where(known[0], slopes.weight, state.weight),
             posterior=found,
+            posterior_precision=precision,
+            question_score=slopes.question_score,
             covariance=covariance,
+            step=step,
+            log_likelihood=found.log_likelihood + 0.5 * slopes.score @ step,
             change=change,
-            iterations=state.iterations + ~done,
-            finite=jnp.isfinite(change) & definite,
-            done=done,
+            left=left,
+            iterations=iterations,
+            finite=jnp.isfinite(change),
+            done=reached | (iterations >= max_iterations) | ~jnp.isfinite(change),
         )
 
     nothing = jnp.zeros((), start.theta.dtype)
-    shapes = jax.eval_shape(
-        lambda: posterior(blocks, start, as_precision(log_precision), design, points)
-    )
+    precision = as_precision(log_precision)
+    shapes = jax.eval_shape(lambda: posterior(blocks, start, weight, precision, design, points))
+    found = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     size = design.raters + start.intercept.size + 2
     state = MarginalSearch(
         parameters=start,
         log_precision=log_precision,
-        posterior=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
+        weight=weight,
+        posterior=found,
+        posterior_precision=precision,
+        question_score=jnp.zeros((size, *found.question_weight.shape), start.theta.dtype),
         covariance=jnp.zeros((size, size), start.theta.dtype),
+        step=jnp.zeros(size, start.theta.dtype),
+        log_likelihood=nothing,
         change=nothing + jnp.inf,
+        left=nothing + jnp.inf,
         iterations=jnp.asarray(0, jnp.int32),
         finite=jnp.asarray(True),
         done=jnp.asarray(False),
@@ -168,28 +222,28 @@ def maximise(
 
 def derivatives(
     blocks: Blocks, found: Posterior, precision: Precision, design: Design
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(P + 2,) d log L by border and log precisions, (P + 2, P + 2) -d^2 log L and E[-d^2 c]."""
-    within, node_weight, means = _within(found, precision, blocks.judges)
+) -> Derivatives:
+    """Derivatives of log L at a posterior."""
+    within, node_weight, means, theta, variance = _within(found, precision, blocks.judges)
     by_question = _by_question(means, found, precision, design)
     mean = (found.question_weight * by_question).sum(axis=1)
     score = mean.sum(axis=1).at[design.mains : design.raters].add(steps_taken(blocks))
     apart = by_question - mean[:, None]
-    covariance = within + einsum("lq,ilq,jlq->ij", found.question_weight, apart, apart)
+    covariance = within + gram(found.question_weight * apart, apart)
     complete = _complete(blocks, found, node_weight)
     # E[p theta^2 / 2] is what half the number of cells exceeds the score by.
     numbers = 0.5 * jnp.stack([found.spread.size, design.free_question.sum()])
     complete = complete.at[[-2, -1], [-2, -1]].set(numbers.astype(score.dtype) - score[-2:])
-    return score, complete - covariance, complete
+    question = (found.question_weight * found.question()).sum(axis=0)
+    variance = jnp.maximum(variance, jnp.finfo(variance.dtype).tiny)
+    weight = jnp.maximum(1.0 / variance - precision.theta, 0.0)
+    center = dataclasses.replace(found.center, theta=theta, question=question)
+    return Derivatives(score, complete - covariance, by_question, center, weight)
 
 
-def question_scores(found: Posterior, precision: Precision, design: Design) -> jax.Array:
-    """(P + 2, K, Q) E[s | question at its point l], of its cells and itself, less a constant."""
-
-    def one(block):
-        return _means(effects(*block, found, precision))
-
-    return _by_question(jax.lax.map(one, by_model(found)), found, precision, design)
+def gram(one: jax.Array, other: jax.Array) -> jax.Array:
+    """(I, J) sums of products of (I, ...) and (J, ...) over all else."""
+    return einsum("ia,ja->ij", one.reshape(len(one), -1), other.reshape(len(other), -1))
 
 
 def effects(
@@ -202,37 +256,38 @@ def effects(
 ) -> Effects:
     """Of one model, whose parts of `found` these are."""
     nodes = jnp.asarray(rule(len(weight))[0], theta.dtype)
-    off = (spread * nodes[:, None])[:, None] - found.question_spread * nodes[:, None]
-    theta = theta + off
+    theta = theta + (spread * nodes[:, None])[:, None]
+    theta = theta - (found.question() - found.center.question)
     spread = 0.5 * (1.0 - precision.theta * theta**2)
-    return Effects(weight, residual.swapaxes(0, 1), theta, spread)
+    return Effects(weight, residual, theta, spread)
 
 
 def by_model(found: Posterior) -> tuple[jax.Array, ...]:
     """What a scan over models needs for `effects`."""
-    residual = found.rater_residual.swapaxes(0, 1)
-    return found.cell_weight, residual, found.center.theta, found.spread
+    return found.cell_weight, found.rater_residual, found.center.theta, found.spread
 
 
-def _within(
-    found: Posterior, precision: Precision, judges: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _within(found: Posterior, precision: Precision, judges: int) -> tuple[jax.Array, ...]:
     """Covariances (P + 2, P + 2) of the scores within cells given their question; (K, M, Q)
-    probabilities of the cells' points; (M, R + 1, K, Q) `_means`."""
+    probabilities of the cells' points; (M, R + 1, L, Q) `_means`; (M, Q) means of theta, and
+    its variances given the question."""
 
     def one(block):
         cell = effects(*block, found, precision)
         joint = found.question_weight * cell.weight
         node_weight = joint.sum(axis=1)
         means = _means(cell)
-        products = einsum("ilq,jlq->ij", found.question_weight * means, means)
-        product = einsum("ikq,jkq->ij", node_weight * cell.residual, cell.residual)
-        mixed = einsum("ikq,kq->i", cell.residual, (joint * cell.spread).sum(axis=1))
+        products = gram(found.question_weight * means, means)
+        product = gram(node_weight * cell.residual, cell.residual)
+        mixed = gram(cell.residual, (joint * cell.spread).sum(axis=1)[None])
         square = (joint * cell.spread**2).sum()
-        products = jnp.block([[product, mixed[:, None]], [mixed, square]]) - products
-        return products, node_weight, means
+        products = jnp.block([[product, mixed], [mixed.T, square]]) - products
+        given = (cell.weight * cell.theta).sum(axis=0)
+        variance = (joint * (cell.theta - given) ** 2).sum(axis=(0, 1))
+        theta = (found.question_weight * given).sum(axis=0)
+        return products, node_weight, means, theta, variance
 
-    products, node_weight, means = jax.lax.map(one, by_model(found))
+    products, node_weight, means, theta, variance = jax.lax.map(one, by_model(found))
     # From (raters, log p) to (raters, intercept of the model, log p) of each.
     own = products[:, :judges].sum(axis=1)  # (M, R + 1)
     total, corner = products.sum(axis=0), own[:, :judges].sum(axis=1)
@@ -246,19 +301,22 @@ def _within(
             [jnp.zeros((1, total.shape[0] + len(own) + 1), total.dtype)],
         ]
     )
-    return covariance, node_weight.swapaxes(0, 1), means
+    return covariance, node_weight.swapaxes(0, 1), means, theta, variance
 
 
 def _means(cell: Effects) -> jax.Array:
-    """(R + 1, K, Q) of the raters' scores and that of log p_theta, given the question."""
-    raters = (cell.weight * cell.residual[:, :, None]).sum(axis=1)
+    """(R + 1, L, Q) of the raters' scores and that of log p_theta, given the question."""
+    # Term by term: XLA's reduction of a product whose factors are both broadcast goes wrong on CPUs
+    # in float32 beyond about 1,500 questions (jax 0.10.2), and is slower.
+    points = range(len(cell.weight))
+    raters = sum(cell.weight[k] * cell.residual[:, k, None] for k in points)
     return jnp.concatenate([raters, (cell.weight * cell.spread).sum(axis=0)[None]])
 
 
 def _by_question(
     means: jax.Array, found: Posterior, precision: Precision, design: Design
 ) -> jax.Array:
-    """(P + 2, K, Q) from `_means` of all models."""
+    """(P + 2, L, Q) from `_means` of all models."""
     total = means.sum(axis=0)
     own = means[:, : design.judges].sum(axis=1)
     end = 0.5 * (1.0 - precision.question * found.question() ** 2)
@@ -304,8 +362,8 @@ def _covariance(information: jax.Array, known: jax.Array, design: Design) -> jax
     return centred(centred(inverse).T)
 
 
-def _as_step(border: jax.Array, like: Parameters, design: Design) -> Parameters:
-    """Of the fixed effects: theta and questions follow when the next posterior is made."""
+def as_step(border: jax.Array, like: Parameters, design: Design) -> Parameters:
+    """Of the fixed effects: theta and questions follow the posterior's means."""
     return Parameters(
         theta=jnp.zeros_like(like.theta),
         question=jnp.zeros_like(like.question),

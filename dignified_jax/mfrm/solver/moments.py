@@ -114,15 +114,22 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     )
 
 
-def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
-    """(M, Q) log-likelihoods and (M, R, Q) residuals of the raters, summed within each cell."""
+def cell_sums(
+    blocks: Blocks, parameters: Parameters, cells: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(M, K, Q) log-likelihoods and (M, R, K, Q) raters' residuals, summed within each cell.
+
+    Args:
+      blocks: the ratings.
+      parameters: of which the raters' are used.
+      cells: (M, K, Q) what their ratings share of the logit, at K points each.
+    """
     matrix = incidence(blocks)
-    everything = jnp.ones_like(matrix[:1])
-    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None, None]
 
     def add(carry, block):
         y, n, cell, active = block
-        y, n = active * y, active * n
+        y, n = (active * y)[:, None], (active * n)[:, None]
         x = cell + pairs
         z = jnp.exp(-jnp.abs(x))
         near = 1.0 / (1.0 + z)
@@ -130,10 +137,16 @@ def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Ar
         positive = x >= 0.0
         residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
         total = n * jnp.log1p(z) + jnp.where(positive, n - y, y) * jnp.abs(x)
-        return carry, (-pair_sums(everything, total)[0], pair_sums(matrix, residual))
+        return carry, (-total.sum(axis=0), by_rater(matrix, residual))
 
-    rows = (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
+    rows = (blocks.successes, blocks.trials, cells, blocks.active)
     return jax.lax.scan(add, None, rows)[1]
+
+
+def by_rater(matrix: jax.Array, values: jax.Array) -> jax.Array:
+    """(R, K, Q) sums by the rows of an `incidence` (or any) matrix, of (J * I, K, Q) values."""
+    flat = pair_sums(matrix, values.reshape(len(values), -1))
+    return flat.reshape(len(matrix), *values.shape[1:])
 
 
 def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:

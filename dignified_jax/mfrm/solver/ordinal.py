@@ -127,34 +127,42 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     )
 
 
-def cell_sums(blocks: Blocks, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
-    """(M, Q) log-likelihoods and (M, R, Q) residuals of the raters, summed within each cell.
+def cell_sums(
+    blocks: Blocks, parameters: Parameters, cells: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(M, K, Q) log-likelihoods and (M, R, K, Q) raters' residuals, summed within each cell.
 
     Less what does not depend on the cell's logit: the sums of the steps that were taken, and of the
     steps' residuals the numbers of ratings at or above them, which `steps_taken` has in total.
+
+    Args:
+      blocks: the ratings.
+      parameters: of which the raters' are used.
+      cells: (M, K, Q) what their ratings share of the logit, at K points each.
     """
     matrix, scales = incidence(blocks), _scales(blocks)
-    everything = jnp.ones_like(matrix[:1])
     pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
     steps = _steps(blocks, parameters)
     highest = blocks.steps
     category = jnp.arange(highest + 1, dtype=steps.dtype)
     at_least = (category >= category[1:, None]).astype(steps.dtype)
+    points = cells.shape[1]
 
     def add(carry, block):
         y, n, cell, active = block
-        y, n = active * y, active * n
-        x = cell + pairs
+        y, n = (jnp.tile(active * values, points) for values in (y, n))
+        x = cell.ravel() + pairs
         p, log_total = _probabilities(x, steps)
         mean = einsum("k,kpq->pq", category, p)
         missing = einsum("k,kpq->pq", category[::-1], p)
         residual = (y * missing - (highest * n - y) * mean) / highest
         expected = n * einsum("km,mpq->kpq", at_least, p)
         sets = einsum("sp,kpq->skq", scales, expected).reshape(-1, x.shape[1])
-        value = pair_sums(everything, y * x - n * log_total)[0]
-        return carry, (value, jnp.concatenate([pair_sums(matrix, residual), -sets]))
+        sums = jnp.concatenate([pair_sums(matrix, residual), -sets])
+        value = (y * x - n * log_total).sum(axis=0)
+        return carry, (value.reshape(cell.shape), sums.reshape(-1, *cell.shape))
 
-    rows = (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
+    rows = (blocks.successes, blocks.trials, cells, blocks.active)
     return jax.lax.scan(add, None, rows)[1]
 
 

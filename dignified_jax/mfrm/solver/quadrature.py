@@ -4,18 +4,18 @@ A question's ratings have the likelihood, with t_m = theta_mq + question_q and L
 
     integral N(u; 0, 1/p_question) prod_m [ integral N(t - u; 0, 1/p_theta) L_m(t) dt ] du
 
-Laplace's Gaussian at the mode has u ~ N(u^, 1/S) and t_m | u ~ N(t_m^ + kappa (u - u^), 1/D), so
-that t_m has the variance s^2 = 1/D + kappa^2/S. What the likelihood has over it is a product of
-exp r_m(t_m), with r_m cubic at t^, and is averaged over that Gaussian: u by K points u^ + v_l / S^½
-and every t_m by K points t_m^ + s z_k, the SAME for all u, so that a pass costs K evaluations of
-the ratings and not K^2. Standardised, u and t_m are correlated by a = kappa / (s S^½), and Mehler's
-formula gives the weights of the inner rule: with h_n the normalised Hermite polynomials and w_k the
-Gauss weights,
+A Gaussian near the posterior (Laplace's, at first; then one with the posterior's means and the
+variances of t_m given u, as Naylor & Smith 1982 have it) has u ~ N(u^, 1/S) and
+t_m | u ~ N(t_m^ + kappa (u - u^), 1/D), so that t_m has the variance s^2 = 1/D + kappa^2/S. What
+the likelihood has over it is a product of exp r_m(t_m), and is averaged over that Gaussian: u by L
+points u^ + v_l / S^½ and every t_m by K points t_m^ + s z_k, the SAME for all u, so that a pass
+costs K evaluations of the ratings and not K^2. Standardised, u and t_m are correlated by
+a = kappa / (s S^½), and Mehler's formula gives the weights of the inner rule. With h_n the
+normalised Hermite polynomials and w_k the weights of Gauss,
 
     E[f(z) | v_l] = sum_k W_kl f(z_k)      W_kl = w_k sum_{n < K} a^n h_n(z_k) h_n(v_l)
 
 exact for polynomials f of degree below K: at a = 0 the plain Gauss rule, at a = 1 the value at v_l.
-Naylor & Smith (1982) for adaptive quadrature; Liu & Pierce (1994) for its error.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ import numpy as np
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
-from dignified_jax.mfrm.solver.likelihood import cell_sums, moments, steps_taken
+from dignified_jax.mfrm.solver.likelihood import cell_sums, steps_taken
 from dignified_jax.mfrm.solver.moments import Parameters
 
 POINTS = 7
+# Many answers make a question's posterior, which is nearer to a Gaussian.
+QUESTION_POINTS = 5
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """Random effects given the ratings, at K points each: l for the question, k for its cells.
+    """Random effects given the ratings, at L points of a question and K of each of its cells.
 
     Attributes:
       center: parameters whose theta and question the points lie about.
       spread: (M, Q) s, of the cells' points.
       question_spread: (Q,) S^-½, 0 where anchored.
-      question_weight: (K, Q) probabilities of the questions' points.
-      cell_weight: (M, K, K, Q) of a cell's points k given the question's l; a few may be negative.
-      rater_residual: (K, M, R, Q) at the cells' points; see `ordinal.cell_sums`.
+      question_weight: (L, Q) probabilities of the questions' points.
+      cell_weight: (M, K, L, Q) of a cell's points k given the question's l; a few may be negative.
+      rater_residual: (M, R, K, Q) at the cells' points; see `ordinal.cell_sums`.
       information: (2,) rough information on the log precisions of theta and questions.
       log_likelihood: scalar, marginal.
     """
@@ -61,78 +63,80 @@ class Posterior:
     log_likelihood: jax.Array
 
     def question(self) -> jax.Array:
-        """(K, Q) points of the questions."""
+        """(L, Q) points of the questions."""
         return self.center.question + rule(len(self.question_weight))[0][:, None].astype(
             self.spread.dtype
         ) * (self.question_spread)
 
 
-def rule(points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(K,) nodes and weights of the standard normal, and (K, K, K) w_k h_n(z_k) h_n(v_l)."""
+def rule(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """(points,) nodes and weights of the standard normal distribution."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(points)
-    weights = weights / weights.sum()
-    polynomial = [np.ones(points), nodes]
+    return nodes, weights / weights.sum()
+
+
+def blend(points: int, question_points: int) -> np.ndarray:
+    """(n, k, l) w_k h_n(z_k) h_n(v_l), n < K, of K points z and L points v."""
+    nodes, weights = rule(points)
+    both = np.concatenate([nodes, rule(question_points)[0]])
+    h = [np.ones_like(both), both]
     for n in range(1, points - 1):
-        polynomial.append(
-            (nodes * polynomial[n] - np.sqrt(n) * polynomial[n - 1]) / np.sqrt(n + 1.0)
-        )
-    h = np.stack(polynomial[:points])
-    return nodes, weights, (weights * h)[:, :, None] * h[:, None, :]
+        h.append((both * h[n] - np.sqrt(n) * h[n - 1]) / np.sqrt(n + 1.0))
+    own, question = np.split(np.stack(h[:points]), [points], axis=1)
+    return (weights * own)[:, :, None] * question[:, None, :]
 
 
 def posterior(
     blocks: Blocks,
-    parameters: Parameters,
+    center: Parameters,
+    weight: jax.Array,
     precision: Precision,
     design: Design,
     points: int = POINTS,
+    question_points: int = QUESTION_POINTS,
 ) -> Posterior:
-    """Posterior given the fixed effects; theta and question need only be near their modes.
+    """Posterior given the fixed effects.
 
     Args:
       blocks: the ratings.
-      parameters: where to look; theta and question move by one Newton step.
+      center: the fixed effects; theta and questions near the middle of their posterior.
+      weight: (M, Q) about what the ratings add to the precision of a cell's theta, at least 0.
       precision: of theta and question.
       design: which questions are free.
       points: K, odd.
+      question_points: L.
     """
-    nodes, weights, blend = (jnp.asarray(a, parameters.theta.dtype) for a in rule(points))
-    sums = moments(blocks, parameters)
-    curvature = sums.weight + precision.theta
-    shrink, follow = precision.theta / curvature, sums.weight / curvature
-    shared = (shrink * sums.weight).sum(axis=0)
+    dtype = center.theta.dtype
+    nodes = jnp.asarray(rule(points)[0], dtype)
+    question_nodes, question_mass = (jnp.asarray(a, dtype) for a in rule(question_points))
+    inner_rule = jnp.asarray(blend(points, question_points), dtype)
+    curvature = weight + precision.theta
+    shrink, follow = precision.theta / curvature, weight / curvature
+    shared = (shrink * weight).sum(axis=0)
     free = design.free_question
     inverse = jnp.where(free, 1.0 / (shared + precision.question), 0.0)
-    penalty = precision.theta * parameters.theta
-    carried = (shrink * sums.residual + follow * penalty).sum(axis=0)
-    question = inverse * (carried - precision.question * parameters.question)
-    theta = (sums.residual - penalty - sums.weight * question) / curvature
-    center = dataclasses.replace(
-        parameters, theta=parameters.theta + theta, question=parameters.question + question
-    )
     question_spread = jnp.sqrt(inverse)
     spread = jnp.sqrt(1.0 / curvature + shrink**2 * inverse)
     correlation = shrink * question_spread / spread
 
-    def at(node):
-        return cell_sums(blocks, dataclasses.replace(center, theta=center.theta + spread * node))
-
-    value, rater_residual = jax.lax.map(at, nodes)
-    off = spread * nodes[:, None, None]
-    excess = value - value[points // 2] + 0.5 * sums.weight * off**2
-    excess = excess - precision.theta * center.theta * off
+    off = spread[:, None] * nodes[:, None]
+    value, rater_residual = cell_sums(blocks, center, center.cell()[:, None] + off)
+    highest = value[:, points // 2]
+    excess = value - highest[:, None] + 0.5 * weight[:, None] * off**2
+    excess = excess - (precision.theta * center.theta)[:, None] * off
     powers = correlation[:, None] ** jnp.arange(points)[:, None]  # (M, n, Q)
 
     def inner(carry, block):
         excess, powers = block
-        mass = jnp.tensordot(blend, powers, [[0], [0]], precision="highest")  # (k, l, Q)
+        mass = jnp.tensordot(inner_rule, powers, [[0], [0]], precision="highest")  # (k, l, Q)
         mass = mass * jnp.exp(excess)[:, None]
-        total = jnp.maximum(mass.sum(axis=0), jnp.finfo(mass.dtype).tiny)
+        # Positive wherever the points are well placed.
+        total = jnp.maximum(mass.sum(axis=0), 1e-3 * jnp.abs(mass).sum(axis=0))
         return carry + jnp.log(total), mass / total
 
     pull = (precision.theta * center.theta).sum(axis=0) - precision.question * center.question
-    start = jnp.log(weights)[:, None] + pull * question_spread * nodes[:, None]
-    log_mass, cell_weight = jax.lax.scan(inner, start, (excess.swapaxes(0, 1), powers))
+    start = jnp.log(question_mass)[:, None] + pull * question_spread * question_nodes[:, None]
+    log_mass, cell_weight = jax.lax.scan(inner, start, (excess, powers))
     total = jax.nn.logsumexp(log_mass, axis=0)
 
     gain = follow - precision.theta * follow**2 * inverse
@@ -150,7 +154,7 @@ def posterior(
         cell_weight=cell_weight,
         rater_residual=rater_residual,
         information=0.5 * jnp.stack([(gain**2).sum(), (question_gain**2).sum()]),
-        log_likelihood=value[points // 2].sum()
+        log_likelihood=highest.sum()
         + (steps_taken(blocks) * steps).sum()
         + 0.5 * (volume - prior)
         + total.sum(),

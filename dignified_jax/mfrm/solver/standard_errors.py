@@ -21,13 +21,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dignified_jax.mfrm.result import Precision, StandardErrors
+from dignified_jax.mfrm.result import StandardErrors
 from dignified_jax.mfrm.solver.arrow import Arrow, solve_questions
 from dignified_jax.mfrm.solver.blocks import einsum
 from dignified_jax.mfrm.solver.gauge import Design
-from dignified_jax.mfrm.solver.marginal import by_model, effects, question_scores
+from dignified_jax.mfrm.solver.marginal import MarginalSearch, by_model, effects, gram
 from dignified_jax.mfrm.solver.moments import Parameters
-from dignified_jax.mfrm.solver.quadrature import Posterior
 
 
 def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.Array]:
@@ -105,7 +104,7 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
 
 
 def marginal_standard_errors(
-    found: Posterior, covariance: jax.Array, precision: Precision, design: Design
+    search: MarginalSearch, design: Design
 ) -> tuple[StandardErrors, Parameters, jax.Array]:
     """Standard errors, posterior means, and the (M, M) covariance of the scores, by quadrature.
 
@@ -116,22 +115,29 @@ def marginal_standard_errors(
     with V the covariance of b (Kass & Steffey, 1989): variances that were estimated do not count
     as known.
 
+    Means follow the search's last step by d, which leaves an error of the second order in it.
+
     Args:
-      found: at the solution.
-      covariance: (P + 2, P + 2) V.
-      precision: at the solution.
+      search: whose covariance is V.
       design: free levels and constraints.
     """
+    found, precision = search.posterior, search.posterior_precision
+    covariance, step, score = search.covariance, search.step, search.question_score
     raters, judges = design.raters, design.judges
     questions = found.question_spread.size
     moved = 1.0 if design.zero_sum_question else 0.0
-    score, question = question_scores(found, precision, design), found.question()
+    question = found.question()
     weight = found.question_weight
     question_mean = (weight * question).sum(axis=0)
     off = weight * (question - question_mean)
+
+    def over_points(weight: jax.Array) -> jax.Array:
+        """(P + 2, Q) sums over the questions' points."""
+        return sum(score[:, point] * weight[point] for point in range(len(weight)))
+
     question_variance = (off * (question - question_mean)).sum(axis=0)
     shift_variance = moved * question_variance.mean() / questions
-    question_slope = einsum("lq,ilq->iq", off, score)
+    question_slope = over_points(off)
     shift_slope = moved * question_slope.mean(axis=1)
     places = jnp.eye(len(found.spread), len(covariance), raters, dtype=covariance.dtype)
 
@@ -149,7 +155,7 @@ def marginal_standard_errors(
         variance = (inside * cell.theta).sum(axis=(0, 1)) + (weight * apart**2).sum(axis=0)
         by_rater = (inside.sum(axis=1) * cell.residual).sum(axis=1)
         own = by_rater[:judges].sum(axis=0)
-        slope = einsum("lq,ilq->iq", weight * apart, score)
+        slope = over_points(weight * apart)
         slope = slope.at[:raters].add(by_rater).at[-2].add((inside * cell.spread).sum(axis=(0, 1)))
         slope = slope + place[:, None] * own
         common = (off * given).sum(axis=0)
@@ -159,7 +165,7 @@ def marginal_standard_errors(
         alone = (inside * cell.theta).sum()
         both = (place + shift_slope)[:, None] + slope
         return (
-            mean,
+            mean + slope.T @ step,
             variance + by_cell(slope),
             quality + by_cell(both),
             both.mean(axis=1),
@@ -170,7 +176,7 @@ def marginal_standard_errors(
     theta, theta_variance, quality, slope, apart, alone = jax.lax.map(
         one, (places, *by_model(found))
     )
-    within = einsum("lq,mlq,nlq->mn", weight, apart, apart) + jnp.diag(alone)
+    within = gram(weight * apart, apart) + jnp.diag(alone)
     score_covariance = within / questions**2 + einsum("mi,ij,nj->mn", slope, covariance, slope)
     diagonal = _root(jnp.diag(covariance))
     errors = StandardErrors(
@@ -187,7 +193,8 @@ def marginal_standard_errors(
         intercept=diagonal[raters:-2],
         score=_root(jnp.diag(score_covariance)),
     )
-    means = dataclasses.replace(found.center, theta=theta, question=question_mean)
+    question_mean = question_mean + question_slope.T @ step
+    means = dataclasses.replace(search.parameters, theta=theta, question=question_mean)
     return errors, means, score_covariance
 
 
