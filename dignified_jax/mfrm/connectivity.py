@@ -43,7 +43,7 @@ class DisconnectedError(ValueError):
             "the design is disconnected: no chain of ratings joins these subsets, so their "
             f"difference would be set by the priors alone. {listed}. Fit the subsets apart, add "
             "ratings or anchors that join them, or pass allow_disconnected=True (with "
-            "method='ridge': laplace has no prior on models, judges and items)."
+            "method='ridge': other methods have no prior on models, judges and items)."
         )
 
 

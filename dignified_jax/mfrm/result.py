@@ -66,7 +66,7 @@ MESSAGES: dict[Status, str] = {
         "estimates are its prior's mean, and NaN for a model. Drop the level, or disregard it."
     ),
     Status.VARIANCE_AT_BOUND: (
-        "converged, with a variance of the laplace method at the edge of its range: the ratings "
+        "converged, with an estimated variance at the edge of its range: the ratings "
         "show no spread (or an unbounded one) of {variances}. Read the other estimates as usual."
     ),
     Status.EXTREME_MODEL: (
@@ -159,28 +159,30 @@ class Fit:
         quality_mq = intercept_m + theta_mq            score_m = mean_q quality_mq
 
     Qualities and scores are at the average judge, rubric item and question OF THESE. So are the
-    intercepts of the ridge method; those of laplace, where questions are drawn from a population,
-    are at its average: quality_mq = intercept_m + theta_mq - the mean of these questions.
+    intercepts of the ridge method; those of the others, where questions are drawn from a
+    population, are at its average: quality_mq = intercept_m + theta_mq - the mean of these questions.
 
     Attributes:
-      theta: (M, Q) deviations; posterior modes with the ridge, means with laplace.
+      theta: (M, Q) deviations; posterior modes with the ridge, else means.
       quality: (M, Q).
-      judge: (J,) severities; they sum to zero unless anchored. Those of laplace, which has no prior
-        for them, are infinite for a judge with only successes or failures, who is not in the sum.
+      judge: (J,) severities; they sum to zero unless anchored. Without the prior of the ridge, they
+        are infinite for a judge with only successes or failures, who is not in the sum.
       rubric: (I,) difficulties; as above.
       question: (Q,) difficulties; as above.
       intercept: (M,); with center "grand" all equal, with "zero" all 0.
       score: (M,).
-      standard_error: the questions and rubric items are taken as fixed, and the variances of the
-        laplace method as known.
+      standard_error: the questions and rubric items are taken as fixed, and with laplace
+        the variances as known; quadrature counts how well they are.
       score_covariance: (M, M).
       log_likelihood: of the ratings as separate yes/no judgments (no binomial coefficients), so
         that summing repeated judgments into trials does not change it. Ridge: at the estimates,
-        without the penalty. Laplace: the marginal one.
-      precision: the priors' precisions; with laplace the estimated ones, judge and rubric 0.
+        without the penalty. Else the marginal one.
+      precision: the priors' precisions; unless of the ridge the estimated ones, judge and rubric 0.
       extreme: which cells and levels have only successes, only failures or nothing.
-      largest_change: of any logit, in the last iteration.
-      iterations: steps tried, each a pass over the ratings.
+      largest_change: of any logit, in the last iteration; with quadrature about what the next one
+        would be.
+      iterations: steps tried, each a pass over the ratings; with quadrature those after Laplace's,
+        of several passes each.
       converged: bool.
       status: int32, a `Status`; `message` puts it in words.
       step: thresholds between adjacent categories, (1, K - 1) with a rating scale, (I, K - 1) with

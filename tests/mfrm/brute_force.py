@@ -22,9 +22,7 @@ class Marginal:
         self.size = self.models + self.judges + self.items
 
     def parts(self, x):
-        intercept, judge, item = np.split(
-            x[:-2], [self.models, self.models + self.judges - 1]
-        )
+        intercept, judge, item = np.split(x[:-2], [self.models, self.models + self.judges - 1])
         judge, item = (np.append(v, -v.sum()) for v in (judge, item))
         return intercept, judge, item, *np.exp(-0.5 * x[-2:])
 

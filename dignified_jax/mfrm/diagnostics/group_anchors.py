@@ -94,8 +94,10 @@ def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
             f"groups[{facet!r}] names level {chosen[0] if chosen[0] < 0 else chosen[-1]} of "
             f"{measure.size}"
         )
-    if facet == "question" and fit.method == "laplace":
-        raise ValueError("groups: questions of method 'laplace' are random, their prior mean is 0")
+    if facet == "question" and fit.method != "ridge":
+        raise ValueError(
+            f"groups: questions of method {fit.method!r} are random, their prior mean is 0"
+        )
     if abs(measure.sum()) > 1e-3 * (1.0 + np.abs(measure).sum()):
         raise ValueError(f"groups: {facet} does not sum to zero, so its scale is anchored already")
     return jnp.zeros(measure.size, fit.score.dtype).at[chosen].set(1.0 / chosen.size)

@@ -81,7 +81,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     model = parser.add_argument_group("the model (see mfrm.fit)")
     model.add_argument(
-        "--method", choices=METHODS, help="default: ridge with --precision, else laplace"
+        "--method", choices=METHODS, help="default: ridge with --precision, else quadrature"
     )
     model.add_argument(
         "--ordinal",

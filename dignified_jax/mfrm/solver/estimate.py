@@ -34,6 +34,8 @@ METHODS: tuple[FitMethod, ...] = ("ridge", "laplace", "quadrature")
 ResponseModel = Literal["binomial", "rating_scale", "partial_credit"]
 # Where Laplace's method hands over to quadrature: no further than their optima are apart.
 NEAR = 1e-2
+# With few ratings a cell, Laplace's variances may grow without end: not past a deviation of 2.7.
+LEAST = -2.0
 MODELS: tuple[ResponseModel, ...] = ("binomial", "rating_scale", "partial_credit")
 
 
@@ -122,6 +124,7 @@ def estimate(
             design,
             tolerance=jnp.maximum(tolerance, NEAR),
             max_iterations=max_iterations,
+            least=LEAST,
         )
         confounded = _confounded(sums, blocks, design)
         logs = jnp.stack([near.log_theta, near.log_question])

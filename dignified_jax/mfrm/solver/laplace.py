@@ -86,8 +86,9 @@ def maximise(
     *,
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
+    least: float = -LOG_PRECISION_BOUND,
 ) -> LaplaceSearch:
-    """The optimum, from `start` and variances of 1."""
+    """The optimum, from `start` and variances of 1, with log precisions of at least `least`."""
 
     def advance(state: LaplaceSearch) -> LaplaceSearch:
         precision = state.precision()
@@ -111,7 +112,7 @@ def maximise(
         # Precisions wait until the effects are near: they say nothing about spread before.
         before = jnp.stack([state.log_theta, state.log_question])
         after = jnp.where(near, before + jnp.stack(moves), before)
-        after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
+        after = jnp.clip(after, least, LOG_PRECISION_BOUND)
         change = jnp.maximum(change, jnp.abs(after - before).max())
         # Near the solution, a step that learns from those before; unless it leaps.
         point, plain = (state.parameters, before), (step, after - before)
@@ -122,7 +123,7 @@ def maximise(
         bold = near & (jnp.maximum(largest_change(leap, blocks), jnp.abs(log_leap).max()) <= 1.0)
         parameters = select(bold, state.parameters.plus(leap), parameters)
         after = jnp.where(bold, before + log_leap, after)
-        after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
+        after = jnp.clip(after, least, LOG_PRECISION_BOUND)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
         after = jnp.where(done, before, after)

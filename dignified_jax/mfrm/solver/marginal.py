@@ -168,6 +168,8 @@ def maximise(
         largest = largest_change(as_step(step, state.parameters, design), blocks)
         change = jnp.maximum(largest, jnp.abs(step[-2:]).max())
         step = step * jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
+        # Rounding near a variance of 0 may send it to and fro, which half steps end.
+        step = step * jnp.where(change > 0.9 * state.change, 0.5, 1.0)
         after = jnp.where(lost, LOG_PRECISION_BOUND, state.log_precision + step[-2:])
         after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
         # The next step would be shorter by as much as this one is than the last.

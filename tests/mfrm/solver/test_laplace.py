@@ -128,6 +128,6 @@ def test_posterior_means_by_integration():
     assert error.max() < 0.15 * mode_error.max() and error.mean() < 0.1 * mode_error.mean()
 
 
-def test_default_is_laplace_unless_precisions_are_given(plan):
-    assert mfrm.fit(*plan).precision.judge == 0
+def test_default_is_quadrature_unless_precisions_are_given(plan):
+    assert mfrm.fit(*plan).method == "quadrature"
     assert mfrm.fit(*plan, precision=mfrm.Precision(2.0)).precision.theta == 2

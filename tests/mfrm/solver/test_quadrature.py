@@ -5,37 +5,108 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm.solver import marginal, quadrature
 from tests.mfrm.brute_force import Marginal, gradient
-from tests.mfrm.conftest import SHAPE
+from tests.mfrm.conftest import SHAPE, assert_fits_agree
 from tests.mfrm.dense import simulate
 
-NAMES = ("theta", "quality", "question", "judge", "rubric", "intercept", "score")
+pytestmark = pytest.mark.wiring
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    """(fit, brute force) of few, steep ratings a cell: far from what Laplace's method is for."""
+    """(fit, brute force, its parameters, their covariance), of few and steep ratings a cell."""
     successes, trials = simulate(SHAPE, 7, missing=0.2, most_trials=2)
-    with jax.enable_x64(True):
-        fit = mfrm.fit(successes, trials, method="quadrature")
-    return fit, Marginal(successes, trials)
+    fit = mfrm.fit(successes.astype(np.float32), trials.astype(np.float32))
+    assert fit.method == "quadrature" and fit.converged
+    brute = Marginal(successes, trials)
+    x = brute.pack(fit)
+    hessian = gradient(lambda x: gradient(brute.log_likelihood, x), x)
+    return fit, brute, x, np.linalg.inv(-hessian)
 
 
 def test_optimum_and_likelihood(fitted):
-    fit, brute = fitted
-    x = brute.pack(fit)
-    print(fit.log_likelihood - brute.log_likelihood(x), gradient(brute.log_likelihood, x))
-    d = gradient(brute.log_likelihood, x)
-    H=-gradient(lambda x: gradient(brute.log_likelihood, x), x)
-    print(np.linalg.solve(H, d))
-    V=np.linalg.inv(H)
-    print(np.sqrt(np.diag(V)), fit.standard_error.intercept, fit.standard_error.judge, fit.standard_error.rubric)
-    r=brute.reported(x); cv=brute.conditional_variance(x)
-    for name in NAMES:
-        f=np.asarray(getattr(fit,name))
-        slope=gradient(lambda x: brute.reported(x)[name].ravel(), x)
-        c=cv[name]+slope@V@slope.T
-        se=np.sqrt(np.diag(c)).reshape(f.shape)
-        print(name, np.abs(f-r[name]).max(), np.abs(se/np.asarray(getattr(fit.standard_error,name))-1).max())
-    print(np.abs(c-fit.score_covariance).max())
-    assert 0
+    fit, brute, x, covariance = fitted
+    np.testing.assert_allclose(fit.log_likelihood, brute.log_likelihood(x), atol=5e-4)
+    # How far the optimum is: a Newton step with differences of the likelihood.
+    step = covariance @ gradient(brute.log_likelihood, x)
+    np.testing.assert_allclose(step, 0, atol=1e-3)
+    estimates = brute.reported(x)
+    for name, expected in estimates.items():
+        np.testing.assert_allclose(getattr(fit, name), expected, atol=2e-4, err_msg=name)
+
+
+def test_standard_errors(fitted):
+    """The inverse of the observed information, the two log precisions included."""
+    fit, brute, x, covariance = fitted
+    known = np.linalg.inv(np.linalg.inv(covariance)[:-2, :-2])
+    conditional = brute.conditional_variance(x)
+    for name, within in conditional.items():
+        slope = gradient(lambda x, name=name: brute.reported(x)[name].ravel(), x)
+        variance = within + slope @ covariance @ slope.T
+        found = np.asarray(getattr(fit.standard_error, name))
+        expected = np.sqrt(np.diag(variance)).reshape(found.shape)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, err_msg=name)
+        if name == "score":
+            np.testing.assert_allclose(fit.score_covariance, variance, atol=1e-4)
+        if name in ("quality", "score"):  # what counts them as known is smaller
+            less = within + slope[:, :-2] @ known @ slope[:, :-2].T
+            assert np.sqrt(np.diag(less)).sum() < 0.995 * expected.sum()
+
+
+def test_variance_at_its_bound():
+    """Answers that are the same on all questions leave no spread: the limit is Laplace's."""
+    pattern = np.array([[[1, 0], [1, 1], [0, 1]], [[0, 0], [1, 0], [0, 1]]] * 2)
+    successes = np.repeat(pattern[:, None], 8, axis=1).astype(np.float32)
+    fits = [mfrm.fit(successes, np.ones_like(successes), method=m) for m in (None, "laplace")]
+    assert [fit.status for fit in fits] == [mfrm.Status.VARIANCE_AT_BOUND] * 2
+    assert fits[0].iterations < 20
+    assert_fits_agree(*fits, atol=2e-4, errors=5e-3)
+
+
+def test_inner_rule_integrates_polynomials():
+    """Of standard normal z and v with a correlation a: E[z^j | v] at every point v, j < K."""
+    correlation, points = 0.6, 5
+    nodes, weights = quadrature.rule(points)
+    outer = quadrature.rule(3)[0]
+    powers = correlation ** np.arange(points)
+    inner = np.einsum("nkl,n->kl", quadrature.blend(points, 3), powers)
+    fine, mass = quadrature.rule(40)
+    for degree in range(points):
+        z = correlation * outer[:, None] + np.sqrt(1 - correlation**2) * fine
+        np.testing.assert_allclose(nodes**degree @ inner, z**degree @ mass, atol=1e-12)
+    np.testing.assert_allclose(weights.sum(), 1)
+
+
+def test_sums_over_points_at_many_questions():
+    """A reduction that XLA gets wrong on CPUs from about 1,500 questions on."""
+    rng = np.random.default_rng(0)
+    weight, theta, spread = rng.normal(size=(3, 7, 5, 1504)).astype(np.float32)
+    residual = rng.normal(size=(6, 7, 1504)).astype(np.float32)
+    found = jax.jit(marginal._means)(marginal.Effects(weight, residual, theta, spread))
+    expected = np.einsum("klq,rkq->rlq", weight, residual, dtype=np.float64)
+    np.testing.assert_allclose(found[:-1], expected, atol=1e-5)
+    np.testing.assert_allclose(found[-1], (weight * spread).sum(axis=0), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["rating_scale", "partial_credit"])
+def test_two_categories_are_the_binary_model(fitted, model):
+    """An ordinal fit of 0 and 1: the same but for the steps, which are the items' own or none."""
+    successes, trials = (np.asarray(a) for a in simulate(SHAPE, 7, missing=0.2, most_trials=2))
+    counts = np.stack([trials - successes, successes], axis=-1).astype(np.float32)
+    fit = mfrm.fit(counts, model=model)
+    assert_fits_agree(fit, fitted[0], atol=2e-4, errors=1e-3)
+
+
+@pytest.mark.slow
+def test_questions_of_one_model_each():
+    """Their variance and that of answers can't be told apart; the rest is Laplace's, nearly."""
+    successes, trials = simulate(SHAPE, 3, most_trials=6)
+    nested = np.arange(8) % 4 == np.arange(4)[:, None]
+    trials = (trials * nested[:, :, None, None]).astype(np.float32)
+    successes = (successes * nested[:, :, None, None]).astype(np.float32)
+    fits = [mfrm.fit(successes, trials, method=m) for m in (None, "laplace")]
+    assert [fit.status for fit in fits] == [mfrm.Status.CONFOUNDED_VARIANCES] * 2
+    np.testing.assert_allclose(fits[0].judge, fits[1].judge, atol=0.02)
+    np.testing.assert_allclose(fits[0].score, fits[1].score, atol=0.05)
