@@ -160,7 +160,8 @@ class Fit:
 
     Qualities and scores are at the average judge, rubric item and question OF THESE. So are the
     intercepts of the ridge method; those of the others, where questions are drawn from a
-    population, are at its average: quality_mq = intercept_m + theta_mq - the mean of these questions.
+    population, are at its average: quality_mq = intercept_m + theta_mq - the mean of these
+    questions.
 
     Attributes:
       theta: (M, Q) deviations; posterior modes with the ridge, else means.
