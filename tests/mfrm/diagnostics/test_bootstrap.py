@@ -87,10 +87,10 @@ def test_wider_than_errors_with_fixed_questions():
         return rng.binomial(1, 1 / (1 + np.exp(-logit)))
 
     once = ratings()
-    fit = mfrm.fit(once)
-    found = mfrm.bootstrap(once, replicates=1000)
+    fit = mfrm.fit(once, method="laplace")
+    found = mfrm.bootstrap(once, replicates=1000, method="laplace")
     assert found.failed <= 1 and found.score.shape == (1000, 4)
-    fresh = np.std([mfrm.fit(ratings()).score for _ in range(60)], axis=0)
+    fresh = np.std([mfrm.fit(ratings(), method="laplace").score for _ in range(60)], axis=0)
     assert 0.75 < found.standard_error.mean() / fresh.mean() < 1.25
     assert (found.standard_error > fit.standard_error.score).all()
     assert (found.lower < fit.score).all() and (fit.score < found.upper).all()

@@ -93,7 +93,7 @@ def test_a_model_without_a_finite_score(plan):
     successes, trials = plan[0].copy(), plan[1]
     successes[1] = trials[1]
     with jax.enable_x64(True):
-        fit = mfrm.fit(successes, trials)
+        fit = mfrm.fit(successes, trials, method="laplace")
         found = mfrm.diagnose(fit, successes, trials)
     statistics = found.model.statistics
     assert np.isinf(fit.score[1]) and np.isnan(statistics.infit[1])
@@ -136,7 +136,7 @@ def test_traces_under_jit_and_vmap(plan):
     stacked = [jnp.zeros((3, *SHAPE), jnp.float32)] * 2
 
     def both(successes, trials):
-        fit = mfrm.fit(successes, trials)
+        fit = mfrm.fit(successes, trials, method="laplace")
         return mfrm.diagnose(fit, successes, trials), mfrm.interactions(fit, successes, trials)
 
     about, bias = jax.eval_shape(jax.jit(jax.vmap(both)), *stacked)

@@ -60,12 +60,14 @@ def test_the_reference_is_that_of_refitted_ratings():
         return (rng.random(chance.shape) < chance).astype(int)
 
     ratings = draw()
-    fit = mfrm.fit(ratings)
+    fit = mfrm.fit(ratings, method="laplace")
     found = dimensionality(fit, ratings, replicates=100)
     refitted = []
     for _ in range(40):
         again = draw()
-        refitted.append(dimensionality(mfrm.fit(again), again, replicates=0).eigenvalue)
+        refitted.append(
+            dimensionality(mfrm.fit(again, method="laplace"), again, replicates=0).eigenvalue
+        )
     np.testing.assert_allclose(found.reference, np.mean(refitted, axis=0), atol=0.05)
 
 
@@ -76,6 +78,6 @@ def test_a_second_dimension_is_beyond_chance():
     side = np.array([1, 1, 1, -1, -1, -1])[:, None]
     chance = 1 / (1 + np.exp(-(quality + 1.5 * side * other + np.zeros((1, 1, 1, 3)))))
     ratings = (rng.random(chance.shape) < chance).astype(int)
-    found = dimensionality(mfrm.fit(ratings), ratings)
+    found = dimensionality(mfrm.fit(ratings, method="laplace"), ratings)
     assert found.eigenvalue[0] > found.reference_upper[0] + 0.5
     assert (np.sign(found.loading) == np.sign(found.loading[0]) * side[:, 0]).all()

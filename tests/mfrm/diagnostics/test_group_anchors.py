@@ -122,7 +122,7 @@ def test_tables_are_on_the_scale_of_the_groups(plan):
     """Diagnosed before: measures are the anchored fit's, adjusted ones move as the others do."""
     successes, trials = (array.copy() for array in plan)
     successes[1] = trials[1]
-    fit = mfrm.fit(successes, trials)
+    fit = mfrm.fit(successes, trials, method="laplace")
     about = mfrm.diagnose(fit, successes, trials)
     anchored = mfrm.anchor_groups(fit, successes, trials, groups={"rubric": ([1], 0.5)})
     labels = dict.fromkeys(("model", "question", "judge", "rubric"), tuple(range(8)))

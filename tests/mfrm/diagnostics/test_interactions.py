@@ -17,7 +17,7 @@ pytestmark = pytest.mark.wiring
 @pytest.fixture(scope="module")
 def fitted(plan):
     with jax.enable_x64(True):
-        return mfrm.fit(*plan)
+        return mfrm.fit(*plan, method="laplace")
 
 
 def by_root_finding(successes, trials, logit):
@@ -86,7 +86,7 @@ def test_planted_bias_is_found_and_no_other_judge_accused():
     sizes = []
     for seed in range(5):
         ratings = planted(1.5, seed)
-        found = mfrm.interactions(mfrm.fit(ratings), ratings)
+        found = mfrm.interactions(mfrm.fit(ratings, method="laplace"), ratings)
         assert np.unravel_index(np.argmin(found.p), found.p.shape) == (2, 1)
         assert found.q[2, 1] < 1e-3
         sizes.append(float(found.bias[2, 1]))
@@ -115,7 +115,7 @@ def test_pairs_without_ratings_and_infinite_models(plan):
     trials[2, :, 1] = successes[2, :, 1] = 0
     successes[1] = trials[1]
     with jax.enable_x64(True):
-        found = mfrm.interactions(mfrm.fit(successes, trials), successes, trials)
+        found = mfrm.interactions(mfrm.fit(successes, trials, method="laplace"), successes, trials)
     assert found.extreme[1, 2] == 2 and np.isnan(found.bias[1, 2]) and np.isnan(found.p[1, 2])
     assert np.isnan(found.z[:, 1]).all() and (found.extreme[:, 1] == 1).all()
     tested = ~np.isnan(np.asarray(found.p))
@@ -133,7 +133,7 @@ def test_infinite_models_do_not_hide_extreme_pairs(plan):
     successes[:, :, 0, 1] = trials[:, :, 0, 1]
     successes[1] = 0
     with jax.enable_x64(True):
-        fit = mfrm.fit(successes, trials)
+        fit = mfrm.fit(successes, trials, method="laplace")
         found = mfrm.interactions(fit, successes, trials, facets=("judge", "rubric"))
     assert fit.score[1] == -np.inf
     assert found.extreme[0, 1] == 1 and found.bias[0, 1] == np.inf and found.z[0, 1] > 0

@@ -79,7 +79,7 @@ def tables(plan):
         "judge": ("x", "y", "z"),
         "rubric": (None,) * 2,
     }
-    fit = mfrm.fit(successes, trials, anchors=anchors)
+    fit = mfrm.fit(successes, trials, anchors=anchors, method="laplace")
     about = mfrm.diagnose(fit, successes, trials, anchors=anchors)
     made = {
         facet: mfrm.tables.measure_table(fit, about, labels, facet)

@@ -25,14 +25,14 @@ def ratings():
 @pytest.fixture(scope="module")
 def fitted(ratings):
     with jax.enable_x64(True):
-        fit = mfrm.fit(ratings)
+        fit = mfrm.fit(ratings, method="laplace")
         return fit, mfrm.diagnose(fit, ratings)
 
 
 def test_the_rest_is_as_without_them(ratings, fitted):
     fit, _ = fitted
     with jax.enable_x64(True):
-        rest = mfrm.fit(ratings[:3, :, 1:])
+        rest = mfrm.fit(ratings[:3, :, 1:], method="laplace")
     assert fit.converged and fit.status == mfrm.Status.EXTREME_MODEL
     np.testing.assert_allclose(fit.score[:3], rest.score, atol=1e-8)
     np.testing.assert_allclose(fit.judge[1:], rest.judge, atol=1e-8)
@@ -73,7 +73,7 @@ def test_tables_mark_them(ratings, fitted):
 def test_a_judge_alone_is_extreme():
     successes = np.random.default_rng(1).integers(0, 2, SHAPE)
     successes[:, :, 1] = 0
-    fit = mfrm.fit(successes)
+    fit = mfrm.fit(successes, method="laplace")
     assert fit.status == mfrm.Status.EXTREME_LEVEL and fit.converged
     assert np.isposinf(fit.judge[1]) and "judge 1 (all failures)" in fit.message
     np.testing.assert_allclose(np.delete(fit.judge, 1).sum(), 0, atol=1e-5)
@@ -105,7 +105,7 @@ def test_questions_of_one_model_each_are_fitted_and_told():
     for question in range(12):
         trials[question % 3, question] = 1
     successes = np.random.default_rng(3).integers(0, 2, trials.shape) * trials
-    fit = mfrm.fit(successes, trials)
+    fit = mfrm.fit(successes, trials, method="laplace")
     assert fit.converged and fit.status == mfrm.Status.CONFOUNDED_VARIANCES
     assert "can't be told apart" in fit.message
     with pytest.raises(mfrm.DisconnectedError):

@@ -88,7 +88,7 @@ def test_from_a_table_with_dates(tmp_path):
     path = tmp_path / "r.csv"
     path.write_text("\n".join(rows) + "\n")
     ratings = mfrm.from_long(path, order="day")
-    fit = mfrm.fit(ratings.successes, ratings.trials)
+    fit = mfrm.fit(ratings.successes, ratings.trials, method="laplace")
     found = drift(fit, ratings.order)
     assert abs(found.drift[0]) < 3 * found.standard_error[0] + 0.5
     assert 1.5 < found.drift[1] < 4.5 and found.q[1] < 1e-6

@@ -22,7 +22,7 @@ def made():
     severity = np.array([0.4, 0.5, 0.6, -0.4, -0.5, -0.6])[:, None] + np.array([-0.5, 0, 0, 0.5])
     chance = 1 / (1 + np.exp(-(1.5 * quality - severity)))
     ratings = (rng.random(chance.shape) < chance).astype(int)
-    return mfrm.fit(ratings), ratings
+    return mfrm.fit(ratings, method="laplace"), ratings
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_severity_and_construct(made):
     np.testing.assert_allclose(
         found.difference, severity[:3].mean() - severity[3:].mean(), rtol=1e-5
     )
-    alone = [mfrm.fit(ratings[:, :, part]) for part in (slice(0, 3), slice(3, 6))]
+    alone = [mfrm.fit(ratings[:, :, part], method="laplace") for part in (slice(0, 3), slice(3, 6))]
     scores = [np.asarray(one.score) for one in alone]
     reliability = [
         1 - np.mean(np.square(one.standard_error.score)) / np.var(one.score) for one in alone
