@@ -19,6 +19,7 @@ from dignified_jax.mfrm.solver.estimate import (
 from dignified_jax.mfrm.solver.gauge import CENTERS, Center
 from dignified_jax.mfrm.solver.memory import refuse_dense
 from dignified_jax.mfrm.solver.mesh import explicit_mesh, over_mesh
+from dignified_jax.mfrm.solver.quadrature import POINTS
 
 
 def fit(
@@ -101,7 +102,12 @@ def fit(
     refuse_options(precision, tolerance, max_iterations)
     mesh = explicit_mesh(*counts)
     if not traced((counts, fixed)):
-        refuse_dense(counts[0].shape, dtype.itemsize, partial_credit=model == "partial_credit")
+        refuse_dense(
+            counts[0].shape,
+            dtype.itemsize,
+            partial_credit=model == "partial_credit",
+            points=POINTS if method == "quadrature" else 0,
+        )
         # Only what has no prior is joined by ratings alone; the ridge's priors are the user's.
         random = ["question", *(["model"] if center != "model" else [])]
         random = random if method != "ridge" else []

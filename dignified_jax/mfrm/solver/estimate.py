@@ -32,10 +32,6 @@ from dignified_jax.mfrm.solver.moments import Parameters
 FitMethod = Literal["ridge", "laplace", "quadrature"]
 METHODS: tuple[FitMethod, ...] = ("ridge", "laplace", "quadrature")
 ResponseModel = Literal["binomial", "rating_scale", "partial_credit"]
-# Where Laplace's method hands over to quadrature: no further than their optima are apart.
-NEAR = 1e-2
-# With few ratings a cell, Laplace's variances may grow without end: not past a deviation of 2.7.
-LEAST = -2.0
 MODELS: tuple[ResponseModel, ...] = ("binomial", "rating_scale", "partial_credit")
 
 
@@ -118,25 +114,8 @@ def estimate(
         parameters = found.trial
         likelihood = log_likelihood(blocks, parameters)
     elif method == "quadrature":
-        near = laplace.maximise(
-            blocks,
-            start,
-            design,
-            tolerance=jnp.maximum(tolerance, NEAR),
-            max_iterations=max_iterations,
-            least=LEAST,
-        )
         confounded = _confounded(sums, blocks, design)
-        logs = jnp.stack([near.log_theta, near.log_question])
-        found = marginal.maximise(
-            blocks,
-            near.parameters,
-            near.arrow.moments.weight,
-            logs,
-            design,
-            hold_question=confounded,
-            **limits,
-        )
+        found = marginal.maximise(blocks, start, design, hold_question=confounded, **limits)
         precision, at_bound = found.precision(), found.at_bound()
         likelihood, left = found.log_likelihood, found.left
         standard_error, parameters, covariance = standard_errors.marginal_standard_errors(

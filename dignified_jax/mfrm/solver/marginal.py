@@ -1,34 +1,31 @@
 """Marginal maximum likelihood by quadrature: Newton's method with the exact observed information.
 
-With c the log density of ratings and random effects together, s its derivatives by the border
-(raters, intercepts) and the two log precisions, and E and Cov over the posterior of the random
-effects (Louis, "Finding the observed information matrix when using the EM algorithm", 1982)
-
-    d log L = E s        -d^2 log L = E[-d^2 c] - Cov s
-
-Questions are independent, and given its question so are the cells. With the precisions held, log L
-is concave (Prekopa, 1973). In the precisions it need not be, far from the optimum and near a
-variance of 0: where the whole matrix is not positive definite, they move apart from the rest, by
-scoring. From Laplace's optimum two or three steps are enough.
+With the precisions held, log L is concave (Prekopa, 1973). In the precisions it need not be, far
+from the optimum and near a variance of 0: where the whole matrix is not positive definite, they
+move apart from the rest, by scoring. From Laplace's optimum two or three steps are enough.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm.result import LOG_PRECISION_BOUND, Precision
+from dignified_jax.mfrm.solver import laplace
 from dignified_jax.mfrm.solver.arrow import invert
-from dignified_jax.mfrm.solver.blocks import Blocks, einsum
+from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
-from dignified_jax.mfrm.solver.likelihood import moments, steps_taken
 from dignified_jax.mfrm.solver.moments import Parameters
-from dignified_jax.mfrm.solver.quadrature import POINTS, Posterior, posterior, rule
+from dignified_jax.mfrm.solver.observed_information import derivatives
+from dignified_jax.mfrm.solver.quadrature import POINTS, Posterior, posterior
 from dignified_jax.mfrm.solver.ridge import largest_change
 
+# Where Laplace's method hands over: no further than the two optima are apart.
+NEAR = 1e-2
+# With few ratings a cell, Laplace's variances may grow without end: not past a deviation of 2.7.
+LEAST = -2.0
 # Below this information on a log precision it is as good as at its bound.
 LEAST_INFORMATION = 1e-3
 # And above this ratio of its variance to the inverse of that, rounding or a saddle made it.
@@ -81,40 +78,6 @@ class MarginalSearch:
         return (jnp.abs(self.log_precision) >= LOG_PRECISION_BOUND - 0.1).any()
 
 
-class Derivatives(NamedTuple):
-    """Of log L by the border and the two log precisions, and where to put the points next.
-
-    Attributes:
-      score: (P + 2,).
-      information: (P + 2, P + 2) -d^2 log L.
-      question_score: (P + 2, L, Q) E[s | question at its point l], less a constant.
-      center: parameters with theta and questions at their posterior means.
-      weight: (M, Q) what makes the variance of theta, given the question, that of a Gaussian.
-    """
-
-    score: jax.Array
-    information: jax.Array
-    question_score: jax.Array
-    center: Parameters
-    weight: jax.Array
-
-
-class Effects(NamedTuple):
-    """A model's cells at the points of its `Posterior`.
-
-    Attributes:
-      weight: (K, L, Q) of k given l.
-      residual: (R, K, Q) of the raters at k.
-      theta: (K, L, Q) at k and l.
-      spread: (K, L, Q) 1/2 - p theta^2 / 2, the derivative by log p.
-    """
-
-    weight: jax.Array
-    residual: jax.Array
-    theta: jax.Array
-    spread: jax.Array
-
-
 def as_precision(log_precision: jax.Array) -> Precision:
     """From (2,) logs."""
     nothing = jnp.zeros_like(log_precision[0])
@@ -125,8 +88,6 @@ def as_precision(log_precision: jax.Array) -> Precision:
 def maximise(
     blocks: Blocks,
     start: Parameters,
-    weight: jax.Array,
-    log_precision: jax.Array,
     design: Design,
     *,
     hold_question: jax.Array,
@@ -134,19 +95,25 @@ def maximise(
     max_iterations: jax.Array | int,
     points: int = POINTS,
 ) -> MarginalSearch:
-    """The optimum, from near it.
+    """The optimum, by way of Laplace's.
 
     Args:
       blocks: the ratings.
-      start: fixed effects, theta and questions, of Laplace's method.
-      weight: (M, Q) of the ratings there.
-      log_precision: (2,), likewise.
+      start: whose facets satisfy their constraints.
       design: free levels and constraints.
-      hold_question: bool, whether the precision of the questions stays where it is.
+      hold_question: bool, whether the precision of the questions stays where Laplace's is.
       tolerance: on the largest change.
-      max_iterations: steps tried.
+      max_iterations: steps tried, of each.
       points: of the quadrature.
     """
+    near = laplace.maximise(
+        blocks,
+        start,
+        design,
+        tolerance=jnp.maximum(tolerance, NEAR),
+        max_iterations=max_iterations,
+        least=LEAST,
+    )
 
     def advance(state: MarginalSearch) -> MarginalSearch:
         precision = state.precision()
@@ -199,13 +166,13 @@ def maximise(
         )
 
     nothing = jnp.zeros((), start.theta.dtype)
-    precision = as_precision(log_precision)
+    weight, precision = near.arrow.moments.weight, near.precision()
     shapes = jax.eval_shape(lambda: posterior(blocks, start, weight, precision, design, points))
     found = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     size = design.raters + start.intercept.size + 2
     state = MarginalSearch(
-        parameters=start,
-        log_precision=log_precision,
+        parameters=near.parameters,
+        log_precision=jnp.stack([near.log_theta, near.log_question]),
         weight=weight,
         posterior=found,
         posterior_precision=precision,
@@ -220,133 +187,6 @@ def maximise(
         done=jnp.asarray(False),
     )
     return jax.lax.while_loop(lambda state: ~state.done, advance, state)
-
-
-def derivatives(
-    blocks: Blocks, found: Posterior, precision: Precision, design: Design
-) -> Derivatives:
-    """Derivatives of log L at a posterior."""
-    within, node_weight, means, theta, variance = _within(found, precision, blocks.judges)
-    by_question = _by_question(means, found, precision, design)
-    mean = (found.question_weight * by_question).sum(axis=1)
-    score = mean.sum(axis=1).at[design.mains : design.raters].add(steps_taken(blocks))
-    apart = by_question - mean[:, None]
-    covariance = within + gram(found.question_weight * apart, apart)
-    complete = _complete(blocks, found, node_weight)
-    # E[p theta^2 / 2] is what half the number of cells exceeds the score by.
-    numbers = 0.5 * jnp.stack([found.spread.size, design.free_question.sum()])
-    complete = complete.at[[-2, -1], [-2, -1]].set(numbers.astype(score.dtype) - score[-2:])
-    question = (found.question_weight * found.question()).sum(axis=0)
-    variance = jnp.maximum(variance, jnp.finfo(variance.dtype).tiny)
-    weight = jnp.maximum(1.0 / variance - precision.theta, 0.0)
-    center = dataclasses.replace(found.center, theta=theta, question=question)
-    return Derivatives(score, complete - covariance, by_question, center, weight)
-
-
-def gram(one: jax.Array, other: jax.Array) -> jax.Array:
-    """(I, J) sums of products of (I, ...) and (J, ...) over all else."""
-    return einsum("ia,ja->ij", one.reshape(len(one), -1), other.reshape(len(other), -1))
-
-
-def effects(
-    weight: jax.Array,
-    residual: jax.Array,
-    theta: jax.Array,
-    spread: jax.Array,
-    found: Posterior,
-    precision: Precision,
-) -> Effects:
-    """Of one model, whose parts of `found` these are."""
-    nodes = jnp.asarray(rule(len(weight))[0], theta.dtype)
-    theta = theta + (spread * nodes[:, None])[:, None]
-    theta = theta - (found.question() - found.center.question)
-    spread = 0.5 * (1.0 - precision.theta * theta**2)
-    return Effects(weight, residual, theta, spread)
-
-
-def by_model(found: Posterior) -> tuple[jax.Array, ...]:
-    """What a scan over models needs for `effects`."""
-    return found.cell_weight, found.rater_residual, found.center.theta, found.spread
-
-
-def _within(found: Posterior, precision: Precision, judges: int) -> tuple[jax.Array, ...]:
-    """Covariances (P + 2, P + 2) of the scores within cells given their question; (K, M, Q)
-    probabilities of the cells' points; (M, R + 1, L, Q) `_means`; (M, Q) means of theta, and
-    its variances given the question."""
-
-    def one(block):
-        cell = effects(*block, found, precision)
-        joint = found.question_weight * cell.weight
-        node_weight = joint.sum(axis=1)
-        means = _means(cell)
-        products = gram(found.question_weight * means, means)
-        product = gram(node_weight * cell.residual, cell.residual)
-        mixed = gram(cell.residual, (joint * cell.spread).sum(axis=1)[None])
-        square = (joint * cell.spread**2).sum()
-        products = jnp.block([[product, mixed], [mixed.T, square]]) - products
-        given = (cell.weight * cell.theta).sum(axis=0)
-        variance = (joint * (cell.theta - given) ** 2).sum(axis=(0, 1))
-        theta = (found.question_weight * given).sum(axis=0)
-        return products, node_weight, means, theta, variance
-
-    products, node_weight, means, theta, variance = jax.lax.map(one, by_model(found))
-    # From (raters, log p) to (raters, intercept of the model, log p) of each.
-    own = products[:, :judges].sum(axis=1)  # (M, R + 1)
-    total, corner = products.sum(axis=0), own[:, :judges].sum(axis=1)
-    main, last = slice(0, -1), -1
-    nothing = jnp.zeros_like(total[:, :1])
-    covariance = jnp.block(
-        [
-            [total[main, main], own[:, main].T, total[main, last:], nothing[main]],
-            [own[:, main], jnp.diag(corner), own[:, last:], 0.0 * own[:, last:]],
-            [total[last:, main], own[:, last:].T, total[last:, last:], nothing[last:]],
-            [jnp.zeros((1, total.shape[0] + len(own) + 1), total.dtype)],
-        ]
-    )
-    return covariance, node_weight.swapaxes(0, 1), means, theta, variance
-
-
-def _means(cell: Effects) -> jax.Array:
-    """(R + 1, L, Q) of the raters' scores and that of log p_theta, given the question."""
-    # Term by term: XLA's reduction of a product whose factors are both broadcast goes wrong on CPUs
-    # in float32 beyond about 1,500 questions (jax 0.10.2), and is slower.
-    points = range(len(cell.weight))
-    raters = sum(cell.weight[k] * cell.residual[:, k, None] for k in points)
-    return jnp.concatenate([raters, (cell.weight * cell.spread).sum(axis=0)[None]])
-
-
-def _by_question(
-    means: jax.Array, found: Posterior, precision: Precision, design: Design
-) -> jax.Array:
-    """(P + 2, L, Q) from `_means` of all models."""
-    total = means.sum(axis=0)
-    own = means[:, : design.judges].sum(axis=1)
-    end = 0.5 * (1.0 - precision.question * found.question() ** 2)
-    end = jnp.where(design.free_question, end, 0.0)
-    return jnp.concatenate([total[:-1], own, total[-1:], end[None]])
-
-
-def _complete(blocks: Blocks, found: Posterior, node_weight: jax.Array) -> jax.Array:
-    """(P + 2, P + 2) E[-d^2 c], 0 for the log precisions."""
-
-    def at(point):
-        node, weight = point
-        here = dataclasses.replace(found.center, theta=found.center.theta + node * found.spread)
-        scaled = dataclasses.replace(blocks, trials=blocks.trials * weight[:, None])
-        sums = moments(scaled, here)
-        steps = (sums.step_weight, sums.step_block) if blocks.scales else ()
-        return sums.pair_weight, sums.rater_weight.sum(axis=2), sums.weight.sum(axis=1), *steps
-
-    nodes = jnp.asarray(rule(len(node_weight))[0], found.spread.dtype)
-    points = jax.lax.map(at, (nodes, node_weight))
-    pairs, by_rater, own, *steps = (values.sum(axis=0) for values in points)
-    mains = jnp.block(
-        [[jnp.diag(pairs.sum(axis=1)), pairs], [pairs.T, jnp.diag(pairs.sum(axis=0))]]
-    )
-    if steps:
-        mains = jnp.block([[mains, steps[0]], [steps[0].T, steps[1]]])
-    border = jnp.block([[mains, by_rater.T], [by_rater, jnp.diag(own)]])
-    return jnp.pad(border, (0, 2))
 
 
 def _covariance(information: jax.Array, known: jax.Array, design: Design) -> jax.Array:

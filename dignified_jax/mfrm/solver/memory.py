@@ -12,13 +12,16 @@ DENSE_CURE = "Fit fewer levels at once, or, for many judges, use mfrm.fit_sparse
 SPARSE_CURE = "Fit fewer models at once: the covariance of their scores is dense"
 
 
-def refuse_dense(shape: tuple[int, ...], itemsize: int, *, partial_credit: bool = False) -> None:
+def refuse_dense(
+    shape: tuple[int, ...], itemsize: int, *, partial_credit: bool = False, points: int = 0
+) -> None:
     """Raises ValueError, in a line, for ratings whose fit would not fit into memory.
 
     Args:
       shape: of the counts, (M, Q, J, I), of ordinal ones with the categories.
       itemsize: bytes of a number.
       partial_credit: whether each item has its own steps.
+      points: of the quadrature over a cell, 0 without.
     """
     models, questions, judges, items = map(float, shape[:4])
     categories = float(shape[4]) if len(shape) > 4 else 2.0
@@ -28,6 +31,7 @@ def refuse_dense(shape: tuple[int, ...], itemsize: int, *, partial_credit: bool 
         2 * models * questions * judges * items * categories  # the ratings, in two layouts
         + (judges + items) * judges * items  # which judge and item make which pair
         + 3 * models * questions * raters
+        + 2 * models * questions * points * (raters + points)  # residuals and weights there
         + 5 * (raters + models) ** 2  # the border and its inverse
     )
     connection = 4 * 8 * (models + judges + items) ** 2  # in double precision

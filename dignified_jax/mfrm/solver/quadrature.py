@@ -21,6 +21,7 @@ exact for polynomials f of degree below K: at a = 0 the plain Gauss rule, at a =
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,22 @@ class Posterior:
         return self.center.question + rule(len(self.question_weight))[0][:, None].astype(
             self.spread.dtype
         ) * (self.question_spread)
+
+
+class Effects(NamedTuple):
+    """A model's cells at the points of its `Posterior`.
+
+    Attributes:
+      weight: (K, L, Q) of k given l.
+      residual: (R, K, Q) of the raters at k.
+      theta: (K, L, Q) at k and l.
+      spread: (K, L, Q) 1/2 - p theta^2 / 2, the derivative by log p.
+    """
+
+    weight: jax.Array
+    residual: jax.Array
+    theta: jax.Array
+    spread: jax.Array
 
 
 def rule(points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,3 +176,33 @@ def posterior(
         + 0.5 * (volume - prior)
         + total.sum(),
     )
+
+
+def effects(
+    weight: jax.Array,
+    residual: jax.Array,
+    theta: jax.Array,
+    spread: jax.Array,
+    found: Posterior,
+    precision: Precision,
+) -> Effects:
+    """Of one model, whose parts of `found` these are."""
+    nodes = jnp.asarray(rule(len(weight))[0], theta.dtype)
+    theta = theta + (spread * nodes[:, None])[:, None]
+    theta = theta - (found.question() - found.center.question)
+    spread = 0.5 * (1.0 - precision.theta * theta**2)
+    return Effects(weight, residual, theta, spread)
+
+
+def by_model(found: Posterior) -> tuple[jax.Array, ...]:
+    """What a scan over models needs for `effects`."""
+    return found.cell_weight, found.rater_residual, found.center.theta, found.spread
+
+
+def means_given_question(cell: Effects) -> jax.Array:
+    """(R + 1, L, Q) of the raters' scores and that of log p_theta, given the question."""
+    # Term by term: XLA's reduction of a product whose factors are both broadcast goes wrong on CPUs
+    # in float32 beyond about 1,500 questions (jax 0.10.2), and is slower.
+    points = range(len(cell.weight))
+    raters = sum(cell.weight[k] * cell.residual[:, k, None] for k in points)
+    return jnp.concatenate([raters, (cell.weight * cell.spread).sum(axis=0)[None]])

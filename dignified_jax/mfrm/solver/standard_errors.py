@@ -25,8 +25,10 @@ from dignified_jax.mfrm.result import StandardErrors
 from dignified_jax.mfrm.solver.arrow import Arrow, solve_questions
 from dignified_jax.mfrm.solver.blocks import einsum
 from dignified_jax.mfrm.solver.gauge import Design
-from dignified_jax.mfrm.solver.marginal import MarginalSearch, by_model, effects, gram
+from dignified_jax.mfrm.solver.marginal import MarginalSearch
 from dignified_jax.mfrm.solver.moments import Parameters
+from dignified_jax.mfrm.solver.observed_information import gram
+from dignified_jax.mfrm.solver.quadrature import by_model, effects
 
 
 def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.Array]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.solver import marginal, quadrature
+from dignified_jax.mfrm.solver import quadrature
 from tests.mfrm.brute_force import Marginal, gradient
 from tests.mfrm.conftest import SHAPE, assert_fits_agree
 from tests.mfrm.dense import simulate
@@ -83,7 +83,9 @@ def test_sums_over_points_at_many_questions():
     rng = np.random.default_rng(0)
     weight, theta, spread = rng.normal(size=(3, 7, 5, 1504)).astype(np.float32)
     residual = rng.normal(size=(6, 7, 1504)).astype(np.float32)
-    found = jax.jit(marginal._means)(marginal.Effects(weight, residual, theta, spread))
+    found = jax.jit(quadrature.means_given_question)(
+        quadrature.Effects(weight, residual, theta, spread)
+    )
     expected = np.einsum("klq,rkq->rlq", weight, residual, dtype=np.float64)
     np.testing.assert_allclose(found[:-1], expected, atol=1e-5)
     np.testing.assert_allclose(found[-1], (weight * spread).sum(axis=0), atol=1e-5)
