@@ -26,8 +26,8 @@ from dignified_jax.mfrm.solver.ridge import largest_change
 NEAR = 1e-2
 # With few ratings a cell, Laplace's variances may grow without end: not past a deviation of 2.7.
 LEAST = -2.0
-# Below this information on a log precision it is as good as at its bound.
-LEAST_INFORMATION = 1e-3
+# Below this information on a log precision the likelihood is as good at its bound.
+LEAST_INFORMATION = 0.05
 # And above this ratio of its variance to the inverse of that, rounding or a saddle made it.
 MOST_VARIANCE = 25.0
 
@@ -49,6 +49,7 @@ class MarginalSearch:
       log_likelihood: at the end of the step, to second order.
       change: largest of the last step, of a logit or a log precision.
       left: about what the next one would be.
+      damping: what steps are multiplied by.
       iterations: steps so far.
       finite: whether the last step is.
       done: whether it is over.
@@ -65,6 +66,7 @@ class MarginalSearch:
     log_likelihood: jax.Array
     change: jax.Array
     left: jax.Array
+    damping: jax.Array
     iterations: jax.Array
     finite: jax.Array
     done: jax.Array
@@ -127,16 +129,22 @@ def maximise(
         both = jnp.stack([slopes.information, apart])
         covariance, safe = jax.vmap(lambda matrix: _covariance(matrix, known, design))(both)
         usual = (jnp.diag(covariance)[-2:] * found.information <= MOST_VARIANCE).all()
-        covariance = jnp.where(usual & jnp.isfinite(covariance).all(), covariance, safe)
+        usual = usual & jnp.isfinite(covariance).all()
+        covariance = jnp.where(usual, covariance, safe)
         step = covariance @ slopes.score
+        # Scoring is slow where little can be learnt.
+        step = step.at[-2:].multiply(jnp.where(usual, 1.0, 3.0))
         # Nothing more to be learnt: to the bound, past which there is none.
         lost = (found.information > 0.0) & (found.information <= LEAST_INFORMATION)
         lost = lost & (state.log_precision > 0.0) & (state.log_precision < LOG_PRECISION_BOUND)
         largest = largest_change(as_step(step, state.parameters, design), blocks)
         change = jnp.maximum(largest, jnp.abs(step[-2:]).max())
         step = step * jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
-        # Rounding near a variance of 0 may send it to and fro, which half steps end.
-        step = step * jnp.where(change > 0.9 * state.change, 0.5, 1.0)
+        # Near a variance of 0 it may go to and fro, which half steps end.
+        back = (step[-2:] * state.step[-2:]).sum() < 0.0
+        shorter = jnp.where(change > 0.5 * state.change, 0.5 * state.damping, state.damping)
+        damping = jnp.where(back, shorter, jnp.minimum(2.0 * state.damping, 1.0))
+        step = step * damping
         after = jnp.where(lost, LOG_PRECISION_BOUND, state.log_precision + step[-2:])
         after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
         # The next step would be shorter by as much as this one is than the last.
@@ -160,6 +168,7 @@ def maximise(
             log_likelihood=found.log_likelihood + 0.5 * slopes.score @ step,
             change=change,
             left=left,
+            damping=damping,
             iterations=iterations,
             finite=jnp.isfinite(change),
             done=reached | (iterations >= max_iterations) | ~jnp.isfinite(change),
@@ -182,6 +191,7 @@ def maximise(
         log_likelihood=nothing,
         change=nothing + jnp.inf,
         left=nothing + jnp.inf,
+        damping=nothing + 1.0,
         iterations=jnp.asarray(0, jnp.int32),
         finite=jnp.asarray(True),
         done=jnp.asarray(False),
