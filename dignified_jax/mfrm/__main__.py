@@ -150,7 +150,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
     unfit = {
-        "--method laplace": arguments.method == "laplace",
+        f"--method {arguments.method}": arguments.method not in (None, "ridge"),
         "--anchors": arguments.anchors is not None,
         "--group": bool(arguments.group),
         "--bootstrap": bool(arguments.bootstrap),
