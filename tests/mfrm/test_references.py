@@ -65,3 +65,16 @@ def test_glmm_tmb_and_conditional_likelihood(shared_ratings, name):
     for row in references(shared_ratings / "reference" / f"{name}_cml_immer.csv"):
         found = value_of(fit, ratings, row["facet"], row["level"])
         assert abs(found - float(row["est"])) < 0.2 * float(row["se"]), row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hanna_human", "hanna_llm"])
+def test_quadrature_against_glmm_tmb(shared_ratings, name):
+    """With 18 and 30 ratings a cell Laplace's estimates are near; and theirs are errors that
+    count the variances as estimated, which those of quadrature equal."""
+    ratings = mfrm.from_long(shared_ratings / f"{name}.csv.gz")
+    fit = mfrm.fit(ratings.successes, ratings.trials)
+    for row in references(shared_ratings / "reference" / f"{name}_laplace_glmmTMB.csv"):
+        where = (ratings, {"model": "intercept"}.get(row["facet"], row["facet"]), row["level"])
+        assert abs(value_of(fit, *where) - float(row["est"])) < 2e-3, row
+        assert 0.999 < value_of(fit.standard_error, *where) / float(row["se"]) < 1.01, row
