@@ -215,7 +215,7 @@ def _covariance(information: jax.Array, known: jax.Array, design: Design) -> jax
 
 
 def as_step(border: jax.Array, like: Parameters, design: Design) -> Parameters:
-    """Of the fixed effects: theta and questions follow the posterior's means."""
+    """Steps of the fixed effects: theta and questions follow the posterior's means."""
     return Parameters(
         theta=jnp.zeros_like(like.theta),
         question=jnp.zeros_like(like.question),

@@ -186,7 +186,7 @@ def effects(
     found: Posterior,
     precision: Precision,
 ) -> Effects:
-    """Of one model, whose parts of `found` these are."""
+    """Effects of one model, whose parts of `found` these are."""
     nodes = jnp.asarray(rule(len(weight))[0], theta.dtype)
     theta = theta + (spread * nodes[:, None])[:, None]
     theta = theta - (found.question() - found.center.question)
@@ -195,7 +195,7 @@ def effects(
 
 
 def by_model(found: Posterior) -> tuple[jax.Array, ...]:
-    """What a scan over models needs for `effects`."""
+    """Leaves that a scan over models needs for `effects`."""
     return found.cell_weight, found.rater_residual, found.center.theta, found.spread
 
 
