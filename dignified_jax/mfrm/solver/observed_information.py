@@ -32,7 +32,7 @@ from dignified_jax.mfrm.solver.quadrature import (
 
 
 class Derivatives(NamedTuple):
-    """Derivatives of log L by the border and the two log precisions, and where to put the points next.
+    """Derivatives of log L by border and log precisions, and where to put the points next.
 
     Attributes:
       score: (P + 2,).
