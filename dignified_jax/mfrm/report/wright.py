@@ -47,11 +47,12 @@ def draw_wright_map(
 ) -> Figure:
     """All facets on one logit scale: better models and harder judges, items, questions are higher.
 
-    Bars are one standard error each way. Levels without a finite estimate have a hollow mark, at
-    their adjusted measure if diagnostics are given and at the edge if not. Facets of one level are
-    left out. The last column has the score that a model of that measure is expected to get from the
-    mean judge on the mean item and question: categories at their expectation, and a line where the
-    expected score is half-way between two (of yes/no ratings the probability of a yes).
+    Bars are one standard error each way. Levels without a finite estimate have a hollow mark: at
+    their adjusted measure if diagnostics are given, at the edge with that measure beside the name
+    if it is beyond the others', and at the edge without one if they are not. Facets of one level
+    are left out. The last column has the score that a model of that measure is expected to get from
+    the mean judge on the mean item and question: categories at their expectation, and a line where
+    the expected score is half-way between two (of yes/no ratings the probability of a yes).
 
     Args:
       fit, labels, diagnostics: as elsewhere.
@@ -65,18 +66,25 @@ def draw_wright_map(
     figure, columns = blank(9.0, height, 1, len(widths), sharey=True, width_ratios=widths)
     shown = measures_to_draw(fit, diagnostics)
     values = {facet: shown[facet][0] for facet in facets}
-    low, high = finite_range([values[facet] for facet in facets])
+    extreme = {facet: np.isinf(np.asarray(measures(fit)[facet][0])) for facet in facets}
+    low, high = finite_range([values[facet][~extreme[facet]] for facet in facets])
     for axes, facet in zip(columns, facets, strict=False):
         title = plural(facet, names)
         axes.set_title(title, color=COLOURS[facet], fontsize=11, fontweight="bold")
         if len(labels[facet]) > MOST_NAMES:
             _histogram(axes, values[facet], facet, (low, high))
         else:
-            hollow = np.isinf(np.asarray(measures(fit)[facet][0]))
             inside = np.clip(values[facet], low + EDGE, high - EDGE)
+            beyond = np.isfinite(values[facet]) & (inside != values[facet])
+            errors = np.where(beyond, np.nan, shown[facet][1])
             axes.set_ylim(low, high)
-            drawn = drawn_names(labels[facet], facet)
-            _ladder(axes, inside, shown[facet][1], drawn, hollow, facet, NAME_INCHES / height)
+            drawn = [
+                f"{name} ({value:+.1f})" if far else name
+                for name, value, far in zip(
+                    drawn_names(labels[facet], facet), values[facet], beyond, strict=True
+                )
+            ]
+            _ladder(axes, inside, errors, drawn, extreme[facet], facet, NAME_INCHES / height)
     for axes in columns:
         axes.set_xticks([])
         axes.set_ylim(low, high)
@@ -161,7 +169,8 @@ def _ladder(
         [(values[i],) for i in shown], [names[i] for i in shown], 1e-3 * (high - low)
     )
     at = values[shown][first]
-    places = spread_apart(at, 1.15 * gap * (high - low), low, high)
+    room = 0.6 * gap * (high - low)
+    places = spread_apart(at, 1.15 * gap * (high - low), low + room, high - room)
     for value, place, text in zip(at, places, texts, strict=True):
         axes.plot([0.16, 0.26], [value, place], color=FAINT, linewidth=0.8)
         axes.text(0.28, place, text, va="center", fontsize=8.5, color=INK)

@@ -169,6 +169,19 @@ def test_the_map_has_a_column_of_scores(scale):
     assert len(axes.texts) >= 2
 
 
+def test_extreme_levels_stand_at_the_edge():
+    """With their adjusted measure, and without stretching the map."""
+    fit, about, labels = invented({"model": 8, "question": 3, "judge": 2, "rubric": 2})
+    axes = wright.draw_wright_map(fit, labels, about).axes[0]
+    low, high = axes.get_ylim()
+    assert high < 2.5  # the adjusted measure is 5.5
+    assert [text.get_text() for text in axes.texts if "models-06" in text.get_text()] == [
+        text.get_text() for text in axes.texts if text.get_text().endswith("(+5.5)")
+    ]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    np.testing.assert_allclose(hollow[0].get_ydata(), high - wright.EDGE)
+
+
 def test_names_stay_distinct_and_share_a_mark():
     names = drawn_names([f"meta-llama/Llama-3.{n}-8B-Instruct-converted" for n in "123"], "judge")
     assert len(set(names)) == 3
