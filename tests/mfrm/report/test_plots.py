@@ -173,7 +173,7 @@ def test_extreme_levels_stand_at_the_edge():
     """With their adjusted measure, and without stretching the map."""
     fit, about, labels = invented({"model": 8, "question": 3, "judge": 2, "rubric": 2})
     axes = wright.draw_wright_map(fit, labels, about).axes[0]
-    low, high = axes.get_ylim()
+    high = axes.get_ylim()[1]
     assert high < 2.5  # the adjusted measure is 5.5
     assert [text.get_text() for text in axes.texts if "models-06" in text.get_text()] == [
         text.get_text() for text in axes.texts if text.get_text().endswith("(+5.5)")
