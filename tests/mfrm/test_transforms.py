@@ -79,7 +79,7 @@ def test_import_needs_jax_and_numpy_only():
         "heavy = {'flax', 'pandas', 'transformers', 'datasets', 'optax', 'orbax', 'pyarrow'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "print(sorted(m for m in sys.modules if m.startswith('dignified_jax.')\n"
-        "             and m.split('.')[1] not in {'mfrm', 'console', 'files'}))"
+        "             and m.split('.')[1] not in {'mfrm', 'agreement', 'console', 'files'}))"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
