@@ -22,7 +22,7 @@ _TOGETHER = 64  # items that are counted together
 _open: list[threading.Event] = []  # what is being waited for, the innermost last
 
 Item = TypeVar("Item")
-Count = Callable[[int, int], None]
+ShowCount = Callable[[int, int], None]
 """To be told how many parts are done and how many there are."""
 Look = Callable[[], tuple[int, int] | None]
 """Says how many parts are done and how many there are, or None where that is not known."""
@@ -33,7 +33,7 @@ def uncounted(done: int, total: int) -> None:
 
 
 def counting(
-    items: Iterable[Item], count: Count, total: int, done: int = 0, together: int = _TOGETHER
+    items: Iterable[Item], count: ShowCount, total: int, done: int = 0, together: int = _TOGETHER
 ) -> Iterator[Item]:
     """Yields items, and counts them when they are done with.
 
@@ -55,12 +55,12 @@ class Waiting(Protocol):
 
     def __call__(
         self, what: str, *, share: bool = False, look: Look | None = None
-    ) -> contextlib.AbstractContextManager[Count]: ...
+    ) -> contextlib.AbstractContextManager[ShowCount]: ...
 
 
 def silent(
     what: str, *, share: bool = False, look: Look | None = None
-) -> contextlib.AbstractContextManager[Count]:
+) -> contextlib.AbstractContextManager[ShowCount]:
     """Shows nothing: for functions of a library, unless they are told otherwise."""
     del what, share, look
     return contextlib.nullcontext(uncounted)
@@ -73,7 +73,7 @@ def waiting(
     *,
     share: bool = False,
     look: Look | None = None,
-) -> Iterator[Count]:
+) -> Iterator[ShowCount]:
     """Shows `what` on stderr, once it has taken more than two seconds (ten in a log).
 
     With the seconds it has taken; where parts are counted, with a bar and the seconds left at the

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dignified_jax.console.waiting import Count, Waiting, silent
+from dignified_jax.console.waiting import ShowCount, Waiting, silent
 from dignified_jax.data import formats
 from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.rejected import BadRowPolicy, CheckedRecord
@@ -103,7 +103,7 @@ def stream_rows(
 
     columns = Columns(form.known, looked_through)
 
-    def checked(count: Count) -> Iterator[CheckedRecord]:
+    def checked(count: ShowCount) -> Iterator[CheckedRecord]:
         for record in read(count=count):
             columns.add(record)
             row, problems = form.validate(record, columns)

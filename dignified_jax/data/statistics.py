@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.data.schema import PreferenceRow, dimensions_of
 from dignified_jax.data.schema.conversation import SYSTEM, USER, Message, messages_of
 from dignified_jax.data.tokenizer import Tokenizer
@@ -84,7 +84,7 @@ def summarise(
     rows: Sequence[PreferenceRow],
     measure: Measure = count_words,
     unit: str = "words",
-    progress: Count = uncounted,
+    progress: ShowCount = uncounted,
 ) -> Statistics:
     """Returns the statistics of rows.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.data.batch import Capacity, PackedBatch
 from dignified_jax.data.examples import ExampleTable, TokenizedExample
 from dignified_jax.data.mixture import Mixture
@@ -54,7 +54,7 @@ class BatchStream:
         mixture: Mixture | None = None,
         process_index: int = 0,
         process_count: int = 1,
-        progress: Count = uncounted,
+        progress: ShowCount = uncounted,
     ) -> None:
         """Checks the arguments and plans the shape of the batches.
 

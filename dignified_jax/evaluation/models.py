@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dignified_jax.console.waiting import Count, Waiting, waiting
+from dignified_jax.console.waiting import ShowCount, Waiting, waiting
 from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import Tokenizer, load_tokenizer
 from dignified_jax.embedded import resolve
@@ -120,7 +120,7 @@ def named(who: str) -> Iterator[None]:
         raise ValueError(f"{who}: {error}") from error
 
 
-def _find(path: str) -> tuple[Callable[[Count], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
+def _find(path: str) -> tuple[Callable[[ShowCount], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
     """A function that digests the weights, the directory of the tokenizer, others that matter."""
     directory = pathlib.Path(resolve(path))
     if (directory / peft.CONFIG_FILE).is_file():
@@ -135,7 +135,7 @@ def _find(path: str) -> tuple[Callable[[Count], str], pathlib.Path, *tuple[pathl
     return lambda count: _of_checkpoint(checkpoint, side), side
 
 
-def _of_adapter(directory: pathlib.Path, base: pathlib.Path, count: Count) -> str:
+def _of_adapter(directory: pathlib.Path, base: pathlib.Path, count: ShowCount) -> str:
     own = (directory / peft.WEIGHTS_FILE).read_bytes()
     return hashlib.sha256(hf.digest(base, count).encode() + own).hexdigest()[:16]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import jax
 from jaxtyping import PyTree
 
-from dignified_jax.console.waiting import Count
+from dignified_jax.console.waiting import ShowCount
 from dignified_jax.files import owned
 from dignified_jax.files.model_directory import locate
 from dignified_jax.models import hf
@@ -28,7 +28,7 @@ _FILES = {
 }
 
 
-def export(context: RunContext, params: PyTree, progress: Count) -> list[pathlib.Path]:
+def export(context: RunContext, params: PyTree, progress: ShowCount) -> list[pathlib.Path]:
     """Writes a policy into the run directory; what was written.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dignified_jax.console.waiting import Count
+from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data import PackedBatch
 from dignified_jax.training.run_context import RunContext
 from dignified_jax.training.step import metrics
@@ -14,7 +14,7 @@ from dignified_jax.training.step.step_inputs import StepInputs
 
 
 def evaluate_split(
-    context: RunContext, state: TrainState, split: str, prefix: str, count: Count
+    context: RunContext, state: TrainState, split: str, prefix: str, count: ShowCount
 ) -> dict[str, float]:
     """Returns metrics over all examples of a split.
 
@@ -32,7 +32,7 @@ def evaluate_split(
 
 
 def _counted(
-    context: RunContext, split: str, count: Count
+    context: RunContext, split: str, count: ShowCount
 ) -> Iterator[tuple[PackedBatch, StepInputs]]:
     """A split's batches; `count` is told how many have been used."""
     total = context.data.streams[split].total_steps

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dignified_jax.console.waiting import Count
+from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data.formats import pairs, rejects
 from dignified_jax.data.formats.columns import Columns
 from dignified_jax.data.formats.joining import join
@@ -32,7 +32,7 @@ class Format:
     known: tuple[str, ...]
     check_columns: Callable[[str, Columns], None]
     validate: Callable[[RawRecord, Columns], tuple[PreferenceRow | None, list[RowProblem]]]
-    finish: Callable[[Sequence[PreferenceRow], Count], Sequence[PreferenceRow]]
+    finish: Callable[[Sequence[PreferenceRow], ShowCount], Sequence[PreferenceRow]]
 
 
 def choose(name: str, dimensions: Sequence[str], dimension: str | None = None) -> Format:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from dignified_jax.console.waiting import Count, counting, uncounted
+from dignified_jax.console.waiting import ShowCount, counting, uncounted
 from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import plain_text
 from dignified_jax.data.store.texts import Spilled
@@ -15,7 +15,7 @@ from dignified_jax.data.store.texts import Spilled
 _DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
-def join(rows: Sequence[PreferenceRow], count: Count = uncounted) -> Sequence[PreferenceRow]:
+def join(rows: Sequence[PreferenceRow], count: ShowCount = uncounted) -> Sequence[PreferenceRow]:
     """Returns rows of several rejects, in the order of the first pair of each.
 
     The n-th pair of a prompt, chosen and dimension goes into the n-th row of that prompt and

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from dignified_jax.console.waiting import Count
+from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data.schema import BadRowsError, RowProblem, shorten
 from dignified_jax.data.sources.record import RawRecord, check_header
 from dignified_jax.data.sources.text import opened
@@ -16,7 +16,7 @@ _LONGEST_FIELD = 2**31 - 1
 
 
 def csv_records(
-    name: str, path: Path, required: Sequence[str], count: Count
+    name: str, path: Path, required: Sequence[str], count: ShowCount
 ) -> Iterator[RawRecord]:
     """Yields the records of a table with a header.
 

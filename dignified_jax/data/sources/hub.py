@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from dignified_jax.console.waiting import Count, counting
+from dignified_jax.console.waiting import ShowCount, counting
 from dignified_jax.data.sources.record import RawRecord, check_header
 
 
@@ -11,7 +11,7 @@ def hub_records(
     repository: str,
     split: str,
     required: Sequence[str],
-    count: Count,
+    count: ShowCount,
     config: str | None = None,
     revision: str | None = None,
 ) -> Iterator[RawRecord]:

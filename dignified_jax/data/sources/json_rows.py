@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.data.schema import shorten
 from dignified_jax.data.sources.json_array import ArrayError, elements
 from dignified_jax.data.sources.record import RawRecord
@@ -15,7 +15,7 @@ from dignified_jax.data.sources.text import opened, text_lines
 _PIECE = 4096  # bytes
 
 
-def json_records(name: str, path: Path, kind: str, count: Count) -> Iterator[RawRecord]:
+def json_records(name: str, path: Path, kind: str, count: ShowCount) -> Iterator[RawRecord]:
     """Yields one object a line; a .json may be one array of objects, whose rows count from 1.
 
     Args:
@@ -41,7 +41,7 @@ def _is_array(name: str, path: Path) -> bool:
     return False
 
 
-def _array(name: str, path: Path, count: Count) -> Iterator[RawRecord]:
+def _array(name: str, path: Path, count: ShowCount) -> Iterator[RawRecord]:
     row = 0
     try:
         with opened(name, path, count) as stream:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dignified_jax.console.waiting import Count
+from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data.sources.expansion import CELL_BYTES, RECORD_BYTES, Expansion
 from dignified_jax.data.sources.record import RawRecord, check_header
 
@@ -22,7 +22,7 @@ _BATCH_ROWS = 1024
 
 
 def parquet_records(
-    name: str, path: Path, required: Sequence[str], count: Count
+    name: str, path: Path, required: Sequence[str], count: ShowCount
 ) -> Iterator[RawRecord]:
     """Yields a file's records.
 

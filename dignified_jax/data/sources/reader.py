@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.data.sources.csv_rows import csv_records
 from dignified_jax.data.sources.hub import hub_records
 from dignified_jax.data.sources.json_rows import json_records
@@ -37,7 +37,7 @@ def stream_records(
     source: str | Path,
     required: Sequence[str] = (),
     hub_config: str | None = None,
-    count: Count = uncounted,
+    count: ShowCount = uncounted,
 ) -> Iterator[RawRecord]:
     """Yields the records of a file, directory or hub data set.
 
@@ -76,7 +76,7 @@ def stream_records(
 
 
 def _named(
-    source: str | Path, required: Sequence[str], hub_config: str | None, count: Count
+    source: str | Path, required: Sequence[str], hub_config: str | None, count: ShowCount
 ) -> Iterator[RawRecord]:
     """The records of what is no path: a split of a directory, or a hub's set."""
     path, name = Path(source), str(source)

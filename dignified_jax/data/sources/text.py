@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dignified_jax.console.waiting import Count
+from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data.sources.expansion import RECORD_BYTES, Expansion
 
 _GZIP = b"\x1f\x8b"
@@ -20,7 +20,7 @@ _PIECE = 1 << 20  # bytes
 
 
 @contextlib.contextmanager
-def opened(name: str, path: Path, count: Count) -> Iterator[BinaryIO]:
+def opened(name: str, path: Path, count: ShowCount) -> Iterator[BinaryIO]:
     """Opens a file's text, whether or not its name tells that it is compressed.
 
     UTF-16, which office programs write, becomes UTF-8; other bytes stay as they are. A byte order
@@ -45,7 +45,7 @@ def opened(name: str, path: Path, count: Count) -> Iterator[BinaryIO]:
         yield _buffered(_as_utf8(name, pieces))
 
 
-def text_lines(name: str, path: Path, count: Count) -> Iterator[bytes]:
+def text_lines(name: str, path: Path, count: ShowCount) -> Iterator[bytes]:
     """Yields the lines of a file's text, without their ends; white space at its end is left out.
 
     Only \\n ends a line: `str.splitlines` would also cut at U+2028 inside a text.
@@ -78,7 +78,7 @@ def _read(stream: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _counted(file: BinaryIO, size: int, count: Count) -> Iterator[bytes]:
+def _counted(file: BinaryIO, size: int, count: ShowCount) -> Iterator[bytes]:
     for piece in _read(file):
         count(file.tell(), size)
         yield piece

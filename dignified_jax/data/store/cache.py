@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.data.store.arrays import ArrayFile, Arrays, Damaged, Notify
 from dignified_jax.files import atomic
 
@@ -77,7 +77,7 @@ class Cache:
         """Says whether entries are kept at all."""
         return self._directory is not None
 
-    def find(self, key: str, count: Count = uncounted) -> Entry | None:
+    def find(self, key: str, count: ShowCount = uncounted) -> Entry | None:
         """Returns an entry, read through; None if there is none, or none that is whole.
 
         Args:
@@ -165,7 +165,7 @@ def clear(directory: pathlib.Path) -> int:
     return _remove_oldest(directory, 0, set())
 
 
-def _read(place: pathlib.Path, count: Count) -> Entry:
+def _read(place: pathlib.Path, count: ShowCount) -> Entry:
     index = json.loads((place / _INDEX).read_text(encoding="utf-8"))
     if not isinstance(index, dict) or index.pop("sha256", None) != _digest(index):
         raise Damaged(f"{_INDEX} is not what was written")

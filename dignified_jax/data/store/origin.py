@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 
 _PIECE = 1 << 24
 
 
-def digests(sources: Sequence[str | Path], count: Count = uncounted) -> list[str | None]:
+def digests(sources: Sequence[str | Path], count: ShowCount = uncounted) -> list[str | None]:
     """Returns the digest of each file, or of all files of a directory; None for what is neither.
 
     Args:
@@ -44,7 +44,7 @@ def _digest(source: Path, files: Sequence[Path], reader: "_Reader") -> str:
 class _Reader:
     """Reads files, and counts their bytes."""
 
-    def __init__(self, total: int, count: Count) -> None:
+    def __init__(self, total: int, count: ShowCount) -> None:
         self._done, self._total, self._count = 0, total, count
 
     def digest(self, path: Path) -> str:

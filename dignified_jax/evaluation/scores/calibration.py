@@ -16,7 +16,7 @@ import numpy as np
 
 from dignified_jax import mfrm
 from dignified_jax.console.labels import clip
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 
 Labels = Mapping[str, tuple[object, ...]]
 METHODS = ("laplace", "ridge")
@@ -73,7 +73,7 @@ def calibrate(
     center: str = "model",
     replicates: int = 100,
     seed: int = 0,
-    progress: Count = uncounted,
+    progress: ShowCount = uncounted,
 ) -> Calibrations:
     """Fits every dimension.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.files import atomic, owned
 from dignified_jax.models import families, hf, partition
 from dignified_jax.models.config import DecoderConfig
@@ -76,7 +76,7 @@ def save_merged(
     *,
     dtype: str | None = None,
     generation_config: str | pathlib.Path | None = None,
-    progress: Count = uncounted,
+    progress: ShowCount = uncounted,
 ) -> None:
     """Writes W + s A B as a Hugging Face directory, from the files of the base.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
@@ -26,7 +26,7 @@ def load(
     mesh: Mesh | None = None,
     compute_dtype: str | None = None,
     matrix_dtype: str | None = None,
-    progress: Count = uncounted,
+    progress: ShowCount = uncounted,
 ) -> tuple[Decoder, Params]:
     """Reads a Hugging Face directory: the Flax module and its parameters.
 
@@ -126,7 +126,7 @@ def _part(
     return part
 
 
-def _noting(config: DecoderConfig, progress: Count) -> Callable[[names.Tensor], None]:
+def _noting(config: DecoderConfig, progress: ShowCount) -> Callable[[names.Tensor], None]:
     """A function that is told of each tensor when it is read, be it for several devices."""
     total, done = sum(tensor.size for tensor in names.tensors(config)), 0
     seen: set[str] = set()

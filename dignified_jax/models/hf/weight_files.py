@@ -14,7 +14,7 @@ import ml_dtypes  # noqa: F401  (numpy needs it registered before safetensors ca
 import numpy as np
 from safetensors import safe_open
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.models import families
 from dignified_jax.models.config import DecoderConfig
@@ -194,7 +194,7 @@ def _read_header(path: pathlib.Path) -> dict[str, Stored]:
         raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def digest(directory: str | pathlib.Path, progress: Count = uncounted) -> str:
+def digest(directory: str | pathlib.Path, progress: ShowCount = uncounted) -> str:
     """A hash of names, dtypes, shapes and bits of the weights, however they lie in files.
 
     Args:

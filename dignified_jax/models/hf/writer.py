@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from dignified_jax.console.waiting import Count, uncounted
+from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.files import atomic, owned
 from dignified_jax.files.model_directory import read_object
 from dignified_jax.models import partition
@@ -39,7 +39,7 @@ def save(
     dtype: str | None = None,
     generation_config: str | pathlib.Path | None = None,
     max_shard_bytes: int = 5_000_000_000,
-    progress: Count = uncounted,
+    progress: ShowCount = uncounted,
 ) -> None:
     """Writes config.json, safetensors (sharded when large), tokenizer and generation config.
 
@@ -94,7 +94,7 @@ def write(
     dtype: str,
     generation_config: str | pathlib.Path | None = None,
     max_shard_bytes: int = 5_000_000_000,
-    progress: Count = uncounted,
+    progress: ShowCount = uncounted,
 ) -> None:
     """`save` of tensors that `read` gives one by one, as they are in files; in all processes."""
     files = _plan_files(config, jnp.dtype(dtype).itemsize, max_shard_bytes)

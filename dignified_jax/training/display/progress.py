@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dignified_jax.console.safe_stream import SafeStream
-from dignified_jax.console.waiting import Count, describe
+from dignified_jax.console.waiting import ShowCount, describe
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.training.display import status_text
 
@@ -73,7 +73,7 @@ class Progress:
         self._screen.show()
 
     @contextlib.contextmanager
-    def doing(self, what: str) -> Iterator[Count]:
+    def doing(self, what: str) -> Iterator[ShowCount]:
         """Shows what the run does between steps, such as an evaluation.
 
         Yields:
@@ -111,7 +111,7 @@ class _Status:
         if self._first is None:
             self._first = (self.step, self._last)
 
-    def begin(self, what: str) -> Count:
+    def begin(self, what: str) -> ShowCount:
         """Begins to do something else; what tells how far that is."""
         self.begun, self.doing = self._clock(), what
 

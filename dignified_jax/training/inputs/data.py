@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from dignified_jax import data
-from dignified_jax.console.waiting import Count, waiting
+from dignified_jax.console.waiting import ShowCount, waiting
 from dignified_jax.data import packing_report
 from dignified_jax.data.mixture import Mixture
 from dignified_jax.data.tokenizer import Tokenizer
@@ -109,7 +109,7 @@ def _stream(
     tokens: SplitTokens,
     rows_per_step: int,
     shares: Mixture | None,
-    progress: Count,
+    progress: ShowCount,
 ) -> data.BatchStream:
     trains = split == "train"
     return data.BatchStream(

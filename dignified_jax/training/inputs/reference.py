@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from dignified_jax.console.waiting import Count, waiting
+from dignified_jax.console.waiting import ShowCount, waiting
 from dignified_jax.data import BatchStream, share_shape
 from dignified_jax.files import atomic
 from dignified_jax.files.differences import differences
@@ -99,7 +99,7 @@ def read_or_compute(
 
 
 def _compute(
-    streams: Mapping[str, BatchStream], score: Score, count: Count
+    streams: Mapping[str, BatchStream], score: Score, count: ShowCount
 ) -> dict[str, np.ndarray]:
     total = sum(stream.total_steps for stream in streams.values())
     found, done = {}, 0

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from dignified_jax import data, typed_config
-from dignified_jax.console.waiting import Count, Waiting, waiting
+from dignified_jax.console.waiting import ShowCount, Waiting, waiting
 from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.store import cache as token_cache
 from dignified_jax.data.store import origin
@@ -92,7 +92,7 @@ def _fill(
     rows: Rows,
     encoder: Encoder,
     said: Sequence[str],
-    progress: Count,
+    progress: ShowCount,
     arrays: Arrays,
 ) -> dict[str, Any]:
     notes = tokens.fill(arrays, rows, encoder, config.data.on_bad_row, progress)
