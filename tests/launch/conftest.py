@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_ctrl_c,
         )
 
     def run(self, script, *arguments, **settings):
@@ -51,6 +53,11 @@ class Machine:
         """What the stubs were asked, in order."""
         path = self.home / "calls.jsonl"
         return [json.loads(line) for line in path.open()] if path.exists() else []
+
+
+def _heed_ctrl_c():
+    # A shell that starts the tests in the background has children ignore it, for ever.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
