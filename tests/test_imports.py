@@ -35,7 +35,7 @@ ALLOWED = {
     "compare": TRAINING | {"comparison"},
     "convert": TRAINING,
     "generate": {"data", "models", "generation"} | GROUND,
-    "evaluate": TRAINING | {"evaluation", "generation", "mfrm"},
+    "evaluate": TRAINING | {"evaluation", "generation", "endpoints", "mfrm"},
     "analyze": {"analysis"} | GROUND,
     "construct": TRAINING | {"construction", "endpoints"},
 }

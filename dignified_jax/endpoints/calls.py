@@ -162,7 +162,7 @@ def check(models: Sequence[str]) -> None:
 
     for model in models:
         try:
-            get_model(model)
+            get_model(model, memoize=False)
         except Exception as error:  # of any provider's kind
             plain = re.sub(r"\[/?\w+\]", "", " ".join(str(error).split()))
             raise EndpointError(f"{model}: {plain.removeprefix('ERROR: ')}") from error
@@ -179,7 +179,7 @@ def make_task(
     """Returns a task of inspect_ai: a sample a call, generate, and the scorer if there is one."""
     from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
     from inspect_ai.solver import generate
 
     samples = [
@@ -192,7 +192,8 @@ def make_task(
     ]
     return Task(
         name=name,
-        model=model,
+        # Made anew: one that is kept goes on calling the address that it was first made for.
+        model=get_model(model, memoize=False),
         dataset=MemoryDataset(samples, name=name),
         solver=generate() if heard is None else [generate(), _listener(model, heard)],
         scorer=None if score is None else _scorer(score),

@@ -74,6 +74,13 @@ def collectives(program: str, mesh: Mapping[str, int]) -> list[Collective]:
     computations, entry = _computations(program)
     # Of a collective that runs beside something else, the TPU compiler has a copy of the
     # instruction in the fusion that starts it, in those that it runs beside, and in the last one.
+    fused = {
+        name
+        for instructions in computations.values()
+        for _, operation, rest in instructions
+        if operation == "fusion"
+        for name in _called(rest)
+    }
     times: dict[tuple, int] = {}
     for name, runs in _runs(computations, entry).items():
         for place, (result, operation, rest) in enumerate(computations[name]):
@@ -81,7 +88,7 @@ def collectives(program: str, mesh: Mapping[str, int]) -> list[Collective]:
             if kind in KINDS:
                 axes, devices = _axes(rest, mesh)
                 dtype, size = _array(kind, result, devices, operation.endswith("-start"))
-                channel = _CHANNEL.search(rest)
+                channel = _CHANNEL.search(rest) if name in fused else None
                 which = channel[1] if channel else (name, place)
                 key = which, (kind, axes, devices, dtype, size)
                 times[key] = max(times.get(key, 0), runs)

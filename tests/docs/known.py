@@ -72,7 +72,8 @@ def _of_module(module, arguments):
     if module in _CONFIGURED:
         return _of_configured(module, arguments)
     if module.startswith("benchmarks."):
-        file = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        path = ROOT.joinpath(*module.split("."))
+        file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
         return _of_source(arguments, file) if file.exists() else f"no module {module}"
     if module.startswith("dignified_jax."):
         return _of_help(module, arguments)

@@ -55,9 +55,18 @@ def test_a_loop_whose_length_is_not_told_ends_where_its_condition_says():
 
 def test_the_copies_of_one_collective_in_fusions_are_one():
     line = next(text for text in PROGRAM.splitlines() if "%scattered" in text)
-    copy = line.replace("%scattered", "%again")
-    found = collectives(PROGRAM.replace(line, f"{line}\n{copy}"), {"data": 2, "fsdp": 4})
-    assert found == collectives(PROGRAM, {"data": 2, "fsdp": 4})
+    fusions = "\n".join(
+        f"%fused.{n} (w: f32[2,8]) -> f32[2,8] {{\n{line.replace('%scattered', f'%part.{n}')}\n}}\n"
+        for n in range(3)
+    )
+    calls = "\n".join(f"  %f.{n} = f32[2,8] fusion(%g), calls=%fused.{n}" for n in range(3))
+    copies = PROGRAM.replace("%body (", f"{fusions}\n%body (").replace(line, calls)
+    expected = collectives(PROGRAM, {"data": 2, "fsdp": 4})
+    assert collectives(copies, {"data": 2, "fsdp": 4}) == expected
+    # Elsewhere channels tell nothing apart: JAX gives the same one to all.
+    twice = PROGRAM.replace(line, f"{line}\n{line.replace('%scattered', '%again')}")
+    found = collectives(twice, {"data": 2, "fsdp": 4})
+    assert next(one.count for one in found if one.kind == "reduce-scatter") == 72
 
 
 def test_devices_that_the_mesh_does_not_have_are_refused():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Annotated
 
-from dignified_jax.typed_config import ConfigError, Path, check_bounds
+from dignified_jax.typed_config import Bounds, ConfigError, Path, check_bounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SteeringConfig:
 
     vectors: Path | None = None
     add: tuple[str, ...] = ()
-    layers: tuple[int, ...] = ()
+    layers: tuple[Annotated[int, Bounds("[0, 9999]")], ...] = ()
 
     def __post_init__(self) -> None:
         check_bounds(self, "steering.")

@@ -10,9 +10,8 @@ import pytest
 from dignified_jax.models.residual import make_edits
 from dignified_jax.objectives import SFT
 from tests.oracles import sequences
-from tests.training.step.test_train_step import BATCH, EXAMPLES, Run, assert_close, models, to_host
+from tests.training.step.train_run import BATCH, EXAMPLES, Run, assert_close, to_host
 
-__all__ = ["models"]
 pytestmark = pytest.mark.wiring
 VECTOR = np.random.default_rng(0).normal(size=48).astype(np.float32)
 FIRST = EXAMPLES[:BATCH]

@@ -13,10 +13,8 @@ import torch
 from dignified_jax.data import DIMENSIONS, BatchStream
 from dignified_jax.models import hf
 from dignified_jax.objectives import SFT
-from dignified_jax.planning import collectives
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.step import metrics
-from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.step_inputs import CachedReference
 from dignified_jax.training.step.train_step import make_score_step
 from tests.oracles import hf_models, sequences
@@ -237,29 +235,3 @@ def test_sft_is_the_mean_cross_entropy_of_transformers(responses, tmp_path):
     norm = torch.nn.utils.get_total_norm([p.grad for p in reference.parameters()])
     assert run.reports[0]["loss"] == pytest.approx(loss.item(), rel=1e-6)
     assert run.reports[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)
-
-
-def test_gradients_are_scattered_and_moments_are_sharded(models):
-    """On 4 devices of `fsdp`: no weight's gradient is all-reduced; moments are in 4 parts."""
-    optimizer = make_optimizer(OptimizerConfig(), 10)
-    run = Run(models, mesh=(1, 4), optimizer=optimizer, steps=0)
-    state = run.initial(models[1])
-    program = run.train_step.lower(state, run.inputs(0)).compile().as_text()
-    found = collectives.collectives(program, run.mesh.shape)
-    scattered = [one for one in found if one.kind == "reduce-scatter"]
-    layers = len(jax.tree.leaves(state.params["layers"]["mlp"])[0])
-    # Seven matrices a layer, and the embedding and output head.
-    assert sum(one.count for one in scattered) == 7 * layers + 2
-    # One vector: scales' gradients, the dimensions' sums and counts, and norms.
-    (reduced,) = [one for one in found if one.kind == "all-reduce"]
-    smallest = min(leaf[0].size for leaf in jax.tree.leaves(state.params["layers"]["mlp"]))
-    assert (reduced.axes, reduced.count) == (("fsdp",), 1) and reduced.array_bytes < 2 * smallest
-
-    moments = [state.opt_state[1][0].mu, state.opt_state[1][0].nu]
-    for (path, moment), param in zip(
-        jax.tree.leaves_with_path(moments), 2 * jax.tree.leaves(state.params), strict=True
-    ):
-        split = 1 if path[-1].key == "scale" else 4
-        assert moment.shape == param.shape
-        assert moment.sharding.is_equivalent_to(param.sharding, moment.ndim)
-        assert [s.data.nbytes for s in moment.addressable_shards] == [moment.nbytes // split] * 4
