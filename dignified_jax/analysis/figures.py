@@ -1,8 +1,4 @@
-"""Figures of analyses, readable on paper, in grey and on a dark page.
-
-Every curve has a colour (Okabe and Ito's, which colour-blind readers tell apart), a marker and a
-line style of its own; the white background is part of the picture.
-"""
+"""Figures of analyses."""
 
 from __future__ import annotations
 
@@ -10,22 +6,17 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dignified_jax.console.figure import INK, curve_style, frame, legend, make_figure
 from dignified_jax.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _GRID = "#222222", "#e3e3e3"
-_COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F"),
-)
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
-_LINES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _ACROSS = 4  # panels beside each other
 _MOST_NUMBERS = 12  # rows of a heat map whose cells have room for numbers
 
@@ -66,18 +57,18 @@ def curves(
     """
     columns = min(len(panels), _ACROSS)
     rows = math.ceil(len(panels) / columns)
-    figure = _figure(max(1.2 + 2.7 * columns, 5.0), 0.9 + 2.5 * rows)
+    figure = make_figure(max(1.2 + 2.7 * columns, 5.0), 0.9 + 2.5 * rows)
     labels = list(dict.fromkeys(s.label for series in panels.values() for s in series))
     first: Axes | None = None
     for number, (title, series) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, number + 1, sharey=first if shared_y else None)
         first = first or axes
-        _frame(axes)
-        axes.set_title(title, color=_INK, fontsize=10)
+        frame(axes)
+        axes.set_title(title, color=INK, fontsize=10)
         if level is not None:
-            axes.axhline(level, color=_INK, linewidth=0.9, linestyle=(0, (2, 2)))
+            axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         for each in series:
-            style = _style(labels.index(each.label))
+            style = curve_style(labels.index(each.label))
             few = len(each.x) <= 12
             axes.plot(
                 each.x, each.y, label=each.label, markersize=4 if few else 0, linewidth=1.5, **style
@@ -88,10 +79,10 @@ def curves(
                 )
             if each.chosen is not None:
                 axes.axvline(each.chosen, color=style["color"], linewidth=0.9, linestyle=":")
-    figure.supxlabel(x_title, color=_INK, fontsize=10)
-    figure.supylabel(y_title, color=_INK, fontsize=10)
+    figure.supxlabel(x_title, color=INK, fontsize=10)
+    figure.supylabel(y_title, color=INK, fontsize=10)
     if len(labels) > 1:
-        _legend(figure)
+        legend(figure)
     return figure
 
 
@@ -102,23 +93,23 @@ def heatmaps(panels: Mapping[str, tuple[np.ndarray, Sequence[str]]], bar_title: 
       panels: title -> (matrix, names of its rows, which are those of its columns).
       bar_title: says what the numbers are.
     """
-    figure = _figure(1.2 + 3.0 * len(panels), 3.4)
+    figure = make_figure(1.2 + 3.0 * len(panels), 3.4)
     image = None
     for number, (title, (values, names)) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), number + 1)
         image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
-        axes.set_title(title, color=_INK, fontsize=10)
-        axes.set_xticks(range(len(names)), names, color=_INK, fontsize=9)
-        axes.set_yticks(range(len(names)), names, color=_INK, fontsize=9)
+        axes.set_title(title, color=INK, fontsize=10)
+        axes.set_xticks(range(len(names)), names, color=INK, fontsize=9)
+        axes.set_yticks(range(len(names)), names, color=INK, fontsize=9)
         if len(names) > _MOST_NUMBERS:
             continue
         for row, column in np.ndindex(values.shape):
             value = values[row, column]
-            ink = "white" if abs(value) > 0.6 else _INK
+            ink = "white" if abs(value) > 0.6 else INK
             text = "-" if math.isnan(value) else f"{value:.2f}"
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
     bar = figure.colorbar(image, ax=figure.axes, shrink=0.85)
-    bar.set_label(bar_title, color=_INK, fontsize=9)
+    bar.set_label(bar_title, color=INK, fontsize=9)
     return figure
 
 
@@ -130,7 +121,7 @@ def radar(values: Mapping[str, np.ndarray], spokes: Sequence[str], y_title: str)
       spokes: their names.
       y_title: says what the numbers are.
     """
-    figure = _figure(6.4, 4.2)
+    figure = make_figure(6.4, 4.2)
     axes = figure.add_subplot(projection="polar")
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
@@ -138,14 +129,14 @@ def radar(values: Mapping[str, np.ndarray], spokes: Sequence[str], y_title: str)
     everything = np.concatenate([v[np.isfinite(v)] for v in values.values()])
     room = 0.15 * max(np.ptp(everything), 0.5)
     axes.set_ylim(everything.min() - room, everything.max() + room)
-    axes.set_xticks(turn, spokes, color=_INK, fontsize=11)
-    axes.tick_params(axis="y", colors=_INK, labelsize=8)
+    axes.set_xticks(turn, spokes, color=INK, fontsize=11)
+    axes.tick_params(axis="y", colors=INK, labelsize=8)
     axes.grid(True, color="#c9c9c9", linewidth=0.8)
     for number, (label, ring) in enumerate(values.items()):
         closed = np.append(turn, turn[0]), np.append(ring, ring[0])
-        axes.plot(*closed, label=label, linewidth=1.6, markersize=4, **_style(number))
-    figure.supxlabel(y_title, color=_INK, fontsize=9)
-    _legend(figure)
+        axes.plot(*closed, label=label, linewidth=1.6, markersize=4, **curve_style(number))
+    figure.supxlabel(y_title, color=INK, fontsize=9)
+    legend(figure)
     return figure
 
 
@@ -153,44 +144,3 @@ def save(file: str | pathlib.Path, figure: Figure) -> None:
     """Writes a PNG file, whole or not at all."""
     with atomic.replacing(file) as partial:
         figure.savefig(partial, format="png", dpi=130)
-
-
-def _style(number: int) -> dict[str, Any]:
-    return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _LINES[number % len(_LINES)],
-    }
-
-
-def _figure(width: float, height: float) -> Figure:
-    # The object's own interface: no window, no pyplot, no state that others share.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), facecolor="white", layout="constrained")
-
-
-def _frame(axes: Axes) -> None:
-    """Explicit colours, whatever the user's own style sheet says."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.set_facecolor("white")
-    axes.grid(True, color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, labelsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_color(_INK)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _legend(figure: Figure) -> None:
-    """Beside the panels, where it hides nothing."""
-    found: dict[str, Any] = {}
-    for axes in figure.axes:
-        found |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        *(found.values(), found.keys()),
-        **{"loc": "outside right upper", "handlelength": 3.0},
-        **{"fontsize": 9, "frameon": False, "labelcolor": _INK},
-    )

@@ -1,30 +1,19 @@
-"""Figures of a comparison, readable on paper, in grey and on a dark page.
-
-Every method has a colour (Okabe and Ito's, which colour-blind readers tell apart), a marker and a
-line style of its own; the white background is part of the picture.
-"""
+"""Figures of a comparison."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dignified_jax.comparison.results import Results
 from dignified_jax.comparison.statistics import CONFIDENCE, Interval
+from dignified_jax.console.figure import INK, curve_style, frame, legend, make_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_INK, _GRID = "#222222", "#e3e3e3"
-_COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F"),
-)
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
-_LINES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 
 
 def radar(results: Results) -> Figure:
@@ -34,38 +23,38 @@ def radar(results: Results) -> Figure:
     rows = math.ceil(len(names) / columns)
     width = max(0.3 + 2.9 * columns, 6.4)
     spokes, key = _spokes(dimensions, width)
-    figure = _figure(width, 0.8 + 2.9 * rows + 0.17 * len(key))
+    figure = make_figure(width, 0.8 + 2.9 * rows + 0.17 * len(key))
     if key:
-        figure.supxlabel("\n".join(key), color=_INK, fontsize=8)
+        figure.supxlabel("\n".join(key), color=INK, fontsize=8)
     figure.get_layout_engine().set(h_pad=0.1)
     lowest = min(_accuracies(results, name).min() for name in names)
     floor = min(math.floor(10 * lowest - 1e-9) / 10, 0.9)
     rings = np.arange(1.0, floor, -0.1 if floor > 0.3 else -0.2)[::-1]
     turn = np.linspace(0, 2 * np.pi, len(dimensions), endpoint=False)
-    other = _style(names.index(results.against)) | {"marker": "", "linewidth": 1.4}
+    other = curve_style(names.index(results.against)) | {"marker": "", "linewidth": 1.4}
     for number, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, number + 1, projection="polar")
         axes.set_theta_zero_location("N")
         axes.set_theta_direction(-1)
         axes.set_facecolor("white")
         axes.set_ylim(floor, 1.0)
-        axes.set_xticks(turn, spokes, color=_INK, fontsize=11)
-        axes.set_yticks(rings, [f"{ring:.1f}" for ring in rings], color=_INK, fontsize=7)
+        axes.set_xticks(turn, spokes, color=INK, fontsize=11)
+        axes.set_yticks(rings, [f"{ring:.1f}" for ring in rings], color=INK, fontsize=7)
         axes.set_rlabel_position(180 / len(dimensions))
         axes.grid(True, color="#c9c9c9", linewidth=0.8)
-        axes.spines["polar"].set_color(_INK)
+        axes.spines["polar"].set_color(INK)
         if name != results.against:
             axes.plot(*_closed(turn, _accuracies(results, results.against)), **other)
-        style = _style(number)
+        style = curve_style(number)
         ring = _closed(turn, _accuracies(results, name))
         axes.plot(*ring, **style | {"linewidth": 2.0, "markersize": 5})
         axes.fill(*ring, color=style["color"], alpha=0.15)
-        axes.set_title(name, color=_INK, fontsize=11)
+        axes.set_title(name, color=INK, fontsize=11)
     outline = f"; thin outline: {results.against}" if len(names) > 1 else ""
     figure.suptitle(
         f"preference accuracy by dimension, mean of {_seeds(results)}{outline}\n"
         f"(centre {floor:g}, edge 1)",
-        **{"color": _INK, "fontsize": 10},
+        **{"color": INK, "fontsize": 10},
     )
     return figure
 
@@ -88,9 +77,9 @@ def _spokes(dimensions: list[str], width: float) -> tuple[list[str], list[str]]:
 
 def pareto(results: Results) -> Figure:
     """Worst-dimension accuracy against KL to the first model, and the methods none outdoes."""
-    figure = _figure(7.5, 5.0)
+    figure = make_figure(7.5, 5.0)
     axes = figure.subplots()
-    _frame(axes)
+    frame(axes)
     points = {name: (means["kl"], means["worst_accuracy"]) for name, means in results.means.items()}
     front = frontier({name: (kl.mean, worst.mean) for name, (kl, worst) in points.items()})
     line = np.array([(points[name][0].mean, points[name][1].mean) for name in front])
@@ -98,7 +87,7 @@ def pareto(results: Results) -> Figure:
         style = {"color": "#9a9a9a", "linewidth": 1.2, "zorder": 1, "label": "Pareto front"}
         axes.step(*line.T, where="post", **style)
     for number, (name, (kl, worst)) in enumerate(points.items()):
-        style = _style(number) | {"linestyle": "none", "markersize": 8, "markeredgecolor": _INK}
+        style = curve_style(number) | {"linestyle": "none", "markersize": 8, "markeredgecolor": INK}
         axes.errorbar(
             *(kl.mean, worst.mean),
             **{"xerr": _bar(kl), "yerr": _bar(worst), "elinewidth": 1.0, "capsize": 2.5},
@@ -107,11 +96,11 @@ def pareto(results: Results) -> Figure:
         )
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
-    axes.set_xlabel("KL(policy || first model), nats a token", color=_INK, fontsize=11)
-    axes.set_ylabel("accuracy of the worst dimension", color=_INK, fontsize=11)
+    axes.set_xlabel("KL(policy || first model), nats a token", color=INK, fontsize=11)
+    axes.set_ylabel("accuracy of the worst dimension", color=INK, fontsize=11)
     bars = f", bars: {CONFIDENCE:.0%} intervals" if len(results.seeds) > 1 else ""
-    axes.set_title(f"mean of {_seeds(results)}{bars}", color=_INK, fontsize=10)
-    _legend(figure)
+    axes.set_title(f"mean of {_seeds(results)}{bars}", color=INK, fontsize=10)
+    legend(figure)
     return figure
 
 
@@ -135,19 +124,19 @@ def convergence(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], results: Re
       curves: method -> (steps, means), of those that can be compared.
       results: gives every method the style that it has in the other figures.
     """
-    figure = _figure(7.5, 4.6)
+    figure = make_figure(7.5, 4.6)
     axes = figure.subplots()
-    _frame(axes)
+    frame(axes)
     for number, name in enumerate(results.means):
         if name in curves:
-            axes.plot(*curves[name], **_style(number), linewidth=1.8, markersize=5, label=name)
-    axes.axhline(math.log(2), color=_INK, linestyle=":", linewidth=1.2, label="log 2, untrained")
+            axes.plot(*curves[name], **curve_style(number), linewidth=1.8, markersize=5, label=name)
+    axes.axhline(math.log(2), color=INK, linestyle=":", linewidth=1.2, label="log 2, untrained")
     axes.margins(y=0.06)
     axes.set_xlim(left=0)
-    axes.set_xlabel("optimiser step", color=_INK, fontsize=11)
-    axes.set_ylabel("validation loss of the worst dimension", color=_INK, fontsize=11)
-    axes.set_title(f"mean of {_seeds(results)}", color=_INK, fontsize=10)
-    _legend(figure)
+    axes.set_xlabel("optimiser step", color=INK, fontsize=11)
+    axes.set_ylabel("validation loss of the worst dimension", color=INK, fontsize=11)
+    axes.set_title(f"mean of {_seeds(results)}", color=INK, fontsize=10)
+    legend(figure)
     return figure
 
 
@@ -166,42 +155,3 @@ def _bar(interval: Interval) -> float | None:
 def _seeds(results: Results) -> str:
     count = len(results.seeds)
     return f"{count} seed{'s' if count > 1 else ''}"
-
-
-def _style(number: int) -> dict[str, Any]:
-    return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _LINES[number % len(_LINES)],
-    }
-
-
-def _figure(width: float, height: float) -> Figure:
-    # The object's own interface: no window, no pyplot, no state that others share.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), facecolor="white", layout="constrained")
-
-
-def _frame(axes: Axes) -> None:
-    """Explicit colours, whatever the user's own style sheet says."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.set_facecolor("white")
-    axes.grid(True, color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, labelsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_color(_INK)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _legend(figure: Figure) -> None:
-    """Beside the panel, where it hides nothing."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        *(handles, labels),
-        **{"loc": "outside right upper", "handlelength": 3.0},
-        **{"fontsize": 9, "frameon": False, "labelcolor": _INK},
-    )

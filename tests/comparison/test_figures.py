@@ -7,6 +7,7 @@ from PIL import Image
 
 from dignified_jax.comparison import figures
 from dignified_jax.comparison.results import ScoredRun, summarise
+from dignified_jax.console.figure import curve_style
 from tests.comparison.conftest import score
 
 
@@ -69,7 +70,7 @@ def test_convergence_draws_the_curves_given(made_up):
 def test_many_methods_differ_without_colour():
     records = [ScoredRun(f"m{i}", 0, score((0.5, 0.6), kl=0.01 * i)) for i in range(11)]
     results = summarise(records, "m0")
-    looks = {(style["marker"], str(style["linestyle"])) for style in map(figures._style, range(11))}
+    looks = {(style["marker"], str(style["linestyle"])) for style in map(curve_style, range(11))}
     assert len(looks) == 11
     assert len(figures.radar(results).axes) == 11
 
