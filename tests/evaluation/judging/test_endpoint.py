@@ -58,6 +58,17 @@ def known(verdicts):
     return sum(verdict.score is not None for verdict in verdicts.values())
 
 
+def test_a_model_at_another_address_is_asked_there(server, rubric, tmp_path, monkeypatch):
+    """inspect_ai by itself keeps a client by the model's name, with its first address."""
+    ask([A], make(1), rubric, tmp_path / "first")
+    moved = JudgeServer()
+    monkeypatch.setenv("SCRIPTED_BASE_URL", moved.url)
+    ask([A], make(1, "Another."), rubric, tmp_path / "second")
+    moved.shutdown()
+    moved.server_close()
+    assert (server.count(), moved.count()) == ({"a": 1}, {"a": 1})
+
+
 def test_only_what_is_new_is_asked(server, rubric, tmp_path):
     found = ask([A], make(4), rubric, tmp_path)
     assert server.count() == {"a": 4}
