@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,13 @@ from dignified_jax.models.checkpoint.vector_file import PersonaVector
 
 BATCH = 32  # texts of a minibatch of CKA
 _NORMAL = 1.96
+
+
+class Readings(Protocol):
+    """Readings by the slice."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, chosen: slice) -> Sequence[Reading]: ...
 
 
 @dataclasses.dataclass
@@ -146,7 +154,8 @@ class DriftSums:
 def measure(
     base: LoadedModel,
     model: LoadedModel,
-    readings: Sequence[Reading],
+    readings: Readings,
+    longest: int,
     vectors: Sequence[PersonaVector] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> StateDrift:
@@ -155,6 +164,7 @@ def measure(
     Args:
       base, model: of one size.
       readings: texts with one span each; in random order, for minibatches of CKA are to be alike.
+      longest: tokens that a text has at most.
       vectors: to look along.
       progress: called with the texts done and all of them.
 
@@ -162,7 +172,6 @@ def measure(
       ValueError: no texts, or one that is too long.
     """
     sums = DriftSums(vectors)
-    longest = max((len(reading.tokens) for reading in readings), default=0)
     for start in range(0, len(readings), BATCH):
         chunk = readings[start : start + BATCH]
         pair = (

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.schema import PreferenceRow, Prompt
-from dignified_jax.data.template import load_template
 from dignified_jax.data.tokenize import encode
 from dignified_jax.evaluation.entries import file_name
 from dignified_jax.evaluation.ledger import Ledger
@@ -69,7 +68,7 @@ def respond(
     kept = {name: _kept(ledger, name, prompt) for name, prompt in prompts.items()}
     wanted = {name: prompts[name] for name, text in kept.items() if text is None}
     if wanted:
-        template = load_template(model.tokenizer)
+        template = model.template()
         made = generate(
             *(model.module, model.params, model.tokenizer),
             [Request(name, prompt) for name, prompt in wanted.items()],
@@ -109,7 +108,7 @@ def tokenized(
       pairs: (prompt, response).
     """
     rows = [PreferenceRow(prompt, text, {}) for prompt, text in pairs]
-    template = load_template(model.tokenizer)
+    template = model.template()
     examples, report = encode(
         rows, model.tokenizer, template=template, responses=("golden",), on_bad_row="skip"
     )
@@ -131,5 +130,5 @@ def tokenized_pairs(
         PreferenceRow(p, first, {name: second}, dimensions=dimensions)
         for p, first, second in triples
     ]
-    template = load_template(model.tokenizer)
+    template = model.template()
     return encode(rows, model.tokenizer, template=template, on_bad_row="skip")[0]

@@ -166,6 +166,7 @@ def draw(workdir: pathlib.Path, found: Mapping[str, Any], names: Sequence[str]) 
     for file, key, title, level in (
         ("success.png", "success", "share of prompts that moved as steered", 0.5),
         ("perplexity.png", "perplexity", "perplexity, unsteered model", None),
+        ("repetition.png", "repetition", "share of repeated 4-grams", None),
         ("scores.png", "scores", "judged score", None),
     ):
         panels = {}

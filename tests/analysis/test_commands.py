@@ -53,6 +53,7 @@ def test_steer_writes_curves_and_files_for_lm_eval(vectors, tmp_path, capsys):
     assert {f.name for f in tmp_path.glob("*.png")} == {
         "success.png",
         "perplexity.png",
+        "repetition.png",
         "scores.png",
     }
     hooks = torch.load(tmp_path / "lm_eval" / "tiny_A_+2.pt", weights_only=True)
@@ -107,6 +108,7 @@ def test_correlations_of_ratings(tmp_path, capsys):
         (["steer", "--model", "a=x", "--model", "A=y"], "--model: expected distinct names"),
         (["steer", "--model", "a=x", "--vectors", "b=v"], "--vectors: expected one file, or NAME="),
         (["steer", "--model", f"a={MODEL}", "--dimensions", "Z"], "has A, E, found 'Z'"),
+        (["steer", "--model", f"a={MODEL}", "--judge", "local:nowhere"], "judge local:nowhere: "),
         (["drift", "--base", "x", "--model", "a=x", "--model", "a=y"], "expected distinct names"),
         (["correlate", "--evaluation", "."], "judgments.parquet: no judgments"),
     ],

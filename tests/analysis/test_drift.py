@@ -1,6 +1,7 @@
 """Drift and CKA against NumPy on all states at once, and on a model that was moved by hand."""
 
 import itertools
+import tracemalloc
 
 import jax
 import numpy as np
@@ -106,7 +107,8 @@ def test_a_model_that_writes_more_moves_along_the_planted_direction(planted_mode
     difference[1:] = 0.2 * direction
     readings = planted.last_tokens(planted.prompts(True, count=40))
     plane = PersonaVector("D", difference, difference, 0 * difference, 1)
-    found = drift.measure(base, after, readings, [plane])
+    longest = max(len(reading.tokens) for reading in readings)
+    found = drift.measure(base, after, readings, longest, [plane])
     values = 5.0 / np.sqrt((25 + 1 + 0.1**2 * 24) / 32)  # about what the marker's value is
     written = np.mean([6 * values / len(reading.tokens) for reading in readings])
     assert found.shifts.value[0, 0] == 0
@@ -114,4 +116,38 @@ def test_a_model_that_writes_more_moves_along_the_planted_direction(planted_mode
     np.testing.assert_allclose(found.cosine.value[0], 1, atol=1e-6)
     assert found.cosine.value[1] < 0.999
     quiet = planted.last_tokens(planted.prompts(False, count=4))
-    np.testing.assert_allclose(drift.measure(base, after, quiet).cosine.value, 1, atol=1e-6)
+    np.testing.assert_allclose(
+        drift.measure(base, after, quiet, longest).cosine.value, 1, atol=1e-6
+    )
+
+
+def test_memory_does_not_grow_with_the_texts(planted_model):
+    """640 texts take what 128 take, but for a few numbers of each minibatch."""
+    model, params, direction = planted_model
+    base = LoadedModel("b", "b", model, params, None)
+    plane = PersonaVector("D", *np.stack(3 * [np.tile(direction, (3, 1))]), 1)
+    text = planted.prompts(True, count=1)[0]
+
+    class Many:
+        def __init__(self, count):
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+        def __getitem__(self, chosen):
+            places = range(self.count)[chosen]
+            return planted.last_tokens([(5 + n % 50, *text) for n in places])
+
+    def peak(count):
+        tracemalloc.start()
+        found = drift.measure(base, base, Many(count), len(text) + 1, [plane])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found.texts == count
+        return most
+
+    peak(64)  # compiles
+    few, many = peak(128), peak(640)
+    states = 512 * planted.LAYERS * planted.WIDTH * 4  # of the 512 more texts, one model's
+    assert many - few < states / 4

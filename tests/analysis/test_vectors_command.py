@@ -101,7 +101,7 @@ def test_vectors_of_responses_go_on_where_they_were_stopped(tmp_path, capsys):
         (["--dimensions", "W,Z"], "--dimensions: expected some of W, found 'Z'"),
         (
             ["--states", "last_prompt", "--layer", "causal"],
-            "--layer causal needs --states response",
+            "--layer causal needs --states response or bare_response",
         ),
         (["--layer", "best"], "--layer: expected separation, causal or a number, found 'best'"),
         (["--layer", "99"], "--layer: expected 0 to 5, found 99"),

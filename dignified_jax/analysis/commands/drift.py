@@ -80,14 +80,17 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
         if options.vectors is not None:
             found = read_vectors(options.vectors, base.module.config)
             vectors = list(found.vectors.values())
-        readings = list(extraction.prompt_readings(base, prompts).values())
-        random.Random(options.seed).shuffle(readings)
+        names_of = list(prompts)
+        random.Random(options.seed).shuffle(names_of)
+        texts = tuple(prompts[name] for name in names_of)
+        readings = extraction.PromptReadings(texts, base.template())
+        longest = readings.check(names_of, base.module.config.max_position_embeddings)
         drifts, weights = {}, {}
         for name, path in options.model:
             model = models.load(name, path, options.dtype)
             drift.check_size(base, model)
             with waiting(f"{name}: states") as count:
-                drifts[name] = drift.measure(base, model, readings, vectors, count)
+                drifts[name] = drift.measure(base, model, readings, longest, vectors, count)
             weights[name] = model.digest
         provenance = {
             **flags.made(),

@@ -125,6 +125,7 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
         dtype=options.dtype,
         judging=JudgingConfig(**_judging(options)),
     )
+    judging.check(config, rubric)
     workdir.mkdir(parents=True, exist_ok=True)
     with lock.held(workdir, notify):
         texts: dict[Condition, dict[str, str]] = {}
@@ -135,10 +136,7 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
             vectors = _chosen(file, files[name], options.dimensions)
             own = _respond(model, vectors, strengths, prompts, generation, options, workdir, notify)
             texts |= own
-            for condition, found in own.items():
-                with waiting(f"{condition.label}: perplexity") as count:
-                    pairs = [(prompts[key], text) for key, text in found.items()]
-                    nll[condition] = coherence.mean_nll(model, pairs, count)
+            nll |= _nll(model, prompts, own)
         given = [
             Response(condition.label, name, prompts[name], text)
             for condition, found in texts.items()
@@ -190,6 +188,19 @@ def _respond(
             found[condition] = responses.respond(model, prompts, generation, place, notify, applied)
             _export(workdir / "lm_eval", condition, applied, notify)
     return found
+
+
+def _nll(
+    model: LoadedModel,
+    prompts: Mapping[str, Prompt],
+    texts: Mapping[Condition, Mapping[str, str]],
+) -> dict[Condition, np.ndarray]:
+    """Negative log-probs of all conditions' responses; together, in one compiled program."""
+    pairs = [(prompts[key], text) for own in texts.values() for key, text in own.items()]
+    with waiting(f"{model.name}: perplexity") as count:
+        values = coherence.mean_nll(model, pairs, count)
+    ends = np.cumsum([len(own) for own in texts.values()])[:-1]
+    return dict(zip(texts, np.split(values, ends), strict=True))
 
 
 def _export(directory: pathlib.Path, condition: Condition, applied: Any, notify: Notify) -> None:

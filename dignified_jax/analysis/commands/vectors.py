@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from dignified_jax.analysis import (
 )
 from dignified_jax.analysis.commands import flags
 from dignified_jax.analysis.contrasts import ContrastSet
-from dignified_jax.analysis.extraction import Extraction
+from dignified_jax.analysis.extraction import OF_RESPONSES, Extraction, Part
 from dignified_jax.analysis.responses import Notify, Place
 from dignified_jax.analysis.separation import FOLDS
 from dignified_jax.analysis.vectors import Evidence
@@ -53,10 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dimensions", type=flags.names, metavar="A,T", help="of the pairs; default all")
     add(
         "--states",
-        choices=("response", "last_prompt", "mean_prompt"),
+        choices=get_args(Part),
         default="response",
-        help="mean over response tokens (generated first), last prompt token, or mean over the "
-        "prompt; default %(default)s",
+        help="mean over response tokens (generated first), the same read after the bare question, "
+        "without the framing; last prompt token; mean over the prompt; default %(default)s",
     )
     add(
         "--framing",
@@ -93,8 +93,8 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
     """
     sets = _chosen(contrasts.read(options.pairs or contrasts.PERSONA), options.dimensions)
     personas = None if options.axis is None else axis.read(options.axis or axis.PERSONAS)
-    if options.layer == "causal" and options.states != "response":
-        raise ValueError("--layer causal needs --states response")
+    if options.layer == "causal" and options.states not in OF_RESPONSES:
+        raise ValueError(f"--layer causal needs --states {' or '.join(OF_RESPONSES)}")
     if options.layer not in ("separation", "causal") and not options.layer.isdecimal():
         raise ValueError(
             f"--layer: expected separation, causal or a number, found {options.layer!r}"
@@ -229,7 +229,9 @@ def _axis(
     notify: Notify,
 ) -> tuple[list[PersonaVector], dict[str, Any]]:
     prompts = personas.prompts(settings.placement)
-    found = extraction.read(model, prompts, settings, Place(workdir / "responses", AXIS), notify)
+    bare = {name: personas.questions[int(name.rpartition("/")[2])] for name in prompts}
+    place = Place(workdir / "responses", AXIS)
+    found = extraction.read(model, prompts, bare, settings, place, notify)
     by_persona: dict[str, list[np.ndarray]] = {}
     by_question: dict[str, dict[str, list[np.ndarray]]] = {}
     for name, state in found.items():
