@@ -44,10 +44,14 @@ class Contents:
     inputs: Mapping[str, str]
 
 
-def judge_warnings(judges: Iterable[Judge]) -> list[str]:
-    """Warnings that judges of some kinds call for."""
+def judge_warnings(judges: Iterable[Judge], counts: Mapping[str, int]) -> list[str]:
+    """Warnings that judges of some kinds call for, and those without a judgment (`judge_table`)."""
     ruled = [judge.name for judge in judges if judge.kind == "rules"]
-    return [f"{', '.join(ruled)}: {RULES_WARNING}"] if ruled else []
+    silent = [judge.name for judge in judges if not counts.get(judge.name)]
+    found = [f"{', '.join(ruled)}: {RULES_WARNING}"] if ruled else []
+    if silent:
+        found.append(f"{', '.join(silent)}: no usable judgment, so no score has any of it.")
+    return found
 
 
 def judge_table(judges: Sequence[Judge], counts: Mapping[str, int]) -> Table:

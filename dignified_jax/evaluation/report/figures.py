@@ -21,17 +21,23 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C5A8C", "#999933")
 FACETS = {"model": "models", "judge": "judges", "rubric": "items", "question": "questions"}
 MOST_NAMES = 14
+MOST_POINTS = 60
 WIDEST_NAME = 28
-MOST_MODELS = 24  # of radar and changes, in the order of the tables
+MOST_MODELS = 24  # of bars, radar and changes, in the order of the tables
+# One for each round through the colours.
+PATTERNS, DASHES = ("", "/", "x"), ("solid", "dash", "dot")
+SYMBOLS = ("circle", "square", "diamond")
 
 
 def figures(scores: Scores, baseline: str) -> dict[str, Figure]:
     """Returns title -> figure; those that the scores have too little for are left out."""
-    made = {"Scores, with standard errors": bars(scores)}
+    count = len(scores.models)
+    part = f" (the first {MOST_MODELS} of {count} models)" if count > MOST_MODELS else ""
+    made = {f"Scores, with standard errors{part}": bars(scores)}
     if len(scores.dimensions) > 2:
-        made["Radar of the scores"] = radar(scores)
-    if len(scores.models) > 1:
-        made[f"Change from {baseline}, with 95% intervals"] = changes(scores, baseline)
+        made[f"Radar of the scores{part}"] = radar(scores)
+    if count > 1:
+        made[f"Change from {baseline}, with 95% intervals{part}"] = changes(scores, baseline)
     if len(scores.dimensions) > 1:
         made["Correlations between dimensions, over responses"] = heatmap(scores)
     for name, found in scores.calibrations.dimensions.items():
@@ -53,7 +59,10 @@ def bars(scores: Scores) -> Figure:
             x=list(names),
             y=[_known(m.value[place]) for m in measures],
             error_y={"type": "data", "array": [_known(m.error[place]) for m in measures]},
-            marker_color=COLOURS[place % len(COLOURS)],
+            marker={
+                "color": COLOURS[place % len(COLOURS)],
+                "pattern": {"shape": PATTERNS[place // len(COLOURS)]},
+            },
         )
     return _laid_out(figure, yaxis_title="logits")
 
@@ -74,7 +83,10 @@ def radar(scores: Scores) -> Figure:
             name=model,
             r=[*line, line[0]],
             theta=[*names, names[0]],
-            line_color=COLOURS[place % len(COLOURS)],
+            line={
+                "color": COLOURS[place % len(COLOURS)],
+                "dash": DASHES[place // len(COLOURS)],
+            },
         )
     figure.update_polars(radialaxis={"range": [float(low - room), float(high + room)]})
     return _laid_out(figure)
@@ -97,7 +109,11 @@ def changes(scores: Scores, baseline: str) -> Figure:
             y=[_known(d.change) for d in found],
             error_y={"type": "data", "array": [_known(1.96 * d.error) for d in found]},
             mode="markers",
-            marker={"size": 10, "color": COLOURS[place % len(COLOURS)]},
+            marker={
+                "size": 10,
+                "color": COLOURS[place % len(COLOURS)],
+                "symbol": SYMBOLS[place // len(COLOURS)],
+            },
         )
     return _laid_out(figure, yaxis_title="logits", scattermode="group")
 
@@ -132,7 +148,10 @@ def heatmap(scores: Scores) -> Figure:
 
 
 def wright_map(found: Calibration) -> Figure:
-    """All facets of a dimension on one scale: better models, harder judges, items and questions."""
+    """All facets of a dimension on one scale: better models, harder judges, items and questions.
+
+    Many levels have their names where one points at them; very many are drawn as a density.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -143,7 +162,7 @@ def wright_map(found: Calibration) -> Figure:
         if facet != "model" and values.size < 2:
             continue
         colour = COLOURS[place]
-        if values.size > MOST_NAMES:
+        if values.size > MOST_POINTS:
             kept = values[np.isfinite(values)]
             figure.add_violin(
                 name=title, x=[title] * kept.size, y=kept.tolist(), line_color=colour, points=False
@@ -156,7 +175,7 @@ def wright_map(found: Calibration) -> Figure:
             y=[_known(v) for v in values],
             error_y={"type": "data", "array": [_known(e) for e in errors]},
             text=labels,
-            mode="markers+text",
+            mode="markers" if values.size > MOST_NAMES else "markers+text",
             textposition="middle right",
             marker={"size": 9, "color": colour},
         )

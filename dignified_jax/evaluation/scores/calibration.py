@@ -7,7 +7,6 @@ dimensions (groups, differences) is made in every replicate, and its spread is i
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +16,10 @@ import numpy as np
 from dignified_jax import mfrm
 from dignified_jax.console.labels import clip
 from dignified_jax.console.waiting import ShowCount, uncounted
+from dignified_jax.mfrm.solver.estimate import FitMethod
+from dignified_jax.mfrm.solver.gauge import Center
 
 Labels = Mapping[str, tuple[object, ...]]
-METHODS = ("laplace", "ridge")
 
 
 class ScoresError(ValueError):
@@ -35,7 +35,7 @@ class Calibration:
       labels: facet -> labels of its levels; questions are the same in all dimensions.
       successes, trials: (model, question, judge, rubric) int32.
       fit: to these.
-      bootstrap: over questions, the same samples in all dimensions.
+      bootstrap: over questions, the same samples in all dimensions; None for a single question.
       sensitivity: to each judge's absence; None for a single judge.
     """
 
@@ -44,7 +44,7 @@ class Calibration:
     successes: np.ndarray
     trials: np.ndarray
     fit: mfrm.Fit
-    bootstrap: mfrm.Bootstrap
+    bootstrap: mfrm.Bootstrap | None
     sensitivity: mfrm.JudgeSensitivity | None
 
 
@@ -69,8 +69,8 @@ def calibrate(
     ratings: mfrm.Ratings,
     dimension_of: Mapping[str, str],
     *,
-    method: str = "laplace",
-    center: str = "model",
+    method: FitMethod = "quadrature",
+    center: Center = "model",
     replicates: int = 100,
     seed: int = 0,
     progress: ShowCount = uncounted,
@@ -80,7 +80,7 @@ def calibrate(
     Args:
       ratings: from `mfrm.from_long`.
       dimension_of: rubric item -> dimension; dimensions stand in the order of their first item.
-      method: "laplace" or "ridge", as `mfrm.fit` has them.
+      method: "quadrature", "laplace" or "ridge", as `mfrm.fit` has them.
       center: "model" or "grand", as `mfrm.fit` has them.
       replicates: of the bootstrap over questions.
       seed: of its samples.
@@ -148,16 +148,14 @@ def _calibrate(
             notes.append(f"{name}: no ratings of {facet} {', '.join(map(clip, left))}")
     successes, trials = successes[kept], trials[kept]
     fit = mfrm.fit(successes, trials, **options)
-    # Side by side: most of the time of either is its compilation, which takes one core.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        drawn = pool.submit(mfrm.bootstrap, successes, trials, **drawing, **options)
-        away = None
-        if judges.size > 1:
-            away = pool.submit(mfrm.leave_one_judge_out, fit, successes, trials)
-        bootstrap, sensitivity = drawn.result(), None if away is None else away.result()
+    bootstrap = sensitivity = None
+    if questions.size > 1:  # samples of one question are all alike, which is no standard error
+        bootstrap = mfrm.bootstrap(successes, trials, **drawing, **options)
+    if judges.size > 1:
+        sensitivity = mfrm.leave_one_judge_out(fit, successes, trials)
     if message := fit.describe(labels):
         notes.extend([] if message == "converged" else [f"{name}: {message}"])
-    if bootstrap.failed:
+    if bootstrap is not None and bootstrap.failed:
         replicates = len(bootstrap.score)
         notes.append(f"{name}: {bootstrap.failed} of {replicates} bootstrap fits did not converge")
     return Calibration(name, labels, successes, trials, fit, bootstrap, sensitivity)

@@ -47,7 +47,8 @@ class Scores:
       models: labels.
       measures: dimension or group -> name of `MEASURES` -> its values.
       dimensions, groups: names; the latter with their dimensions.
-      replicates: dimension or group -> (replicate, model) scores of the bootstrap.
+      replicates: dimension or group -> (replicate, model) scores of the bootstrap; no replicates
+        of a single question.
       calibrations: behind the scores.
     """
 
@@ -93,7 +94,8 @@ def score(found: Calibrations, groups: Mapping[str, Sequence[str]]) -> Scores:
     for name, own in found.dimensions.items():
         rows = [place[label] for label in own.labels["model"]]
         measures[name] = _of_dimension(own, rows, len(models))
-        replicates[name] = _spread(own.bootstrap.score.T, rows, len(models)).T
+        drawn = np.zeros((0, len(rows))) if own.bootstrap is None else own.bootstrap.score
+        replicates[name] = _spread(drawn.T, rows, len(models)).T
     known = {g: tuple(m) for g, m in groups.items() if set(m) <= set(found.dimensions)}
     for group, members in known.items():
         replicates[group] = np.mean([replicates[m] for m in members], axis=0)
@@ -137,7 +139,9 @@ def _of_dimension(found: Calibration, rows: list[int], models: int) -> dict[str,
         value, error, n = mean_and_error(cells)
         if kind == "mfrm":
             value = _spread(np.asarray(found.fit.score, float), rows, models)
-            error = _spread(found.bootstrap.standard_error, rows, models)
+            drawn = found.bootstrap
+            error = np.full(len(rows), np.nan) if drawn is None else drawn.standard_error
+            error = _spread(error, rows, models)
         made[kind] = Measure(value, error, n, cells, friedman(cells))
     return made
 
@@ -179,6 +183,8 @@ def correlations(scores: Scores, kind: str = "mfrm") -> tuple[np.ndarray, np.nda
     found = [_correlate(cells[:, :, d], known[:, d]) for d in draws]
     spread = np.ma.masked_invalid(np.stack(found)).std(axis=0, ddof=1)
     error = np.ma.filled(spread, np.nan)
+    if draws.shape[1] < 2:  # samples of one question are all alike
+        error = np.full_like(error, np.nan)
     whole = _correlate(cells, known)
     return whole, np.where(np.eye(len(whole), dtype=bool), 0.0, error), int(known.sum())
 

@@ -10,6 +10,7 @@ import numpy as np
 from dignified_jax import mfrm
 from dignified_jax.console.table import Table
 from dignified_jax.evaluation.scores.calibration import Calibration
+from dignified_jax.evaluation.scores.misfit import misfit_table, unexpected_table
 from dignified_jax.evaluation.scores.results import (
     MEASURES,
     Scores,
@@ -17,6 +18,7 @@ from dignified_jax.evaluation.scores.results import (
     delta,
     model_correlations,
 )
+from dignified_jax.evaluation.scores.unavailable import unavailable_table
 from dignified_jax.mfrm.diagnostics.sensitivity import kendall, spearman
 
 MEASURE_TITLES = {"raw": "Raw Prob.", "z": "Z-score", "mfrm": "MFRM"}
@@ -113,7 +115,10 @@ def severity_table(scores: Scores, facet: str) -> Table:
     columns: Columns = {k: [] for k in (facet, "of", "measure", "se", "observed", "n")}
     axes = {"judge": (0, 1, 3), "rubric": (0, 1, 2)}[facet]
     for name, found in scores.calibrations.dimensions.items():
-        measure, error = getattr(found.fit, facet), getattr(found.fit.standard_error, facet)
+        if len(found.labels[facet]) < 2:  # relative to none, it is 0 whatever the ratings
+            continue
+        measure = np.asarray(getattr(found.fit, facet))
+        error = np.asarray(getattr(found.fit.standard_error, facet))
         count = found.trials.sum(axis=axes)
         share = found.successes.sum(axis=axes) / count
         for place, label in enumerate(found.labels[facet]):
@@ -136,12 +141,13 @@ def preference_table(scores: Scores) -> Table:
         if min(len(judges), len(models)) < 2:
             continue
         bias = mfrm.interactions(found.fit, found.successes, found.trials)
+        keys = ("bias", "standard_error", "p", "q", "count")
+        values = np.stack([np.asarray(getattr(bias, key), float) for key in keys], axis=-1)
         for j, judge in enumerate(judges):
             for m, model in enumerate(models):
                 own = "own" if str(judge) == str(model) else ""
-                values = (getattr(bias, k)[j, m] for k in ("bias", "standard_error", "p", "q"))
-                row = (str(judge), str(model), name, own, *map(float, values))
-                _append(columns, (*row, int(bias.count[j, m])))
+                *figures, count = values[j, m].tolist()
+                _append(columns, (str(judge), str(model), name, own, *figures, int(count)))
     return Table(
         name="preference",
         title="bias of judges for models: logits above (+) or below (-) what is expected",
@@ -199,15 +205,18 @@ def correlation_table(scores: Scores) -> Table:
 
 
 def all_tables(scores: Scores, baseline: str) -> dict[str, Table]:
-    """Returns name -> table, those without rows left out."""
+    """Returns name -> table; those without rows, or of models where there is one, are left out."""
+    several = len(scores.models) > 1
     made = [
         group_table(scores),
-        friedman_table(scores),
+        *([friedman_table(scores)] if several and len(scores.calibrations.questions) > 1 else []),
         dimension_table(scores),
-        *([delta_table(scores, baseline)] if len(scores.models) > 1 else []),
-        rank_table(scores),
+        *([delta_table(scores, baseline), rank_table(scores)] if several else []),
+        unavailable_table(scores),
         severity_table(scores, "judge"),
         severity_table(scores, "rubric"),
+        misfit_table(scores),
+        unexpected_table(scores),
         preference_table(scores),
         sensitivity_table(scores),
         correlation_table(scores),

@@ -84,7 +84,7 @@ def write(
     Returns:
       The page, or the Markdown without it.
     """
-    own = list(made)
+    own, counted = list(made), {}
     if judges and table is not None:
         counts = table.group_by("judge").aggregate([("score", "count")]).to_pylist()
         counted = {row["judge"]: row["score_count"] for row in counts}
@@ -94,7 +94,7 @@ def write(
     own.sort(key=lambda each: _order(each.name))
     shown = contents.Contents(
         title=TITLE,
-        warnings=contents.judge_warnings(judges),
+        warnings=contents.judge_warnings(judges, counted),
         notes=scores.calibrations.notes,
         scores=scores,
         tables=own,
@@ -137,5 +137,5 @@ def save_judgments(
 
 def _order(name: str) -> int:
     """Place of a table: scores, then changes, then what is behind them."""
-    first = ("dimensions", "groups", "changes", "judges", "missing", "friedman", "ranks")
+    first = ("dimensions", "groups", "changes", "unavailable", "judges", "missing", "friedman")
     return first.index(name) if name in first else len(first)

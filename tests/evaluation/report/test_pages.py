@@ -42,7 +42,7 @@ def report():
     ]
     return contents.Contents(
         title=EVIL,
-        warnings=contents.judge_warnings(judges),
+        warnings=contents.judge_warnings(judges, {"j1": 5, EVIL: 5}),
         notes=[EVIL],
         scores=scores,
         tables=own,
@@ -90,7 +90,7 @@ def test_warnings_stand_first(page, report):
     assert "Judged by rules: word lists and counts, no model" in report.warnings[0]
     body = page[page.index("<body>") :]
     assert body.index("Judged by rules") < body.index("<table>")
-    assert contents.judge_warnings([Judge("x", "model", "")]) == []
+    assert contents.judge_warnings([Judge("x", "model", "")], {"x": 1}) == []
 
 
 def test_every_score_has_its_error_and_n(report):

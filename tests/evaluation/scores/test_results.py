@@ -137,7 +137,7 @@ def test_tables_of_everything(scores):
     made = tables.all_tables(scores, "m1")
     assert set(made) == {
         *("groups", "friedman", "dimensions", "changes", "ranks", "severities", "difficulties"),
-        *("preference", "sensitivity", "correlations"),
+        *("preference", "sensitivity", "correlations", "misfit", "unexpected"),
     }
     for table in made.values():
         assert len({len(values) for values in table.columns.values()}) == 1
@@ -198,8 +198,12 @@ def test_no_question_in_common_is_refused():
 def test_one_judge_alone():
     scores = score_rows([row for row in simulate() if row["judge"] == "j1"])
     made = tables.all_tables(scores, "m1")
-    assert "sensitivity" not in made
-    assert "preference" not in made
+    assert not {"sensitivity", "preference", "severities"} & set(made)
+    why = made["unavailable"].columns
+    assert why["what"] == [
+        "severities, biases of judges for models, what a judge's absence changes"
+    ]
+    assert why["why"] == ["they compare judges, and there is one"]
     assert np.isfinite(scores.measures["A"]["mfrm"].value).all()
 
 

@@ -1,0 +1,101 @@
+"""How well the ratings bear the calibration out: mean squares, and ratings that surprise it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dignified_jax import mfrm
+from dignified_jax.console.table import Table
+from dignified_jax.evaluation.scores.calibration import Calibration
+from dignified_jax.evaluation.scores.results import Scores
+from dignified_jax.mfrm.report.verdict import MISFIT
+
+MOST_UNEXPECTED = 5
+"""Ratings that are listed of a dimension."""
+_FACETS = {"judge": "judge", "rubric": "item"}
+_STATISTICS = ("infit", "infit_zstd", "outfit", "outfit_zstd", "count")
+
+
+def misfit_table(scores: Scores) -> Table:
+    """Mean squares of judges and items beside those of all ratings of the dimension."""
+    keys = ("of", "facet", "level", "infit", "infit z", "outfit", "outfit z", "reading", "n")
+    columns: dict[str, list[object]] = {key: [] for key in keys}
+    for name, found in scores.calibrations.dimensions.items():
+        about = mfrm.diagnose(found.fit, found.successes, found.trials)
+        overall = [float(getattr(about.overall, key)) for key in _STATISTICS]
+        rows = [("all ratings", "", overall, "")]
+        for facet, title in _FACETS.items():
+            own = getattr(about, facet).statistics
+            values = np.stack([np.asarray(getattr(own, key), float) for key in _STATISTICS], 1)
+            for label, line in zip(found.labels[facet], values.tolist(), strict=True):
+                rows.append((title, str(label), line, reading(line[0], line[1], overall[0])))
+        for title, label, (*line, count), word in rows:
+            row = (name, title, label, *line, word, int(count))
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    return Table(
+        name="misfit",
+        title="fit of judges and items: mean squares of residuals",
+        columns=columns,
+        notes=(
+            "infit weighs ratings by what they tell, outfit does not and shows single surprises; "
+            "z beyond 2 either way is rare by chance. Every response has a quality of its own that "
+            'follows its ratings, so that all lie below 1: compare with "all ratings". '
+            f"erratic, too regular: infit {MISFIT:g} times that or more, or less than one "
+            f"{MISFIT:g}th, and z beyond 2.",
+        ),
+    )
+
+
+def unexpected_table(scores: Scores) -> Table:
+    """Single ratings that the calibration did not expect, the most surprising first."""
+    keys = ("of", "model", "question", "judge", "item", "score", "expected", "z", "n")
+    columns: dict[str, list[object]] = {key: [] for key in keys}
+    counts = []
+    for name, found in scores.calibrations.dimensions.items():
+        surprises = mfrm.unexpected_responses(
+            found.fit, found.successes, found.trials, most=MOST_UNEXPECTED
+        )
+        counts.append(f"{name} {surprises.total:,} of {surprises.rated:,}")
+        levels = _labelled(found, surprises)
+        for place in range(len(surprises.observed)):
+            row = (
+                *(name, *(labels[place] for labels in levels.values())),
+                *(float(getattr(surprises, key)[place]) for key in ("observed", "expected")),
+                float(surprises.standardized[place]),
+                int(surprises.judgments[place]),
+            )
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    return Table(
+        name="unexpected",
+        title="ratings that the calibration did not expect",
+        columns=columns,
+        notes=(
+            "z: standardised residual, of 3 or more either way; "
+            f"the first {MOST_UNEXPECTED} of each dimension are listed. There are, of all ratings: "
+            f"{'; '.join(counts)}.",
+        ),
+    )
+
+
+def _labelled(found: Calibration, surprises: mfrm.UnexpectedResponses) -> Mapping[str, list[str]]:
+    """Facet -> labels of the levels of each rating."""
+    return {
+        facet: [str(found.labels[facet][level]) for level in getattr(surprises, facet)]
+        for facet in ("model", "question", "judge", "rubric")
+    }
+
+
+def reading(infit: float, z: float, overall: float) -> str:
+    """Returns a word for a level that is out of line, by the rule of `mfrm`'s verdict; else "".
+
+    Args:
+      infit, z: its infit mean square, as such and standardised.
+      overall: infit of all ratings.
+    """
+    if abs(z) >= 2.0 and infit > MISFIT * overall:
+        return "erratic"
+    return "too regular" if abs(z) >= 2.0 and infit < overall / MISFIT else ""
