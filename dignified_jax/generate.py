@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -139,18 +138,8 @@ def _facts(settings: Settings) -> dict[str, Any]:
     return facts
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object, found {text!r}")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
-    from dignified_jax.typed_config import path_argument
+    from dignified_jax.typed_config import object_argument, path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.generate",
@@ -176,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--chat_template_kwargs",
-        type=_json_object,
+        type=object_argument,
         metavar="JSON",
         help="arguments for the chat template, such as '{\"enable_thinking\": false}'; default: of "
         "a run, those that it was trained with",

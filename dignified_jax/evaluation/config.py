@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from dignified_jax.typed_config import (
     SourcePath,
     check_bounds,
     help_text,
+    object_argument,
     sections,
 )
 
@@ -172,6 +174,9 @@ class EvaluationConfig:
       rubric: file of rubric items; "" for the persona rubric, A1 to C3.
       tables: JSON files of further tables for the report, as `console.table.Table.json` makes them.
       dtype: of local models, those that judge among them.
+      chat_template_kwargs: JSON object of arguments for the chat templates of models, those that
+        judge here among them, such as {"enable_thinking": false}; servers are sent it; "" for none,
+        of a run those that it was trained with.
       until: the last stage to run.
       generation: how models respond.
       judging: who judges.
@@ -188,6 +193,7 @@ class EvaluationConfig:
     rubric: Path = ""
     tables: tuple[Path, ...] = ()
     dtype: Literal["float32", "bfloat16"] = "float32"
+    chat_template_kwargs: str = ""
     until: Literal["generate", "judge", "ood", "utility", "report"] = "report"
     generation: Settings = dataclasses.field(default_factory=Settings)
     judging: JudgingConfig = dataclasses.field(default_factory=JudgingConfig)
@@ -216,7 +222,16 @@ class EvaluationConfig:
                     "scoring.baseline",
                 )
 
+        try:
+            self.template_kwargs()
+        except argparse.ArgumentTypeError as error:
+            field = "chat_template_kwargs"
+            raise ConfigError(f"{field}: {error}", field) from error
         self._check_tests()
+
+    def template_kwargs(self) -> dict[str, Any] | None:
+        """Returns `chat_template_kwargs` as such; None where there are none."""
+        return object_argument(self.chat_template_kwargs) if self.chat_template_kwargs else None
 
     def _check_tests(self) -> None:
         """Refuses tests of models where there are none, and judges of them that are not known."""

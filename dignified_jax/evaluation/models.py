@@ -37,7 +37,8 @@ class LoadedModel:
       params: its parameter tree, or that of a base and of LoRA.
       tokenizer: with a chat template.
       stops: tokens that end a response by its generation_config.json.
-      template_kwargs: arguments for the chat template, of a run those that it was trained with.
+      template_kwargs: arguments for the chat template; of a run those that it was trained with,
+        unless others were given.
     """
 
     name: str
@@ -57,7 +58,13 @@ class LoadedModel:
         return load_template(self.tokenizer, self.template_kwargs)
 
 
-def load(name: str, path: str, dtype: str = "float32", show: Waiting = waiting) -> LoadedModel:
+def load(
+    name: str,
+    path: str,
+    dtype: str = "float32",
+    show: Waiting = waiting,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> LoadedModel:
     """Loads a model on the default device.
 
     Args:
@@ -67,6 +74,7 @@ def load(name: str, path: str, dtype: str = "float32", show: Waiting = waiting) 
         adapter.
       dtype: of parameters and computation.
       show: shows what is waited for.
+      template_kwargs: arguments for the chat template; None for a run's own.
 
     Raises:
       CheckpointError, FileNotFoundError, ValueError: there is none, or it can't be read.
@@ -74,21 +82,24 @@ def load(name: str, path: str, dtype: str = "float32", show: Waiting = waiting) 
     found = policy.load(path, dtype, show=show)
     return LoadedModel(
         name,
-        digest(path, show),
+        digest(path, show, template_kwargs),
         found.model,
         found.params,
         load_tokenizer(found.directory),
         generation_stops(found.directory),
-        run_template_kwargs(found.directory),
+        _kwargs(template_kwargs, found.directory),
     )
 
 
-def digest(path: str, show: Waiting = waiting) -> str:
+def digest(
+    path: str, show: Waiting = waiting, template_kwargs: Mapping[str, Any] | None = None
+) -> str:
     """Returns `LoadedModel.digest` without loading the model.
 
     Args:
       path: as `load` takes it.
       show: shows what is waited for.
+      template_kwargs: as `load` takes them.
     """
     weigh, *directories = _find(path)
     files = [
@@ -99,7 +110,7 @@ def digest(path: str, show: Waiting = waiting) -> str:
     ]
     with show(f"taking the digest of {path}", share=True) as count:
         weights = weigh(count)
-    return json_digest.digest([weights, run_template_kwargs(directories[0]), *files])
+    return json_digest.digest([weights, _kwargs(template_kwargs, directories[0]), *files])
 
 
 def tokenizer(path: str) -> Tokenizer:
@@ -118,6 +129,11 @@ def named(who: str) -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise ValueError(f"{who}: {error}") from error
+
+
+def _kwargs(given: Mapping[str, Any] | None, directory: pathlib.Path) -> dict[str, Any]:
+    """The arguments given for a chat template, or those of the run whose files a directory has."""
+    return run_template_kwargs(directory) if given is None else dict(given)
 
 
 def _find(path: str) -> tuple[Callable[[ShowCount], str], pathlib.Path, *tuple[pathlib.Path, ...]]:

@@ -6,6 +6,8 @@ import concurrent.futures
 import dataclasses
 import queue
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import anyio.to_thread
 from inspect_ai.model import (
@@ -47,6 +49,7 @@ class SamplerAPI(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008  (inspect's own signature)
         dtype: str = "float32",
         batch_size: int = 32,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Args:
@@ -55,12 +58,13 @@ class SamplerAPI(ModelAPI):
           config: of inspect_ai.
           dtype: of weights and computation.
           batch_size: sequences that are sampled together.
+          chat_template_kwargs: arguments for the chat template; None for a run's own.
 
         Raises:
           ValueError, OSError: there is no such model.
         """
         super().__init__(model_name, base_url, api_key, [], config)
-        self._model = models.load(model_name, model_name, dtype, silent)
+        self._model = models.load(model_name, model_name, dtype, silent, chat_template_kwargs)
         self._template = self._model.template()
         self._batch_size = batch_size
         self._lock = threading.Lock()

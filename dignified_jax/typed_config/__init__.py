@@ -19,6 +19,7 @@ from dignified_jax.typed_config.paths import (
     SourcePath,
     count_argument,
     expand_home,
+    object_argument,
     path_argument,
 )
 from dignified_jax.typed_config.sections import as_dict, convert_fields, defaults, merge, parse
@@ -40,6 +41,7 @@ __all__ = [
     "defaults",
     "expand_home",
     "merge",
+    "object_argument",
     "parse",
     "path_argument",
     "suggestion",

@@ -1,10 +1,11 @@
-"""Paths in a configuration or a flag, with "~" as shells mean it."""
+"""Paths in a configuration or a flag, with "~" as shells mean it, and other types of flags."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from dignified_jax.typed_config.errors import ConfigError
 
@@ -66,3 +67,14 @@ def count_argument(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
     return int(text)
+
+
+def object_argument(text: str) -> dict[str, Any]:
+    """Reads a JSON object, as argparse has its types."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, found {text!r}")
+    return value

@@ -147,7 +147,7 @@ def test_ratings_of_others(tmp_path, prompts):
             "ratings": str(
                 pathlib.Path(__file__).parents[2] / "dignified_jax/embedded/ratings.csv"
             ),
-            "scoring": {"replicates": 4},
+            "scoring": {"method": "ridge", "replicates": 4},
         }
     )
     page = chain.run(found, print)

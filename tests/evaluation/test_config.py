@@ -48,6 +48,7 @@ def test_there_and_back():
         ({"scoring": {"method": "bayes"}}, "scoring.method"),
         ({"until": "score"}, "until must be one of"),
         ({"workdir": ""}, "workdir must not be empty"),
+        ({"chat_template_kwargs": "[1]"}, "chat_template_kwargs: expected a JSON object"),
         ({"modles": MODELS}, "modles"),
     ],
 )

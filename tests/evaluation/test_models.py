@@ -10,7 +10,9 @@ import pytest
 
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.evaluation import config, models
+from dignified_jax.evaluation.judging import local
 from dignified_jax.evaluation.stages import generate
+from dignified_jax.evaluation.stages import judge as judge_stage
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
 from dignified_jax.models.hf import peft
@@ -96,3 +98,72 @@ def test_a_run_has_the_arguments_of_its_template(directories, tmp_path):
     (run / "config.json").write_text(json.dumps({"data": {"chat_template_kwargs": kwargs}}))
     assert models.load("m", str(run)).template_kwargs == {"enable_thinking": False}
     assert models.digest(str(run)) != before
+
+
+@pytest.fixture
+def thinking(tiny_directory, tmp_path):
+    """A model without a run whose template has empty thoughts if it is told not to think."""
+    copy = tmp_path / "thinking"
+    shutil.copytree(tiny_directory, copy)
+    file = copy / "chat_template.jinja"
+    empty = "<think>\\n\\n</think>\\n\\n"
+    text = file.read_text()
+    for before, after in (
+        ("message['content']", "(thought if message['role'] == 'assistant' else '') + {}"),
+        ("'<|im_start|>assistant\\n'", "{} + thought"),
+    ):
+        assert before in text
+        text = text.replace(before, after.format(before))
+    thought = f"{{%- set thought = '' if enable_thinking|default(true) else '{empty}' -%}}"
+    file.write_text(thought + text)
+    return copy
+
+
+def test_arguments_of_the_template_of_a_plain_model(thinking, tmp_path, monkeypatch):
+    kwargs = {"enable_thinking": False}
+    plain, told = (models.load("m", str(thinking), template_kwargs=k) for k in (None, kwargs))
+    assert plain.template().prompt_text("Hi").endswith("<|im_start|>assistant\n")
+    assert told.template().prompt_text("Hi").endswith("assistant\n<think>\n\n</think>\n\n")
+    assert told.digest == models.digest(str(thinking), template_kwargs=kwargs) != plain.digest
+    assert plain.digest == models.digest(str(thinking))
+
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"id": 1, "prompt": "Hi"}) + "\n")
+    seen, real = [], generate.generate
+
+    def generated(*arguments, template, **options):
+        seen.append(template.prompt_text("Hi"))
+        return real(*arguments, template=template, **options)
+
+    monkeypatch.setattr(generate, "generate", generated)
+    values = {
+        **{"workdir": str(tmp_path / "run"), "prompts": str(prompts)},
+        **{"models": (f"m={thinking}",), "generation": {"max_new_tokens": 2}},
+    }
+    for text in ("", json.dumps(kwargs), json.dumps(kwargs)):
+        wanted = config.parse(values | {"chat_template_kwargs": text})
+        generate.respond(wanted, print)
+    # Another prompt is another response; the third time nothing is asked.
+    assert [text.endswith("</think>\n\n") for text in seen] == [False, True]
+
+
+def test_a_local_judge_and_a_server_have_the_arguments_too(thinking, tmp_path, rubric, responses):
+    values = {"models": ("m=x",), "workdir": str(tmp_path / "run")}
+    values["judging"] = {"judges": (f"j=local:{thinking}",)}
+    seen, hashes = [], []
+    real = local.LocalJudge
+
+    class Noted(real):
+        def __init__(self, model, *rest):
+            seen.append(model.template_kwargs)
+            super().__init__(model, *rest)
+
+    for text in ("", '{"enable_thinking": false}'):
+        wanted = config.parse(values | {"chat_template_kwargs": text})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(local, "LocalJudge", Noted)
+            (judge,) = judge_stage.judge(wanted, rubric, responses[:1], print)[0]
+        hashes.append(judge.hash)
+        hashes.append(generate.source_of(wanted, "m", "far@http://x/v1").origin)
+    assert seen == [{}, {"enable_thinking": False}]
+    assert len(set(hashes)) == 4

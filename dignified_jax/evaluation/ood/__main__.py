@@ -98,7 +98,10 @@ def _responder(options: argparse.Namespace) -> Respond:
         seed=options.seed,
         batch_size=options.batch_size,
     )
-    model = models.load(_name(options), options.model, options.dtype)
+    model = models.load(
+        *(_name(options), options.model, options.dtype),
+        template_kwargs=options.chat_template_kwargs,
+    )
     facts = {**dataclasses.asdict(settings), "dtype": options.dtype, "model": model.digest}
     del facts["batch_size"]  # no part of what a response is
     file = pathlib.Path(options.out) / f"responses-{digest(facts)}.jsonl"
@@ -129,7 +132,7 @@ def _write(tables: Sequence[Table], directory: pathlib.Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dignified_jax.typed_config import count_argument, path_argument
+    from dignified_jax.typed_config import count_argument, object_argument, path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.evaluation.ood",
@@ -167,6 +170,13 @@ def _parser() -> argparse.ArgumentParser:
             type=count_argument,
             default=32,
             help="sequences sampled together; default 32",
+        )
+        add(
+            "--chat_template_kwargs",
+            type=object_argument,
+            metavar="JSON",
+            help="arguments for the chat template, such as '{\"enable_thinking\": false}'; "
+            "default: of a run, those that it was trained with",
         )
     for each in (sycophancy, xstest, classifier):
         add = each.add_argument

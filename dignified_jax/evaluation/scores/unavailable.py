@@ -1,4 +1,4 @@
-"""What a report lacks, and why: too few levels, or ratings that are all alike."""
+"""Reasons for what a report lacks: too few levels, or ratings that are all alike."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unavailable_table(scores: Scores) -> Table:
 
 
 def _of_few(scores: Scores) -> Iterator[Line]:
-    """What a single model, question, dimension, judge or item rules out."""
+    """All that a single model, question, dimension, judge or item rules out."""
     fits = scores.calibrations.dimensions
     every = "all"
     if len(scores.models) < 2:

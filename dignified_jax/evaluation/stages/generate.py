@@ -129,7 +129,7 @@ def source_of(config: EvaluationConfig, name: str, path: str) -> Source | None:
     if path.endswith(GIVEN):
         return None
     served = re.fullmatch(SERVED, path)
-    return _served(*served.groups()) if served else _local(config, name, path)
+    return _served(config, *served.groups()) if served else _local(config, name, path)
 
 
 def _given(
@@ -151,11 +151,12 @@ def _given(
 
 def _local(config: EvaluationConfig, name: str, path: str) -> Source:
     """A model that is sampled from here, loaded when it is asked."""
+    kwargs = config.template_kwargs()
 
     def respond(
         requests: list[Request], settings: Settings
     ) -> Iterator[tuple[str, str | None, str]]:
-        model = models.load(name, path, config.dtype)
+        model = models.load(name, path, config.dtype, template_kwargs=kwargs)
         template = model.template()
         stops = stop_tokens(model.module.config, model.tokenizer, template, model.stops)
         made = generate(
@@ -169,12 +170,14 @@ def _local(config: EvaluationConfig, name: str, path: str) -> Source:
         )
         return ((each.id, each.text, each.finish_reason) for each in made)
 
-    return Source(digest([models.digest(path), config.dtype]), respond)
+    weights = models.digest(path, template_kwargs=kwargs)
+    return Source(digest([weights, config.dtype]), respond)
 
 
-def _served(model: str, url: str) -> Source:
+def _served(config: EvaluationConfig, model: str, url: str) -> Source:
     """A model behind an OpenAI-compatible server; the key is in OPENAI_API_KEY."""
-    server = endpoint.Endpoint(url, model)
+    kwargs = config.template_kwargs()
+    server = endpoint.Endpoint(url, model, chat_template_kwargs=kwargs)
 
     def respond(
         requests: list[Request], settings: Settings
@@ -182,7 +185,7 @@ def _served(model: str, url: str) -> Source:
         for each in endpoint.ask(server, requests, settings):
             yield each.id, each.text, each.error or each.finish_reason
 
-    return Source(digest([url, model]), respond)
+    return Source(digest([url, model, *([] if kwargs is None else [kwargs])]), respond)
 
 
 def answers(

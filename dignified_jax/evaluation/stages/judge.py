@@ -91,11 +91,13 @@ def _local(
 ) -> tuple[Judge, Verdicts]:
     directory = pathlib.Path(config.workdir) / "judgments"
     path, settings = spec.removeprefix(LOCAL), config.judging.local()
-    weights = digest([models.digest(path), config.dtype])
+    kwargs = config.template_kwargs()
+    weights = digest([models.digest(path, template_kwargs=kwargs), config.dtype])
     judge = local.judge_of(name, weights, models.tokenizer(path), settings)
 
     def judging(wanted: Sequence[Response]) -> Iterator[tuple[Response, dict[str, Verdict]]]:
-        return local.LocalJudge(models.load(name, path, config.dtype), rubric, settings)(wanted)
+        model = models.load(name, path, config.dtype, template_kwargs=kwargs)
+        return local.LocalJudge(model, rubric, settings)(wanted)
 
     return _with_ledger(judge, judging, directory, rubric, responses, notify)
 

@@ -51,13 +51,14 @@ def test(config: EvaluationConfig, notify: Callable[[str], None]) -> list[Table]
         if path.endswith(GIVEN) or re.fullmatch(SERVED, path):
             notify(f"{name}: {path} has no weights here: left out of utility")
             continue
-        weights, loaded = models.digest(path), None
+        kwargs = config.template_kwargs() if wanted.chat_template else None
+        weights, loaded = models.digest(path, template_kwargs=kwargs), None
         for task in wanted.tasks:
             key = digest([name, weights, task, *settings])
             file = directory / file_name(f"{name}-{task}", f"{key}.json")
             if not file.is_file():
                 notify(f"{name}: {task}")
-                loaded = loaded or models.load(name, path, config.dtype)
+                loaded = loaded or models.load(name, path, config.dtype, template_kwargs=kwargs)
                 table = benchmarks.tabulate(_run(config, loaded, task), name)
                 atomic.write_json(file, table.json())
             tables.append(read_json(file))

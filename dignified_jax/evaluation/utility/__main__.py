@@ -40,7 +40,10 @@ def _run(options: argparse.Namespace) -> None:
     out = None if options.out is None else pathlib.Path(options.out)
     if out is not None:  # before the work, so that none is lost
         out.mkdir(parents=True, exist_ok=True)
-    model = models.load(options.name or options.model, options.model, options.dtype)
+    model = models.load(
+        *(options.name or options.model, options.model, options.dtype),
+        template_kwargs=options.chat_template_kwargs,
+    )
     found = benchmarks.run(
         model,
         options.tasks,
@@ -60,7 +63,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dignified_jax.typed_config import count_argument, path_argument
+    from dignified_jax.typed_config import count_argument, object_argument, path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.evaluation.utility",
@@ -82,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", type=count_argument, help="documents of each task, the first ones")
     add("--num_fewshot", type=int, help="worked examples before each; default as the task says")
     add("--chat_template", action="store_true", help="contexts are turns of a conversation")
+    add(
+        "--chat_template_kwargs",
+        type=object_argument,
+        metavar="JSON",
+        help="arguments for the chat template, such as '{\"enable_thinking\": false}'; default: of "
+        "a run, those that it was trained with",
+    )
     add(
         "--batch_size",
         type=count_argument,
