@@ -9,7 +9,9 @@ import torch
 from dignified_jax.generation.queue import Queue
 from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.steering import Steering
+from dignified_jax.models import hf
 from dignified_jax.models.residual import Cap, make_edits
+from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from tests.generation.test_queue import load, requests, run
 from tests.oracles import torch_hooks
 
@@ -56,6 +58,17 @@ def from_transformers(reference, given, edit):
     return {each.id: tuple(whole[row, longest:].tolist()) for row, each in enumerate(given)}
 
 
+def check(reference, model, params, positions, added=ADDED):
+    given = [dataclasses.replace(each, max_new_tokens=NEW) for each in requests()]
+    steering = Steering(make_edits(model.config, added, CAPS), positions)
+    queue = Queue(model, params, (), Settings(batch_size=4), steering=steering)
+    got = {name: done.tokens for name, done in run(queue, given).items()}
+    edit = torch_hooks.make_edit(added, CAPS)
+    want = {name: from_transformers(reference, given, at(name, edit)) for name in POSITIONS}
+    assert got == want.pop(positions)
+    assert got not in (*want.values(), from_transformers(reference, given, None))
+
+
 @pytest.mark.parametrize(
     "positions",
     [
@@ -66,12 +79,26 @@ def from_transformers(reference, given, edit):
 )
 def test_steered_responses_equal_those_under_forward_hooks(positions, qwen3):
     """Token for token, in float32; and not those without, or with edits at other tokens."""
-    reference, model, params = qwen3
-    given = [dataclasses.replace(each, max_new_tokens=NEW) for each in requests()]
-    steering = Steering(make_edits(model.config, ADDED, CAPS), positions)
-    queue = Queue(model, params, (), Settings(batch_size=4), steering=steering)
-    got = {name: done.tokens for name, done in run(queue, given).items()}
-    edit = torch_hooks.make_edit(ADDED, CAPS)
-    want = {name: from_transformers(reference, given, at(name, edit)) for name in POSITIONS}
-    assert got == want.pop(positions)
-    assert got not in (*want.values(), from_transformers(reference, given, None))
+    check(*qwen3, positions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tied", "scale"), [(False, 1), (True, 4)], ids=["llama", "smollm2"])
+def test_so_do_those_of_other_families(tied, scale, tmp_path):
+    """SmolLM2 is a Llama with tied embeddings. A vector that is too long says one word only."""
+    added = {1: scale * VECTORS[0]}
+    check(*load("llama3", tmp_path, tie_word_embeddings=tied), "all", added)
+
+
+@pytest.mark.slow
+def test_a_mesh_is_steered_alike(tmp_path):
+    """Over data, fsdp and tensor, at the tokens of responses."""
+    _, model, params = load("qwen3-tied", tmp_path, vocab_size=132)
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    _, split = hf.load(tmp_path, mesh=mesh)
+    given = requests(new=6)
+    steering = Steering(make_edits(model.config, ADDED, CAPS), "response")
+    settings = Settings(batch_size=4)
+    want = run(Queue(model, params, (), settings, steering=steering), given)
+    assert run(Queue(model, split, (), settings, mesh, steering), given) == want
+    assert run(Queue(model, params, (), settings), given) != want

@@ -144,6 +144,27 @@ def test_weights_read_single_states_and_means(llama):
     np.testing.assert_allclose(read[:, :, 1], whole[:, :, 2:6].mean(2), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_in_bfloat16_edits_and_captures_are_those_of_float32_but_for_rounding(llama):
+    """3% of the largest; the edits move it by more than ten times that. A cap holds to 1%."""
+    model, params = llama
+    edits = make_edits(model.config, ADDED, CAPS)
+    none = make_edits(model.config, {0: np.zeros(48)}, [Cap(n, VECTORS[0]) for n in (0, 2, 2)])
+    until = np.full((2, LENGTH), LENGTH, np.int32)
+    half = model.clone(dtype=jnp.bfloat16)
+    halves = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    got = stream(half, halves, TOKENS, until, edits)[1]
+    assert got.dtype == jnp.bfloat16
+    got = np.asarray(got, np.float32)
+    want = np.asarray(stream(model, params, TOKENS, until, edits)[1])
+    plain = np.asarray(stream(model, params, TOKENS, until, none)[1])
+    scale = np.abs(want).max(axis=(1, 2, 3))
+    assert (np.abs(got - want).max(axis=(1, 2, 3)) < 0.03 * scale).all()
+    assert (np.abs(plain - want).max(axis=(1, 2, 3)) > 0.3 * scale).all()
+    axis = VECTORS[1] / np.linalg.norm(VECTORS[1])
+    assert (got[0] @ axis).max() <= -0.5 + 0.01 * scale[0]
+
+
 def test_a_cap_bounds_the_projection_and_nothing_else():
     """By hand: along (3, 4)/5 the stream (5, 10) has 11, (0, 5) has 4, and (-5, 0) has -3."""
     x = np.array([[[5.0, 10.0], [0.0, 5.0], [-5.0, 0.0]]], np.float32)

@@ -89,6 +89,7 @@ def test_a_run_learns_otherwise_and_is_tested_as_it_is(root, file):
     changed = dataclasses.replace(tiny_run.config(root, root / "plain"), max_steps=2)
     with pytest.raises(ConfigError, match="steering"):
         loop.run(dataclasses.replace(changed, steering=SteeringConfig(file, ("A:3",))))
+    (root / "again").mkdir()
     again = tiny_run.config(root, root / "again", model__path=str(root / "steered" / "export"))
     context = run_context.prepare(dataclasses.replace(again, max_steps=2), root / "again", print)
     assert context.edits is None

@@ -6,9 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
-from dignified_jax.models.residual import make_edits
+from dignified_jax.models import partition
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.lora import variables
+from dignified_jax.models.residual import Cap, make_edits
 from dignified_jax.objectives import SFT
+from dignified_jax.training.step import local, sharding
 from tests.oracles import sequences
 from tests.training.step.train_run import BATCH, EXAMPLES, Run, assert_close, to_host
 
@@ -60,3 +65,29 @@ def test_meshes_give_the_same(models, steered):
     for mesh in ((1, 4, 1), (2, 1, 2)):
         run = SteeredRun(models, SFT(), mesh=mesh, examples=FIRST, steps=1)
         assert_close(run.gradient(0), steered.gradient(0), 1e-5)
+
+
+@pytest.mark.slow
+def test_captures_on_meshes_are_those_of_one_device(models):
+    """1e-5 of each layer's largest, of an edited stream, as the train step splits it."""
+    model, policy, _ = models
+    edits = make_edits(model.config, {1: 4 * VECTOR}, [Cap(0, VECTOR, high=-0.5)])
+    tokens = np.random.default_rng(1).integers(1, 132, (4, 12)).astype(np.int32)
+
+    def stream(model, params, tokens, edits):
+        method = Decoder.hidden_states_and_stream
+        return model.apply(variables(params), tokens, edits=edits, method=method)[1]
+
+    want = np.asarray(jax.jit(stream, static_argnums=0)(model, policy, tokens, edits))
+    scale = np.abs(want).max(axis=(1, 2, 3), keepdims=True)
+    rows, whole = partition.BATCH_AXES, PartitionSpec()
+    for sizes in ((1, 4, 1), (2, 1, 2)):
+        mesh = sharding.make_mesh(sharding.MeshConfig(*sizes), jax.devices()[:4])
+
+        def device(params, tokens, edits, mesh=mesh):
+            return stream(*local.decoder(model, params, mesh), tokens, edits)
+
+        specs = (partition.param_specs(policy, mesh), PartitionSpec(rows), whole)
+        split = local.shard_map(device, mesh, specs, PartitionSpec(None, rows))
+        got = np.asarray(jax.jit(split)(policy, tokens, edits))
+        np.testing.assert_allclose(got / scale, want / scale, rtol=0, atol=1e-5)
