@@ -2,9 +2,11 @@
 
     python -m benchmarks.residual --model path/to/model --rounds 12
 
-Every variant is compiled first; then they take turns, so that all meet the same disturbances. On
-CPUs the time is that of the process's threads, which other programs hardly change; elsewhere it is
-wall time. Prints the least and the median time of each, and the overhead by the least.
+Every variant is compiled first; then they take turns, in another order each round, so that all meet
+the same disturbances. On CPUs the time is that of the process's threads, which other programs
+change little; elsewhere it is wall time. Prints the median time of each, and the overhead: the
+median over rounds of its time over that of the plain pass in the same round, with a 95% interval
+(bootstrap over rounds).
 """
 
 from __future__ import annotations
@@ -41,15 +43,21 @@ def main() -> None:
         jax.block_until_ready(run(weights))
     clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in passes}
+    rng = np.random.default_rng(0)
     for _ in range(options.rounds):
-        for name, run in passes.items():
+        for name in rng.permutation(list(passes)):
             started = clock()
-            jax.block_until_ready(run(weights))
+            jax.block_until_ready(passes[name](weights))
             seconds[name].append(clock() - started)
-    least = min(seconds[PLAIN])
+    plain = np.array(seconds[PLAIN])
+    drawn = rng.integers(0, len(plain), (2000, len(plain)))
     for name, found in seconds.items():
-        more = 100 * (min(found) / least - 1)
-        print(f"{name:<28} least {min(found):.4f} s, median {np.median(found):.4f} s, {more:+.1f}%")
+        more = 100 * (np.array(found) / plain - 1)
+        low, high = np.quantile(np.median(more[drawn], axis=1), [0.025, 0.975])
+        print(
+            f"{name:<28} median {np.median(found):.4f} s, {np.median(more):+.1f}% "
+            f"({low:+.1f} to {high:+.1f})"
+        )
 
 
 def _passes(

@@ -113,6 +113,27 @@ def heatmaps(panels: Mapping[str, tuple[np.ndarray, Sequence[str]]], bar_title: 
     return figure
 
 
+def ranking(values: Mapping[str, float], marked: str, x_title: str) -> Figure:
+    """Draws a dot for each label, in order of their numbers.
+
+    Args:
+      values: label -> number.
+      marked: a label whose dot stands out.
+      x_title: says what the numbers are.
+    """
+    names = sorted(values, key=values.__getitem__)
+    figure = make_figure(6.4, 0.9 + 0.2 * len(names))
+    axes = figure.add_subplot()
+    frame(axes)
+    axes.axvline(0.0, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    for place, name in enumerate(names):
+        style = curve_style(name == marked)
+        axes.plot(values[name], place, color=style["color"], marker=style["marker"], markersize=6)
+    axes.set_yticks(range(len(names)), names, color=INK, fontsize=9)
+    axes.set_xlabel(x_title, color=INK, fontsize=10)
+    return figure
+
+
 def radar(values: Mapping[str, np.ndarray], spokes: Sequence[str], y_title: str) -> Figure:
     """Draws a ring for each label.
 

@@ -88,3 +88,17 @@ def draw(
             {"Between vectors": (cosines, names)}, "cosine at the row's layer"
         )
         figures.save(workdir / "cosines.png", figure)
+
+
+def draw_axis(file: pathlib.Path, layer: int, facts: Mapping[str, Any], assistant: str) -> None:
+    """Draws where each persona lies along the Assistant Axis.
+
+    Args:
+      file: PNG.
+      layer: at which.
+      facts: loadings of the personas there, and the component's share of each layer's variance.
+      assistant: name of the assistant among the loadings.
+    """
+    share = 100 * facts["explained"][layer]
+    title = f"along the first component at layer {layer}, {share:.0f}% of the variance"
+    figures.save(file, figures.ranking(facts["loadings"], assistant, title))

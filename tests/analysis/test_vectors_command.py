@@ -83,6 +83,7 @@ def test_vectors_of_responses_go_on_where_they_were_stopped(tmp_path, capsys):
     before = [file.read_text() for file in ledgers]
     first = vector_file.read(tmp_path / "out" / "vectors.safetensors")
     assert set(first.vectors) == {"W", "assistant", "assistant_contrast"}
+    assert (tmp_path / "out" / "axis.png").is_file()
     effects = first.provenance["dimensions"]["W"]["causal_effect"]
     assert first.vectors["W"].layer == int(np.argmax(effects))
     ledgers[0].write_text("".join(ledgers[0].read_text().splitlines(keepends=True)[:-1]))

@@ -121,6 +121,7 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
         if personas is not None:
             made, told[AXIS] = _axis(model, personas, settings, options.seed, workdir, notify)
             found += made
+            vector_report.draw_axis(workdir / "axis.png", made[0].layer, told[AXIS], AXIS)
         provenance = {
             **flags.made(),
             "model": {"path": options.model, "weights": model.digest, "dtype": options.dtype},
