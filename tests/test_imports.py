@@ -43,7 +43,7 @@ ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze"
 # Part -> its rooms and modules -> those that they may import besides themselves. Of a part that
 # stands here, each room must be listed; "*" are the modules that lie beside the rooms.
 STEP = {"step"}
-INPUT = {"result", "input"}
+INPUT = {"arrays", "result", "input"}
 SOLVER = INPUT | {"solver"}
 FIT = SOLVER | {"connectivity", "checks", "fit"}
 INSIDE = {
@@ -80,8 +80,9 @@ INSIDE = {
         "*": {"rubrics", "responses", "models", "judging", "scores", "report", "stages"},
     },
     "mfrm": {
-        "result": set(),
-        "input": {"result"},
+        "arrays": set(),
+        "result": {"arrays"},
+        "input": INPUT,
         "solver": INPUT,
         "connectivity": SOLVER,
         "checks": SOLVER | {"connectivity"},

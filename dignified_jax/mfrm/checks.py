@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping
 
 import jax
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.connectivity import DisconnectedError, rated_levels, subsets_of
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
@@ -16,11 +16,6 @@ from dignified_jax.mfrm.solver import ordinal
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 from dignified_jax.mfrm.solver.estimate import ResponseModel
 from dignified_jax.mfrm.solver.mesh import over_mesh
-
-
-def traced(tree: object) -> bool:
-    """Tells whether any leaf is a tracer, whose values can't be read."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def refuse_options(
@@ -38,7 +33,7 @@ def refuse_options(
         bounds["tolerance"] = (tolerance, True)
     bounds["max_iterations"] = (max_iterations, True)
     for name, (value, strictly) in bounds.items():
-        if traced(value):
+        if xp.traced(value):
             continue
         if np.ndim(value):
             raise ValueError(f"{name} must be a scalar, found shape {np.shape(value)}")
@@ -74,7 +69,7 @@ def refuse_values(
             raise DisconnectedError(subsets_of(sums, known))
 
 
-@functools.partial(jax.jit, static_argnames="model")
+@xp.program("model")
 def _summarise(
     counts: tuple[jax.Array, ...], model: ResponseModel
 ) -> tuple[Totals, jax.Array | None]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 
@@ -66,12 +66,12 @@ def subsets(
       trials: (model, question, judge, rubric), 0 where not rated.
       anchored: facet -> bool array of its levels that are known, which joins them.
     """
-    return subsets_of(_totals(jnp.asarray(trials, jnp.float32)), anchored)
+    return subsets_of(_totals(xp.asarray(trials, xp.float32)), anchored)
 
 
-@jax.jit
+@xp.at_once
 def _totals(trials: jax.Array) -> Totals:
-    return totals(as_blocks(jnp.zeros_like(trials), trials))
+    return totals(as_blocks(xp.zeros_like(trials), trials))
 
 
 def subsets_of(sums: Totals, anchored: Mapping[str, np.ndarray] | None = None) -> Subsets:

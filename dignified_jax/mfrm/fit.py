@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+import math
 
-from dignified_jax.mfrm.checks import refuse_options, refuse_values, traced
+import jax
+import numpy as np
+
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.checks import refuse_options, refuse_values
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import FACETS, Fit, Precision
@@ -21,6 +24,9 @@ from dignified_jax.mfrm.solver.memory import refuse_dense
 from dignified_jax.mfrm.solver.mesh import explicit_mesh, over_mesh
 from dignified_jax.mfrm.solver.quadrature import POINTS
 
+# From this many ratings on NumPy takes longer than XLA with compiling.
+MOST_ON_HOST = 2**21
+
 
 def fit(
     successes: jax.typing.ArrayLike,
@@ -34,6 +40,7 @@ def fit(
     allow_disconnected: bool = False,
     tolerance: jax.typing.ArrayLike | None = None,
     max_iterations: jax.typing.ArrayLike = 100,
+    compiled: bool | None = None,
 ) -> Fit:
     """Fits the many-facet Rasch model to yes/no judgments, or to ratings in ordered categories.
 
@@ -43,7 +50,8 @@ def fit(
     Linacre, "Many-Facet Rasch Measurement" (1989), with a model-by-question interaction theta.
     Works under `jax.jit` and `jax.vmap` and on sharded arrays (shard the question axis). A pass
     over the ratings costs O(ratings); standard errors are exact, from the inverse of the observed
-    information.
+    information. Up to two million ratings NumPy does it in double precision, and estimates are its
+    arrays; compiling would take seconds (see `compiled`).
 
     Under tracing, values can't be read: bad ones then set `status` (and make estimates NaN), and
     whether the design is connected is not checked; `mfrm.subsets` does that.
@@ -72,6 +80,9 @@ def fit(
       tolerance: on the largest change of any logit in an iteration (not ridge: and of any log
         variance); None for 5e-5 in float32 and 1e-9 in float64.
       max_iterations: steps tried, each a pass over the ratings.
+      compiled: True for a compiled program (of float32, unless JAX's float64 is enabled), which a
+        shape pays for once; False for NumPy; None for NumPy unless there are more ratings, a value
+        is traced, or an array lies on an accelerator or on several devices.
 
     Returns:
       `Fit`; see its `converged`, `status` and `message`.
@@ -94,30 +105,47 @@ def fit(
         raise ValueError(
             f"method {method!r} estimates its precisions: leave precision out, or choose 'ridge'"
         )
-    counts = rating_counts.as_counts(successes, trials, model)
-    dtype, shape = counts[0].dtype, counts[0].shape[:4]
-    fixed = anchoring.as_anchors(anchors, dict(zip(FACETS, shape, strict=True)), dtype)
-    if precision is None:
-        precision = Precision()
+    precision = Precision() if precision is None else precision
     refuse_options(precision, tolerance, max_iterations)
-    mesh = explicit_mesh(*counts)
-    if not traced((counts, fixed)):
-        refuse_dense(
-            counts[0].shape,
-            dtype.itemsize,
-            partial_credit=model == "partial_credit",
-            points=POINTS if method == "quadrature" else 0,
+    given = (successes, trials, anchors, precision, tolerance, max_iterations)
+    if compiled is None:
+        compiled = math.prod(np.shape(successes)) > MOST_ON_HOST or _is_placed(given)
+    with xp.on_host(not compiled):
+        counts = rating_counts.as_counts(successes, trials, model)
+        dtype, shape = counts[0].dtype, counts[0].shape[:4]
+        fixed = anchoring.as_anchors(anchors, dict(zip(FACETS, shape, strict=True)), dtype)
+        mesh = explicit_mesh(*counts) if compiled else None
+        if not xp.traced((counts, fixed)):
+            refuse_dense(
+                counts[0].shape,
+                dtype.itemsize,
+                partial_credit=model == "partial_credit",
+                points=POINTS if method == "quadrature" else 0,
+            )
+            # Only what has no prior is joined by ratings alone; the ridge's priors are the user's.
+            random = ["question", *(["model"] if center != "model" else [])]
+            random = random if method != "ridge" else []
+            refuse_values(counts, model, fixed, allow_disconnected, random, mesh)
+        if tolerance is None:
+            tolerance = 1e-9 if dtype == np.float64 else 5e-5
+        return over_mesh(estimate, mesh, model=model, center=center, method=method)(
+            counts,
+            jax.tree.map(lambda value: xp.asarray(value, dtype), precision),
+            fixed,
+            xp.asarray(tolerance, dtype),
+            xp.asarray(max_iterations, np.int32),
         )
-        # Only what has no prior is joined by ratings alone; the ridge's priors are the user's.
-        random = ["question", *(["model"] if center != "model" else [])]
-        random = random if method != "ridge" else []
-        refuse_values(counts, model, fixed, allow_disconnected, random, mesh)
-    if tolerance is None:
-        tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
-    return over_mesh(estimate, mesh, model=model, center=center, method=method)(
-        counts,
-        jax.tree.map(lambda value: jnp.asarray(value, dtype), precision),
-        fixed,
-        jnp.asarray(tolerance, dtype),
-        jnp.asarray(max_iterations, jnp.int32),
-    )
+
+
+def _is_placed(given: object) -> bool:
+    """Tells whether a value is traced, or an array on an accelerator or on several devices."""
+
+    def placed(leaf: object) -> bool:
+        if isinstance(leaf, jax.core.Tracer):
+            return True
+        if not isinstance(leaf, jax.Array):
+            return False
+        devices = leaf.devices()
+        return len(devices) > 1 or next(iter(devices)).platform != "cpu"
+
+    return any(placed(leaf) for leaf in jax.tree.leaves(given))

@@ -7,10 +7,10 @@ import enum
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.console.labels import clip
+from dignified_jax.mfrm import arrays as xp
 
 FACETS = ("model", "question", "judge", "rubric")
 SHOWN_LEVELS = 8
@@ -276,23 +276,23 @@ def without_estimate(
 
     def mark(value: jax.Array, limit: jax.Array | float) -> jax.Array:
         column = (-1, *[1] * (value.ndim - 1))
-        limit = jnp.broadcast_to(limit, model.shape).reshape(column)
-        value = jnp.where(infinite.reshape(column), limit, value)
-        return jnp.where(unknown.reshape(column), jnp.nan, value)
+        limit = xp.broadcast_to(limit, model.shape).reshape(column)
+        value = xp.where(infinite.reshape(column), limit, value)
+        return xp.where(unknown.reshape(column), xp.nan, value)
 
-    sign = jnp.where(model == ALL_SUCCESSES, jnp.inf, -jnp.inf)
+    sign = xp.where(model == ALL_SUCCESSES, xp.inf, -xp.inf)
     names = ("quality", "intercept", "score")
     marked = {name: mark(estimates[name], sign) for name in names}
     marked["theta"] = mark(estimates["theta"], 0.0)
     standard_error = estimates["standard_error"]
-    changed = {name: mark(getattr(standard_error, name), jnp.inf) for name in names}
+    changed = {name: mark(getattr(standard_error, name), xp.inf) for name in names}
     for facet, limit in (limits or {}).items():
-        marked[facet] = jnp.where(limit == 0, estimates[facet], limit)
-        error = jnp.where(jnp.isinf(limit), jnp.inf, limit)
-        changed[facet] = jnp.where(limit == 0, getattr(standard_error, facet), error)
-    covariance = jnp.where(infinite[:, None] | infinite, 0.0, estimates["score_covariance"])
-    covariance = covariance + jnp.diag(jnp.where(infinite, jnp.inf, 0.0))
-    covariance = jnp.where(unknown[:, None] | unknown, jnp.nan, covariance)
+        marked[facet] = xp.where(limit == 0, estimates[facet], limit)
+        error = xp.where(xp.isinf(limit), xp.inf, limit)
+        changed[facet] = xp.where(limit == 0, getattr(standard_error, facet), error)
+    covariance = xp.where(infinite[:, None] | infinite, 0.0, estimates["score_covariance"])
+    covariance = covariance + xp.diag(xp.where(infinite, xp.inf, 0.0))
+    covariance = xp.where(unknown[:, None] | unknown, xp.nan, covariance)
     return (
         estimates
         | marked

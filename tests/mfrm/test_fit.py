@@ -178,6 +178,8 @@ def test_a_level_without_a_prior_or_a_maximum_is_reported(plan):
 
 
 def test_precision_of_the_result(plan):
-    assert mfrm.fit(*plan, method="laplace").theta.dtype == np.float32
     half = plan[0].astype(np.float16)
-    assert mfrm.fit(half, plan[1], method="laplace").theta.dtype == np.float32
+    for successes in (plan[0], half):
+        assert mfrm.fit(successes, plan[1], method="laplace").theta.dtype == np.float64
+        compiled = mfrm.fit(successes, plan[1], method="laplace", compiled=True)
+        assert compiled.theta.dtype == np.float32

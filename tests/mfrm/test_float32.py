@@ -1,6 +1,5 @@
 """Single precision against double, where it is hardest: extreme cells and hardly any prior."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -25,9 +24,10 @@ def test_within_1e_4(plans, center):
     for successes, trials in (plans[0], extreme_plan(plans)):
         for ridge in RIDGES:
             precision = mfrm.Precision(*ridge)
-            single = mfrm.fit(successes, trials, center=center, precision=precision)
-            with jax.enable_x64(True):
-                double = mfrm.fit(successes, trials, center=center, precision=precision)
+            options = {"center": center, "precision": precision}
+            single = mfrm.fit(successes, trials, **options, compiled=True)
+            double = mfrm.fit(successes, trials, **options)
+            assert single.theta.dtype == np.float32 and double.theta.dtype == np.float64
             assert single.converged and double.converged, (ridge, single.message)
             for name in ("quality", "theta", "judge", "rubric", "question", "score"):
                 np.testing.assert_allclose(
@@ -45,10 +45,12 @@ def test_within_1e_4(plans, center):
                 )
 
 
+@pytest.mark.slow
 def test_extreme_cells_go_where_the_prior_lets_them(plans):
     """A cell of n successes and precision p solves n / (1 + e^x) = p theta."""
     successes, trials = extreme_plan(plans)
-    fit = mfrm.fit(successes, trials, center="zero", precision=mfrm.Precision(1e-6, 1.0, 1.0, 1.0))
+    precision = mfrm.Precision(1e-6, 1.0, 1.0, 1.0)
+    fit = mfrm.fit(successes, trials, center="zero", precision=precision, compiled=True)
     assert fit.extreme.cell[0, 0] == 1
     logit = fit.theta[0, 0] - fit.question[0] - fit.judge[:, None] - fit.rubric
     residual = (trials[0, 0] / (1 + np.exp(np.asarray(logit, float)))).sum()

@@ -9,8 +9,8 @@ another level without a finite estimate are left out.
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_chances,
     category_ranks,
@@ -32,8 +32,8 @@ def adjusted_measures(fit: Fit, counts: tuple[jax.Array, ...]) -> Measures:
     for facet in ("model", "judge", "rubric"):
         name = "score" if facet == "model" else facet
         measure, error = getattr(fit, name), getattr(fit.standard_error, name)
-        found[facet] = jax.lax.cond(
-            jnp.isinf(measure).any(),
+        found[facet] = xp.either(
+            xp.isinf(measure).any(),
             lambda m=measure, e=error, f=facet: _adjust(fit, counts, f, m, e),
             lambda m=measure, e=error: (m, e),
         )
@@ -47,13 +47,13 @@ def _adjust(
     axis = FACETS.index(facet)
     others = tuple(a for a in range(4) if a != axis)
     sign = 1.0 if facet == "model" else -1.0
-    quality = jnp.zeros_like(fit.quality) if facet == "model" else fit.quality
-    judge = jnp.zeros_like(fit.judge) if facet == "judge" else fit.judge
-    rubric = jnp.zeros_like(fit.rubric) if facet == "rubric" else fit.rubric
+    quality = xp.zeros_like(fit.quality) if facet == "model" else fit.quality
+    judge = xp.zeros_like(fit.judge) if facet == "judge" else fit.judge
+    rubric = xp.zeros_like(fit.rubric) if facet == "rubric" else fit.rubric
     base = (quality - fit.question)[:, :, None, None] - judge[:, None] - rubric
-    known = jnp.isfinite(base)
-    base = jnp.where(known, base, 0.0)
-    weight = jnp.where(known, weights_of(counts), 0.0)
+    known = xp.isfinite(base)
+    base = xp.where(known, base, 0.0)
+    weight = xp.where(known, weights_of(counts), 0.0)
     shape = [1] * 4
     shape[axis] = -1
 
@@ -63,30 +63,30 @@ def _adjust(
         return (weight * mean).sum(axis=others), (weight * variance).sum(axis=others)
 
     most = (weight * _highest(fit)).sum(axis=others)
-    gap = jnp.minimum(ADJUSTMENT, most / 2)
+    gap = xp.minimum(ADJUSTMENT, most / 2)
     code = getattr(fit.extreme, facet)
-    target = jnp.where(code == ALL_SUCCESSES, most - gap, gap)
+    target = xp.where(code == ALL_SUCCESSES, most - gap, gap)
 
-    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = ends
+    def halve(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        step, low, high = state
         middle = (low + high) / 2
         above = sign * (moments(middle)[0] - target) > 0
-        return jnp.where(above, low, middle), jnp.where(above, middle, high)
+        return step + 1, xp.where(above, low, middle), xp.where(above, middle, high)
 
-    ends = jnp.full_like(measure, -LIMIT), jnp.full_like(measure, LIMIT)
-    low, high = jax.lax.fori_loop(0, STEPS, halve, ends)
+    start = xp.asarray(0), xp.full_like(measure, -LIMIT), xp.full_like(measure, LIMIT)
+    _, low, high = xp.while_loop(lambda state: state[0] < STEPS, halve, start)
     value = (low + high) / 2
     information = moments(value)[1]
     extreme = (code == ALL_SUCCESSES) | (code == ALL_FAILURES)
-    told = jnp.isinf(measure) & extreme & (most > 0)
-    error = jnp.where(told, 1.0 / jnp.sqrt(information), error)
-    return jnp.where(told, value, measure), error
+    told = xp.isinf(measure) & extreme & (most > 0)
+    error = xp.where(told, 1.0 / xp.sqrt(information), error)
+    return xp.where(told, value, measure), error
 
 
 def _mean_and_variance(fit: Fit, logit: jax.Array) -> tuple[jax.Array, jax.Array]:
     if fit.step is None:
-        p = jax.nn.sigmoid(logit)
-        return p, p * jax.nn.sigmoid(-logit)
+        p = xp.sigmoid(logit)
+        return p, p * xp.sigmoid(-logit)
     rank = category_ranks(fit.step, logit.dtype)
     chance = category_chances(logit, fit.step)
     mean = (chance * rank).sum(axis=-1)

@@ -30,7 +30,6 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.agreement import (
@@ -42,6 +41,7 @@ from dignified_jax.agreement import (
     percentile_interval,
     ratio,
 )
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_chances,
     category_values,
@@ -178,13 +178,14 @@ class _Units:
         values = np.unique(score[np.isfinite(score)])
         given = (score[..., None] == values).astype(float)
         logit = logits(fit)
-        logit = jnp.where(jnp.isfinite(logit), logit, jnp.sign(logit) * MOST_LOGIT)
-        if fit.step is None:
-            chance = _share_chances(np.asarray(jax.nn.sigmoid(logit), float), number, values)
-        else:
-            chance = np.asarray(category_chances(logit, fit.step), float)
-            # Means of several ratings have no chances here.
-            chance = np.where(number[..., None] > 1, np.nan, chance)
+        logit = np.where(np.isfinite(logit), logit, np.sign(logit) * MOST_LOGIT)
+        with xp.on_host(True):
+            if fit.step is None:
+                chance = _share_chances(xp.sigmoid(logit), number, values)
+            else:
+                chance = category_chances(logit, np.asarray(fit.step, float))
+                # Means of several ratings have no chances here.
+                chance = np.where(number[..., None] > 1, np.nan, chance)
         chance = _by_unit(chance)
         chance = np.where(np.isfinite(score)[..., None], chance, 0.0)
         by_judge = np.moveaxis(chance, 2, 1).reshape(len(chance), chance.shape[2], -1)

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.adjusted import Measures, adjusted_measures
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     Responses,
@@ -104,7 +104,7 @@ def diagnose(
     return _diagnose(fit, counts, fixed, values)
 
 
-@jax.jit
+@xp.at_once
 def _diagnose(
     fit: Fit,
     counts: tuple[jax.Array, ...],
@@ -125,9 +125,9 @@ def _diagnose(
     fair, apart = fair_averages(fit, values), separations(fit, fixed)
     facets = {}
     for facet in FACETS:
-        displacement = jnp.full_like(fair[facet], jnp.nan)
+        displacement = xp.full_like(fair[facet], xp.nan)
         if facet in fixed:
-            displacement = jnp.where(jnp.isnan(fixed[facet]), jnp.nan, shifts[facet])
+            displacement = xp.where(xp.isnan(fixed[facet]), xp.nan, shifts[facet])
         facets[facet] = FacetDiagnostics(
             measure=shown[facet][0],
             standard_error=shown[facet][1],
@@ -154,14 +154,14 @@ def separations(fit: Fit, fixed: Mapping[str, jax.Array]) -> dict[str, Separatio
     longest = max(measure.size for measure, _ in chosen)
 
     def filled(index: int) -> jax.Array:
-        return jnp.stack(
+        return xp.stack(
             [
-                jnp.pad(pair[index], (0, longest - pair[index].size), constant_values=jnp.nan)
+                xp.pad(pair[index], (0, longest - pair[index].size), constant_values=xp.nan)
                 for pair in chosen
             ]
         )
 
-    found = jax.vmap(separation)(filled(0), filled(1), jnp.stack(chi_squares))
+    found = xp.vmap(separation)(filled(0), filled(1), xp.stack(chi_squares))
     return {
         facet: jax.tree.map(lambda values, i=index: values[i], found)
         for index, facet in enumerate(FACETS)
@@ -206,8 +206,8 @@ def fair_averages(fit: Fit, values: jax.Array | None = None) -> dict[str, jax.Ar
     own = {facet: pair[0] for facet, pair in measures(fit).items()}
     mean = {}
     for facet, measure in own.items():
-        finite = jnp.isfinite(measure)
-        mean[facet] = jnp.where(finite, measure, 0.0).sum() / finite.sum()
+        finite = xp.isfinite(measure)
+        mean[facet] = xp.where(finite, measure, 0.0).sum() / finite.sum()
     sign = {"model": 1.0, "question": -1.0, "judge": -1.0, "rubric": -1.0}
     center = sum(sign[facet] * mean[facet] for facet in FACETS)
     return {
@@ -223,14 +223,14 @@ def _expected_score(
 ) -> jax.Array:
     """(L,) expected score of a judgment at (L,) logits; `of_items`: level l is item l itself."""
     if fit.step is None:
-        return jax.nn.sigmoid(logit)
+        return xp.sigmoid(logit)
     if values is None:
-        values = jnp.arange(fit.step.shape[-1] + 1, dtype=logit.dtype)
-    logit = jnp.clip(logit, -MOST_LOGIT, MOST_LOGIT)
+        values = xp.arange(fit.step.shape[-1] + 1, dtype=logit.dtype)
+    logit = xp.clip(logit, -MOST_LOGIT, MOST_LOGIT)
     if of_items:
         return category_chances(logit, fit.step) @ values
     by_item = category_chances(
-        jnp.broadcast_to(logit[:, None], (logit.size, len(fit.step))), fit.step
+        xp.broadcast_to(logit[:, None], (logit.size, len(fit.step))), fit.step
     )
     return (by_item @ values).mean(axis=1)
 

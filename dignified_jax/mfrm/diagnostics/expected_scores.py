@@ -18,8 +18,9 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import Fit
 from dignified_jax.mfrm.solver.extremes import categories_in_use
@@ -66,11 +67,12 @@ def counts_of(
         if trials is not None:
             raise ValueError("trials has no meaning with ordered categories")
         shape = (*shape, fit.step.shape[-1] + 1)
-    if jnp.shape(successes) != shape:
-        raise ValueError(f"the fit is of ratings of shape {shape}, found {jnp.shape(successes)}")
+    if np.shape(successes) != shape:
+        raise ValueError(f"the fit is of ratings of shape {shape}, found {np.shape(successes)}")
     # Both ordinal models read them alike.
     kind = "binomial" if fit.step is None else "partial_credit"
-    return rating_counts.as_counts(successes, trials, kind)
+    with xp.on_host(not xp.traced((fit, successes, trials))):
+        return rating_counts.as_counts(successes, trials, kind)
 
 
 def category_values(fit: Fit, categories: Sequence[float] | None) -> jax.Array | None:
@@ -82,7 +84,7 @@ def category_values(fit: Fit, categories: Sequence[float] | None) -> jax.Array |
     if fit.step is None:
         return None
     size = fit.step.shape[-1] + 1
-    values = jnp.asarray(range(size) if categories is None else categories, fit.score.dtype)
+    values = np.asarray(range(size) if categories is None else categories, float)
     if values.shape != (size,):
         raise ValueError(f"categories must be the scores of {size}, found {values.shape}")
     return values
@@ -100,7 +102,7 @@ def responses_of(
     return ordinal(*counts, logit, fit.step, values)
 
 
-@jax.jit
+@xp.at_once
 def fitted_responses(
     fit: Fit, counts: tuple[jax.Array, ...], values: jax.Array | None = None
 ) -> Responses:
@@ -113,6 +115,7 @@ def weights_of(counts: tuple[jax.Array, ...]) -> jax.Array:
     return counts[1] if len(counts) == 2 else counts[0].sum(axis=-1)
 
 
+@xp.at_once
 def logits(fit: Fit, quality: jax.Array | None = None) -> jax.Array:
     """(M, Q, J, I) logits of a fit, with other qualities (M, Q) where given.
 
@@ -121,27 +124,27 @@ def logits(fit: Fit, quality: jax.Array | None = None) -> jax.Array:
     quality = fit.quality if quality is None else quality
     cell = (quality - fit.question)[:, :, None, None]
     judge = fit.judge[:, None]
-    raters = jnp.where(jnp.isinf(judge), judge, judge + fit.rubric)
-    return jnp.where(jnp.isinf(cell), cell, cell - raters)
+    raters = xp.where(xp.isinf(judge), judge, judge + fit.rubric)
+    return xp.where(xp.isinf(cell), cell, cell - raters)
 
 
 def binomial(successes: jax.Array, trials: jax.Array, logit: jax.Array) -> Responses:
     """Moments of counts of successes; arrays of one shape and floating type."""
     # A model without ratings has no logit; its place must not spoil the sums of the others.
-    logit = jnp.where(trials > 0, logit, 0.0)
-    z = jnp.exp(-jnp.abs(logit))
+    logit = xp.where(trials > 0, logit, 0.0)
+    z = xp.exp(-xp.abs(logit))
     near = 1.0 / (1.0 + z)  # the larger of p and 1 - p
     far = z * near
     positive = logit >= 0.0
-    p, q = jnp.where(positive, near, far), jnp.where(positive, far, near)
+    p, q = xp.where(positive, near, far), xp.where(positive, far, near)
     single = near * far
     # Levels without a finite estimate fit their ratings exactly.
-    finite = jnp.isfinite(logit)
-    expected = jnp.where(finite, trials * p, successes)
+    finite = xp.isfinite(logit)
+    expected = xp.where(finite, trials * p, successes)
     return Responses(
         observed=successes,
         expected=expected,
-        residual=jnp.where(finite, successes * q - (trials - successes) * p, 0.0),
+        residual=xp.where(finite, successes * q - (trials - successes) * p, 0.0),
         variance=trials * single,
         fourth_moment=trials * single * (1.0 + 3.0 * (trials - 2.0) * single),
         weight=trials,
@@ -163,27 +166,27 @@ def ordinal(
       values: (K,) scores of the categories; None for 0, 1, ...
     """
     if values is None:
-        values = jnp.arange(counts.shape[-1], dtype=counts.dtype)
+        values = xp.arange(counts.shape[-1], dtype=counts.dtype)
     weight = counts.sum(axis=-1)
-    logit = jnp.where(weight > 0, logit, 0.0)
-    finite = jnp.isfinite(logit)
-    chance = category_chances(jnp.where(finite, logit, 0.0), step)
+    logit = xp.where(weight > 0, logit, 0.0)
+    finite = xp.isfinite(logit)
+    chance = category_chances(xp.where(finite, logit, 0.0), step)
     category = category_ranks(step, counts.dtype)
     mean = (chance * category).sum(axis=-1)
     away = category - mean[..., None]
     variance, fourth = ((chance * away**power).sum(axis=-1) for power in (2, 4))
     observed, score = ((counts * worth).sum(axis=-1) for worth in (category, values))
     # Levels without a finite estimate fit their ratings exactly.
-    variance, fourth = (jnp.where(finite, value, 0.0) for value in (variance, fourth))
+    variance, fourth = (xp.where(finite, value, 0.0) for value in (variance, fourth))
     return Responses(
         observed=observed,
-        expected=jnp.where(finite, weight * mean, observed),
-        residual=jnp.where(finite, (counts * away).sum(axis=-1), 0.0),
+        expected=xp.where(finite, weight * mean, observed),
+        residual=xp.where(finite, (counts * away).sum(axis=-1), 0.0),
         variance=weight * variance,
         fourth_moment=weight * fourth + 3.0 * weight * (weight - 1.0) * variance**2,
         weight=weight,
         score=score,
-        expected_score=jnp.where(finite, weight * (chance * values).sum(axis=-1), score),
+        expected_score=xp.where(finite, weight * (chance * values).sum(axis=-1), score),
         measure=logit,
     )
 
@@ -193,11 +196,11 @@ def category_chances(logit: jax.Array, step: jax.Array) -> jax.Array:
 
     Categories that are not in use have none (see `Fit.step`).
     """
-    passed = jnp.pad(jnp.cumsum(jnp.where(jnp.isfinite(step), step, 0.0), -1), ((0, 0), (1, 0)))
+    passed = xp.pad(xp.cumsum(xp.where(xp.isfinite(step), step, 0.0), -1), ((0, 0), (1, 0)))
     potential = logit[..., None] * category_ranks(step, logit.dtype) - passed
-    return jax.nn.softmax(jnp.where(categories_in_use(step), potential, -jnp.inf), axis=-1)
+    return xp.softmax(xp.where(categories_in_use(step), potential, -xp.inf))
 
 
-def category_ranks(step: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def category_ranks(step: jax.Array, dtype: xp.dtype) -> jax.Array:
     """(1, K) or (I, K) what each category counts: its place, from 0, among those in use."""
-    return jnp.maximum(jnp.cumsum(categories_in_use(step), axis=-1) - 1, 0).astype(dtype)
+    return xp.maximum(xp.cumsum(categories_in_use(step), axis=-1) - 1, 0).astype(dtype)

@@ -25,8 +25,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import Responses
 
 
@@ -100,15 +100,15 @@ class Sums:
 def sums(responses: Responses, axes: Sequence[int]) -> Sums:
     """Sums over axes of the responses."""
     used = responses.variance > 0
-    safe = jnp.where(used, responses.variance, 1.0)
+    safe = xp.where(used, responses.variance, 1.0)
     square = responses.residual**2
-    n = jnp.where(used, responses.weight, 1.0)
+    n = xp.where(used, responses.weight, 1.0)
     x, e, w = responses.observed / n, responses.expected / n, responses.variance / n
     # Measures near their mean, so that their squares do not drown what they differ by.
-    m = jnp.where(used, responses.measure, 0.0)
-    m = m - m.sum() / jnp.maximum(used.sum(), 1)
+    m = xp.where(used, responses.measure, 0.0)
+    m = m - m.sum() / xp.maximum(used.sum(), 1)
     of_used = {
-        "used": jnp.ones_like(square),
+        "used": xp.ones_like(square),
         "square": square,
         "information": responses.variance,
         "standard_square": square / safe,
@@ -132,7 +132,7 @@ def sums(responses: Responses, axes: Sequence[int]) -> Sums:
         expected=responses.expected.sum(axis=axes),
         score=responses.score.sum(axis=axes),
         expected_score=responses.expected_score.sum(axis=axes),
-        **{k: jnp.where(used, value, 0.0).sum(axis=axes) for k, value in of_used.items()},
+        **{k: xp.where(used, value, 0.0).sum(axis=axes) for k, value in of_used.items()},
     )
 
 
@@ -168,11 +168,11 @@ def fit_statistics(sums: Sums) -> FitStatistics:
 def wilson_hilferty(mean_square: jax.Array, variance: jax.Array) -> jax.Array:
     """A mean square of expectation 1 and the given variance, as a standard normal deviate."""
     # At p = 1/2 a single judgment's r^2 / W is 1 whatever it is: its variance of 0 tells nothing.
-    deviation = jnp.sqrt(jnp.where(variance > 0, variance, jnp.nan))
-    return (jnp.cbrt(mean_square) - 1.0) * 3.0 / deviation + deviation / 3.0
+    deviation = xp.sqrt(xp.where(variance > 0, variance, xp.nan))
+    return (xp.cbrt(mean_square) - 1.0) * 3.0 / deviation + deviation / 3.0
 
 
 def _correlation(product: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
     """NaN where scores or measures do not vary."""
-    spread = jnp.where((one > 0) & (other > 0), one * other, jnp.nan)
-    return product / jnp.sqrt(spread)
+    spread = xp.where((one > 0) & (other > 0), one * other, xp.nan)
+    return product / xp.sqrt(spread)

@@ -22,9 +22,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import FACETS, Fit
@@ -100,10 +100,12 @@ def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
         )
     if abs(measure.sum()) > 1e-3 * (1.0 + np.abs(measure).sum()):
         raise ValueError(f"groups: {facet} does not sum to zero, so its scale is anchored already")
-    return jnp.zeros(measure.size, fit.score.dtype).at[chosen].set(1.0 / chosen.size)
+    shares = np.zeros(measure.size)
+    shares[chosen] = 1.0 / chosen.size
+    return shares
 
 
-@jax.jit
+@xp.at_once
 def _anchor(
     fit: Fit,
     counts: tuple[jax.Array, ...],
@@ -132,15 +134,15 @@ def _anchor(
         errors[name] = _root(own - 2.0 * getattr(with_total, name) + variance)
     covariance = fit.score_covariance + variance
     covariance = covariance - with_total.score[:, None] - with_total.score
-    finite = jnp.isfinite(fit.score)
+    finite = xp.isfinite(fit.score)
     return dataclasses.replace(
         fit,
         **changed,
         standard_error=dataclasses.replace(error, **errors),
-        score_covariance=jnp.where(finite[:, None] & finite, covariance, fit.score_covariance),
+        score_covariance=xp.where(finite[:, None] & finite, covariance, fit.score_covariance),
     )
 
 
 def _root(variance: jax.Array) -> jax.Array:
     """Square root; rounding may leave a variance that is 0 on paper just below it."""
-    return jnp.sqrt(jnp.maximum(variance, 0.0))
+    return xp.sqrt(xp.maximum(variance, 0.0))

@@ -23,12 +23,11 @@ variance.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_ranks,
     category_values,
@@ -105,7 +104,7 @@ def interactions(
     return _interactions(fit, counts, category_values(fit, categories), facets=tuple(facets))
 
 
-@functools.partial(jax.jit, static_argnames="facets")
+@xp.at_once
 def _interactions(
     fit: Fit,
     counts: tuple[jax.Array, ...],
@@ -116,7 +115,7 @@ def _interactions(
     rows, columns = (FACETS.index(facet) for facet in facets)
     others = tuple(axis for axis in range(4) if axis not in (rows, columns))
     own = {"model", "question"} == set(facets)
-    logit = logits(fit, jnp.broadcast_to(fit.score[:, None], fit.quality.shape) if own else None)
+    logit = logits(fit, xp.broadcast_to(fit.score[:, None], fit.quality.shape) if own else None)
 
     def sums(value: jax.Array) -> jax.Array:
         """The pair's axes, rows first."""
@@ -124,36 +123,36 @@ def _interactions(
         return total if rows < columns else total.T
 
     def moments(bias: jax.Array) -> tuple[jax.Array, jax.Array]:
-        shape = jnp.expand_dims(bias if rows < columns else bias.T, others)
+        shape = xp.expand_dims(bias if rows < columns else bias.T, others)
         responses = responses_of(fit, counts, logit + shape)
         known = responses.variance > 0
-        return sums(jnp.where(known, responses.residual, 0.0)), sums(responses.variance)
+        return sums(xp.where(known, responses.residual, 0.0)), sums(responses.variance)
 
     at_fit = responses_of(fit, counts, logit, values)
     trials, successes = weights_of(counts), at_fit.observed
     most = trials if fit.step is None else trials * category_ranks(fit.step, trials.dtype)[:, -1]
     count = sums(trials)
-    zero = jnp.zeros_like(count)
+    zero = xp.zeros_like(count)
     residual, variance = moments(zero)
     # A model without a finite score fits its ratings exactly: they tell nothing of any pair.
-    finite = jnp.isfinite(logit)
-    telling = sums(jnp.where(finite, most, 0.0))
+    finite = xp.isfinite(logit)
+    telling = sums(xp.where(finite, most, 0.0))
     informed = (telling > 0) & (variance > 0)
-    told = jnp.where(informed, sums(jnp.where(finite, successes, 0.0)), sums(successes))
-    telling = jnp.where(informed, telling, sums(most))
-    extreme = jnp.select(
+    told = xp.where(informed, sums(xp.where(finite, successes, 0.0)), sums(successes))
+    telling = xp.where(informed, telling, sums(most))
+    extreme = xp.select(
         [count == 0, told == telling, told == 0],
-        [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)],
-        jnp.int8(MIXED),
+        [xp.int8(UNRATED), xp.int8(ALL_SUCCESSES), xp.int8(ALL_FAILURES)],
+        xp.int8(MIXED),
     )
     bias = _solve(moments, zero, informed & (extreme == MIXED))
     information = moments(bias)[1]
-    limit = jnp.where(extreme == ALL_SUCCESSES, jnp.inf, -jnp.inf)
-    bias = jnp.where(extreme == MIXED, bias, limit)
-    error = jnp.where(extreme == MIXED, 1.0 / jnp.sqrt(information), jnp.inf)
-    bias, error = (jnp.where(informed, value, jnp.nan) for value in (bias, error))
-    z = jnp.where(informed, residual / jnp.sqrt(variance), jnp.nan)
-    p = 2.0 * jax.scipy.stats.norm.sf(jnp.abs(z))
+    limit = xp.where(extreme == ALL_SUCCESSES, xp.inf, -xp.inf)
+    bias = xp.where(extreme == MIXED, bias, limit)
+    error = xp.where(extreme == MIXED, 1.0 / xp.sqrt(information), xp.inf)
+    bias, error = (xp.where(informed, value, xp.nan) for value in (bias, error))
+    z = xp.where(informed, residual / xp.sqrt(variance), xp.nan)
+    p = 2.0 * xp.normal_tail(xp.abs(z))
     return Interactions(
         count=count,
         observed=sums(at_fit.score) / count,
@@ -170,24 +169,24 @@ def _interactions(
 
 def _solve(moments: Moments, start: jax.Array, free: jax.Array) -> jax.Array:
     """Newton's method on every pair at once, its steps cut as in `ridge`: they always ascend."""
-    tolerance = 1e-10 if start.dtype == jnp.float64 else 1e-5
+    tolerance = 1e-10 if start.dtype == xp.float64 else 1e-5
 
     def advance(state):
         bias, _, steps = state
         residual, information = moments(bias)
-        step = jnp.where(free, residual / information, 0.0)
-        size = jnp.abs(step)
-        step = step * jnp.where(size > 1.0, jnp.log1p(size) / jnp.maximum(size, 1.0), 1.0)
+        step = xp.where(free, residual / information, 0.0)
+        size = xp.abs(step)
+        step = step * xp.where(size > 1.0, xp.log1p(size) / xp.maximum(size, 1.0), 1.0)
         return bias + step, size.max(), steps + 1
 
     def unfinished(state):
         return (state[1] > tolerance) & (state[2] < MOST_STEPS)
 
-    state = (start, jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
-    return jax.lax.while_loop(unfinished, advance, state)[0]
+    state = (start, xp.asarray(xp.inf, start.dtype), xp.asarray(0))
+    return xp.while_loop(unfinished, advance, state)[0]
 
 
-@jax.jit
+@xp.at_once
 def false_discovery_rate(p: jax.Array) -> jax.Array:
     """q-values of p-values of any shape; NaN stays NaN and is not counted as a test.
 
@@ -195,10 +194,10 @@ def false_discovery_rate(p: jax.Array) -> jax.Array:
     Hochberg, 1995).
     """
     flat = p.ravel()
-    order = jnp.argsort(flat)  # NaN last
-    tests = (~jnp.isnan(flat)).sum()
-    rank = jnp.arange(1, flat.size + 1)
-    scaled = jnp.where(rank <= tests, flat[order] * tests / rank, jnp.inf)
-    smallest = jnp.minimum(jax.lax.cummin(scaled, reverse=True), 1.0)
-    q = jnp.zeros_like(flat).at[order].set(smallest)
-    return jnp.where(jnp.isnan(flat), jnp.nan, q).reshape(p.shape)
+    order = xp.argsort(flat)  # NaN last
+    tests = (~xp.isnan(flat)).sum()
+    rank = xp.arange(1, flat.size + 1)
+    scaled = xp.where(rank <= tests, flat[order] * tests / rank, xp.inf)
+    smallest = xp.minimum(xp.least_from(scaled), 1.0)
+    q = xp.put(xp.zeros_like(flat), order, smallest)
+    return xp.where(xp.isnan(flat), xp.nan, q).reshape(p.shape)

@@ -21,9 +21,9 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.input import anchors as anchoring
@@ -58,14 +58,14 @@ class JudgeSensitivity:
     message: tuple[str, ...]
 
 
-def gauge_shift(severity: jax.typing.ArrayLike, judges: int) -> jax.Array:
+def gauge_shift(severity: jax.typing.ArrayLike, judges: int) -> np.ndarray:
     """Shift of existing severities when a judge joins as the `judges`-th.
 
     Args:
       severity: of the new judge, where the others' severities sum to zero.
       judges: N, with the new one.
     """
-    return -jnp.asarray(severity) / judges
+    return -np.asarray(severity) / judges
 
 
 def propagate(
@@ -94,13 +94,13 @@ def propagate(
     counts = counts_of(fit, successes, trials)
     sizes = dict(zip(FACETS, counts[0].shape[:4], strict=True))
     fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
-    shift = jnp.asarray(shift, fit.judge.dtype)
+    shift = shift if xp.traced(shift) else np.asarray(shift, float)
     if shift.shape != fit.judge.shape:
         raise ValueError(f"shift must have shape {fit.judge.shape}, found {shift.shape}")
     return _propagate(fit, counts, fixed, shift)
 
 
-@jax.jit
+@xp.at_once
 def _propagate(
     fit: Fit,
     counts: tuple[jax.Array, ...],
@@ -108,7 +108,7 @@ def _propagate(
     shift: jax.Array,
 ) -> jax.Array:
     matrix = information(fit, counts, fixed, hold_judges=True)
-    return jnp.where(jnp.isfinite(fit.score), response(matrix, shift).score, jnp.nan)
+    return xp.where(xp.isfinite(fit.score), response(matrix, shift).score, xp.nan)
 
 
 def leave_one_judge_out(
@@ -140,7 +140,7 @@ def leave_one_judge_out(
         raise ValueError("with anchored judges the scale does not depend on who else judges")
     score, quality = np.asarray(fit.score), np.asarray(fit.quality)
     severity = np.asarray(fit.judge) * judges / (judges - 1)
-    shift = np.asarray(gauge_shift(severity, judges))
+    shift = gauge_shift(severity, judges)
     # The response is linear, and the same for every judge but for the size of the shift.
     options |= {"center": fit.center, "method": fit.method}
     options["precision"] = fit.precision if fit.method == "ridge" else None
@@ -150,7 +150,7 @@ def leave_one_judge_out(
     )
     refits = []
     for judge in range(judges):
-        refits.append(jax.block_until_ready(_without(counts, judge, options)))
+        refits.append(_without(counts, judge, options))
         if progress is not None:
             progress(judge + 1, judges)
     without = np.stack([_scores(refit, score) for refit in refits])

@@ -22,7 +22,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
+
+from dignified_jax.mfrm import arrays as xp
 
 
 @jax.tree_util.register_dataclass
@@ -67,30 +68,30 @@ def separation(measure: jax.Array, standard_error: jax.Array, chi_square: jax.Ar
     """
     used = estimated(measure, standard_error)
     levels = used.sum()
-    mean = jnp.where(used, measure, 0.0).sum() / levels
-    spread = jnp.where(used, measure - mean, 0.0)
+    mean = xp.where(used, measure, 0.0).sum() / levels
+    spread = xp.where(used, measure - mean, 0.0)
     spread = (spread**2).sum() / levels
-    noise = jnp.where(used, standard_error**2, 0.0).sum() / levels
-    true = jnp.maximum(spread - noise, 0.0)
-    ratio = jnp.sqrt(true / noise)
+    noise = xp.where(used, standard_error**2, 0.0).sum() / levels
+    true = xp.maximum(spread - noise, 0.0)
+    ratio = xp.sqrt(true / noise)
     figures = {
         "mean": mean,
-        "deviation": jnp.sqrt(spread),
-        "rmse": jnp.sqrt(noise),
-        "true_deviation": jnp.sqrt(true),
+        "deviation": xp.sqrt(spread),
+        "rmse": xp.sqrt(noise),
+        "true_deviation": xp.sqrt(true),
         "separation": ratio,
         "reliability": true / spread,
         "strata": (4.0 * ratio + 1.0) / 3.0,
         "chi_square": chi_square,
-        "p": jax.scipy.stats.chi2.sf(chi_square, levels - 1.0),
+        "p": xp.chi_square_tail(chi_square, levels - 1.0),
     }
-    figures = {name: jnp.where(levels > 1, value, jnp.nan) for name, value in figures.items()}
+    figures = {name: xp.where(levels > 1, value, xp.nan) for name, value in figures.items()}
     return Separation(levels=levels, degrees_of_freedom=levels - 1, **figures)
 
 
 def estimated(measure: jax.Array, standard_error: jax.Array) -> jax.Array:
     """(L,) bool: neither infinite nor unknown nor anchored."""
-    return jnp.isfinite(measure) & jnp.isfinite(standard_error) & (standard_error > 0)
+    return xp.isfinite(measure) & xp.isfinite(standard_error) & (standard_error > 0)
 
 
 def independent_chi_square(
@@ -98,9 +99,9 @@ def independent_chi_square(
 ) -> jax.Array:
     """Scalar, from standard errors alone; `zero_sum`: whether the measures sum to zero."""
     used = estimated(measure, standard_error)
-    weight = jnp.where(used, standard_error**-2.0, 0.0)
-    mean = jnp.where(used, weight * measure, 0.0).sum() / weight.sum()
-    chi_square = jnp.where(used, weight * (measure - mean) ** 2, 0.0).sum()
+    weight = xp.where(used, standard_error**-2.0, 0.0)
+    mean = xp.where(used, weight * measure, 0.0).sum() / weight.sum()
+    chi_square = xp.where(used, weight * (measure - mean) ** 2, 0.0).sum()
     return chi_square * (1.0 - 1.0 / used.sum()) if zero_sum else chi_square
 
 
@@ -110,13 +111,12 @@ def exact_chi_square(
     """Scalar, from the (L, L) covariance of the errors."""
     used = estimated(measure, standard_error)
     # Differences from the first used level; the others get a row of their own and add nothing.
-    first = jnp.argmax(used)
-    compared = used & (jnp.arange(used.size) != first)
-    covariance = jnp.where(used[:, None] & used, covariance, 0.0)
-    difference = jnp.where(compared, measure - measure[first], 0.0)
+    first = xp.argmax(used)
+    compared = used & (xp.arange(used.size) != first)
+    covariance = xp.where(used[:, None] & used, covariance, 0.0)
+    difference = xp.where(compared, measure - measure[first], 0.0)
     rows = covariance - covariance[first]
     variance = rows - rows[:, first][:, None]
     pair = compared[:, None] & compared
-    variance = jnp.where(pair, variance, jnp.eye(used.size, dtype=variance.dtype))
-    factor = jax.scipy.linalg.cho_factor(variance, lower=True)
-    return difference @ jax.scipy.linalg.cho_solve(factor, difference)
+    variance = xp.where(pair, variance, xp.eye(used.size, dtype=variance.dtype))
+    return (xp.inverse_root(variance, difference[:, None]) ** 2).sum()

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
+
 ANCHORABLE = ("judge", "rubric", "question")
 Anchors = Mapping[str, jax.typing.ArrayLike]
 
 
 def as_anchors(
-    anchors: Anchors | None, sizes: Mapping[str, int], dtype: jnp.dtype
+    anchors: Anchors | None, sizes: Mapping[str, int], dtype: xp.dtype
 ) -> dict[str, jax.Array]:
     """Facet -> (level,) severities or difficulties, NaN for the levels to estimate.
 
@@ -24,7 +26,8 @@ def as_anchors(
     for facet, values in (anchors or {}).items():
         if facet not in ANCHORABLE:
             raise ValueError(f"anchors may name {', '.join(ANCHORABLE)}, found {facet!r}")
-        array = jnp.asarray(values, dtype)
+        # Of NumPy where it can be, so that double precision is kept whatever JAX has enabled.
+        array = (jnp if xp.traced(values) else np).asarray(values, dtype)
         if array.shape != (sizes[facet],):
             raise ValueError(
                 f"anchors[{facet!r}] must have shape ({sizes[facet]},), one value a level and NaN "
@@ -47,5 +50,5 @@ def refuse_anchors(anchors: Mapping[str, jax.Array]) -> None:
 
 def any_bad(anchors: Mapping[str, jax.Array]) -> jax.Array:
     """Scalar bool: what `refuse_anchors` refuses."""
-    bad = [jnp.isinf(values).any() | jnp.isnan(values).all() for values in anchors.values()]
-    return jnp.any(jnp.stack(bad)) if bad else jnp.asarray(False)
+    bad = [xp.isinf(values).any() | xp.isnan(values).all() for values in anchors.values()]
+    return xp.any(xp.stack(bad)) if bad else xp.asarray(False)

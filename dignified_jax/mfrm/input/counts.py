@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import FACETS
 
 
@@ -16,12 +17,13 @@ def as_counts(
 ) -> tuple[jax.Array, ...]:
     """(successes, trials) of the binomial model, or (counts by category,), in one floating type.
 
-    That is float64 where it is enabled and any input has it or is of integers, else float32.
+    That is float64 on the host, or where it is enabled and any input has it or is of integers, else
+    float32.
 
     Raises:
       ValueError: for a wrong number of axes, an axis of length 0 or shapes that differ.
     """
-    successes = jnp.asarray(successes)
+    successes = xp.asarray(successes)
     axes = FACETS if model == "binomial" else (*FACETS, "category")
     if successes.ndim != len(axes):
         raise ValueError(
@@ -38,7 +40,7 @@ def as_counts(
         if successes.shape[-1] < 2:
             raise ValueError(f"successes has one category only: its shape is {successes.shape}")
     elif trials is not None:
-        trials = arrays["trials"] = jnp.asarray(trials)
+        trials = arrays["trials"] = xp.asarray(trials)
         if trials.shape != successes.shape:
             raise ValueError(
                 f"trials must have the shape of successes, {successes.shape}, found {trials.shape}"
@@ -49,11 +51,11 @@ def as_counts(
         ):
             raise ValueError(f"{name} must hold counts, found {values.dtype}")
     floating = [a.dtype for a in arrays.values() if jnp.issubdtype(a.dtype, jnp.floating)]
-    dtype = jnp.result_type(*floating, jnp.float32) if floating else jnp.zeros(()).dtype
+    dtype = xp.floating_type(*floating)
     successes = successes.astype(dtype)
     if model != "binomial":
         return (successes,)
-    return successes, jnp.ones_like(successes) if trials is None else trials.astype(dtype)
+    return successes, xp.ones_like(successes) if trials is None else trials.astype(dtype)
 
 
 def faults(successes: jax.Array, trials: jax.Array | None = None) -> dict[str, jax.Array]:
@@ -61,9 +63,9 @@ def faults(successes: jax.Array, trials: jax.Array | None = None) -> dict[str, j
     arrays = {"successes": successes}
     if trials is not None:
         arrays["trials"] = trials
-    found = {f"{name} is not finite": ~jnp.isfinite(a) for name, a in arrays.items()}
+    found = {f"{name} is not finite": ~xp.isfinite(a) for name, a in arrays.items()}
     found |= {f"{name} is negative": a < 0 for name, a in arrays.items()}
-    found |= {f"{name} is fractional": a != jnp.round(a) for name, a in arrays.items()}
+    found |= {f"{name} is fractional": a != xp.round(a) for name, a in arrays.items()}
     if trials is not None:
         found["successes exceeds trials"] = successes > trials
     return found

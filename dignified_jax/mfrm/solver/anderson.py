@@ -15,9 +15,9 @@ import dataclasses
 from typing import TypeAlias
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from dignified_jax.mfrm.solver.blocks import einsum
+from dignified_jax.mfrm import arrays as xp
 
 MEMORY = 5
 # A tree of arrays, all of whose points have one structure.
@@ -46,9 +46,9 @@ class History:
 
 def start(point: PyTree) -> History:
     """An empty history for points like `point`."""
-    empty = jax.tree.map(lambda leaf: jnp.stack([jnp.zeros_like(leaf)] * MEMORY), point)
-    zeros = jax.tree.map(jnp.zeros_like, point)
-    return History(empty, empty, zeros, zeros, jnp.asarray(0, jnp.int32))
+    empty = jax.tree.map(lambda leaf: xp.stack([xp.zeros_like(leaf)] * MEMORY), point)
+    zeros = jax.tree.map(xp.zeros_like, point)
+    return History(empty, empty, zeros, zeros, xp.asarray(0, xp.int32))
 
 
 def accelerate(history: History, point: PyTree, step: PyTree) -> tuple[History, PyTree]:
@@ -57,29 +57,27 @@ def accelerate(history: History, point: PyTree, step: PyTree) -> tuple[History, 
     first = history.count == 0
 
     def put(stack, new, old):
-        return jnp.where(first, stack, stack.at[place].set(new - old))
+        return xp.where(first, stack, xp.put(stack, place, new - old))
 
     points = jax.tree.map(put, history.points, point, history.point)
     steps = jax.tree.map(put, history.steps, step, history.step)
     history = History(points, steps, point, step, history.count + 1)
 
     leaves = zip(jax.tree.leaves(steps), jax.tree.leaves(step), strict=True)
-    products = [
-        (
-            einsum("ia,ja->ij", stack.reshape(MEMORY, -1), stack.reshape(MEMORY, -1)) / leaf.size,
-            einsum("ia,a->i", stack.reshape(MEMORY, -1), leaf.ravel()) / leaf.size,
-        )
+    rows = [
+        (stack.reshape(MEMORY, -1) / np.sqrt(leaf.size), leaf.ravel() / np.sqrt(leaf.size))
         for stack, leaf in leaves
     ]
-    gram, right = (sum(parts) for parts in zip(*products, strict=True))
+    gram = sum(xp.einsum("ia,ja->ij", stack, stack) for stack, _ in rows)
+    right = sum(xp.einsum("ia,a->i", stack, leaf) for stack, leaf in rows)
     # Unused places have zeros: the ridge gives them a weight of 0.
-    size = jnp.diag(gram)
-    ridge = 10.0 * jnp.finfo(gram.dtype).eps * size.max()
-    scale = jax.lax.rsqrt(size + ridge + jnp.finfo(gram.dtype).tiny)
-    scaled = scale[:, None] * gram * scale + 10.0 * jnp.finfo(gram.dtype).eps * jnp.eye(MEMORY)
-    weights = scale * jnp.linalg.solve(scaled, scale * right)
+    size = xp.diag(gram)
+    ridge = 10.0 * xp.finfo(gram.dtype).eps * size.max()
+    scale = xp.rsqrt(size + ridge + xp.finfo(gram.dtype).tiny)
+    scaled = scale[:, None] * gram * scale + 10.0 * xp.finfo(gram.dtype).eps * xp.eye(MEMORY)
+    weights = scale * xp.solve(scaled, scale * right)
 
     def combine(step, dx, df):
-        return step - jnp.tensordot(weights, dx + df, axes=1, precision="highest")
+        return step - xp.tensordot(weights, dx + df, 1)
 
     return history, jax.tree.map(combine, step, points, steps)

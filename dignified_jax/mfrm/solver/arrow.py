@@ -24,10 +24,10 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import Precision
-from dignified_jax.mfrm.solver.blocks import Blocks, einsum
+from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import moments
 from dignified_jax.mfrm.solver.moments import Moments, Parameters
@@ -83,23 +83,23 @@ def eliminate(sums: Moments, precision: Precision, design: Design) -> Arrow:
     def absorb(carry, model):
         weights, curvature, shrink = model
         products, by_question = carry
-        products = products + einsum("rq,sq->rs", weights / curvature, weights)
-        return (products, by_question + shrink * weights), einsum("rq,q->r", weights, shrink)
+        products = products + xp.einsum("rq,sq->rs", weights / curvature, weights)
+        return (products, by_question + shrink * weights), xp.einsum("rq,q->r", weights, shrink)
 
     by_rater = sums.rater_weight
-    start = jnp.zeros((design.raters, design.raters), shared.dtype), jnp.zeros_like(by_rater[0])
-    (products, by_question), by_model = jax.lax.scan(absorb, start, (by_rater, curvature, shrink))
-    coupling = jnp.concatenate([by_question, shared])
+    start = xp.zeros((design.raters, design.raters), shared.dtype), xp.zeros_like(by_rater[0])
+    (products, by_question), by_model = xp.scan(absorb, start, (by_rater, curvature, shrink))
+    coupling = xp.concatenate([by_question, shared])
     inverse, pull = _question_block(shared.sum(axis=0), precision.question, design)
 
     raters = _rater_block(products, by_model.sum(axis=0), sums)
     raters = raters + _priors(design, precision, raters.dtype)
-    border = jnp.block([[raters, by_model.T], [by_model, jnp.diag(shared.sum(axis=1))]])
-    border = border - einsum("pq,rq->pr", coupling * inverse, coupling)
-    constraint = einsum("pq,q->p", coupling, inverse)
-    border = border + pull * jnp.outer(constraint, constraint)
-    moving = design.moving(jnp.diag(raters))
-    spread = jnp.where(moving, design.spread(border.dtype), 0.0)
+    border = xp.block([[raters, by_model.T], [by_model, xp.diag(shared.sum(axis=1))]])
+    border = border - xp.einsum("pq,rq->pr", coupling * inverse, coupling)
+    constraint = xp.einsum("pq,q->p", coupling, inverse)
+    border = border + pull * xp.outer(constraint, constraint)
+    moving = design.moving(xp.diag(raters))
+    spread = xp.where(moving, design.spread(border.dtype), 0.0)
     return Arrow(
         moments=sums,
         curvature=curvature,
@@ -121,10 +121,7 @@ def placeholder(
     skew: bool = False,
 ) -> Arrow:
     """Zeros in the shapes of an arrow, to start a loop that carries one."""
-    shapes = jax.eval_shape(
-        lambda: eliminate(moments(blocks, parameters, skew=skew), precision, design)
-    )
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return xp.zeros_of(lambda: eliminate(moments(blocks, parameters, skew=skew), precision, design))
 
 
 def gradient(
@@ -145,10 +142,10 @@ def gradient(
     prior = rater_precision(precision, parameters.raters, *sums.pair_weight.shape)
     raters = (
         rater_residual
-        - einsum("mrq,mq->mr", sums.rater_weight, theta / arrow.curvature).sum(axis=0)
+        - xp.einsum("mrq,mq->mr", sums.rater_weight, theta / arrow.curvature).sum(axis=0)
         - prior * parameters.raters
     )
-    return Gradient(theta, question, jnp.concatenate([raters, carried.sum(axis=1)]))
+    return Gradient(theta, question, xp.concatenate([raters, carried.sum(axis=1)]))
 
 
 def solve(
@@ -157,13 +154,14 @@ def solve(
     """The Newton step; `border_gradient` is what the border answers to, if not the same."""
     outer = gradient if border_gradient is None else border_gradient
     border = arrow.covariance @ (
-        outer.border - einsum("pq,q->p", arrow.coupling, solve_questions(arrow, outer.question))
+        outer.border - xp.einsum("pq,q->p", arrow.coupling, solve_questions(arrow, outer.question))
     )
-    question = solve_questions(arrow, gradient.question - einsum("pq,p->q", arrow.coupling, border))
+    coupled = xp.einsum("pq,p->q", arrow.coupling, border)
+    question = solve_questions(arrow, gradient.question - coupled)
     raters = design.raters
     theta = (
         gradient.theta
-        - einsum("r,mrq->mq", border[:raters], arrow.moments.rater_weight)
+        - xp.einsum("r,mrq->mq", border[:raters], arrow.moments.rater_weight)
         - arrow.moments.weight * (border[raters:, None] + question)
     ) / arrow.curvature
     border = design.to_zero_sum(border)
@@ -185,22 +183,22 @@ def _question_block(
     information: jax.Array, precision: jax.Array, design: Design
 ) -> tuple[jax.Array, jax.Array]:
     """(Q,) 1/S and the scalar g."""
-    inverse = jnp.where(design.free_question, 1.0 / (information + precision), 0.0)
+    inverse = xp.where(design.free_question, 1.0 / (information + precision), 0.0)
     if design.reference_question:
-        held = jnp.arange(information.size) == jnp.argmax(information)
-        inverse = jnp.where(held, 0.0, inverse)
+        held = xp.arange(information.size) == xp.argmax(information)
+        inverse = xp.where(held, 0.0, inverse)
         share = precision / information.size
         return inverse, -share / (1.0 - share * inverse.sum())
     if design.constrained_question:
         return inverse, 1.0 / inverse.sum()
-    return inverse, jnp.zeros_like(inverse.sum())
+    return inverse, xp.zeros_like(inverse.sum())
 
 
 def rater_precision(precision: Precision, raters: jax.Array, judges: int, items: int) -> jax.Array:
     """(R,) of each judge, item and step, of which the last have no prior."""
-    place = jnp.arange(raters.size)
-    judge, rubric = (jnp.asarray(p, raters.dtype) for p in (precision.judge, precision.rubric))
-    return jnp.where(place < judges, judge, jnp.where(place < judges + items, rubric, 0.0))
+    place = xp.arange(raters.size)
+    judge, rubric = (xp.asarray(p, raters.dtype) for p in (precision.judge, precision.rubric))
+    return xp.where(place < judges, judge, xp.where(place < judges + items, rubric, 0.0))
 
 
 def _rater_block(products: jax.Array, coupling: jax.Array, sums: Moments) -> jax.Array:
@@ -212,11 +210,11 @@ def _rater_block(products: jax.Array, coupling: jax.Array, sums: Moments) -> jax
     judges, mains = len(sums.pair_weight), sum(sums.pair_weight.shape)
 
     def facet(block: jax.Array, own: jax.Array) -> jax.Array:
-        off = block - jnp.diag(jnp.diag(block))
-        return jnp.diag(own + off.sum(axis=1)) - off
+        off = block - xp.diag(xp.diag(block))
+        return xp.diag(own + off.sum(axis=1)) - off
 
     across = sums.pair_weight - products[:judges, judges:mains]
-    block = jnp.block(
+    block = xp.block(
         [
             [facet(products[:judges, :judges], coupling[:judges]), across],
             [across.T, facet(products[judges:mains, judges:mains], coupling[judges:mains])],
@@ -226,30 +224,29 @@ def _rater_block(products: jax.Array, coupling: jax.Array, sums: Moments) -> jax
         return block
     with_steps = sums.step_weight - products[:mains, mains:]
     steps = sums.step_block - products[mains:, mains:]
-    return jnp.block([[block, with_steps], [with_steps.T, steps]])
+    return xp.block([[block, with_steps], [with_steps.T, steps]])
 
 
-def _priors(design: Design, precision: Precision, dtype: jnp.dtype) -> jax.Array:
+def _priors(design: Design, precision: Precision, dtype: xp.dtype) -> jax.Array:
     """(R, R) prior Hessian; of a zero-sum facet the prior is on deviations from the mean."""
 
     def facet(size: int, value: jax.Array, zero_sum: bool) -> jax.Array:
-        return value * (jnp.eye(size, dtype=dtype) - (1.0 / size if zero_sum else 0.0))
+        return value * (xp.eye(size, dtype=dtype) - (1.0 / size if zero_sum else 0.0))
 
     judge = facet(design.judges, precision.judge, design.zero_sum_judge)
     rubric = facet(design.mains - design.judges, precision.rubric, design.zero_sum_rubric)
-    across = jnp.zeros((len(judge), len(rubric)), dtype)
-    mains = jnp.block([[judge, across], [across.T, rubric]])
-    return jnp.pad(mains, (0, design.raters - design.mains))
+    across = xp.zeros((len(judge), len(rubric)), dtype)
+    mains = xp.block([[judge, across], [across.T, rubric]])
+    return xp.pad(mains, (0, design.raters - design.mains))
 
 
 def invert(border: jax.Array, spread: jax.Array, moving: jax.Array) -> jax.Array:
     """spread (spread' border spread)^-1 spread', of the coordinates that move."""
-    free = einsum("pf,pr,rg->fg", spread, border, spread)
+    free = xp.einsum("pf,pr,rg->fg", spread, border, spread)
     # Coordinates that stay get a 1 of their own; scaling to a unit diagonal keeps levels of very
     # different information apart in float32.
-    free = free + jnp.diag(jnp.where(moving, 0.0, 1.0).astype(free.dtype))
-    scale = jax.lax.rsqrt(jnp.diag(free))
-    factor = jax.lax.linalg.cholesky(scale[:, None] * free * scale)
-    half = jax.lax.linalg.triangular_solve(factor, jnp.diag(scale), left_side=True, lower=True)
-    half = einsum("fg,pg->fp", half, spread)
-    return einsum("fp,fr->pr", half, half)
+    free = free + xp.diag(xp.where(moving, 0.0, 1.0).astype(free.dtype))
+    scale = xp.rsqrt(xp.diag(free))
+    half = xp.inverse_root(scale[:, None] * free * scale, xp.diag(scale))
+    half = xp.einsum("fg,pg->fp", half, spread)
+    return xp.einsum("fp,fr->pr", half, half)

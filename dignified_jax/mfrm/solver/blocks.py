@@ -8,13 +8,10 @@ pairs are products with a 0/1 matrix: many times faster on CPUs than reductions 
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
-import jax.numpy as jnp
 
-# Accelerators multiply float32 matrices in a shorter format unless told otherwise.
-einsum = functools.partial(jnp.einsum, precision="highest")
+from dignified_jax.mfrm import arrays as xp
 
 
 @jax.tree_util.register_dataclass
@@ -56,21 +53,21 @@ class Blocks:
     def highest(self) -> jax.Array:
         """(J * I, 1) the most that a rating of each pair can add to successes."""
         if not self.scales:
-            return jnp.ones((self.judges * self.items, 1), self.trials.dtype)
-        return jnp.tile(self.item_steps.astype(self.trials.dtype), self.judges)[:, None]
+            return xp.ones((self.judges * self.items, 1), self.trials.dtype)
+        return xp.tile(self.item_steps.astype(self.trials.dtype), self.judges)[:, None]
 
 
 def as_blocks(successes: jax.Array, trials: jax.Array) -> Blocks:
     """From (M, Q, J, I) counts."""
     models, questions, judges, items = successes.shape
     successes, trials = (
-        jnp.moveaxis(array, 1, 3).reshape(models, judges * items, questions)
+        xp.moveaxis(array, 1, 3).reshape(models, judges * items, questions)
         for array in (successes, trials)
     )
     return Blocks(
         successes=successes,
         trials=trials,
-        active=jnp.ones(models, trials.dtype),
+        active=xp.ones(models, trials.dtype),
         judges=judges,
         items=items,
     )
@@ -79,14 +76,14 @@ def as_blocks(successes: jax.Array, trials: jax.Array) -> Blocks:
 def incidence(blocks: Blocks) -> jax.Array:
     """(R, J * I) 0/1: which pairs each of the R = J + I raters (judges, then items) is in."""
     judges, items = blocks.judges, blocks.items
-    by_judge = jnp.repeat(jnp.eye(judges), items, axis=1)
-    by_item = jnp.tile(jnp.eye(items), (1, judges))
-    return jnp.concatenate([by_judge, by_item]).astype(blocks.trials.dtype)
+    by_judge = xp.repeat(xp.eye(judges), items, axis=1)
+    by_item = xp.tile(xp.eye(items), (1, judges))
+    return xp.concatenate([by_judge, by_item]).astype(blocks.trials.dtype)
 
 
 def pair_sums(matrix: jax.Array, values: jax.Array) -> jax.Array:
     """(R, Q): sums of (J * I, Q) values by the rows of an `incidence` (or any) matrix."""
-    return einsum("rp,pq->rq", matrix, values)
+    return xp.einsum("rp,pq->rq", matrix, values)
 
 
 @jax.tree_util.register_dataclass
@@ -120,13 +117,13 @@ def totals(blocks: Blocks) -> Totals:
         pairs, faulty = carry
         rated = (n > 0).astype(n.dtype)
         # NaN fails every comparison.
-        good = (y >= 0) & (y <= n) & (n < jnp.inf) & (y == jnp.round(y)) & (n == jnp.round(n))
+        good = (y >= 0) & (y <= n) & (n < xp.inf) & (y == xp.round(y)) & (n == xp.round(n))
         sums = tuple(pair_sums(matrix, values) for values in (n, y, rated))
-        pairs = pairs + rated.sum(axis=1).astype(jnp.int32)
+        pairs = pairs + rated.sum(axis=1).astype(xp.int32)
         return (pairs, faulty | ~good.all()), sums
 
-    start = (jnp.zeros(blocks.judges * blocks.items, jnp.int32), jnp.asarray(False))
-    carry, sums = jax.lax.scan(add, start, (blocks.successes, blocks.trials))
+    start = (xp.zeros(blocks.judges * blocks.items, xp.int32), xp.asarray(False))
+    carry, sums = xp.scan(add, start, (blocks.successes, blocks.trials))
     return Totals(
         most=sums[0],
         successes=sums[1],

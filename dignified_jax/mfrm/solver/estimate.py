@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.result import (
     ALL_SUCCESSES,
@@ -46,13 +45,13 @@ def select(
     """Which levels and categories a fit has finite estimates of; see `extremes`."""
     if model == "binomial":
         successes, trials = (array.sum(axis=1) for array in counts)
-        by_pair = jnp.stack([trials - successes, successes], axis=-1)
+        by_pair = xp.stack([trials - successes, successes], axis=-1)
     else:
         by_pair = counts[0].sum(axis=1)
-    removable = {"model": jnp.full(by_pair.shape[0], center != "zero")}
+    removable = {"model": xp.full(by_pair.shape[0], center != "zero")}
     for facet, size in zip(("judge", "rubric"), by_pair.shape[1:3], strict=True):
         # The priors of the ridge keep every judge and item finite.
-        free = jnp.isnan(fixed[facet]) if facet in fixed else jnp.ones(size, bool)
+        free = xp.isnan(fixed[facet]) if facet in fixed else xp.ones(size, bool)
         removable[facet] = free & (method != "ridge")
     return extremes.select(
         by_pair,
@@ -79,7 +78,7 @@ def blocks_of(counts: tuple[jax.Array, ...], model: ResponseModel, selected: Sel
     return dataclasses.replace(blocks, active=active)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "center", "method"))
+@xp.program("model", "center", "method")
 def estimate(
     counts: tuple[jax.Array, ...],
     precision: Precision,
@@ -99,16 +98,14 @@ def estimate(
     extreme = _extreme(counts, sums, blocks, selected, informed)
     infinite = ~selected.model
     design = _design(blocks, selected, informed, fixed, center, method)
-    unobserved = (selected.steps() == 0).all() if blocks.scales else jnp.asarray(False)
+    unobserved = (selected.steps() == 0).all() if blocks.scales else xp.asarray(False)
     start = _start(blocks, fixed)
     # What can't be refused under tracing is answered with NaN, from the start.
     bad_anchors = anchoring.any_bad(fixed)
-    poison = jnp.where(sums.faulty | bad_anchors | unobserved, jnp.nan, 0.0).astype(
-        start.theta.dtype
-    )
+    poison = xp.where(sums.faulty | bad_anchors | unobserved, xp.nan, 0.0).astype(start.theta.dtype)
     start = dataclasses.replace(start, theta=start.theta + poison)
     limits = {"tolerance": tolerance, "max_iterations": max_iterations}
-    at_bound = jnp.asarray(False)
+    at_bound = xp.asarray(False)
     if method == "ridge":
         found = ridge.maximise(blocks, start, precision, design, **limits)
         parameters = found.trial
@@ -130,8 +127,8 @@ def estimate(
         left = found.change
         standard_error, covariance = standard_errors.standard_errors(found.arrow, design)
 
-    finite = found.finite & jnp.isfinite(likelihood) & jnp.isfinite(covariance).all()
-    empty = jnp.any(jnp.stack([(getattr(extreme, f) == UNRATED).any() for f in FACETS]))
+    finite = found.finite & xp.isfinite(likelihood) & xp.isfinite(covariance).all()
+    empty = xp.any(xp.stack([(getattr(extreme, f) == UNRATED).any() for f in FACETS]))
     cases = {
         Status.BAD_COUNTS: sums.faulty,
         Status.BAD_ANCHORS: bad_anchors,
@@ -144,8 +141,8 @@ def estimate(
         Status.CONFOUNDED_VARIANCES: _confounded(sums, blocks, design),
         Status.VARIANCE_AT_BOUND: at_bound,
     }
-    codes = [jnp.int32(code) for code in cases]
-    status = jnp.select(list(cases.values()), codes, jnp.int32(Status.CONVERGED))
+    codes = [xp.int32(code) for code in cases]
+    status = xp.select(list(cases.values()), codes, xp.int32(Status.CONVERGED))
     # Random questions have a mean, which is the qualities' here and not the intercepts'.
     shift = parameters.question.mean() if design.zero_sum_question else 0.0
     estimates = {
@@ -165,7 +162,7 @@ def estimate(
         observed = selected.observed[: blocks.scales]
         step = extremes.open_up(-parameters.raters[design.mains :].reshape(sets), observed)
         error = extremes.open_up(standard_error.step, observed)
-        error = jnp.where(jnp.isfinite(step), error, jnp.nan)
+        error = xp.where(xp.isfinite(step), error, xp.nan)
         estimates["step"] = step
         estimates["standard_error"] = dataclasses.replace(standard_error, step=error)
     limits = {
@@ -181,7 +178,7 @@ def estimate(
         extreme=extreme,
         largest_change=left,
         iterations=found.iterations,
-        converged=jnp.isin(status, jnp.asarray(CONVERGED, jnp.int32)),
+        converged=xp.isin(status, xp.asarray(CONVERGED, xp.int32)),
         status=status,
         center=center,
         method=method,
@@ -212,14 +209,14 @@ def _extreme(
     rated = counts[-1].sum(axis=tuple(range(2, counts[-1].ndim)))
     by_judge = [a[:, : blocks.judges].sum(axis=1) for a in (sums.rated, sums.successes, sums.most)]
     cell = extremes.extreme_code(*by_judge)
-    of_model = jnp.where(rated > 0, selected.codes["model"][:, None], jnp.int8(UNRATED))
+    of_model = xp.where(rated > 0, selected.codes["model"][:, None], xp.int8(UNRATED))
     active = blocks.active[:, None]
     question = extremes.extreme_code(*((active * a).sum(axis=0) for a in by_judge))
     unrated = rated.sum(axis=0) == 0
     return Extreme(
-        cell=jnp.where(selected.model[:, None], cell, of_model),
+        cell=xp.where(selected.model[:, None], cell, of_model),
         model=selected.codes["model"],
-        question=jnp.where(informed["question"] | unrated, question, jnp.int8(MIXED)),
+        question=xp.where(informed["question"] | unrated, question, xp.int8(MIXED)),
         judge=selected.codes["judge"],
         rubric=selected.codes["rubric"],
     )
@@ -228,15 +225,15 @@ def _extreme(
 def _confounded(sums: Totals, blocks: Blocks, design: Design) -> jax.Array:
     """Scalar bool: whether random questions and answers are the same thing in these ratings."""
     if not design.random_question or not design.zero_sum_question:
-        return jnp.asarray(False)
+        return xp.asarray(False)
     rated = (sums.rated[:, : blocks.judges].sum(axis=1) > 0) & (blocks.active[:, None] > 0)
     return (rated.sum(axis=0) <= 1).all()
 
 
 def _limit(inside: jax.Array, codes: jax.Array, counted: jax.Array) -> jax.Array:
     """(L,) infinity for levels taken out, NaN for those of which nothing is left, else 0."""
-    away = jnp.where(codes == ALL_SUCCESSES, -jnp.inf, jnp.inf)
-    return jnp.where(~inside, away, jnp.where(counted, 0.0, jnp.nan))
+    away = xp.where(codes == ALL_SUCCESSES, -xp.inf, xp.inf)
+    return xp.where(~inside, away, xp.where(counted, 0.0, xp.nan))
 
 
 def _design(
@@ -248,7 +245,7 @@ def _design(
     method: FitMethod,
 ) -> Design:
     free = {
-        facet: jnp.isnan(fixed[facet]) if facet in fixed else jnp.ones(levels.shape, bool)
+        facet: xp.isnan(fixed[facet]) if facet in fixed else xp.ones(levels.shape, bool)
         for facet, levels in informed.items()
     }
     # The ridge's priors hold levels without ratings; those of laplace are left out.
@@ -273,18 +270,18 @@ def _design(
 
 def _start(blocks: Blocks, fixed: dict[str, jax.Array]) -> Parameters:
     """Zeros made from the data, so that they have its sharding; anchors with their sign turned."""
-    theta = jnp.zeros_like(blocks.trials[:, 0])
+    theta = xp.zeros_like(blocks.trials[:, 0])
     zeros = {
-        "judge": jnp.zeros(blocks.judges, theta.dtype),
-        "rubric": jnp.zeros(blocks.items, theta.dtype),
-        "question": jnp.zeros_like(theta[0]),
+        "judge": xp.zeros(blocks.judges, theta.dtype),
+        "rubric": xp.zeros(blocks.items, theta.dtype),
+        "question": xp.zeros_like(theta[0]),
     }
     for facet, values in fixed.items():
-        zeros[facet] = jnp.where(jnp.isnan(values), 0.0, -values)
-    steps = jnp.zeros(blocks.scales * blocks.steps, theta.dtype)
+        zeros[facet] = xp.where(xp.isnan(values), 0.0, -values)
+    steps = xp.zeros(blocks.scales * blocks.steps, theta.dtype)
     return Parameters(
         theta=theta,
         question=zeros["question"],
-        raters=jnp.concatenate([zeros["judge"], zeros["rubric"], steps]),
-        intercept=jnp.zeros_like(theta[:, 0]),
+        raters=xp.concatenate([zeros["judge"], zeros["rubric"], steps]),
+        intercept=xp.zeros_like(theta[:, 0]),
     )

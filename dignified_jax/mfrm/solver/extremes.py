@@ -14,8 +14,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, MIXED, UNRATED
 
 Codes = dict[str, jax.Array]
@@ -42,13 +42,13 @@ class Selection:
     observed: jax.Array
     codes: Codes
 
-    def pairs(self, dtype: jnp.dtype) -> jax.Array:
+    def pairs(self, dtype: xp.dtype) -> jax.Array:
         """(J, I) 1, or 0 for the ratings of a judge or item that was taken out."""
         return (self.judge[:, None] & self.rubric).astype(dtype)
 
     def steps(self) -> jax.Array:
         """(I,) number of steps of each item."""
-        return jnp.maximum(self.observed.sum(axis=1) - 1, 0)
+        return xp.maximum(self.observed.sum(axis=1) - 1, 0)
 
 
 def select(
@@ -83,7 +83,7 @@ def select(
 
         gone = {"model": leaving("model")}
         if together:
-            gone["model"] &= (found["model"] == found["model"][0]).all()
+            gone["model"] = gone["model"] & (found["model"] == found["model"][0]).all()
         wait = gone["model"].any()
         for facet in ("judge", "rubric"):
             out = leaving(facet)
@@ -91,16 +91,16 @@ def select(
             several = (inside[facet] & (found[facet] != UNRATED)).sum() > 1
             gone[facet] = out & ~wait & several
             wait = wait | gone[facet].any()
-        codes = {f: jnp.where(gone[f], found[f], codes[f]) for f in AXES}
+        codes = {f: xp.where(gone[f], found[f], codes[f]) for f in AXES}
         return {f: inside[f] & ~gone[f] for f in AXES}, codes, wait
 
-    everything = {facet: jnp.ones(size, bool) for facet, size in sizes.items()}
+    everything = {facet: xp.ones(size, bool) for facet, size in sizes.items()}
     first = look(everything)[0]
-    state = (everything, first, jnp.asarray(True))
-    inside, codes, _ = jax.lax.while_loop(lambda state: state[2], take_out, state)
+    state = (everything, first, xp.asarray(True))
+    inside, codes, _ = xp.while_loop(lambda state: state[2], take_out, state)
     left, observed = look(inside)
     codes = {
-        facet: jnp.where(inside[facet] & (left[facet] != UNRATED), left[facet], codes[facet])
+        facet: xp.where(inside[facet] & (left[facet] != UNRATED), left[facet], codes[facet])
         for facet in AXES
     }
     return Selection(**inside, observed=observed, codes=codes)
@@ -111,26 +111,26 @@ def _codes(
 ) -> tuple[Codes, jax.Array]:
     """Codes of the levels of the ratings that are inside, and (I, K) bool the categories in use."""
     kept = inside["model"][:, None, None] & inside["judge"][:, None] & inside["rubric"]
-    counts = jnp.where(kept[..., None], by_pair, 0.0)
+    counts = xp.where(kept[..., None], by_pair, 0.0)
     if ordinal:
         used = counts.sum(axis=(0, 1)) > 0
-        observed = jnp.broadcast_to(used.any(axis=0), used.shape) if common else used
+        observed = xp.broadcast_to(used.any(axis=0), used.shape) if common else used
     else:
-        observed = jnp.ones(counts.shape[2:], bool)
-    rank = jnp.cumsum(observed, axis=1) - 1
-    score = (counts * jnp.maximum(rank, 0)).sum(axis=-1)
+        observed = xp.ones(counts.shape[2:], bool)
+    rank = xp.cumsum(observed, axis=1) - 1
+    score = (counts * xp.maximum(rank, 0)).sum(axis=-1)
     number = counts.sum(axis=-1)
     most = number * rank[:, -1]
-    category = jnp.arange(counts.shape[-1])
+    category = xp.arange(counts.shape[-1])
     codes = {}
     for facet, axis in AXES.items():
         others = tuple(a for a in range(3) if a != axis)
         rated, total, highest = (a.sum(axis=others) for a in (number, score, most))
         code = extreme_code(rated, total, highest)
         # An item with one category only has no scale of its own: the whole scale's middle tells.
-        mean = (counts * category).sum(axis=(-1, *others)) / jnp.maximum(rated, 1)
-        side = jnp.where(mean > category[-1] / 2, ALL_SUCCESSES, ALL_FAILURES).astype(jnp.int8)
-        codes[facet] = jnp.where((rated > 0) & (highest == 0), side, code)
+        mean = (counts * category).sum(axis=(-1, *others)) / xp.maximum(rated, 1)
+        side = xp.where(mean > category[-1] / 2, ALL_SUCCESSES, ALL_FAILURES).astype(xp.int8)
+        codes[facet] = xp.where((rated > 0) & (highest == 0), side, code)
     return codes, observed
 
 
@@ -138,14 +138,14 @@ def extreme_code(rated: jax.Array, score: jax.Array, highest: jax.Array) -> jax.
     """int8 codes from numbers of ratings, sums of scores and the highest sums there could be."""
     # Sums of what never occurs are exactly 0, whatever the rounding of the others.
     conditions = [rated == 0, highest - score == 0, score == 0]
-    codes = [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)]
-    return jnp.select(conditions, codes, jnp.int8(MIXED))
+    codes = [xp.int8(UNRATED), xp.int8(ALL_SUCCESSES), xp.int8(ALL_FAILURES)]
+    return xp.select(conditions, codes, xp.int8(MIXED))
 
 
 def close_up(counts: jax.Array, observed: jax.Array) -> jax.Array:
     """(M, Q, J, I, K) counts with the categories in use first, in their order."""
-    order = jnp.argsort(~observed, axis=1, stable=True)
-    return jnp.take_along_axis(counts, order[None, None, None], axis=-1)
+    order = xp.argsort(~observed, axis=1, stable=True)
+    return xp.take_along_axis(counts, order[None, None, None], axis=-1)
 
 
 def open_up(step: jax.Array, observed: jax.Array) -> jax.Array:
@@ -154,21 +154,21 @@ def open_up(step: jax.Array, observed: jax.Array) -> jax.Array:
     Entry k - 1 is the step into category k from the one in use below it: NaN where k is not in
     use, -inf where nothing below it is.
     """
-    rank = jnp.cumsum(observed, axis=1) - 1  # of each category among those in use
-    into = jnp.take_along_axis(step, jnp.maximum(rank[:, 1:] - 1, 0), axis=1)
-    into = jnp.where(rank[:, 1:] == 0, -jnp.inf, into)
-    return jnp.where(observed[:, 1:], into, jnp.nan)
+    rank = xp.cumsum(observed, axis=1) - 1  # of each category among those in use
+    into = xp.take_along_axis(step, xp.maximum(rank[:, 1:] - 1, 0), axis=1)
+    into = xp.where(rank[:, 1:] == 0, -xp.inf, into)
+    return xp.where(observed[:, 1:], into, xp.nan)
 
 
 def categories_in_use(step: jax.Array) -> jax.Array:
     """(S, K) bool, from steps as `open_up` gives them."""
-    above = ~jnp.isnan(step)
-    lowest = ~jnp.isneginf(step).any(axis=1, keepdims=True)
-    return jnp.concatenate([lowest, above], axis=1)
+    above = ~xp.isnan(step)
+    lowest = ~xp.isneginf(step).any(axis=1, keepdims=True)
+    return xp.concatenate([lowest, above], axis=1)
 
 
 def closed_steps(step: jax.Array) -> jax.Array:
     """(S, K - 1) steps with those that are finite first, then zeros: what `open_up` was given."""
-    finite = jnp.isfinite(step)
-    order = jnp.argsort(~finite, axis=1, stable=True)
-    return jnp.take_along_axis(jnp.where(finite, step, 0.0), order, axis=1)
+    finite = xp.isfinite(step)
+    order = xp.argsort(~finite, axis=1, stable=True)
+    return xp.take_along_axis(xp.where(finite, step, 0.0), order, axis=1)

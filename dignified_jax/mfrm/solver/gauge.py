@@ -17,7 +17,8 @@ import dataclasses
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
+
+from dignified_jax.mfrm import arrays as xp
 
 Center = Literal["model", "grand", "zero"]
 CENTERS: tuple[Center, ...] = ("model", "grand", "zero")
@@ -88,34 +89,34 @@ class Design:
         """True if a question is held at 0 in the gauge of the solve."""
         return self.constrained_question and self.center != "zero"
 
-    def spread(self, dtype: jnp.dtype) -> jax.Array:
+    def spread(self, dtype: xp.dtype) -> jax.Array:
         """(P, F) from free coordinates to the border: F = R + (M, 1 or 0) intercepts."""
         models = self.free_model.size
         intercepts = {
-            "model": jnp.eye(models, dtype=dtype),
-            "grand": jnp.ones((models, 1), dtype),
-            "zero": jnp.zeros((models, 0), dtype),
+            "model": xp.eye(models, dtype=dtype),
+            "grand": xp.ones((models, 1), dtype),
+            "zero": xp.zeros((models, 0), dtype),
         }[self.center]
         # Without an intercept of its own the model can't take a shift of the judges: moving them
         # by d moves the intercepts by -mean(d), which `to_zero_sum` then brings back to 0.
-        shift = jnp.zeros(self.raters, dtype)
+        shift = xp.zeros(self.raters, dtype)
         if self.center == "zero":
-            shift = shift.at[: self.mains].set(-self._means(dtype))
-        raters = jnp.eye(self.raters, dtype=dtype)
+            shift = xp.put(shift, slice(self.mains), -self._means(dtype))
+        raters = xp.eye(self.raters, dtype=dtype)
         if self.scales:
             # Steps have no other gauge: the last of each set answers for the others.
-            last = jnp.arange(self.steps) == self._last_step()[:, None]
-            sets = jnp.eye(self.steps, dtype=dtype) - last[:, :, None].astype(dtype)
-            sets = jnp.einsum("stv,su->stuv", sets, jnp.eye(self.scales, dtype=dtype))
+            last = xp.arange(self.steps) == self._last_step()[:, None]
+            sets = xp.eye(self.steps, dtype=dtype) - last[:, :, None].astype(dtype)
+            sets = xp.einsum("stv,su->stuv", sets, xp.eye(self.scales, dtype=dtype))
             size = self.scales * self.steps
-            raters = raters.at[self.mains :, self.mains :].set(sets.reshape(size, size))
-        return jnp.block(
+            raters = xp.put(raters, (slice(self.mains, None),) * 2, sets.reshape(size, size))
+        return xp.block(
             [
                 [
                     raters,
-                    jnp.zeros_like(intercepts, shape=(self.raters, intercepts.shape[1])),
+                    xp.zeros_like(intercepts, shape=(self.raters, intercepts.shape[1])),
                 ],
-                [jnp.tile(shift, (models, 1)), intercepts],
+                [xp.tile(shift, (models, 1)), intercepts],
             ]
         )
 
@@ -127,18 +128,18 @@ class Design:
         """
         judge, rubric = self.free_judge, self.free_rubric
         if self.zero_sum_judge:
-            best = jnp.argmax(information[: self.judges])
-            judge = judge & (jnp.arange(judge.size) != best)
+            best = xp.argmax(information[: self.judges])
+            judge = judge & (xp.arange(judge.size) != best)
         if self.zero_sum_rubric:
-            best = jnp.argmax(information[self.judges : self.mains])
-            rubric = rubric & (jnp.arange(rubric.size) != best)
+            best = xp.argmax(information[self.judges : self.mains])
+            rubric = rubric & (xp.arange(rubric.size) != best)
         intercepts = {
             "model": self.free_model,
             "grand": self.free_model.any(keepdims=True),
             "zero": self.free_model[:0],
         }[self.center]
-        steps = jnp.arange(self.steps) < self._last_step()[:, None]
-        return jnp.concatenate([judge, rubric, steps.ravel(), intercepts])
+        steps = xp.arange(self.steps) < self._last_step()[:, None]
+        return xp.concatenate([judge, rubric, steps.ravel(), intercepts])
 
     def to_zero_sum(self, border: jax.Array) -> jax.Array:
         """(P, ...) border coordinates of any gauge to those where facets sum to zero."""
@@ -151,24 +152,24 @@ class Design:
             rubric, mean = _centred(rubric, self.counted_rubric)
             intercept = intercept + mean
         if self.center == "zero":  # on paper it is 0 already
-            intercept = jnp.zeros_like(intercept)
-        return jnp.concatenate([judge, rubric, border[self.mains : self.raters], intercept])
+            intercept = xp.zeros_like(intercept)
+        return xp.concatenate([judge, rubric, border[self.mains : self.raters], intercept])
 
     def _last_step(self) -> jax.Array:
         """(scales,) position of the last step of each set."""
         if self.step_counts is None:
-            return jnp.full(self.scales, self.steps - 1)
+            return xp.full(self.scales, self.steps - 1)
         return self.step_counts - 1
 
-    def _means(self, dtype: jnp.dtype) -> jax.Array:
+    def _means(self, dtype: xp.dtype) -> jax.Array:
         """(J + I,) weights that take the mean judge plus the mean item, of zero-sum facets."""
         judge = self.counted_judge * self.zero_sum_judge / self.counted_judge.sum()
         rubric = self.counted_rubric * self.zero_sum_rubric / self.counted_rubric.sum()
-        return jnp.concatenate([judge, rubric]).astype(dtype)
+        return xp.concatenate([judge, rubric]).astype(dtype)
 
 
 def _centred(values: jax.Array, counted: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(L, ...) values less the mean of the counted levels, the others as they are; that mean."""
     counted = counted.reshape(-1, *[1] * (values.ndim - 1))
-    mean = jnp.where(counted, values, 0.0).sum(axis=0) / jnp.maximum(counted.sum(), 1)
-    return jnp.where(counted, values - mean, values), mean
+    mean = xp.where(counted, values, 0.0).sum(axis=0) / xp.maximum(counted.sum(), 1)
+    return xp.where(counted, values - mean, values), mean

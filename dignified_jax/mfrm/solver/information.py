@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import Fit, Precision
 from dignified_jax.mfrm.solver import arrow as arrows
-from dignified_jax.mfrm.solver.arrow import Arrow, Gradient, einsum
+from dignified_jax.mfrm.solver.arrow import Arrow, Gradient
 from dignified_jax.mfrm.solver.estimate import ResponseModel, blocks_of
 from dignified_jax.mfrm.solver.extremes import Selection, categories_in_use, closed_steps
 from dignified_jax.mfrm.solver.gauge import Design
@@ -71,20 +71,20 @@ def information(
     selected = selected_in(fit)
     blocks = blocks_of(counts, model_of(fit), selected)
     steps = [] if fit.step is None else [-closed_steps(fit.step).ravel()]
-    judge = jnp.where(selected.judge, fit.judge, 0.0)
-    rubric = jnp.where(selected.rubric, fit.rubric, 0.0)
+    judge = xp.where(selected.judge, fit.judge, 0.0)
+    rubric = xp.where(selected.rubric, fit.rubric, 0.0)
     finite = selected.model
     parameters = Parameters(
         # Where questions are random, qualities hold their mean and intercepts do not.
-        theta=jnp.where(finite[:, None], fit.quality - fit.intercept[:, None], 0.0),
+        theta=xp.where(finite[:, None], fit.quality - fit.intercept[:, None], 0.0),
         question=-fit.question,
-        raters=jnp.concatenate([-judge, -rubric, *steps]),
-        intercept=jnp.where(finite, fit.intercept, 0.0),
+        raters=xp.concatenate([-judge, -rubric, *steps]),
+        intercept=xp.where(finite, fit.intercept, 0.0),
     )
     free = {
-        facet: jnp.isnan(fixed[facet])
+        facet: xp.isnan(fixed[facet])
         if facet in fixed
-        else jnp.ones(getattr(fit, facet).shape, bool)
+        else xp.ones(getattr(fit, facet).shape, bool)
         for facet in ("judge", "rubric", "question")
     }
     design = Design(
@@ -118,15 +118,15 @@ def selected_in(fit: Fit) -> Selection:
     """The levels and categories that a fit has finite estimates of."""
     items = fit.rubric.size
     if fit.step is None:
-        observed = jnp.ones((items, 2), bool)
+        observed = xp.ones((items, 2), bool)
     else:
         observed = categories_in_use(fit.step)
-        observed = jnp.broadcast_to(observed, (items, observed.shape[1]))
+        observed = xp.broadcast_to(observed, (items, observed.shape[1]))
     codes = {facet: getattr(fit.extreme, facet) for facet in ("model", "judge", "rubric")}
     return Selection(
-        model=jnp.isfinite(fit.score),
-        judge=jnp.isfinite(fit.judge),
-        rubric=jnp.isfinite(fit.rubric),
+        model=xp.isfinite(fit.score),
+        judge=xp.isfinite(fit.judge),
+        rubric=xp.isfinite(fit.rubric),
         observed=observed,
         codes=codes,
     )
@@ -143,19 +143,19 @@ def covariances(information: Information, facet: str, weights: jax.Array) -> Cha
     arrow, design = information.arrow, information.design
     # On measures that sum to zero a constant has no effect, and without it the pull is the same in
     # every gauge. Severities have their sign turned.
-    steps = jnp.zeros_like(arrow.curvature, shape=design.raters - design.mains)
+    steps = xp.zeros_like(arrow.curvature, shape=design.raters - design.mains)
     pull = {
-        "judge": jnp.zeros_like(arrow.curvature, shape=design.judges),
-        "rubric": jnp.zeros_like(arrow.curvature, shape=design.mains - design.judges),
-        "question": jnp.zeros_like(arrow.question_inverse),
+        "judge": xp.zeros_like(arrow.curvature, shape=design.judges),
+        "rubric": xp.zeros_like(arrow.curvature, shape=design.mains - design.judges),
+        "question": xp.zeros_like(arrow.question_inverse),
     }
     counted = {"judge": design.counted_judge, "rubric": design.counted_rubric}
-    inside = counted.get(facet, jnp.ones(weights.shape, bool))
-    mean = jnp.where(inside, weights, 0.0).sum() / inside.sum()
-    pull[facet] = jnp.where(inside, mean - weights, 0.0)
-    intercepts = jnp.zeros_like(arrow.curvature[:, 0])
-    border = jnp.concatenate([pull["judge"], pull["rubric"], steps, intercepts])
-    gradient = Gradient(jnp.zeros_like(arrow.curvature), pull["question"], border)
+    inside = counted.get(facet, xp.ones(weights.shape, bool))
+    mean = xp.where(inside, weights, 0.0).sum() / inside.sum()
+    pull[facet] = xp.where(inside, mean - weights, 0.0)
+    intercepts = xp.zeros_like(arrow.curvature[:, 0])
+    border = xp.concatenate([pull["judge"], pull["rubric"], steps, intercepts])
+    gradient = Gradient(xp.zeros_like(arrow.curvature), pull["question"], border)
     return _changes(arrows.solve(arrow, design, gradient), design)
 
 
@@ -165,16 +165,16 @@ def response(information: Information, shift: jax.Array) -> Changes:
     by_judge = arrow.moments.rater_weight[:, : design.judges]
     pairs = arrow.moments.pair_weight
     # Logits fall by the shift, so that residuals rise by weight times shift.
-    cell = einsum("mjq,j->mq", by_judge, shift)
+    cell = xp.einsum("mjq,j->mq", by_judge, shift)
     # Of an ordinal model, what judges and steps have in common too.
     steps = arrow.moments.step_weight
     by_step = [] if steps is None else [steps[: design.judges].T @ shift]
-    raters = jnp.concatenate([pairs.sum(axis=1) * shift, pairs.T @ shift, *by_step])
+    raters = xp.concatenate([pairs.sum(axis=1) * shift, pairs.T @ shift, *by_step])
     start = Parameters(
-        theta=jnp.zeros_like(cell),
-        question=jnp.zeros_like(cell[0]),
-        raters=jnp.zeros_like(raters),
-        intercept=jnp.zeros_like(cell[:, 0]),
+        theta=xp.zeros_like(cell),
+        question=xp.zeros_like(cell[0]),
+        raters=xp.zeros_like(raters),
+        intercept=xp.zeros_like(cell[:, 0]),
     )
     gradient = arrows.gradient(arrow, start, information.precision, cell, raters)
     return _changes(arrows.solve(arrow, design, gradient), design)

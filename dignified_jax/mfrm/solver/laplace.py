@@ -28,14 +28,14 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import LOG_PRECISION_BOUND, Precision
 from dignified_jax.mfrm.solver import anderson
 from dignified_jax.mfrm.solver import arrow as arrows
 from dignified_jax.mfrm.solver.anderson import History
 from dignified_jax.mfrm.solver.arrow import Arrow
-from dignified_jax.mfrm.solver.blocks import Blocks, einsum
+from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood, moments
 from dignified_jax.mfrm.solver.moments import Parameters
@@ -75,7 +75,7 @@ class LaplaceSearch:
 
     def at_bound(self) -> jax.Array:
         """Tells whether a variance is at the edge of its range."""
-        edge = jnp.maximum(jnp.abs(self.log_theta), jnp.abs(self.log_question))
+        edge = xp.maximum(xp.abs(self.log_theta), xp.abs(self.log_question))
         return edge >= LOG_PRECISION_BOUND - 0.1  # where the likelihood is flat
 
 
@@ -97,68 +97,68 @@ def maximise(
         extra, rater_extra = correction(arrow)
         own = arrows.gradient(arrow, state.parameters, precision)
         # The gradient is linear in the residuals.
-        nothing = jax.tree.map(jnp.zeros_like, state.parameters)
+        nothing = jax.tree.map(xp.zeros_like, state.parameters)
         more = arrows.gradient(arrow, nothing, precision, extra, rater_extra)
-        step = arrows.solve(arrow, design, own, jax.tree.map(jnp.add, own, more))
+        step = arrows.solve(arrow, design, own, jax.tree.map(xp.add, own, more))
         change = largest_change(step, blocks)
         # After the step, which brings the effects to their mode under these precisions; the mode
         # under the previous ones, put in its place, makes the two chase each other.
-        scale = jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
+        scale = xp.where(change > 1.0, xp.log1p(change) / change, 1.0)
         # This is not quite Newton's method: far away it may go to and fro, which half steps end.
-        scale = jnp.where((change > 1.0) & (change > 0.9 * state.change), 0.5 * scale, scale)
+        scale = xp.where((change > 1.0) & (change > 0.9 * state.change), 0.5 * scale, scale)
         parameters = state.parameters.plus(step, scale)
         near = change <= 1.0
         moves = precision_moves(arrow, parameters, precision, extra)
         # Precisions wait until the effects are near: they say nothing about spread before.
-        before = jnp.stack([state.log_theta, state.log_question])
-        after = jnp.where(near, before + jnp.stack(moves), before)
-        after = jnp.clip(after, least, LOG_PRECISION_BOUND)
-        change = jnp.maximum(change, jnp.abs(after - before).max())
+        before = xp.stack([state.log_theta, state.log_question])
+        after = xp.where(near, before + xp.stack(moves), before)
+        after = xp.clip(after, least, LOG_PRECISION_BOUND)
+        change = xp.maximum(change, xp.abs(after - before).max())
         # Near the solution, a step that learns from those before; unless it leaps.
         point, plain = (state.parameters, before), (step, after - before)
         history, (leap, log_leap) = anderson.accelerate(state.history, point, plain)
         history = jax.tree.map(
-            lambda new, empty: jnp.where(near, new, empty), history, anderson.start(point)
+            lambda new, empty: xp.where(near, new, empty), history, anderson.start(point)
         )
-        bold = near & (jnp.maximum(largest_change(leap, blocks), jnp.abs(log_leap).max()) <= 1.0)
+        bold = near & (xp.maximum(largest_change(leap, blocks), xp.abs(log_leap).max()) <= 1.0)
         parameters = select(bold, state.parameters.plus(leap), parameters)
-        after = jnp.where(bold, before + log_leap, after)
-        after = jnp.clip(after, least, LOG_PRECISION_BOUND)
+        after = xp.where(bold, before + log_leap, after)
+        after = xp.clip(after, least, LOG_PRECISION_BOUND)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
-        after = jnp.where(done, before, after)
+        after = xp.where(done, before, after)
         return LaplaceSearch(
             parameters=select(done, state.parameters, parameters),
             log_theta=after[0],
             log_question=after[1],
             arrow=arrow,
-            change=jnp.where(done, state.change, change),
+            change=xp.where(done, state.change, change),
             iterations=state.iterations + ~done,
-            finite=state.finite & jnp.isfinite(change),
+            finite=state.finite & xp.isfinite(change),
             done=done,
             history=history,
         )
 
-    nothing = jnp.zeros((), start.theta.dtype)
+    nothing = xp.zeros((), start.theta.dtype)
     state = LaplaceSearch(
         parameters=start,
         log_theta=nothing,
         log_question=nothing,
         arrow=arrows.placeholder(blocks, start, _precision(nothing, nothing), design, skew=True),
-        change=nothing + jnp.inf,
-        iterations=jnp.asarray(0, jnp.int32),
-        finite=jnp.asarray(True),
-        done=jnp.asarray(False),
-        history=anderson.start((start, jnp.stack([nothing, nothing]))),
+        change=nothing + xp.inf,
+        iterations=xp.asarray(0, xp.int32),
+        finite=xp.asarray(True),
+        done=xp.asarray(False),
+        history=anderson.start((start, xp.stack([nothing, nothing]))),
     )
-    return jax.lax.while_loop(lambda state: ~state.done, advance, state)
+    return xp.while_loop(lambda state: ~state.done, advance, state)
 
 
 def correction(arrow: Arrow) -> tuple[jax.Array, jax.Array]:
     """Residuals of -(1/2) log det H, by cell (M, Q) and by rater (R,)."""
     variance = 1.0 / arrow.curvature + arrow.shrink**2 * arrow.question_inverse
     sums = arrow.moments
-    by_rater = -0.5 * einsum("mrq,mq->mr", sums.rater_skew, variance)
+    by_rater = -0.5 * xp.einsum("mrq,mq->mr", sums.rater_skew, variance)
     by_cell = -0.5 * variance * sums.rater_skew[:, : len(sums.pair_weight)].sum(axis=1)
     return by_cell, by_rater.sum(axis=0)
 
@@ -188,17 +188,15 @@ def precision_moves(
     theta_response, question_response = skewness_shift(arrow, extra)
     # 1 - p var, as sums of positive terms: p / D + W / D = 1 and p / S + sum kappa W / S = 1.
     theta_gain = follow - precision.theta * follow**2 * inverse
-    question_gain = jnp.where(
-        free, (arrow.shrink * arrow.moments.weight).sum(axis=0) * inverse, 0.0
-    )
+    question_gain = xp.where(free, (arrow.shrink * arrow.moments.weight).sum(axis=0) * inverse, 0.0)
 
     def move(gain, precision, effect, response):
         slope = gain.sum() - precision * (effect * (effect + 2.0 * response)).sum()
         # With nothing to learn from, 0 / 0 stays 0.
-        scoring = slope / jnp.maximum((gain**2).sum(), jnp.finfo(slope.dtype).tiny)
-        return jnp.clip(scoring, -1.0, 1.0)
+        scoring = slope / xp.maximum((gain**2).sum(), xp.finfo(slope.dtype).tiny)
+        return xp.clip(scoring, -1.0, 1.0)
 
-    question = jnp.where(free, parameters.question, 0.0)
+    question = xp.where(free, parameters.question, 0.0)
     return (
         move(theta_gain, precision.theta, parameters.theta, theta_response),
         move(question_gain, precision.question, question, question_response),
@@ -213,17 +211,17 @@ def marginal_log_likelihood(
 ) -> jax.Array:
     """log L at `parameters`, whose `arrow` is given."""
     free = arrow.question_inverse > 0.0
-    question = jnp.where(free, parameters.question, 0.0)
+    question = xp.where(free, parameters.question, 0.0)
     prior = precision.theta * (parameters.theta**2).sum()
     prior = prior + precision.question * (question**2).sum()
     # log det(P^-1 H) = -sum log kappa - sum log(p_question / S)
-    shrunk = jnp.where(free, precision.question * arrow.question_inverse, 1.0)
-    volume = jnp.log(arrow.shrink).sum() + jnp.log(shrunk).sum()
+    shrunk = xp.where(free, precision.question * arrow.question_inverse, 1.0)
+    volume = xp.log(arrow.shrink).sum() + xp.log(shrunk).sum()
     return log_likelihood(blocks, parameters) - 0.5 * prior + 0.5 * volume
 
 
 def _precision(log_theta: jax.Array, log_question: jax.Array) -> Precision:
-    nothing = jnp.zeros_like(log_theta)
+    nothing = xp.zeros_like(log_theta)
     return Precision(
-        theta=jnp.exp(log_theta), judge=nothing, rubric=nothing, question=jnp.exp(log_question)
+        theta=xp.exp(log_theta), judge=nothing, rubric=nothing, question=xp.exp(log_question)
     )

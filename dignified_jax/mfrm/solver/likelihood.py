@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.solver import moments as binary
 from dignified_jax.mfrm.solver import ordinal
 from dignified_jax.mfrm.solver.blocks import Blocks
@@ -28,7 +28,7 @@ def cell_sums(
 
 def steps_taken(blocks: Blocks) -> jax.Array:
     """(T,) what `cell_sums` omits of the steps' residuals, over all cells; empty if binary."""
-    return ordinal.steps_taken(blocks) if blocks.scales else jnp.zeros(0, blocks.trials.dtype)
+    return ordinal.steps_taken(blocks) if blocks.scales else xp.zeros(0, blocks.trials.dtype)
 
 
 def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:

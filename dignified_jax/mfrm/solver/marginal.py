@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import LOG_PRECISION_BOUND, Precision
 from dignified_jax.mfrm.solver import laplace
 from dignified_jax.mfrm.solver.arrow import invert
@@ -19,7 +19,7 @@ from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.moments import Parameters
 from dignified_jax.mfrm.solver.observed_information import derivatives
-from dignified_jax.mfrm.solver.quadrature import POINTS, Posterior, posterior
+from dignified_jax.mfrm.solver.quadrature import POINTS, QUESTION_POINTS, Posterior, posterior
 from dignified_jax.mfrm.solver.ridge import largest_change
 
 # Where Laplace's method hands over: no further than the two optima are apart.
@@ -77,13 +77,13 @@ class MarginalSearch:
 
     def at_bound(self) -> jax.Array:
         """Tells whether a variance is at the edge of its range."""
-        return (jnp.abs(self.log_precision) >= LOG_PRECISION_BOUND - 0.1).any()
+        return (xp.abs(self.log_precision) >= LOG_PRECISION_BOUND - 0.1).any()
 
 
 def as_precision(log_precision: jax.Array) -> Precision:
     """From (2,) logs."""
-    nothing = jnp.zeros_like(log_precision[0])
-    theta, question = jnp.exp(log_precision)
+    nothing = xp.zeros_like(log_precision[0])
+    theta, question = xp.exp(log_precision)
     return Precision(theta=theta, judge=nothing, rubric=nothing, question=question)
 
 
@@ -112,7 +112,7 @@ def maximise(
         blocks,
         start,
         design,
-        tolerance=jnp.maximum(tolerance, NEAR),
+        tolerance=xp.maximum(tolerance, NEAR),
         max_iterations=max_iterations,
         least=LEAST,
     )
@@ -122,44 +122,44 @@ def maximise(
         found = posterior(blocks, state.parameters, state.weight, precision, design, points)
         slopes = derivatives(blocks, found, precision, design)
         known = found.information > LEAST_INFORMATION
-        known = known & (jnp.abs(state.log_precision) < LOG_PRECISION_BOUND - 0.1)
-        known = known & jnp.stack([jnp.asarray(True), ~hold_question])
-        apart = jnp.pad(slopes.information[:-2, :-2], (0, 2))
-        apart = apart.at[[-2, -1], [-2, -1]].set(found.information)
-        both = jnp.stack([slopes.information, apart])
-        covariance, safe = jax.vmap(lambda matrix: _covariance(matrix, known, design))(both)
-        usual = (jnp.diag(covariance)[-2:] * found.information <= MOST_VARIANCE).all()
-        usual = usual & jnp.isfinite(covariance).all()
-        covariance = jnp.where(usual, covariance, safe)
+        known = known & (xp.abs(state.log_precision) < LOG_PRECISION_BOUND - 0.1)
+        known = known & xp.stack([xp.asarray(True), ~hold_question])
+        apart = xp.pad(slopes.information[:-2, :-2], (0, 2))
+        apart = xp.put(apart, ([-2, -1], [-2, -1]), found.information)
+        both = xp.stack([slopes.information, apart])
+        covariance, safe = xp.vmap(lambda matrix: _covariance(matrix, known, design))(both)
+        usual = (xp.diag(covariance)[-2:] * found.information <= MOST_VARIANCE).all()
+        usual = usual & xp.isfinite(covariance).all()
+        covariance = xp.where(usual, covariance, safe)
         step = covariance @ slopes.score
         # Scoring is slow where little can be learnt.
-        step = step.at[-2:].multiply(jnp.where(usual, 1.0, 3.0))
+        step = xp.concatenate([step[:-2], step[-2:] * xp.where(usual, 1.0, 3.0)])
         # Nothing more to be learnt: to the bound, past which there is none.
         lost = (found.information > 0.0) & (found.information <= LEAST_INFORMATION)
         lost = lost & (state.log_precision > 0.0) & (state.log_precision < LOG_PRECISION_BOUND)
         largest = largest_change(as_step(step, state.parameters, design), blocks)
-        change = jnp.maximum(largest, jnp.abs(step[-2:]).max())
-        step = step * jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
+        change = xp.maximum(largest, xp.abs(step[-2:]).max())
+        step = step * xp.where(change > 1.0, xp.log1p(change) / change, 1.0)
         # Near a variance of 0 it may go to and fro, which half steps end.
         back = (step[-2:] * state.step[-2:]).sum() < 0.0
-        shorter = jnp.where(change > 0.5 * state.change, 0.5 * state.damping, state.damping)
-        damping = jnp.where(back, shorter, jnp.minimum(2.0 * state.damping, 1.0))
+        shorter = xp.where(change > 0.5 * state.change, 0.5 * state.damping, state.damping)
+        damping = xp.where(back, shorter, xp.minimum(2.0 * state.damping, 1.0))
         step = step * damping
-        after = jnp.where(lost, LOG_PRECISION_BOUND, state.log_precision + step[-2:])
-        after = jnp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
+        after = xp.where(lost, LOG_PRECISION_BOUND, state.log_precision + step[-2:])
+        after = xp.clip(after, -LOG_PRECISION_BOUND, LOG_PRECISION_BOUND)
         # The next step would be shorter by as much as this one is than the last.
-        left = change * jnp.minimum(change / state.change, 1.0)
-        left = jnp.where((after == state.log_precision + step[-2:]).all(), left, change)
-        left = jnp.where(jnp.isfinite(state.change), left, change)
+        left = change * xp.minimum(change / state.change, 1.0)
+        left = xp.where((after == state.log_precision + step[-2:]).all(), left, change)
+        left = xp.where(xp.isfinite(state.change), left, change)
         iterations = state.iterations + 1
         reached = (left <= tolerance) & ~lost.any()
         # At its bound, a variance is lost in the rounding of these.
-        theta = jnp.where(known[0], slopes.center.theta, 0.0)
+        theta = xp.where(known[0], slopes.center.theta, 0.0)
         center = dataclasses.replace(slopes.center, theta=theta)
         return MarginalSearch(
             parameters=center.plus(as_step(step, state.parameters, design)),
             log_precision=after,
-            weight=jnp.where(known[0], slopes.weight, state.weight),
+            weight=xp.where(known[0], slopes.weight, state.weight),
             posterior=found,
             posterior_precision=precision,
             question_score=slopes.question_score,
@@ -170,46 +170,45 @@ def maximise(
             left=left,
             damping=damping,
             iterations=iterations,
-            finite=jnp.isfinite(change),
-            done=reached | (iterations >= max_iterations) | ~jnp.isfinite(change),
+            finite=xp.isfinite(change),
+            done=reached | (iterations >= max_iterations) | ~xp.isfinite(change),
         )
 
-    nothing = jnp.zeros((), start.theta.dtype)
+    nothing = xp.zeros((), start.theta.dtype)
     weight, precision = near.arrow.moments.weight, near.precision()
-    shapes = jax.eval_shape(lambda: posterior(blocks, start, weight, precision, design, points))
-    found = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    found = xp.zeros_of(lambda: posterior(blocks, start, weight, precision, design, points))
     size = design.raters + start.intercept.size + 2
     state = MarginalSearch(
         parameters=near.parameters,
-        log_precision=jnp.stack([near.log_theta, near.log_question]),
+        log_precision=xp.stack([near.log_theta, near.log_question]),
         weight=weight,
         posterior=found,
         posterior_precision=precision,
-        question_score=jnp.zeros((size, *found.question_weight.shape), start.theta.dtype),
-        covariance=jnp.zeros((size, size), start.theta.dtype),
-        step=jnp.zeros(size, start.theta.dtype),
+        question_score=xp.zeros((size, QUESTION_POINTS, start.question.size), start.theta.dtype),
+        covariance=xp.zeros((size, size), start.theta.dtype),
+        step=xp.zeros(size, start.theta.dtype),
         log_likelihood=nothing,
-        change=nothing + jnp.inf,
-        left=nothing + jnp.inf,
+        change=nothing + xp.inf,
+        left=nothing + xp.inf,
         damping=nothing + 1.0,
-        iterations=jnp.asarray(0, jnp.int32),
-        finite=jnp.asarray(True),
-        done=jnp.asarray(False),
+        iterations=xp.asarray(0, xp.int32),
+        finite=xp.asarray(True),
+        done=xp.asarray(False),
     )
-    return jax.lax.while_loop(lambda state: ~state.done, advance, state)
+    return xp.while_loop(lambda state: ~state.done, advance, state)
 
 
 def _covariance(information: jax.Array, known: jax.Array, design: Design) -> jax.Array:
     """(P + 2, P + 2) in the zero-sum gauge, 0 for what is held; NaN where it is not definite."""
     spread = design.spread(information.dtype)
-    moving = jnp.concatenate([design.moving(jnp.diag(information)), known])
-    spread = jnp.block(
-        [[spread, jnp.zeros((len(spread), 2))], [jnp.zeros((2, spread.shape[1])), jnp.eye(2)]]
+    moving = xp.concatenate([design.moving(xp.diag(information)), known])
+    spread = xp.block(
+        [[spread, xp.zeros((len(spread), 2))], [xp.zeros((2, spread.shape[1])), xp.eye(2)]]
     ).astype(information.dtype)
-    inverse = invert(information, jnp.where(moving, spread, 0.0), moving)
+    inverse = invert(information, xp.where(moving, spread, 0.0), moving)
 
     def centred(rows: jax.Array) -> jax.Array:
-        return jnp.concatenate([design.to_zero_sum(rows[:-2]), rows[-2:]])
+        return xp.concatenate([design.to_zero_sum(rows[:-2]), rows[-2:]])
 
     return centred(centred(inverse).T)
 
@@ -217,8 +216,8 @@ def _covariance(information: jax.Array, known: jax.Array, design: Design) -> jax
 def as_step(border: jax.Array, like: Parameters, design: Design) -> Parameters:
     """Steps of the fixed effects: theta and questions follow the posterior's means."""
     return Parameters(
-        theta=jnp.zeros_like(like.theta),
-        question=jnp.zeros_like(like.question),
+        theta=xp.zeros_like(like.theta),
+        question=xp.zeros_like(like.question),
         raters=border[: design.raters],
         intercept=border[design.raters : -2],
     )

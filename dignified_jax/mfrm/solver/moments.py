@@ -14,8 +14,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.solver.blocks import Blocks, incidence, pair_sums
 
 
@@ -78,29 +78,29 @@ class Moments:
 def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:
     """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
     matrix = incidence(blocks)
-    everything = jnp.ones_like(matrix[:1])
+    everything = xp.ones_like(matrix[:1])
     pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
 
     def add(carry, block):
         y, n, cell, active = block
         y, n = active * y, active * n
         x = cell + pairs
-        z = jnp.exp(-jnp.abs(x))
+        z = xp.exp(-xp.abs(x))
         near = 1.0 / (1.0 + z)  # the larger of p and 1 - p
         far = z * near
         positive = x >= 0.0
-        residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
+        residual = y * xp.where(positive, far, near) - (n - y) * xp.where(positive, near, far)
         weight = n * (far * near)
         sums = [pair_sums(everything, residual)[0], pair_sums(matrix, weight)]
         if skew:
             # 1 - 2 p = -sign(x) (1 - z) / (1 + z)
-            tilt = jnp.where(positive, -1.0, 1.0) * ((1.0 - z) * near)
+            tilt = xp.where(positive, -1.0, 1.0) * ((1.0 - z) * near)
             sums.append(pair_sums(matrix, weight * tilt))
         carry = (carry[0] + residual.sum(axis=1), carry[1] + weight.sum(axis=1))
         return carry, tuple(sums)
 
-    nothing = jnp.zeros_like(everything[0])
-    carry, sums = jax.lax.scan(
+    nothing = xp.zeros_like(everything[0])
+    carry, sums = xp.scan(
         add, (nothing, nothing), (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
     )
     rater_weight = sums[1]
@@ -131,16 +131,16 @@ def cell_sums(
         y, n, cell, active = block
         y, n = (active * y)[:, None], (active * n)[:, None]
         x = cell + pairs
-        z = jnp.exp(-jnp.abs(x))
+        z = xp.exp(-xp.abs(x))
         near = 1.0 / (1.0 + z)
         far = z * near
         positive = x >= 0.0
-        residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
-        total = n * jnp.log1p(z) + jnp.where(positive, n - y, y) * jnp.abs(x)
+        residual = y * xp.where(positive, far, near) - (n - y) * xp.where(positive, near, far)
+        total = n * xp.log1p(z) + xp.where(positive, n - y, y) * xp.abs(x)
         return carry, (-total.sum(axis=0), by_rater(matrix, residual))
 
     rows = (blocks.successes, blocks.trials, cells, blocks.active)
-    return jax.lax.scan(add, None, rows)[1]
+    return xp.scan(add, None, rows)[1]
 
 
 def by_rater(matrix: jax.Array, values: jax.Array) -> jax.Array:
@@ -158,13 +158,13 @@ def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
         y, n = active * y, active * n
         x = cell + pairs
         # log p = -log1p(z) for x >= 0, and x less for x < 0.
-        against = jnp.where(x >= 0.0, n - y, y)
-        total = n * jnp.log1p(jnp.exp(-jnp.abs(x))) + against * jnp.abs(x)
+        against = xp.where(x >= 0.0, n - y, y)
+        total = n * xp.log1p(xp.exp(-xp.abs(x))) + against * xp.abs(x)
         return carry - total.sum(axis=1), None
 
-    rows, _ = jax.lax.scan(
+    rows, _ = xp.scan(
         add,
-        jnp.zeros_like(pairs[:, 0]),
+        xp.zeros_like(pairs[:, 0]),
         (blocks.successes, blocks.trials, parameters.cell(), blocks.active),
     )
     return rows.sum()

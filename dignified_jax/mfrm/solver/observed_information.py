@@ -15,10 +15,10 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import Precision
-from dignified_jax.mfrm.solver.blocks import Blocks, einsum
+from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import moments, steps_taken
 from dignified_jax.mfrm.solver.moments import Parameters
@@ -56,23 +56,23 @@ def derivatives(
     within, node_weight, means, theta, variance = _within(found, precision, blocks.judges)
     by_question = _by_question(means, found, precision, design)
     mean = (found.question_weight * by_question).sum(axis=1)
-    score = mean.sum(axis=1).at[design.mains : design.raters].add(steps_taken(blocks))
+    score = xp.add_at(mean.sum(axis=1), slice(design.mains, design.raters), steps_taken(blocks))
     apart = by_question - mean[:, None]
     covariance = within + gram(found.question_weight * apart, apart)
     complete = _complete(blocks, found, node_weight)
     # E[p theta^2 / 2] is what half the number of cells exceeds the score by.
-    numbers = 0.5 * jnp.stack([found.spread.size, design.free_question.sum()])
-    complete = complete.at[[-2, -1], [-2, -1]].set(numbers.astype(score.dtype) - score[-2:])
+    numbers = 0.5 * xp.stack([found.spread.size, design.free_question.sum()])
+    complete = xp.put(complete, ([-2, -1], [-2, -1]), numbers.astype(score.dtype) - score[-2:])
     question = (found.question_weight * found.question()).sum(axis=0)
-    variance = jnp.maximum(variance, jnp.finfo(variance.dtype).tiny)
-    weight = jnp.maximum(1.0 / variance - precision.theta, 0.0)
+    variance = xp.maximum(variance, xp.finfo(variance.dtype).tiny)
+    weight = xp.maximum(1.0 / variance - precision.theta, 0.0)
     center = dataclasses.replace(found.center, theta=theta, question=question)
     return Derivatives(score, complete - covariance, by_question, center, weight)
 
 
 def gram(one: jax.Array, other: jax.Array) -> jax.Array:
     """(I, J) sums of products of (I, ...) and (J, ...) over all else."""
-    return einsum("ia,ja->ij", one.reshape(len(one), -1), other.reshape(len(other), -1))
+    return xp.einsum("ia,ja->ij", one.reshape(len(one), -1), other.reshape(len(other), -1))
 
 
 def _within(found: Posterior, precision: Precision, judges: int) -> tuple[jax.Array, ...]:
@@ -89,24 +89,24 @@ def _within(found: Posterior, precision: Precision, judges: int) -> tuple[jax.Ar
         product = gram(node_weight * cell.residual, cell.residual)
         mixed = gram(cell.residual, (joint * cell.spread).sum(axis=1)[None])
         square = (joint * cell.spread**2).sum()
-        products = jnp.block([[product, mixed], [mixed.T, square]]) - products
+        products = xp.block([[product, mixed], [mixed.T, square]]) - products
         given = (cell.weight * cell.theta).sum(axis=0)
         variance = (joint * (cell.theta - given) ** 2).sum(axis=(0, 1))
         theta = (found.question_weight * given).sum(axis=0)
         return products, node_weight, means, theta, variance
 
-    products, node_weight, means, theta, variance = jax.lax.map(one, by_model(found))
+    products, node_weight, means, theta, variance = xp.each(one, by_model(found))
     # From (raters, log p) to (raters, intercept of the model, log p) of each.
     own = products[:, :judges].sum(axis=1)  # (M, R + 1)
     total, corner = products.sum(axis=0), own[:, :judges].sum(axis=1)
     main, last = slice(0, -1), -1
-    nothing = jnp.zeros_like(total[:, :1])
-    covariance = jnp.block(
+    nothing = xp.zeros_like(total[:, :1])
+    covariance = xp.block(
         [
             [total[main, main], own[:, main].T, total[main, last:], nothing[main]],
-            [own[:, main], jnp.diag(corner), own[:, last:], 0.0 * own[:, last:]],
+            [own[:, main], xp.diag(corner), own[:, last:], 0.0 * own[:, last:]],
             [total[last:, main], own[:, last:].T, total[last:, last:], nothing[last:]],
-            [jnp.zeros((1, total.shape[0] + len(own) + 1), total.dtype)],
+            [xp.zeros((1, total.shape[0] + len(own) + 1), total.dtype)],
         ]
     )
     return covariance, node_weight.swapaxes(0, 1), means, theta, variance
@@ -119,8 +119,8 @@ def _by_question(
     total = means.sum(axis=0)
     own = means[:, : design.judges].sum(axis=1)
     end = 0.5 * (1.0 - precision.question * found.question() ** 2)
-    end = jnp.where(design.free_question, end, 0.0)
-    return jnp.concatenate([total[:-1], own, total[-1:], end[None]])
+    end = xp.where(design.free_question, end, 0.0)
+    return xp.concatenate([total[:-1], own, total[-1:], end[None]])
 
 
 def _complete(blocks: Blocks, found: Posterior, node_weight: jax.Array) -> jax.Array:
@@ -134,13 +134,11 @@ def _complete(blocks: Blocks, found: Posterior, node_weight: jax.Array) -> jax.A
         steps = (sums.step_weight, sums.step_block) if blocks.scales else ()
         return sums.pair_weight, sums.rater_weight.sum(axis=2), sums.weight.sum(axis=1), *steps
 
-    nodes = jnp.asarray(rule(len(node_weight))[0], found.spread.dtype)
-    points = jax.lax.map(at, (nodes, node_weight))
+    nodes = xp.asarray(rule(len(node_weight))[0], found.spread.dtype)
+    points = xp.each(at, (nodes, node_weight))
     pairs, by_rater, own, *steps = (values.sum(axis=0) for values in points)
-    mains = jnp.block(
-        [[jnp.diag(pairs.sum(axis=1)), pairs], [pairs.T, jnp.diag(pairs.sum(axis=0))]]
-    )
+    mains = xp.block([[xp.diag(pairs.sum(axis=1)), pairs], [pairs.T, xp.diag(pairs.sum(axis=0))]])
     if steps:
-        mains = jnp.block([[mains, steps[0]], [steps[0].T, steps[1]]])
-    border = jnp.block([[mains, by_rater.T], [by_rater, jnp.diag(own)]])
-    return jnp.pad(border, (0, 2))
+        mains = xp.block([[mains, steps[0]], [steps[0].T, steps[1]]])
+    border = xp.block([[mains, by_rater.T], [by_rater, xp.diag(own)]])
+    return xp.pad(border, (0, 2))

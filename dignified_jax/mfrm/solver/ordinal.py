@@ -20,9 +20,9 @@ written as sums of products of probabilities that do not cancel where one catego
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from dignified_jax.mfrm.solver.blocks import Blocks, einsum, incidence, pair_sums
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.solver.blocks import Blocks, incidence, pair_sums
 from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
 
@@ -33,23 +33,23 @@ def as_blocks(counts: jax.Array, common: bool, item_steps: jax.Array | None = No
     that is negative, fractional or not finite becomes NaN.
     """
     models, questions, judges, items, categories = counts.shape
-    bad = ~((counts >= 0) & (counts < jnp.inf) & (counts == jnp.round(counts))).all(axis=-1)
-    sums = (counts * jnp.arange(categories, dtype=counts.dtype)).sum(axis=-1)
-    sums = jnp.where(bad, jnp.nan, sums)
+    bad = ~((counts >= 0) & (counts < xp.inf) & (counts == xp.round(counts))).all(axis=-1)
+    sums = (counts * xp.arange(categories, dtype=counts.dtype)).sum(axis=-1)
+    sums = xp.where(bad, xp.nan, sums)
     successes, trials = (
-        jnp.moveaxis(array, 1, 3).reshape(models, judges * items, questions)
+        xp.moveaxis(array, 1, 3).reshape(models, judges * items, questions)
         for array in (sums, counts.sum(axis=-1))
     )
     by_category = counts.sum(axis=(1, 2))
-    above = jnp.cumsum(by_category[..., :0:-1], axis=-1)[..., ::-1]
+    above = xp.cumsum(by_category[..., :0:-1], axis=-1)[..., ::-1]
     return Blocks(
         successes=successes,
         trials=trials,
-        active=jnp.ones(models, trials.dtype),
+        active=xp.ones(models, trials.dtype),
         judges=judges,
         items=items,
         above=above,
-        item_steps=jnp.full(items, categories - 1) if item_steps is None else item_steps,
+        item_steps=xp.full(items, categories - 1) if item_steps is None else item_steps,
         scales=1 if common else items,
     )
 
@@ -57,72 +57,72 @@ def as_blocks(counts: jax.Array, common: bool, item_steps: jax.Array | None = No
 def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Moments:
     """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
     matrix, scales = incidence(blocks), _scales(blocks)
-    everything = jnp.ones_like(matrix[:1])
+    everything = xp.ones_like(matrix[:1])
     pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
     steps = _steps(blocks, parameters)
     highest = blocks.steps
     dtype = steps.dtype
-    category = jnp.arange(highest + 1, dtype=dtype)
+    category = xp.arange(highest + 1, dtype=dtype)
     # (K - 1, K): whether category m is at or above k, and how far it is from k - 1/2.
     at_least = (category >= category[1:, None]).astype(dtype)
-    apart = jnp.abs(category - category[1:, None] + 0.5)
+    apart = xp.abs(category - category[1:, None] + 0.5)
 
     def with_steps(main: jax.Array, by_step: jax.Array) -> jax.Array:
         """(R, Q) from judges' and items' (J + I, Q) and steps' (K - 1, J * I, Q)."""
-        sets = einsum("sp,kpq->skq", scales, by_step)
-        return jnp.concatenate([main, sets.reshape(-1, sets.shape[-1])])
+        sets = xp.einsum("sp,kpq->skq", scales, by_step)
+        return xp.concatenate([main, sets.reshape(-1, sets.shape[-1])])
 
     def add(carry, block):
         y, n, cell, active = block
         y, n = active * y, active * n
         p, _ = _probabilities(cell + pairs, steps)
-        mean = einsum("k,kpq->pq", category, p)
-        missing = einsum("k,kpq->pq", category[::-1], p)  # highest - mean
+        mean = xp.einsum("k,kpq->pq", category, p)
+        missing = xp.einsum("k,kpq->pq", category[::-1], p)  # highest - mean
         residual = (y * missing - (highest * n - y) * mean) / highest
         off = category[:, None, None] - mean
         variance = (p * off**2).sum(axis=0)
-        upper = einsum("km,mpq->kpq", at_least, p)  # P(X >= k)
-        lower = einsum("km,mpq->kpq", 1.0 - at_least, p)
+        upper = xp.einsum("km,mpq->kpq", at_least, p)  # P(X >= k)
+        lower = xp.einsum("km,mpq->kpq", 1.0 - at_least, p)
         # Around k - 1/2, which lies between the two parts: no term is negative.
-        shared = lower * einsum("km,mpq->kpq", at_least * apart, p)
-        shared = n * (shared + upper * einsum("km,mpq->kpq", (1.0 - at_least) * apart, p))
+        shared = lower * xp.einsum("km,mpq->kpq", at_least * apart, p)
+        shared = n * (shared + upper * xp.einsum("km,mpq->kpq", (1.0 - at_least) * apart, p))
         weight = n * variance
         sums = [pair_sums(everything, residual)[0], with_steps(pair_sums(matrix, weight), shared)]
         if skew:
             third = n * (p * off**3).sum(axis=0)
-            tilt = n * einsum("km,mpq->kpq", at_least, p * (off**2 - variance))
+            tilt = n * xp.einsum("km,mpq->kpq", at_least, p * (off**2 - variance))
             sums.append(with_steps(pair_sums(matrix, third), tilt))
         rows = (
             residual.sum(axis=1),
             weight.sum(axis=1),
-            einsum("kpq,pq->kp", upper, n),
+            xp.einsum("kpq,pq->kp", upper, n),
             shared.sum(axis=2),
-            einsum("kpq,lpq->klp", n * upper, lower),  # used for k >= l
+            xp.einsum("kpq,lpq->klp", n * upper, lower),  # used for k >= l
         )
-        return jax.tree.map(jnp.add, carry, rows), tuple(sums)
+        return jax.tree.map(xp.add, carry, rows), tuple(sums)
 
-    nothing = jnp.zeros_like(everything[0])
-    by_step = jnp.zeros((highest, nothing.size), dtype)
-    carry, sums = jax.lax.scan(
+    nothing = xp.zeros_like(everything[0])
+    by_step = xp.zeros((highest, nothing.size), dtype)
+    carry, sums = xp.scan(
         add,
-        (nothing, nothing, by_step, by_step, jnp.zeros((highest, *by_step.shape), dtype)),
+        (nothing, nothing, by_step, by_step, xp.zeros((highest, *by_step.shape), dtype)),
         (blocks.successes, blocks.trials, parameters.cell(), blocks.active),
     )
     residual, weight, expected, shared, between = carry
-    step_residual = _above(blocks) - einsum("sp,kp->sk", scales, expected)
+    step_residual = _above(blocks) - xp.einsum("sp,kp->sk", scales, expected)
     sets = blocks.scales * highest
-    between = einsum("klp,sp->skl", between, scales)
-    between = jnp.tril(between) + jnp.tril(between, -1).swapaxes(1, 2)
-    step_block = einsum("skl,st->sktl", between, jnp.eye(blocks.scales, dtype=dtype))
+    between = xp.einsum("klp,sp->skl", between, scales)
+    between = xp.tril(between) + xp.tril(between, -1).swapaxes(1, 2)
+    step_block = xp.einsum("skl,st->sktl", between, xp.eye(blocks.scales, dtype=dtype))
     rater_weight = sums[1]
     return Moments(
         residual=sums[0],
-        rater_residual=jnp.concatenate([matrix @ residual, step_residual.ravel()]),
+        rater_residual=xp.concatenate([matrix @ residual, step_residual.ravel()]),
         weight=rater_weight[:, : blocks.judges].sum(axis=1),
         rater_weight=rater_weight,
         pair_weight=weight.reshape(blocks.judges, blocks.items),
         rater_skew=sums[2] if skew else None,
-        step_weight=einsum("rp,kp,sp->rsk", matrix, shared, scales).reshape(len(matrix), sets),
+        step_weight=xp.einsum("rp,kp,sp->rsk", matrix, shared, scales).reshape(len(matrix), sets),
         step_block=step_block.reshape(sets, sets),
     )
 
@@ -144,26 +144,26 @@ def cell_sums(
     pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
     steps = _steps(blocks, parameters)
     highest = blocks.steps
-    category = jnp.arange(highest + 1, dtype=steps.dtype)
+    category = xp.arange(highest + 1, dtype=steps.dtype)
     at_least = (category >= category[1:, None]).astype(steps.dtype)
     points = cells.shape[1]
 
     def add(carry, block):
         y, n, cell, active = block
-        y, n = (jnp.tile(active * values, points) for values in (y, n))
+        y, n = (xp.tile(active * values, points) for values in (y, n))
         x = cell.ravel() + pairs
         p, log_total = _probabilities(x, steps)
-        mean = einsum("k,kpq->pq", category, p)
-        missing = einsum("k,kpq->pq", category[::-1], p)
+        mean = xp.einsum("k,kpq->pq", category, p)
+        missing = xp.einsum("k,kpq->pq", category[::-1], p)
         residual = (y * missing - (highest * n - y) * mean) / highest
-        expected = n * einsum("km,mpq->kpq", at_least, p)
-        sets = einsum("sp,kpq->skq", scales, expected).reshape(-1, x.shape[1])
-        sums = jnp.concatenate([pair_sums(matrix, residual), -sets])
+        expected = n * xp.einsum("km,mpq->kpq", at_least, p)
+        sets = xp.einsum("sp,kpq->skq", scales, expected).reshape(-1, x.shape[1])
+        sums = xp.concatenate([pair_sums(matrix, residual), -sets])
         value = (y * x - n * log_total).sum(axis=0)
         return carry, (value.reshape(cell.shape), sums.reshape(-1, *cell.shape))
 
     rows = (blocks.successes, blocks.trials, cells, blocks.active)
-    return jax.lax.scan(add, None, rows)[1]
+    return xp.scan(add, None, rows)[1]
 
 
 def steps_taken(blocks: Blocks) -> jax.Array:
@@ -182,9 +182,9 @@ def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
         _, log_total = _probabilities(x, steps)
         return carry + active * (y * x - n * log_total).sum(axis=1), None
 
-    rows, _ = jax.lax.scan(
+    rows, _ = xp.scan(
         add,
-        jnp.zeros_like(pairs[:, 0]),
+        xp.zeros_like(pairs[:, 0]),
         (blocks.successes, blocks.trials, parameters.cell(), blocks.active),
     )
     sets = parameters.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
@@ -193,29 +193,29 @@ def log_likelihood(blocks: Blocks, parameters: Parameters) -> jax.Array:
 
 def _probabilities(x: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(K, J * I, Q) of the categories, and log Z, from logits and (J * I, K - 1) steps."""
-    sums = jnp.pad(jnp.cumsum(steps.T, axis=0), ((1, 0), (0, 0)))
-    potential = jnp.arange(len(sums), dtype=x.dtype)[:, None, None] * x + sums[:, :, None]
+    sums = xp.pad(xp.cumsum(steps.T, axis=0), ((1, 0), (0, 0)))
+    potential = xp.arange(len(sums), dtype=x.dtype)[:, None, None] * x + sums[:, :, None]
     highest = potential.max(axis=0)
-    weights = jnp.exp(potential - highest)
+    weights = xp.exp(potential - highest)
     total = weights.sum(axis=0)
-    return weights / total, highest + jnp.log(total)
+    return weights / total, highest + xp.log(total)
 
 
 def _scales(blocks: Blocks) -> jax.Array:
     """(scales, J * I) 0/1: the set of steps of each pair."""
     matrix = incidence(blocks)
-    return jnp.ones_like(matrix[:1]) if blocks.scales == 1 else matrix[blocks.judges :]
+    return xp.ones_like(matrix[:1]) if blocks.scales == 1 else matrix[blocks.judges :]
 
 
 def _steps(blocks: Blocks, parameters: Parameters) -> jax.Array:
     """(J * I, K - 1); -inf, which leaves its category no probability, where an item has no step."""
     sets = parameters.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
-    sets = jnp.where(jnp.arange(blocks.steps) < blocks.step_counts[:, None], sets, -jnp.inf)
-    by_item = jnp.broadcast_to(sets, (blocks.items, blocks.steps))
-    return jnp.tile(by_item, (blocks.judges, 1))
+    sets = xp.where(xp.arange(blocks.steps) < blocks.step_counts[:, None], sets, -xp.inf)
+    by_item = xp.broadcast_to(sets, (blocks.items, blocks.steps))
+    return xp.tile(by_item, (blocks.judges, 1))
 
 
 def _above(blocks: Blocks) -> jax.Array:
     """(scales, K - 1) numbers of ratings at or above each category, of active models."""
-    above = einsum("mik,m->ik", blocks.above, blocks.active)
+    above = xp.einsum("mik,m->ik", blocks.above, blocks.active)
     return above.sum(axis=0, keepdims=True) if blocks.scales == 1 else above

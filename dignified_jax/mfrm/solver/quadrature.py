@@ -24,9 +24,9 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
@@ -124,16 +124,16 @@ def posterior(
       question_points: L.
     """
     dtype = center.theta.dtype
-    nodes = jnp.asarray(rule(points)[0], dtype)
-    question_nodes, question_mass = (jnp.asarray(a, dtype) for a in rule(question_points))
-    inner_rule = jnp.asarray(blend(points, question_points), dtype)
+    nodes = xp.asarray(rule(points)[0], dtype)
+    question_nodes, question_mass = (xp.asarray(a, dtype) for a in rule(question_points))
+    inner_rule = xp.asarray(blend(points, question_points), dtype)
     curvature = weight + precision.theta
     shrink, follow = precision.theta / curvature, weight / curvature
     shared = (shrink * weight).sum(axis=0)
     free = design.free_question
-    inverse = jnp.where(free, 1.0 / (shared + precision.question), 0.0)
-    question_spread = jnp.sqrt(inverse)
-    spread = jnp.sqrt(1.0 / curvature + shrink**2 * inverse)
+    inverse = xp.where(free, 1.0 / (shared + precision.question), 0.0)
+    question_spread = xp.sqrt(inverse)
+    spread = xp.sqrt(1.0 / curvature + shrink**2 * inverse)
     correlation = shrink * question_spread / spread
 
     off = spread[:, None] * nodes[:, None]
@@ -141,36 +141,36 @@ def posterior(
     highest = value[:, points // 2]
     excess = value - highest[:, None] + 0.5 * weight[:, None] * off**2
     excess = excess - (precision.theta * center.theta)[:, None] * off
-    powers = correlation[:, None] ** jnp.arange(points)[:, None]  # (M, n, Q)
+    powers = correlation[:, None] ** xp.arange(points)[:, None]  # (M, n, Q)
 
     def inner(carry, block):
         excess, powers = block
-        mass = jnp.tensordot(inner_rule, powers, [[0], [0]], precision="highest")  # (k, l, Q)
-        mass = mass * jnp.exp(excess)[:, None]
+        mass = xp.tensordot(inner_rule, powers, [[0], [0]])  # (k, l, Q)
+        mass = mass * xp.exp(excess)[:, None]
         # Positive wherever the points are well placed.
-        total = jnp.maximum(mass.sum(axis=0), 1e-3 * jnp.abs(mass).sum(axis=0))
-        return carry + jnp.log(total), mass / total
+        total = xp.maximum(mass.sum(axis=0), 1e-3 * xp.abs(mass).sum(axis=0))
+        return carry + xp.log(total), mass / total
 
     pull = (precision.theta * center.theta).sum(axis=0) - precision.question * center.question
-    start = jnp.log(question_mass)[:, None] + pull * question_spread * question_nodes[:, None]
-    log_mass, cell_weight = jax.lax.scan(inner, start, (excess, powers))
-    total = jax.nn.logsumexp(log_mass, axis=0)
+    start = xp.log(question_mass)[:, None] + pull * question_spread * question_nodes[:, None]
+    log_mass, cell_weight = xp.scan(inner, start, (excess, powers))
+    total = xp.logsumexp(log_mass)
 
     gain = follow - precision.theta * follow**2 * inverse
-    question_gain = jnp.where(free, shared * inverse, 0.0)
-    centered = jnp.where(free, center.question, 0.0)
+    question_gain = xp.where(free, shared * inverse, 0.0)
+    centered = xp.where(free, center.question, 0.0)
     prior = precision.theta * (center.theta**2).sum() + precision.question * (centered**2).sum()
-    volume = jnp.log(shrink).sum()
-    volume = volume + jnp.where(free, jnp.log(precision.question * inverse), 0.0).sum()
+    volume = xp.log(shrink).sum()
+    volume = volume + xp.where(free, xp.log(precision.question * inverse), 0.0).sum()
     steps = center.raters[blocks.judges + blocks.items :]
     return Posterior(
         center=center,
         spread=spread,
         question_spread=question_spread,
-        question_weight=jnp.exp(log_mass - total),
+        question_weight=xp.exp(log_mass - total),
         cell_weight=cell_weight,
         rater_residual=rater_residual,
-        information=0.5 * jnp.stack([(gain**2).sum(), (question_gain**2).sum()]),
+        information=0.5 * xp.stack([(gain**2).sum(), (question_gain**2).sum()]),
         log_likelihood=highest.sum()
         + (steps_taken(blocks) * steps).sum()
         + 0.5 * (volume - prior)
@@ -187,7 +187,7 @@ def effects(
     precision: Precision,
 ) -> Effects:
     """Effects of one model, whose parts of `found` these are."""
-    nodes = jnp.asarray(rule(len(weight))[0], theta.dtype)
+    nodes = xp.asarray(rule(len(weight))[0], theta.dtype)
     theta = theta + (spread * nodes[:, None])[:, None]
     theta = theta - (found.question() - found.center.question)
     spread = 0.5 * (1.0 - precision.theta * theta**2)
@@ -205,4 +205,4 @@ def means_given_question(cell: Effects) -> jax.Array:
     # in float32 beyond about 1,500 questions (jax 0.10.2), and is slower.
     points = range(len(cell.weight))
     raters = sum(cell.weight[k] * cell.residual[:, k, None] for k in points)
-    return jnp.concatenate([raters, (cell.weight * cell.spread).sum(axis=0)[None]])
+    return xp.concatenate([raters, (cell.weight * cell.spread).sum(axis=0)[None]])

@@ -17,8 +17,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver import arrow as arrows
 from dignified_jax.mfrm.solver.arrow import Arrow
@@ -58,11 +58,11 @@ class RidgeSearch:
 
 def largest_change(step: Parameters, blocks: Blocks) -> jax.Array:
     """Upper bound on the change of any logit; ordinal: of the log-odds of any two categories."""
-    logit = jnp.abs(step.cell()).max() + jnp.abs(step.pairs(blocks.judges, blocks.items)).max()
+    logit = xp.abs(step.cell()).max() + xp.abs(step.pairs(blocks.judges, blocks.items)).max()
     if not blocks.scales:
         return logit
     sets = step.raters[blocks.judges + blocks.items :].reshape(blocks.scales, blocks.steps)
-    sums = jnp.pad(jnp.cumsum(sets, axis=1), ((0, 0), (1, 0)))
+    sums = xp.pad(xp.cumsum(sets, axis=1), ((0, 0), (1, 0)))
     return blocks.steps * logit + (sums.max(axis=1) - sums.min(axis=1)).max()
 
 
@@ -86,7 +86,7 @@ def maximise(
         base = select(back, state.base, state.trial)
         step = select(back, state.step, arrows.solve(arrow, design, gradient))
         change = largest_change(step, blocks)
-        scale = jnp.where(back, jnp.log1p(change) / change, 1.0)
+        scale = xp.where(back, xp.log1p(change) / change, 1.0)
         # The pass after the last step is for the Hessian there: nothing moves any more.
         done = is_last(state, tolerance, max_iterations)
         return RidgeSearch(
@@ -95,24 +95,24 @@ def maximise(
             trial=select(done, state.trial, base.plus(step, scale)),
             arrow=arrow,
             cut=back,
-            change=jnp.where(done, state.change, change),
+            change=xp.where(done, state.change, change),
             iterations=state.iterations + ~done,
-            finite=state.finite & jnp.isfinite(change),
+            finite=state.finite & xp.isfinite(change),
             done=done,
         )
 
     state = RidgeSearch(
         base=start,
-        step=jax.tree.map(jnp.zeros_like, start),
+        step=jax.tree.map(xp.zeros_like, start),
         trial=start,
         arrow=arrows.placeholder(blocks, start, precision, design),
-        cut=jnp.asarray(False),
-        change=jnp.asarray(jnp.inf, start.theta.dtype),
-        iterations=jnp.asarray(0, jnp.int32),
-        finite=jnp.asarray(True),
-        done=jnp.asarray(False),
+        cut=xp.asarray(False),
+        change=xp.asarray(xp.inf, start.theta.dtype),
+        iterations=xp.asarray(0, xp.int32),
+        finite=xp.asarray(True),
+        done=xp.asarray(False),
     )
-    return jax.lax.while_loop(lambda state: ~state.done, advance, state)
+    return xp.while_loop(lambda state: ~state.done, advance, state)
 
 
 def is_last(state, tolerance: jax.Array | float, max_iterations: jax.Array | int) -> jax.Array:
@@ -132,4 +132,4 @@ def slope(sums: Moments, at: Parameters, step: Parameters, precision: Precision)
 
 def select(first: jax.Array, one: Parameters, other: Parameters) -> Parameters:
     """`one` where `first`, else `other`."""
-    return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other)
+    return jax.tree.map(lambda a, b: xp.where(first, a, b), one, other)

@@ -19,11 +19,10 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import StandardErrors
 from dignified_jax.mfrm.solver.arrow import Arrow, solve_questions
-from dignified_jax.mfrm.solver.blocks import einsum
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.marginal import MarginalSearch
 from dignified_jax.mfrm.solver.moments import Parameters
@@ -40,23 +39,24 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
     moved = 1.0 if design.zero_sum_question else 0.0
     intercept_moved = 1.0 if design.reference_question else 0.0
     mean_response = moved * response.mean(axis=1)
-    shared = moved * solve_questions(arrow, jnp.ones_like(inverse)) / questions  # t
-    carried = einsum("pr,rq->pq", covariance, response)
-    mean_carried = einsum("pr,r->p", covariance, mean_response)
+    shared = moved * solve_questions(arrow, xp.ones_like(inverse)) / questions  # t
+    carried = xp.einsum("pr,rq->pq", covariance, response)
+    mean_carried = xp.einsum("pr,r->p", covariance, mean_response)
     base = (mean_response * mean_carried).sum() + shared.mean()
     own = inverse * (1.0 - inverse * pull)  # U_qq
     follower = own + (response * carried).sum(axis=0)
     # What a question and the mean question have in common.
-    common = shared + einsum("pq,p->q", response, mean_carried)
-    intercept = jnp.diag(covariance)[raters:]
+    common = shared + xp.einsum("pq,p->q", response, mean_carried)
+    intercept = xp.diag(covariance)[raters:]
 
     def one_model(model):
         weights, curvature, shrink, follow, intercept, across, carried_own, mean_own = model
         share = weights / curvature
-        by_raters = (share * einsum("rs,sq->rq", covariance[:raters, :raters], share)).sum(axis=0)
-        by_intercept = einsum("r,rq->q", across, share)
+        carried_share = xp.einsum("rs,sq->rq", covariance[:raters, :raters], share)
+        by_raters = (share * carried_share).sum(axis=0)
+        by_intercept = xp.einsum("r,rq->q", across, share)
         by_question = (share * carried[:raters]).sum(axis=0)
-        by_mean = shrink * mean_own - einsum("r,rq->q", mean_carried[:raters], share)
+        by_mean = shrink * mean_own - xp.einsum("r,rq->q", mean_carried[:raters], share)
 
         def variance(own: jax.Array) -> jax.Array:
             """(Q,), with `own` the response to the model's own intercept."""
@@ -67,7 +67,7 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
         with_mean = base + 2.0 * (by_mean - follow * common)
         return variance(-follow), variance(shrink) + with_mean, share.mean(axis=1)
 
-    theta, quality, mean_share = jax.lax.map(
+    theta, quality, mean_share = xp.each(
         one_model,
         (
             arrow.moments.rater_weight,
@@ -82,16 +82,16 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
     )
     # Of a question, a score takes the mean over questions less f times it: kappa, nothing lost.
     own_question = arrow.shrink if design.zero_sum_question else -follow
-    path = jnp.concatenate([-mean_share, jnp.diag(arrow.shrink.mean(axis=1))], axis=1)
-    path = path + einsum("mq,pq->mp", own_question, response) / questions
-    pulled = einsum("mq,q->m", own_question, inverse)
+    path = xp.concatenate([-mean_share, xp.diag(arrow.shrink.mean(axis=1))], axis=1)
+    path = path + xp.einsum("mq,pq->mp", own_question, response) / questions
+    pulled = xp.einsum("mq,q->m", own_question, inverse)
     score = (
-        einsum("mp,pr,nr->mn", path, covariance, path)
-        + jnp.diag((1.0 / arrow.curvature).mean(axis=1) / questions)
-        + einsum("mq,nq->mn", own_question * inverse, own_question) / questions**2
-        - pull * jnp.outer(pulled, pulled) / questions**2
+        xp.einsum("mp,pr,nr->mn", path, covariance, path)
+        + xp.diag((1.0 / arrow.curvature).mean(axis=1) / questions)
+        + xp.einsum("mq,nq->mn", own_question * inverse, own_question) / questions**2
+        - pull * xp.outer(pulled, pulled) / questions**2
     )
-    rater_error = _root(jnp.diag(covariance)[:raters])
+    rater_error = _root(xp.diag(covariance)[:raters])
     errors = StandardErrors(
         theta=_root(theta),
         quality=_root(quality),
@@ -100,7 +100,7 @@ def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.A
         step=_as_sets(rater_error[design.mains :], design),
         question=_root(follower - 2.0 * common + base),
         intercept=_root(intercept + intercept_moved * (2.0 * mean_carried[raters:] + base)),
-        score=_root(jnp.diag(score)),
+        score=_root(xp.diag(score)),
     )
     return errors, score
 
@@ -141,11 +141,11 @@ def marginal_standard_errors(
     shift_variance = moved * question_variance.mean() / questions
     question_slope = over_points(off)
     shift_slope = moved * question_slope.mean(axis=1)
-    places = jnp.eye(len(found.spread), len(covariance), raters, dtype=covariance.dtype)
+    places = xp.eye(len(found.spread), len(covariance), raters, dtype=covariance.dtype)
 
     def by_cell(slope: jax.Array) -> jax.Array:
         """(Q,) d' V d of (P + 2, Q) slopes."""
-        return (slope * einsum("ij,jq->iq", covariance, slope)).sum(axis=0)
+        return (slope * xp.einsum("ij,jq->iq", covariance, slope)).sum(axis=0)
 
     def one(block):
         place, cell = block[0], effects(*block[1:], found, precision)
@@ -158,7 +158,8 @@ def marginal_standard_errors(
         by_rater = (inside.sum(axis=1) * cell.residual).sum(axis=1)
         own = by_rater[:judges].sum(axis=0)
         slope = over_points(weight * apart)
-        slope = slope.at[:raters].add(by_rater).at[-2].add((inside * cell.spread).sum(axis=(0, 1)))
+        slope = xp.add_at(slope, slice(raters), by_rater)
+        slope = xp.add_at(slope, -2, (inside * cell.spread).sum(axis=(0, 1)))
         slope = slope + place[:, None] * own
         common = (off * given).sum(axis=0)
         quality = variance + 2.0 * moved * common / questions + shift_variance
@@ -175,12 +176,10 @@ def marginal_standard_errors(
             alone,
         )
 
-    theta, theta_variance, quality, slope, apart, alone = jax.lax.map(
-        one, (places, *by_model(found))
-    )
-    within = gram(weight * apart, apart) + jnp.diag(alone)
-    score_covariance = within / questions**2 + einsum("mi,ij,nj->mn", slope, covariance, slope)
-    diagonal = _root(jnp.diag(covariance))
+    theta, theta_variance, quality, slope, apart, alone = xp.each(one, (places, *by_model(found)))
+    within = gram(weight * apart, apart) + xp.diag(alone)
+    score_covariance = within / questions**2 + xp.einsum("mi,ij,nj->mn", slope, covariance, slope)
+    diagonal = _root(xp.diag(covariance))
     errors = StandardErrors(
         theta=_root(theta_variance),
         quality=_root(quality),
@@ -193,7 +192,7 @@ def marginal_standard_errors(
             + by_cell(shift_slope[:, None] - question_slope)
         ),
         intercept=diagonal[raters:-2],
-        score=_root(jnp.diag(score_covariance)),
+        score=_root(xp.diag(score_covariance)),
     )
     question_mean = question_mean + question_slope.T @ step
     means = dataclasses.replace(search.parameters, theta=theta, question=question_mean)
@@ -206,4 +205,4 @@ def _as_sets(steps: jax.Array, design: Design) -> jax.Array | None:
 
 def _root(variance: jax.Array) -> jax.Array:
     """Square root; rounding may leave a variance that is 0 on paper just below it."""
-    return jnp.sqrt(jnp.maximum(variance, 0.0))
+    return xp.sqrt(xp.maximum(variance, 0.0))

@@ -108,7 +108,7 @@ def test_laplace_is_the_maximum_of_the_dense_one(counts, model):
 @pytest.mark.slow
 def test_float32(counts):
     model = "partial_credit"
-    single = mfrm.fit(counts, model=model, method="ridge")
+    single = mfrm.fit(counts, model=model, method="ridge", compiled=True)
     with jax.enable_x64(True):
         double = mfrm.fit(counts, model=model, method="ridge")
     assert single.converged and single.theta.dtype == np.float32
