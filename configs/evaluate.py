@@ -5,6 +5,7 @@
 It shows the whole way, offline and in minutes. The model is too small to chat and the judges are
 word lists: the report says so, and its scores say nothing else. For models and judges of your own:
 
+    --config=evaluate:models
     --config.models="('before=path/to/model', 'after=runs/lagdpo')"
     --config.prompts=prompts.jsonl                     # {"id", "prompt"}, or preference rows
     --config.judging.judges="('openai/gpt-4.1', 'anthropic/claude-sonnet-4-5')"
@@ -21,11 +22,11 @@ from dignified_jax.evaluation import config as evaluation_config
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
-    if preset not in ("tiny", "ratings"):
-        raise ValueError(f"unknown preset {preset!r}; expected tiny or ratings")
+    if preset not in ("tiny", "models", "ratings"):
+        raise ValueError(f"unknown preset {preset!r}; expected tiny, models or ratings")
     config = evaluation_config.config_dict()
-    if preset == "ratings":
-        config.workdir = "runs/ratings"
+    if preset != "tiny":
+        config.workdir = f"runs/{'ratings' if preset == 'ratings' else 'evaluate'}"
         return config
     config.workdir = "runs/evaluate-tiny"
     config.models = ("before=embedded:tiny-qwen3", "after=train:lagdpo")

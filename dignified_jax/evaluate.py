@@ -2,7 +2,7 @@ r"""Evaluates models: `python -m dignified_jax.evaluate --config=evaluate`.
 
 Worked example, two models of your own and two judges, one of them a model that runs here:
 
-    python -m dignified_jax.evaluate --config=evaluate --config.workdir=runs/mine \
+    python -m dignified_jax.evaluate --config=evaluate:models --config.workdir=runs/mine \
         --config.models="('before=path/to/model', 'after=runs/lagdpo')" \
         --config.prompts=prompts.jsonl \
         --config.judging.judges="('openai/gpt-4.1', 'small=local:path/to/judge')"

@@ -7,6 +7,7 @@ import pytest
 
 from dignified_jax import evaluate
 from dignified_jax.evaluation import chain
+from dignified_jax.evaluation import config as evaluation_config
 from dignified_jax.training import stages
 
 CONFIG = str(pathlib.Path(evaluate.__file__).parents[1] / "configs" / "evaluate.py")
@@ -90,3 +91,11 @@ def test_a_model_that_is_not_there(tmp_path, monkeypatch, capsys):
         evaluate.main([f"--config={CONFIG}", "--config.models=m=nowhere"])
     assert "nowhere: no such directory" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "runs")
+
+
+def test_the_preset_for_models_of_ones_own_has_the_defaults(seen):
+    defaults = evaluation_config.EvaluationConfig(models=("a=b",))
+    assert evaluate.main([f"--config={CONFIG}:models", "--config.models=a=b"]) == 0
+    assert seen["run"] == [defaults]
+    with pytest.raises(SystemExit):
+        raise SystemExit(evaluate.main([f"--config={CONFIG}:other"]))

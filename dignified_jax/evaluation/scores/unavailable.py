@@ -62,12 +62,12 @@ def _of_few(scores: Scores) -> Iterator[Line]:
 def _of_models(scores: Scores) -> Iterator[Line]:
     """Models without a finite score, or without its error."""
     for place, model in enumerate(scores.models):
-        absent, ends, loose = [], {1: [], -1: []}, []
+        absent, failed, ends, loose = [], [], {1: [], -1: []}, []
         for name in scores.dimensions:
             measure = scores.measures[name]["mfrm"]
             value, error = measure.value[place], measure.error[place]
             if np.isnan(value):
-                absent.append(name)
+                (failed if measure.n[place] else absent).append(name)
             elif np.isinf(value):
                 ends[int(np.sign(value))].append(name)
             elif np.isnan(error) and len(scores.calibrations.questions) > 1:
@@ -75,6 +75,9 @@ def _of_models(scores: Scores) -> Iterator[Line]:
         fits = scores.calibrations.dimensions
         if absent:
             yield f"score of {model}", _listed(absent, fits), "it has no ratings there"
+        if failed:
+            why = "the fit failed, as the notes say; scoring.method=ridge gives every level a prior"
+            yield f"score of {model}", _listed(failed, fits), why
         for sign, names in ends.items():
             if names:
                 kind = "1s" if sign > 0 else "0s"

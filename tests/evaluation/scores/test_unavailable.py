@@ -62,7 +62,10 @@ def test_a_single_question(scores):
 
 def test_models_without_a_finite_score(scores):
     cases = {
-        (np.nan, np.nan): ("score of m1", "A", "it has no ratings there"),
+        (np.nan, np.nan): (
+            *("score of m1", "A"),
+            "the fit failed, as the notes say; scoring.method=ridge gives every level a prior",
+        ),
         (np.inf, np.nan): (
             *("finite score of m1", "A"),
             "its ratings are all 1s, so the score is infinite; scoring.center=grand keeps it "
@@ -76,3 +79,9 @@ def test_models_without_a_finite_score(scores):
     for values, line in cases.items():
         changed = with_measure(scores, "A", lambda m, v=values: first(m, *v))
         assert lines(changed) == [line]
+
+    def unrated(measure):
+        return dataclasses.replace(first(measure, np.nan, np.nan), n=np.zeros(3, int))
+
+    changed = with_measure(scores, "A", unrated)
+    assert lines(changed) == [("score of m1", "A", "it has no ratings there")]
