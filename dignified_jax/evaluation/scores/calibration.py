@@ -7,18 +7,22 @@ dimensions (groups, differences) is made in every replicate, and its spread is i
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from dignified_jax import mfrm
 from dignified_jax.console.labels import clip
 from dignified_jax.console.waiting import ShowCount, uncounted
+from dignified_jax.mfrm.fit import MOST_ON_HOST
 from dignified_jax.mfrm.solver.estimate import FitMethod
 from dignified_jax.mfrm.solver.gauge import Center
 
+T = TypeVar("T")
 Labels = Mapping[str, tuple[object, ...]]
 
 
@@ -106,30 +110,53 @@ def calibrate(
     if left := len(ratings.labels["question"]) - common.size:
         notes.append(f"{left} questions without ratings in every dimension are left out")
     options = {"method": method, "center": center}
-    found, total = {}, replicates * len(places)
-    for number, (name, own) in enumerate(places.items()):
-
-        def count(done: int, _: int, before: int = number * replicates) -> None:
-            progress(before + done, total)
-
-        drawing = {"replicates": replicates, "seed": seed, "progress": count}
+    found = {}
+    with concurrent.futures.ThreadPoolExecutor(1) as worker:
         try:
-            found[name] = _calibrate(ratings, name, own, common, options, drawing, notes)
-        except ValueError as error:
-            raise ScoresError(f"dimension {clip(name)}: {error}") from error
+            begun = {}
+            for name, own in places.items():
+                with _named(name):
+                    begun[name] = _begin(ratings, name, own, common, options, worker)
+            for number, (name, own) in enumerate(begun.items()):
+
+                def count(done: int, _: int, before: int = number * replicates) -> None:
+                    progress(before + done, replicates * len(begun))
+
+                drawing = {"replicates": replicates, "seed": seed, "progress": count}
+                with _named(name):
+                    found[name] = _finish(own, drawing | options)
+                notes += _notes(found[name], ratings.labels)
+        finally:
+            worker.shutdown(cancel_futures=True)
     questions = tuple(ratings.labels["question"][q] for q in common)
     return Calibrations(found, ratings.labels["model"], questions, tuple(notes))
 
 
-def _calibrate(
+@dataclasses.dataclass(frozen=True)
+class _Begun:
+    """A dimension whose fits are under way; see `Calibration`."""
+
+    name: str
+    labels: Labels
+    successes: np.ndarray
+    trials: np.ndarray
+    fit: concurrent.futures.Future[mfrm.Fit]
+    sensitivity: concurrent.futures.Future[mfrm.JudgeSensitivity] | None
+
+
+def _begin(
     ratings: mfrm.Ratings,
     name: str,
     items: Sequence[int],
     questions: np.ndarray,
     options: Mapping[str, str],
-    drawing: Mapping[str, Any],
-    notes: list[str],
-) -> Calibration:
+    worker: concurrent.futures.Executor,
+) -> _Begun:
+    """Hands the fits of a dimension to a thread: it has them by NumPy while XLA has the bootstrap.
+
+    Ratings that `mfrm.fit` gives to XLA are fitted here and now: programs of XLA that run at one
+    time in several threads may wait for each other for ever.
+    """
     successes, trials = (
         array[:, questions][..., items] for array in (ratings.successes, ratings.trials)
     )
@@ -143,19 +170,54 @@ def _calibrate(
             *(("judge", judges), ("rubric", items)),
         )
     }
-    for facet in ("model", "judge"):
-        if left := sorted(map(str, {*ratings.labels[facet]} - {*labels[facet]})):
-            notes.append(f"{name}: no ratings of {facet} {', '.join(map(clip, left))}")
     successes, trials = successes[kept], trials[kept]
-    fit = mfrm.fit(successes, trials, **options)
-    bootstrap = sensitivity = None
-    if questions.size > 1:  # samples of one question are all alike, which is no standard error
-        bootstrap = mfrm.bootstrap(successes, trials, **drawing, **options)
+    submit = worker.submit if successes.size <= MOST_ON_HOST else _at_once
+    fit = submit(mfrm.fit, successes, trials, **options)
+    sensitivity = None
     if judges.size > 1:
-        sensitivity = mfrm.leave_one_judge_out(fit, successes, trials)
-    if message := fit.describe(labels):
-        notes.extend([] if message == "converged" else [f"{name}: {message}"])
-    if bootstrap is not None and bootstrap.failed:
-        replicates = len(bootstrap.score)
-        notes.append(f"{name}: {bootstrap.failed} of {replicates} bootstrap fits did not converge")
-    return Calibration(name, labels, successes, trials, fit, bootstrap, sensitivity)
+        # The worker takes one after the other, so the fit is there by then.
+        sensitivity = submit(lambda: mfrm.leave_one_judge_out(fit.result(), successes, trials))
+    return _Begun(name, labels, successes, trials, fit, sensitivity)
+
+
+def _finish(begun: _Begun, drawing: Mapping[str, Any]) -> Calibration:
+    """Makes the bootstrap and waits for the rest."""
+    fit = begun.fit.result()
+    bootstrap = None
+    if begun.successes.shape[1] > 1:  # samples of one question are all alike: no standard error
+        bootstrap = mfrm.bootstrap(begun.successes, begun.trials, **drawing)
+    sensitivity = None if begun.sensitivity is None else begun.sensitivity.result()
+    arrays = (begun.successes, begun.trials, fit)
+    return Calibration(begun.name, begun.labels, *arrays, bootstrap, sensitivity)
+
+
+def _notes(found: Calibration, labels: Labels) -> list[str]:
+    """Sentences on who is left out of a dimension, and on how its fits ended."""
+    notes = []
+    for facet in ("model", "judge"):
+        if left := sorted(map(str, {*labels[facet]} - {*found.labels[facet]})):
+            notes.append(f"{found.name}: no ratings of {facet} {', '.join(map(clip, left))}")
+    if (message := found.fit.describe(found.labels)) not in ("", "converged"):
+        notes.append(f"{found.name}: {message}")
+    if found.bootstrap is not None and found.bootstrap.failed:
+        failed, replicates = found.bootstrap.failed, len(found.bootstrap.score)
+        notes.append(f"{found.name}: {failed} of {replicates} bootstrap fits did not converge")
+    return notes
+
+
+@contextlib.contextmanager
+def _named(dimension: str) -> Iterator[None]:
+    """Names the dimension whose ratings can't be fitted."""
+    try:
+        yield
+    except ValueError as error:
+        raise ScoresError(f"dimension {clip(dimension)}: {error}") from error
+
+
+def _at_once(
+    function: Callable[..., T], *arguments: object, **options: object
+) -> concurrent.futures.Future[T]:
+    """The result of a call made in this thread, in the form that executors give."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_result(function(*arguments, **options))
+    return future
