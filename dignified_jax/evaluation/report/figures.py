@@ -173,13 +173,26 @@ def wright_map(found: Calibration) -> Figure:
             name=title,
             x=[title] * values.size,
             y=[_known(v) for v in values],
-            error_y={"type": "data", "array": [_known(e) for e in errors]},
+            error_y={
+                "type": "data",
+                "array": [_known(e) for e in errors],
+                "visible": values.size <= MOST_NAMES,
+            },
             text=labels,
             mode="markers" if values.size > MOST_NAMES else "markers+text",
-            textposition="middle right",
+            textposition=label_sides(values),
             marker={"size": 9, "color": colour},
         )
     return _laid_out(figure, yaxis_title="logits", showlegend=False)
+
+
+def label_sides(values: np.ndarray) -> list[str]:
+    """Sides for names of levels: those next to each other on the scale stand on different ones."""
+    sides = np.empty(values.size, object)
+    sides[np.argsort(values, kind="stable")] = np.resize(
+        ["middle right", "middle left"], values.size
+    )
+    return sides.tolist()
 
 
 def calibration_shift(scores: Scores) -> Figure:

@@ -16,6 +16,8 @@ const paint = (ink, line) => {
       }
     }
     Plotly.relayout(figure, change);
+    const bars = figure.data.flatMap((trace, at) => (trace.type === "bar" ? [at] : []));
+    if (bars.length) Plotly.restyle(figure, { "error_y.color": ink }, bars);
   }
 };
 for (const figure of document.querySelectorAll(".figure")) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,24 +16,26 @@ from dignified_jax.mfrm.report.verdict import MISFIT
 MOST_UNEXPECTED = 5
 """Ratings that are listed of a dimension."""
 _FACETS = {"judge": "judge", "rubric": "item"}
-_STATISTICS = ("infit", "infit_zstd", "outfit", "outfit_zstd", "count")
+_STATISTICS = ("infit", "infit_zstd", "outfit", "count")
 
 
 def misfit_table(scores: Scores) -> Table:
     """Mean squares of judges and items beside those of all ratings of the dimension."""
-    keys = ("of", "facet", "level", "infit", "infit z", "outfit", "outfit z", "reading", "n")
+    keys = ("of", "facet", "level", "infit", "outfit", "infit to all", "reading", "n")
     columns: dict[str, list[object]] = {key: [] for key in keys}
     for name, found in scores.calibrations.dimensions.items():
         about = mfrm.diagnose(found.fit, found.successes, found.trials)
         overall = [float(getattr(about.overall, key)) for key in _STATISTICS]
-        rows = [("all ratings", "", overall, "")]
+        rows = [("all ratings", "", overall)]
         for facet, title in _FACETS.items():
             own = getattr(about, facet).statistics
             values = np.stack([np.asarray(getattr(own, key), float) for key in _STATISTICS], 1)
             for label, line in zip(found.labels[facet], values.tolist(), strict=True):
-                rows.append((title, str(label), line, reading(line[0], line[1], overall[0])))
-        for title, label, (*line, count), word in rows:
-            row = (name, title, label, *line, word, int(count))
+                rows.append((title, str(label), line))
+        for title, label, (infit, z, outfit, count) in rows:
+            ratio = infit / overall[0] if overall[0] > 0 else math.nan
+            word = reading(ratio, z)
+            row = (name, title, label, infit, outfit, ratio, word, int(count))
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     return Table(
@@ -40,11 +43,11 @@ def misfit_table(scores: Scores) -> Table:
         title="fit of judges and items: mean squares of residuals",
         columns=columns,
         notes=(
-            "infit weighs ratings by what they tell, outfit does not and shows single surprises; "
-            "z beyond 2 either way is rare by chance. Every response has a quality of its own that "
-            'follows its ratings, so that all lie below 1: compare with "all ratings". '
-            f"erratic, too regular: infit {MISFIT:g} times that or more, or less than one "
-            f"{MISFIT:g}th, and z beyond 2.",
+            "infit weighs ratings by what they tell; outfit does not, and shows single surprises. "
+            "Every response has a quality of its own that follows its ratings, so that where all "
+            'is as modelled they lie below 1: compare with "all ratings". '
+            f"erratic, too regular: infit {MISFIT:g} times that or more, or less than "
+            f"{1 / MISFIT:.2f} times, and more than chance makes.",
         ),
     )
 
@@ -89,13 +92,13 @@ def _labelled(found: Calibration, surprises: mfrm.UnexpectedResponses) -> Mappin
     }
 
 
-def reading(infit: float, z: float, overall: float) -> str:
+def reading(ratio: float, z: float) -> str:
     """Returns a word for a level that is out of line, by the rule of `mfrm`'s verdict; else "".
 
     Args:
-      infit, z: its infit mean square, as such and standardised.
-      overall: infit of all ratings.
+      ratio: of its infit to that of all ratings.
+      z: its infit, standardised.
     """
-    if abs(z) >= 2.0 and infit > MISFIT * overall:
+    if abs(z) >= 2.0 and ratio > MISFIT:
         return "erratic"
-    return "too regular" if abs(z) >= 2.0 and infit < overall / MISFIT else ""
+    return "too regular" if abs(z) >= 2.0 and ratio < 1.0 / MISFIT else ""

@@ -112,7 +112,8 @@ def rank_table(scores: Scores) -> Table:
 
 def severity_table(scores: Scores, facet: str) -> Table:
     """Judges' severities, or items' difficulties, of every dimension."""
-    columns: Columns = {k: [] for k in (facet, "of", "measure", "se", "observed", "n")}
+    first = {"judge": "judge", "rubric": "item"}[facet]
+    columns: Columns = {k: [] for k in (first, "of", "measure", "se", "observed", "n")}
     axes = {"judge": (0, 1, 3), "rubric": (0, 1, 2)}[facet]
     for name, found in scores.calibrations.dimensions.items():
         if len(found.labels[facet]) < 2:  # relative to none, it is 0 whatever the ratings

@@ -4,6 +4,7 @@ import html
 import json
 import re
 
+import numpy as np
 import pytest
 
 from dignified_jax.console.table import Table
@@ -172,3 +173,9 @@ def test_one_model_and_one_dimension_have_a_report():
         "t", [], [], scores, list(tables.all_tables(scores, "m1").values()), {}, {}
     )
     assert "Wright map of A" in html_page.page(report, "m1")
+
+
+def test_neighbours_on_a_map_have_their_names_on_differentlabel_sides():
+    assert figures.label_sides(np.array([0.3, -1.0, 0.31])) == [
+        *("middle left", "middle right", "middle right"),
+    ]

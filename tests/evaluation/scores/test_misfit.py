@@ -46,15 +46,16 @@ def test_mean_squares(erratic):
         assert columns["outfit"][row] == pytest.approx(outfit, abs=1e-3)
         assert columns["n"][row] == square[axis].size
     assert columns["infit"][2] > columns["infit"][1]  # a coin is noisier than who looks
+    assert columns["infit to all"][2] == columns["infit"][2] / columns["infit"][0]
     assert columns["reading"][0] == ""
 
 
 def test_words_for_what_is_out_of_line():
-    assert misfit.reading(1.2, 2.5, 0.9) == "erratic"
-    assert misfit.reading(1.2, 1.9, 0.9) == ""
-    assert misfit.reading(1.1, 2.5, 0.9) == ""
-    assert misfit.reading(0.65, -2.5, 0.9) == "too regular"
-    assert misfit.reading(float("nan"), float("nan"), 0.9) == ""
+    assert misfit.reading(1.4, 2.5) == "erratic"
+    assert misfit.reading(1.4, 1.9) == ""
+    assert misfit.reading(1.2, 2.5) == ""
+    assert misfit.reading(0.7, -2.5) == "too regular"
+    assert misfit.reading(float("nan"), float("nan")) == ""
 
 
 def test_surprises(erratic):
