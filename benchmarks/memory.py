@@ -4,6 +4,8 @@
     ... python -m benchmarks.memory --models qwen3-4b --topology v5e:2x4 --rows 8 --reference cached
     ... python -m benchmarks.memory --models qwen3-4b --meshes 2x4x1 1x4x2 --rows 8
     ... python -m benchmarks.memory --models qwen3-4b --row-length 32768
+    ... python -m benchmarks.memory --models qwen3-4b --topology v5p:1x1x1 --rows 4 \
+            --rows-per-device 4 --reference cached
 
 Needs libtpu (the extra ``tpu``) but no TPU: the train step is compiled from shapes alone, minutes
 a program. Prints Markdown: the arguments (parameters, moments, reference, batch), which have to
@@ -17,6 +19,7 @@ import dataclasses
 import importlib.metadata
 import itertools
 import json
+import math
 import pathlib
 import tempfile
 from typing import Any
@@ -126,12 +129,13 @@ def main() -> None:
         help="data x fsdp x tensor devices; 1 x all x 1 by default",
     )
     parser.add_argument("--rows", type=int, default=8, help="packed rows of a step")
+    parser.add_argument("--rows-per-device", type=int, default=1, help="computed at a time")
     parser.add_argument("--row-length", type=int, default=4096, help="tokens of a packed row")
     parser.add_argument("--reference", choices=("resident", "cached"), default="resident")
     parser.add_argument("--lora-rank", type=int, help="train LoRA; whole models by default")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)  # it can't read such programs back
-    on = list(topologies.get_topology_desc(arguments.topology, platform="tpu").devices)
+    on = topology(arguments.topology)
     kind = f"{len(on)}x{arguments.topology.partition(':')[0]}"
     versions = f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
     step = (
@@ -146,6 +150,7 @@ def main() -> None:
         config = dataclasses.replace(
             CONFIG,
             mesh=mesh,
+            rows_per_device=arguments.rows_per_device,
             reference=arguments.reference,
             lora=LoraConfig(arguments.lora_rank),
             data=dataclasses.replace(CONFIG.data, row_length=arguments.row_length),
@@ -161,6 +166,13 @@ def main() -> None:
             f"| {name}, {axes} | {cells} | {parts.total / most:.3f} | {reserved / 1e9:.3f} |",
             flush=True,
         )
+
+
+def topology(name: str) -> list[Any]:
+    """Devices of a TPU topology, none of which is there; of one chip too, as "v5p:1x1x1"."""
+    chips = tuple(map(int, name.partition(":")[2].split("x")))
+    bounds = {"chips_per_host_bounds": (*chips, 1)[:3]} if math.prod(chips) == 1 else {}
+    return list(topologies.get_topology_desc(name, platform="tpu", **bounds).devices)
 
 
 def _mesh(text: str) -> MeshConfig:

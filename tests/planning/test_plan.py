@@ -18,6 +18,7 @@ from dignified_jax.training.config import DataConfig, ModelConfig, TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.run import devices
 from dignified_jax.training.step import flops
+from dignified_jax.training.step.optimizer import OptimizerConfig
 from dignified_jax.training.step.sharding import MeshConfig
 from tests.oracles import tiny_run
 
@@ -71,6 +72,14 @@ def test_bytes_for_each_parameter(qwen, llama):
         assert cached.reference == 2 * 5 * 4  # log-probs of a row's two examples
         divided = plan(config_of(directory), "8xh200", 8).parts
         assert divided.parameters == pytest.approx(parts.parameters / 8, abs=scales)
+
+
+def test_whole_models_on_one_card(qwen, llama):
+    """No cast copy of all layers beside parameters, gradients and moments."""
+    cached = {"reference": "cached", "rows_per_device": 4}
+    assert plan(config_of(qwen, **cached), "h200", 4).parts.total < 72 * GB
+    narrow = OptimizerConfig(mu_dtype="bfloat16")
+    assert plan(config_of(llama, optimizer=narrow, **cached), "h200", 4).parts.total < 128 * GB
 
 
 def test_rows_are_those_of_the_training_data(root, tmp_path):
@@ -234,7 +243,8 @@ def test_lora_is_trained_beside_one_frozen_copy(qwen):
     whole = plan(config_of(qwen), "2xv5p", 2)
     assert made.parts.gradients < 0.02 * whole.parts.gradients
     # The inputs of layers; of the embedding and the last norm a whole model keeps more.
-    assert 0.9 * whole.parts.activations < made.parts.activations < whole.parts.activations
+    kept = whole.moments["layers, backward pass"].activations
+    assert 0.9 * kept < made.parts.activations < kept
 
     # Two rows of 2 examples of 6 x 256 tokens, two matrices a target and a multiply-add each.
     beside = 2 * 4 * 6 * 256 * count

@@ -64,8 +64,8 @@ def decoder(
     model = model.clone(config=tensor.local(model.config), tensor=tensor)
     if not isinstance(params, LoraParams):
         model = model.clone(lora=LoraConfig())
-    if mesh.shape[partition.FSDP_AXIS] > 1:
+    split = mesh.shape[partition.FSDP_AXIS] > 1
+    if split or jax.tree.leaves(params)[0].dtype != model.dtype:
         gather = functools.partial(sharding.gather_layer, dtype=model.dtype)
         model = model.clone(gather=gather)
-        params = sharding.gather_outer(params)
-    return model, params
+    return model, sharding.gather_outer(params) if split else params

@@ -3,12 +3,14 @@
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from dignified_jax.models import hf, partition
 from dignified_jax.objectives import LagDPO
-from dignified_jax.training.step import sharding
+from dignified_jax.training.step import local, sharding
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.state import init_state
@@ -90,3 +92,28 @@ def test_lora_of_matrices_split_by_input(name):
     mesh = make_mesh(MeshConfig(1, 4, 2))
     assert spec(f"{name}/lora_a", mesh, (3, 8, 2)) == (None, ("tensor", "fsdp"))
     assert spec(f"{name}/lora_b", mesh, (3, 2, 8)) == (None, None, "fsdp")
+
+
+def test_a_layer_is_cast_exactly_and_its_gradient_stays_wide():
+    """On one device, where nothing is gathered: the cast of every weight, bit for bit."""
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    wide = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    wide.flat[:4] = 0.0, 1e-37, 3e38, 1.0 + 2**-9  # small, large, between two
+    layer = {"mlp": {"up_proj": {"kernel": wide}}, "norm": {"scale": wide[0]}}
+
+    def cast(layer):
+        found = sharding.gather_layer(layer, jnp.bfloat16)
+        return found["mlp"]["up_proj"]["kernel"], found["norm"]["scale"]
+
+    def pulled(layer, cotangents):
+        (kernel, scale), vjp = jax.vjp(cast, layer)
+        return kernel, scale, vjp(cotangents)[0]
+
+    cotangents = jnp.full((6, 4), 1.0 + 2**-7, jnp.bfloat16), wide[0]
+    run = local.shard_map(pulled, mesh, (PartitionSpec(), PartitionSpec()), PartitionSpec())
+    kernel, scale, gradient = jax.jit(run)(layer, cotangents)
+    np.testing.assert_array_equal(kernel, wide.astype(jnp.bfloat16))
+    np.testing.assert_array_equal(scale, wide[0])
+    gradient = gradient["mlp"]["up_proj"]["kernel"]
+    assert gradient.dtype == np.float32
+    np.testing.assert_array_equal(gradient, np.full((6, 4), 1.0 + 2**-7, np.float32))
