@@ -175,8 +175,8 @@ def reduce_gradients(gradients: PyTree) -> PyTree:
 def _all_gather(part: jax.Array, axis: int, dtype: DTypeLike) -> jax.Array:
     """Gathers in the compute dtype; the gradient is reduced over devices in float32."""
     if part.dtype != dtype:
-        # XLA moves a mere cast of a layer out of the loop over layers and then holds a cast copy of
-        # them all, behind barriers too. This 0 is known only in the loop; it changes no normal number.
+        # XLA moves a mere cast of a layer out of the loop over layers and holds a cast copy of them
+        # all, barriers or not. This 0 is known only in the loop; it changes no normal number.
         part = part + 0 * part[(0,) * part.ndim]
     return jax.lax.all_gather(part.astype(dtype), FSDP_AXIS, axis=axis, tiled=True)
 
