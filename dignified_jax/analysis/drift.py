@@ -75,6 +75,8 @@ class StateDrift:
       cka: of all states, 1 where one model's are a rotation and a scale of the other's.
       shifts: (vector, layer) change along each vector, in its own length: 1 is as far as the
         persona's prompt moves the base.
+      alignment: (vector, layer) cosine of the mean change with each vector; directions that know
+        nothing of each other have about 1 / sqrt(width).
       correlation: (vector, vector) of the texts' shifts, each at its vector's layer; NaN where one
         does not vary.
     """
@@ -84,6 +86,7 @@ class StateDrift:
     change: Estimate
     cka: Estimate
     shifts: Estimate
+    alignment: np.ndarray
     correlation: np.ndarray
 
 
@@ -93,6 +96,7 @@ class DriftSums:
     def __init__(self, vectors: Sequence[PersonaVector]) -> None:
         self._layers = np.array([vector.layer for vector in vectors], int)
         scaled = [_scaled(vector) for vector in vectors]
+        self._moved: np.ndarray | float = 0.0
         self._directions = np.array(scaled) if scaled else None
         self._cosine, self._change, self._shifts = (
             RunningMoments(),
@@ -111,6 +115,7 @@ class DriftSums:
         self._cka.add(base, model)
         for before, after in zip(base.astype(np.float64), model.astype(np.float64), strict=True):
             moved = after - before
+            self._moved = self._moved + moved
             self._cosine.add(cosine(before, after))
             self._change.add(
                 np.linalg.norm(moved, axis=-1) / np.maximum(np.linalg.norm(before, axis=-1), 1e-30)
@@ -129,8 +134,9 @@ class DriftSums:
         if not self._cosine.count:
             raise ValueError("drift: expected at least one text, found none")
         none = Estimate(*(np.zeros((0, 0)) for _ in range(3)))
-        correlation = np.zeros((0, 0))
+        alignment = correlation = np.zeros((0, 0))
         if self._directions is not None:
+            alignment = cosine(self._moved, self._directions)
             products = self._together.products
             scale = np.sqrt(np.diag(products))
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -141,6 +147,7 @@ class DriftSums:
             change=self._change.interval(),
             cka=self._of_cka(),
             shifts=none if self._directions is None else self._shifts.interval(),
+            alignment=alignment,
             correlation=correlation,
         )
 

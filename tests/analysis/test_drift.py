@@ -78,6 +78,11 @@ def test_sums_equal_numpy_on_all_states_at_once():
         ]
     )
     np.testing.assert_allclose(found.shifts.value, along.mean(1), rtol=1e-4, atol=1e-6)
+    mean = (moved - base).mean(0)
+    for number, each in enumerate(vectors):
+        lengths = np.linalg.norm(mean, axis=-1) * np.linalg.norm(each.difference, axis=-1)
+        want = np.sum(mean * each.difference, axis=-1) / lengths
+        np.testing.assert_allclose(found.alignment[number], want, rtol=1e-4, atol=1e-6)
     own = along[[0, 1], :, [1, 2]]
     np.testing.assert_allclose(found.correlation, np.corrcoef(own), rtol=1e-4, atol=1e-6)
     assert found.texts == 40

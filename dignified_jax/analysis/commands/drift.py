@@ -118,6 +118,7 @@ def _json(own: StateDrift, layers: Mapping[str, int]) -> dict[str, Any]:
         "shifts": {
             name: {
                 "layer": layer,
+                "alignment": _known(own.alignment[at]),
                 **listed(
                     Estimate(*(getattr(own.shifts, part)[at] for part in ("value", "low", "high")))
                 ),
@@ -146,15 +147,20 @@ def _table(drifts: Mapping[str, StateDrift], layers: Mapping[str, int]) -> Table
         columns[f"along {name} %"] = [
             100 * float(own.shifts.value[at, layer]) for own in drifts.values()
         ]
-    note = "along: mean shift at the vector's layer, in per cent of the vector"
+        columns[f"cosine {name}"] = [float(own.alignment[at, layer]) for own in drifts.values()]
+    note = (
+        "along: mean shift at the vector's layer, in per cent of the vector; cosine: of the mean "
+        "change with it"
+    )
     return Table("drift", "Drift from the base", columns, notes=(note,) if layers else ())
 
 
 def _draw(
     workdir: pathlib.Path, drifts: Mapping[str, StateDrift], layers: Mapping[str, int]
 ) -> None:
-    def series(own: Estimate, name: str) -> figures.Series:
-        return figures.Series(name, np.arange(len(own.value)), own.value, own.low, own.high)
+    def series(own: Estimate, name: str, chosen: int | None = None) -> figures.Series:
+        x = np.arange(len(own.value))
+        return figures.Series(name, x, own.value, own.low, own.high, chosen)
 
     panels = {
         title: [series(getattr(own, key), name) for name, own in drifts.items()]
@@ -172,8 +178,9 @@ def _draw(
                     *(100 * getattr(own.shifts, part)[at] for part in ("value", "low", "high"))
                 ),
                 name,
+                layer if number == 0 else None,
             )
-            for name, own in drifts.items()
+            for number, (name, own) in enumerate(drifts.items())
         ]
     figure = figures.curves(panels, "layer", "mean shift, % of the vector", 0.0)
     figures.save(workdir / "shifts.png", figure)
