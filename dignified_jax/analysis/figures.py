@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ACROSS = 4  # panels beside each other
 _MOST_NUMBERS = 12  # rows of a heat map whose cells have room for numbers
+_MOST_TICKS = 7  # points of a panel that are ticked each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,9 @@ def curves(
         axes.set_title(title, color=INK, fontsize=10)
         if level is not None:
             axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        places = np.unique(np.concatenate([np.asarray(each.x, float) for each in series]))
+        if len(places) <= _MOST_TICKS:
+            axes.set_xticks(places, [f"{place:g}" for place in places])
         for each in series:
             style = curve_style(labels.index(each.label))
             few = len(each.x) <= 12

@@ -263,7 +263,10 @@ def _judging(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _facts(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("vectors", "layers", "positions", "max_new_tokens", "temperature", "seed", "dtype")
+    names = (
+        *("vectors", "layers", "positions", "prompts", "most_prompts"),
+        *("max_new_tokens", "temperature", "seed", "dtype"),
+    )
     return {"models": dict(options.model), **{name: getattr(options, name) for name in names}}
 
 
