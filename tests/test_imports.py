@@ -45,7 +45,7 @@ ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze"
 STEP = {"step"}
 INPUT = {"arrays", "result", "input"}
 SOLVER = INPUT | {"solver"}
-FIT = SOLVER | {"connectivity", "checks", "fit"}
+FIT = SOLVER | {"connectivity", "mesh", "checks", "fit"}
 INSIDE = {
     "models": {
         "attention": set(),
@@ -81,12 +81,13 @@ INSIDE = {
     },
     "mfrm": {
         "arrays": set(),
+        "mesh": set(),
         "result": {"arrays"},
         "input": INPUT,
         "solver": INPUT,
         "connectivity": SOLVER,
-        "checks": SOLVER | {"connectivity"},
-        "fit": SOLVER | {"connectivity", "checks"},
+        "checks": SOLVER | {"connectivity", "mesh"},
+        "fit": SOLVER | {"connectivity", "mesh", "checks"},
         "sparse": FIT,
         "diagnostics": FIT,
         "report": FIT | {"sparse", "diagnostics"},

@@ -171,7 +171,40 @@ def einsum(subscripts: str, *operands: jax.Array) -> jax.Array:
     if not _host.get():
         # Accelerators multiply float32 matrices in a shorter format unless told otherwise.
         return jnp.einsum(subscripts, *operands, precision="highest")
-    return np.einsum(subscripts, *operands, optimize=True)
+    plan = _plan(subscripts)
+    return np.einsum(subscripts, *operands, optimize=True) if plan is None else plan(*operands)
+
+
+@functools.cache
+def _plan(subscripts: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """The sums as one matrix product, many times faster on small arrays than NumPy's einsum.
+
+    None where they are not the sums of a product of two arrays.
+    """
+    inputs, output = subscripts.split("->")
+    names = inputs.split(",")
+    shared = set(names[0]) & set(names[-1])
+    alone = [[i for i in name if i not in shared] for name in names]
+    if len(names) != 2 or not set(output) >= set(alone[0] + alone[1]):
+        return None
+    batch = [i for i in output if i in shared]
+    summed = [i for i in names[0] if i in shared and i not in output]
+    order = [batch + alone[0] + summed, batch + summed + alone[1]]
+    axes = [[name.index(i) for i in wanted] for name, wanted in zip(names, order, strict=True)]
+    found = batch + alone[0] + alone[1]
+    back = [found.index(i) for i in output]
+    many, first = len(batch), len(batch) + len(alone[0])
+
+    def product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        one, other = one.transpose(axes[0]), other.transpose(axes[1])
+        sizes = one.shape[:many]
+        length = math.prod(one.shape[first:])
+        left = one.reshape(*sizes, -1, length)
+        right = other.reshape(*sizes, length, -1)
+        shape = one.shape[:first] + other.shape[many + len(summed) :]
+        return (left @ right).reshape(shape).transpose(back)
+
+    return product
 
 
 def tensordot(one: jax.Array, other: jax.Array, axes: int | list[list[int]]) -> jax.Array:

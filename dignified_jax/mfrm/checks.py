@@ -11,11 +11,11 @@ from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.connectivity import DisconnectedError, rated_levels, subsets_of
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
+from dignified_jax.mfrm.mesh import over_mesh
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver import ordinal
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 from dignified_jax.mfrm.solver.estimate import ResponseModel
-from dignified_jax.mfrm.solver.mesh import over_mesh
 
 
 def refuse_options(

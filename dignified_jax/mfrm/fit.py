@@ -11,6 +11,7 @@ from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.checks import refuse_options, refuse_values
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
+from dignified_jax.mfrm.mesh import explicit_mesh, over_mesh
 from dignified_jax.mfrm.result import FACETS, Fit, Precision
 from dignified_jax.mfrm.solver.estimate import (
     METHODS,
@@ -21,7 +22,6 @@ from dignified_jax.mfrm.solver.estimate import (
 )
 from dignified_jax.mfrm.solver.gauge import CENTERS, Center
 from dignified_jax.mfrm.solver.memory import refuse_dense
-from dignified_jax.mfrm.solver.mesh import explicit_mesh, over_mesh
 from dignified_jax.mfrm.solver.quadrature import POINTS
 
 # From this many ratings on NumPy takes longer than XLA with compiling.
@@ -109,7 +109,7 @@ def fit(
     refuse_options(precision, tolerance, max_iterations)
     given = (successes, trials, anchors, precision, tolerance, max_iterations)
     if compiled is None:
-        compiled = math.prod(np.shape(successes)) > MOST_ON_HOST or _is_placed(given)
+        compiled = math.prod(np.shape(successes)) > MOST_ON_HOST or on_devices(given)
     with xp.on_host(not compiled):
         counts = rating_counts.as_counts(successes, trials, model)
         dtype, shape = counts[0].dtype, counts[0].shape[:4]
@@ -137,7 +137,7 @@ def fit(
         )
 
 
-def _is_placed(given: object) -> bool:
+def on_devices(given: object) -> bool:
     """Tells whether a value is traced, or an array on an accelerator or on several devices."""
 
     def placed(leaf: object) -> bool:

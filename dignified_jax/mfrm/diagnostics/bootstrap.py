@@ -7,26 +7,36 @@ questions are drawn with replacement, with all their ratings, and everything is 
 twice is two questions, with a difficulty and thetas for each.
 
 Replicates of method "quadrature" are fitted by Laplace's method, whose scores vary alike in a
-third of the time, and moved by what the two differ by on all ratings.
+third of the time, and moved by what the two differ by on all ratings. Every search begins at the
+estimates from all ratings.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dignified_jax.mfrm.fit import fit
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.fit import fit, on_devices
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
 from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Precision, Status
+from dignified_jax.mfrm.solver import start as starting
+from dignified_jax.mfrm.solver.estimate import estimate
+from dignified_jax.mfrm.solver.start import Start
 
-# Ratings of the replicates that are fitted side by side: more gain nothing and take memory.
+# Ratings of the replicates that one call of a program fits: more gain nothing and take memory.
 RATINGS_AT_ONCE = 2**21
+# Replicates that NumPy fits between two words of its progress.
+ON_HOST_AT_ONCE = 16
+# From this many ratings on, of all replicates together, a compiled program is done before NumPy is;
+# a fit to few ratings takes as long there as one to this many.
+MOST_ON_HOST, RATINGS_A_FIT = 2**23, 2**13
+# On the largest change of a logit in an iteration: the scores are then right to 1e-5 or so.
+TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +100,9 @@ def bootstrap(
       level: coverage of the percentile intervals.
       anchors: as for `fit`; questions keep theirs when drawn.
       progress: called with the numbers of replicates done and wanted, after every batch.
-      options: of `fit`: model, center, method, precision, allow_disconnected, tolerance,
-        max_iterations.
+      options: of `fit`: model, center, method, precision, allow_disconnected, tolerance (of the
+        replicates 1e-3 unless given), max_iterations, compiled (None for a compiled program where
+        there are many ratings in all).
 
     Raises:
       ValueError: as `fit`; for fewer than 2 replicates or a level outside (0, 1).
@@ -101,37 +112,39 @@ def bootstrap(
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
     model = options.get("model", "binomial")
-    counts = rating_counts.as_counts(successes, trials, model)
     # Refuses what can't be fitted, by name; and gives the scale.
     original = fit(successes, trials, anchors=anchors, **options)
-    sizes = dict(zip(FACETS, counts[0].shape, strict=False))
-    fixed = anchoring.as_anchors(anchors, sizes, counts[0].dtype)
-    static = {name: options[name] for name in ("center", "method", "model") if name in options}
-    numbers = {
-        name: options[name]
-        for name in ("precision", "tolerance", "max_iterations")
-        if options.get(name) is not None
-    }
-    draws = samples(sizes["question"], replicates, seed)
-    if original.method == "quadrature":
-        static["method"] = "laplace"
-        draws = np.concatenate([np.arange(sizes["question"], dtype=np.int32)[None], draws])
-    total = len(draws)
-    batches = -(-total // max(1, RATINGS_AT_ONCE // counts[0].size))
-    batch = -(-total // batches)  # alike, so that few are repeated to fill the last one
-    severity = {"judge": original.judge, "rubric": original.rubric}
-    scores, statuses, complete = [], [], []
-    for start in range(0, total, batch):
-        drawn = draws[start : start + batch]
-        # One shape, so one compilation: the last batch is filled up with repeats.
-        filled = np.resize(drawn, (batch, drawn.shape[1]))
-        found = _replicates(counts, fixed, numbers, severity, filled, **static)
-        for kept, values in zip((scores, statuses, complete), found, strict=True):
-            kept.append(np.asarray(values)[: len(drawn)])
+    method = "laplace" if original.method == "quadrature" else original.method
+    draws = samples(original.question.size, replicates, seed)
+    if method != original.method:
+        draws = np.concatenate([np.arange(draws.shape[1], dtype=np.int32)[None], draws])
+
+    def done(number: int) -> None:
         if progress is not None:
-            progress(min(start + batch, replicates), replicates)
-    score, status, complete = (np.concatenate(v) for v in (scores, statuses, complete))
-    if original.method == "quadrature":
+            progress(min(number, replicates), replicates)
+
+    compiled = options.get("compiled")
+    if compiled is None:
+        work = len(draws) * (np.size(successes) + RATINGS_A_FIT)
+        compiled = work > MOST_ON_HOST or on_devices((successes, trials))
+    with xp.on_host(not compiled):
+        counts = rating_counts.as_counts(successes, trials, model)
+        sizes = dict(zip(FACETS, counts[0].shape, strict=False))
+        given = _Given(
+            counts=counts,
+            fixed=anchoring.as_anchors(anchors, sizes, counts[0].dtype),
+            precision=options.get("precision") or Precision(),
+            tolerance=options.get("tolerance") or TOLERANCE,
+            max_iterations=options.get("max_iterations", 100),
+            severity={"judge": original.judge, "rubric": original.rubric},
+            near=starting.of_fit(original),
+        )
+        given = jax.tree.map(lambda leaf: xp.asarray(leaf, counts[0].dtype), given)
+        at_once = RATINGS_AT_ONCE // counts[0].size if compiled else ON_HOST_AT_ONCE
+        score, status, complete = _in_batches(
+            given, draws, at_once, done, center=original.center, method=method, model=model
+        )
+    if method != original.method:
         apart = np.asarray(original.score) - score[0]
         score = score[1:] + np.where(np.isfinite(apart), apart, 0.0)
         status, complete = status[1:], complete[1:]
@@ -150,35 +163,74 @@ def samples(questions: int, replicates: int, seed: int) -> np.ndarray:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("center", "method", "model"))
-def _replicates(
-    counts: tuple[jax.Array, ...],
-    fixed: dict[str, jax.Array],
-    numbers: dict[str, Precision | jax.typing.ArrayLike],
-    severity: dict[str, jax.Array],
-    draws: jax.Array,
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """Inputs that all replicates share: what `estimate` takes, the severities of the fit to all
+    ratings, and where to begin."""
+
+    counts: tuple[jax.Array, ...]
+    fixed: dict[str, jax.Array]
+    precision: Precision
+    tolerance: jax.typing.ArrayLike
+    max_iterations: jax.typing.ArrayLike
+    severity: dict[str, jax.Array]
+    near: Start
+
+
+def _in_batches(
+    given: _Given,
+    draws: np.ndarray,
+    at_once: int,
+    progress: Callable[[int], None],
     **options: str,
+) -> list[np.ndarray]:
+    """Results of `_replicates` for all (B, Q) draws, about `at_once` of them side by side."""
+    batches = -(-len(draws) // max(1, at_once))
+    batch = -(-len(draws) // batches)  # alike, so that few are repeated to fill the last one
+    found = []
+    for start in range(0, len(draws), batch):
+        drawn = draws[start : start + batch]
+        # One shape, so one compilation: the last batch is filled up with repeats.
+        filled = np.resize(drawn, (batch, drawn.shape[1]))
+        results = _replicates(given, filled, **options)
+        found.append([np.asarray(values)[: len(drawn)] for values in results])
+        progress(start + len(drawn))
+    return [np.concatenate(values) for values in zip(*found, strict=True)]
+
+
+@xp.program("center", "method", "model")
+def _replicates(
+    given: _Given, draws: jax.Array, **options: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(B, M) scores, (B,) statuses and (B,) whether every judge, item and model has ratings."""
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        anchors = dict(fixed)
-        if "question" in anchors:
-            anchors["question"] = anchors["question"][draw]
-        drawn = [array[:, draw] for array in counts]
-        found = fit(*drawn, anchors=anchors, **numbers, **options)
+        fixed = dict(given.fixed)
+        if "question" in fixed:
+            fixed["question"] = fixed["question"][draw]
+        found = estimate(
+            tuple(array[:, draw] for array in given.counts),
+            given.precision,
+            fixed,
+            given.tolerance,
+            given.max_iterations,
+            given.near.at_questions(draw),
+            **options,
+        )
         score, complete = found.score, (found.extreme.model != UNRATED).all()
-        for facet, measure in severity.items():
+        for facet, measure in given.severity.items():
             present = getattr(found.extreme, facet) != UNRATED
             complete = complete & present.all()
             if facet in fixed:
                 continue
             # Those that the scores are relative to, here and in the fit to all ratings.
-            counted = present & jnp.isfinite(getattr(found, facet)) & jnp.isfinite(measure)
-            score = score + jnp.where(counted, measure, 0.0).sum() / counted.sum()
+            counted = present & xp.isfinite(getattr(found, facet)) & xp.isfinite(measure)
+            score = score + xp.where(counted, measure, 0.0).sum() / counted.sum()
         return score, found.status, complete
 
-    return jax.vmap(one)(draws)
+    # A CPU gains nothing from fits side by side, which all take as many steps as the longest.
+    return xp.each(one, draws) if jax.default_backend() == "cpu" else xp.vmap(one)(draws)
 
 
 def _summary(score: np.ndarray, converged: np.ndarray, level: float) -> Bootstrap:

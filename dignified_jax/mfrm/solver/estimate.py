@@ -22,11 +22,12 @@ from dignified_jax.mfrm.result import (
     without_estimate,
 )
 from dignified_jax.mfrm.solver import extremes, laplace, marginal, ordinal, ridge, standard_errors
+from dignified_jax.mfrm.solver import start as starting
 from dignified_jax.mfrm.solver.blocks import Blocks, Totals, as_blocks, totals
 from dignified_jax.mfrm.solver.extremes import Selection
 from dignified_jax.mfrm.solver.gauge import Center, Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood
-from dignified_jax.mfrm.solver.moments import Parameters
+from dignified_jax.mfrm.solver.start import Start
 
 FitMethod = Literal["ridge", "laplace", "quadrature"]
 METHODS: tuple[FitMethod, ...] = ("ridge", "laplace", "quadrature")
@@ -85,12 +86,13 @@ def estimate(
     fixed: dict[str, jax.Array],
     tolerance: jax.Array,
     max_iterations: jax.Array,
+    near: Start | None = None,
     *,
     model: ResponseModel,
     center: Center,
     method: FitMethod,
 ) -> Fit:
-    """See `fit`; counts as `blocks_of` takes them."""
+    """See `fit`; counts as `blocks_of` takes them; `near`: where to begin, if not at zero."""
     selected = select(counts, fixed, model=model, center=center, method=method)
     blocks = blocks_of(counts, model, selected)
     sums = totals(blocks)
@@ -99,7 +101,10 @@ def estimate(
     infinite = ~selected.model
     design = _design(blocks, selected, informed, fixed, center, method)
     unobserved = (selected.steps() == 0).all() if blocks.scales else xp.asarray(False)
-    start = _start(blocks, fixed)
+    log_precision = 0.0 if near is None else near.log_precision
+    start = starting.from_zero(blocks, fixed)
+    if near is not None:
+        start = starting.constrained(near.parameters, design)
     # What can't be refused under tracing is answered with NaN, from the start.
     bad_anchors = anchoring.any_bad(fixed)
     poison = xp.where(sums.faulty | bad_anchors | unobserved, xp.nan, 0.0).astype(start.theta.dtype)
@@ -112,14 +117,16 @@ def estimate(
         likelihood = log_likelihood(blocks, parameters)
     elif method == "quadrature":
         confounded = _confounded(sums, blocks, design)
-        found = marginal.maximise(blocks, start, design, hold_question=confounded, **limits)
+        found = marginal.maximise(
+            blocks, start, design, hold_question=confounded, log_precision=log_precision, **limits
+        )
         precision, at_bound = found.precision(), found.at_bound()
         likelihood, left = found.log_likelihood, found.left
         standard_error, parameters, covariance = standard_errors.marginal_standard_errors(
             found, design
         )
     else:
-        found = laplace.maximise(blocks, start, design, **limits)
+        found = laplace.maximise(blocks, start, design, log_precision=log_precision, **limits)
         parameters, precision, at_bound = found.parameters, found.precision(), found.at_bound()
         likelihood = laplace.marginal_log_likelihood(blocks, parameters, found.arrow, precision)
         parameters = laplace.posterior_mean(found.arrow, parameters)
@@ -265,23 +272,4 @@ def _design(
         random_question=method != "ridge",
         scales=blocks.scales,
         steps=blocks.steps if blocks.scales else 0,
-    )
-
-
-def _start(blocks: Blocks, fixed: dict[str, jax.Array]) -> Parameters:
-    """Zeros made from the data, so that they have its sharding; anchors with their sign turned."""
-    theta = xp.zeros_like(blocks.trials[:, 0])
-    zeros = {
-        "judge": xp.zeros(blocks.judges, theta.dtype),
-        "rubric": xp.zeros(blocks.items, theta.dtype),
-        "question": xp.zeros_like(theta[0]),
-    }
-    for facet, values in fixed.items():
-        zeros[facet] = xp.where(xp.isnan(values), 0.0, -values)
-    steps = xp.zeros(blocks.scales * blocks.steps, theta.dtype)
-    return Parameters(
-        theta=theta,
-        question=zeros["question"],
-        raters=xp.concatenate([zeros["judge"], zeros["rubric"], steps]),
-        intercept=xp.zeros_like(theta[:, 0]),
     )

@@ -17,10 +17,11 @@ from dignified_jax.mfrm.result import Fit, Precision
 from dignified_jax.mfrm.solver import arrow as arrows
 from dignified_jax.mfrm.solver.arrow import Arrow, Gradient
 from dignified_jax.mfrm.solver.estimate import ResponseModel, blocks_of
-from dignified_jax.mfrm.solver.extremes import Selection, categories_in_use, closed_steps
+from dignified_jax.mfrm.solver.extremes import Selection, categories_in_use
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import moments
 from dignified_jax.mfrm.solver.moments import Parameters
+from dignified_jax.mfrm.solver.start import parameters_of
 
 
 @jax.tree_util.register_dataclass
@@ -70,17 +71,8 @@ def information(
     """
     selected = selected_in(fit)
     blocks = blocks_of(counts, model_of(fit), selected)
-    steps = [] if fit.step is None else [-closed_steps(fit.step).ravel()]
-    judge = xp.where(selected.judge, fit.judge, 0.0)
-    rubric = xp.where(selected.rubric, fit.rubric, 0.0)
+    parameters = parameters_of(fit)
     finite = selected.model
-    parameters = Parameters(
-        # Where questions are random, qualities hold their mean and intercepts do not.
-        theta=xp.where(finite[:, None], fit.quality - fit.intercept[:, None], 0.0),
-        question=-fit.question,
-        raters=xp.concatenate([-judge, -rubric, *steps]),
-        intercept=xp.where(finite, fit.intercept, 0.0),
-    )
     free = {
         facet: xp.isnan(fixed[facet])
         if facet in fixed

@@ -87,8 +87,12 @@ def maximise(
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
     least: float = -LOG_PRECISION_BOUND,
+    log_precision: jax.Array | float = 0.0,
 ) -> LaplaceSearch:
-    """The optimum, from `start` and variances of 1, with log precisions of at least `least`."""
+    """The optimum, with log precisions of at least `least`.
+
+    From `start` and the (2,) log precisions of theta and questions; those of variances of 1.
+    """
 
     def advance(state: LaplaceSearch) -> LaplaceSearch:
         precision = state.precision()
@@ -140,10 +144,11 @@ def maximise(
         )
 
     nothing = xp.zeros((), start.theta.dtype)
+    log_theta, log_question = nothing + log_precision * xp.ones(2, start.theta.dtype)
     state = LaplaceSearch(
         parameters=start,
-        log_theta=nothing,
-        log_question=nothing,
+        log_theta=log_theta,
+        log_question=log_question,
         arrow=arrows.placeholder(blocks, start, _precision(nothing, nothing), design, skew=True),
         change=nothing + xp.inf,
         iterations=xp.asarray(0, xp.int32),

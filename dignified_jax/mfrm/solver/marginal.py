@@ -93,6 +93,7 @@ def maximise(
     design: Design,
     *,
     hold_question: jax.Array,
+    log_precision: jax.Array | float = 0.0,
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
     points: int = POINTS,
@@ -104,6 +105,7 @@ def maximise(
       start: whose facets satisfy their constraints.
       design: free levels and constraints.
       hold_question: bool, whether the precision of the questions stays where Laplace's is.
+      log_precision: (2,) of theta and questions, where the search begins.
       tolerance: on the largest change.
       max_iterations: steps tried, of each.
       points: of the quadrature.
@@ -115,6 +117,7 @@ def maximise(
         tolerance=xp.maximum(tolerance, NEAR),
         max_iterations=max_iterations,
         least=LEAST,
+        log_precision=log_precision,
     )
 
     def advance(state: MarginalSearch) -> MarginalSearch:

@@ -15,9 +15,11 @@ pytestmark = pytest.mark.wiring
 module = importlib.import_module("dignified_jax.mfrm.diagnostics.bootstrap")
 
 
-def test_equals_explicit_refits(plan, monkeypatch):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_equals_explicit_refits(plan, monkeypatch, compiled):
     """Each replicate a dense fit of the questions drawn; batches of 4 do not divide the 10."""
     monkeypatch.setattr(module, "RATINGS_AT_ONCE", 4 * plan[0].size)
+    monkeypatch.setattr(module, "ON_HOST_AT_ONCE", 4)
     seen = []
     with jax.enable_x64(True):
         found = mfrm.bootstrap(
@@ -27,6 +29,7 @@ def test_equals_explicit_refits(plan, monkeypatch):
             level=0.5,
             progress=lambda *done: seen.append(done),
             method="ridge",
+            compiled=compiled,
         )
     draws = module.samples(8, 10, 3)
     ridge = (1.0,) * 4

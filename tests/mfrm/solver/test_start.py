@@ -1,0 +1,38 @@
+"""A search that begins elsewhere ends at the same place."""
+
+import jax
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.solver import start as starting
+from dignified_jax.mfrm.solver.estimate import estimate
+from tests.mfrm.conftest import SHAPE, assert_fits_agree
+from tests.mfrm.dense_ordinal import simulate
+
+QUESTIONS = np.array([0, 0, 3, 1, 6, 6, 6, 2])
+
+
+@pytest.mark.parametrize("center", ["model", "grand", "zero"])
+@pytest.mark.parametrize("method", ["ridge", "laplace", "quadrature"])
+def test_from_a_fit_to_other_questions(method, center):
+    """Where a judge is absent, an item lacks a category, and a model has the highest scores."""
+    counts = simulate(SHAPE, 4, 0, missing=0.2, most=2)
+    full = mfrm.fit(counts, model="partial_credit", method=method, center=center)
+    counts = counts[:, QUESTIONS]
+    counts[:, :, 2] = 0
+    counts[:, :, :, 1, 1] = 0
+    if center == "model":
+        counts[1] = counts[1].sum(axis=-1, keepdims=True) * (np.arange(4) == 3)
+    found = []
+    with xp.on_host(True):
+        near = starting.of_fit(full).at_questions(QUESTIONS)
+        for start in (None, near):
+            arguments = (counts.astype(float),), jax.tree.map(np.asarray, mfrm.Precision()), {}
+            limits = np.asarray(1e-9), np.asarray(100)
+            options = {"model": "partial_credit", "center": center, "method": method}
+            found.append(estimate(*arguments, *limits, start, **options))
+    assert found[0].status == found[1].status == mfrm.Status.EMPTY_LEVEL
+    assert_fits_agree(*found, atol=1e-7)
+    np.testing.assert_allclose(found[0].step, found[1].step, atol=1e-7)
