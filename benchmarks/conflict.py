@@ -7,7 +7,8 @@
 A random one-layer decoder on the synthetic rows of `conflict_problem`, trained by the package's
 own train step. Parts: `gradients` checks the propositions' squared norms and progress on raw
 gradients over all parameters; `methods` tunes and compares every method; `ablation` shows what
-Lag-DPO's dual settings do (validation only); `kkt` compares lambda with SciPy's multipliers.
+Lag-DPO's dual settings do (validation only); `lengths` does so for its dual rate, on runs of 27 to
+750 steps; `kkt` compares lambda with SciPy's multipliers.
 Prints Markdown; figures go to --out.
 """
 
@@ -20,7 +21,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks import conflict_gradients, conflict_kkt, conflict_methods, conflict_plots
+from benchmarks import (
+    conflict_gradients,
+    conflict_kkt,
+    conflict_lengths,
+    conflict_methods,
+    conflict_plots,
+)
 from benchmarks.conflict_training import World
 from dignified_jax.data import DIMENSIONS
 
@@ -81,6 +88,13 @@ def ablation(out: pathlib.Path) -> None:
         print(f"| {name} | {worst:.3f} | {', '.join(f'{value:.2f}' for value in multipliers)} |")
 
 
+def lengths(out: pathlib.Path) -> None:
+    """Lag-DPO's dual rate on runs of several lengths, on validation."""
+    found = conflict_lengths.measure()
+    print(f"\n{conflict_lengths.table(found)}")
+    conflict_plots.lengths(out / "conflict_lengths.png", found)
+
+
 def kkt(out: pathlib.Path) -> None:
     """lambda against SciPy."""
     problem = conflict_kkt.make_problem()
@@ -107,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parts = ["gradients", "kkt", "ablation", "methods"]
+    parts = ["gradients", "kkt", "ablation", "lengths", "methods"]
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(parts)}; all")
     parser.add_argument("--seeds", type=int, default=8, help="of the table of methods; at least 2")
     parser.add_argument(
@@ -123,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if arguments.seeds < 2:
         parser.error(f"--seeds: expected at least 2 for an interval, found {arguments.seeds}")
-    run = {"gradients": gradients, "kkt": kkt, "ablation": ablation}
+    run = {"gradients": gradients, "kkt": kkt, "ablation": ablation, "lengths": lengths}
     for part in [part for part in parts if part in (arguments.parts or parts)]:
         print(f"\n## {part}\n", flush=True)
         if part == "methods":

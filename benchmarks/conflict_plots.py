@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.conflict_gradients import Gradients, Step
 from benchmarks.conflict_kkt import Optimum
+from benchmarks.conflict_lengths import AVERAGE, Length
 from benchmarks.conflict_methods import Row, interval
 from dignified_jax.data import DIMENSIONS
 
@@ -117,6 +118,23 @@ def multipliers(path: pathlib.Path, history: np.ndarray, optimum: Optimum) -> No
         axes.axhline(optimum.multipliers[k], color=color, linestyle="--", linewidth=0.9)
     axes.set(xlabel="train step", ylabel="λ (dashed: SciPy)")
     axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def lengths(path: pathlib.Path, found: Sequence[Length]) -> None:
+    """Lambda of A by the share of the run, a panel for each rule and a curve for each length."""
+    rules = [rule for rule in dict.fromkeys(one.rule for one in found) if rule != AVERAGE]
+    figure, panels = plt.subplots(
+        1, len(rules), figsize=(2.6 * len(rules), 3.2), sharey=True, layout="constrained"
+    )
+    for axes, rule in zip(panels, rules, strict=True):
+        own = [one for one in found if one.rule == rule]
+        for (color, _), one in zip(_STYLES.values(), own, strict=False):
+            share = np.arange(1, one.steps + 1) / one.steps
+            axes.plot(share, one.path[:, 0], color=color, label=f"{one.steps} steps")
+        axes.set(title=rule, xlabel="share of the run")
+    panels[0].set(ylabel="λ of A, mean over seeds")
+    panels[0].legend(fontsize=8)
     _save(figure, path)
 
 

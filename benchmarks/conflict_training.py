@@ -96,12 +96,15 @@ class World:
     batches: Any
 
     @classmethod
-    def make(cls, dials: Dials, seed: int) -> World:
-        """Every part as the dials say, but for test labels, which are clean."""
-        train = make_examples(dials, TRAIN, seed, 0)
+    def make(cls, dials: Dials, seed: int, rows: int = TRAIN) -> World:
+        """Every part as the dials say, but for test labels, which are clean.
+
+        Of the training rows there are `rows`, a multiple of BATCH.
+        """
+        train = make_examples(dials, rows, seed, 0)
         validation = make_examples(dials, VALIDATION, seed, 1)
         test = make_examples(dials, TEST, seed, 2, clean=True)
-        chunks = [train[start : start + BATCH] for start in range(0, TRAIN, BATCH)]
+        chunks = [train[start : start + BATCH] for start in range(0, rows, BATCH)]
         return cls(
             seed=seed,
             params=init_params(seed),
@@ -113,11 +116,11 @@ class World:
 
 
 @functools.cache
-def _optimizer() -> optax.GradientTransformation:
+def _optimizer(steps: int) -> optax.GradientTransformation:
     """Clipping, Adam and cosine decay; the peak rate lies in the state: one program for all."""
 
     def make(rate: float) -> optax.GradientTransformation:
-        decay = optax.scale_by_schedule(optax.cosine_decay_schedule(1.0, STEPS))
+        decay = optax.scale_by_schedule(optax.cosine_decay_schedule(1.0, steps))
         return optax.chain(
             optax.clip_by_global_norm(1.0), optax.scale_by_adam(), decay, optax.scale(-rate)
         )
@@ -126,20 +129,25 @@ def _optimizer() -> optax.GradientTransformation:
 
 
 @functools.cache
-def _run(method: Objective) -> Callable[..., tuple[TrainState, jax.Array]]:
-    """The jitted `(state, (batches, references, rewards), order) -> (state, finite)` of a run."""
-    step = make_train_step(MODEL, method, _optimizer(), mesh())
+def _run(method: Objective, steps: int) -> Callable[..., tuple[TrainState, tuple[jax.Array, ...]]]:
+    """The jitted `(state, (batches, references, rewards), order) -> (state, (finite, lambda))`.
+
+    The last is (step, 4), or (step, 0) of a method without multipliers.
+    """
+    method = method.for_steps(steps)
+    step = make_train_step(MODEL, method, _optimizer(steps), mesh())
 
     @jax.jit
     def run(state: TrainState, given: tuple[Any, ...], order: jax.Array) -> Any:
-        def body(state: TrainState, number: jax.Array) -> tuple[TrainState, jax.Array]:
+        def body(state: TrainState, number: jax.Array) -> tuple[TrainState, Any]:
             batch, reference, rewards = jax.tree.map(lambda leaf: leaf[number], given)
             inputs = StepInputs(batch, jnp.int32(1), CachedReference(reference), rewards)
             state, report = step(state, inputs)
-            return state, report["finite"]
+            multipliers = method.metrics(state.method_state).get("lambda", jnp.zeros(0))
+            return state, (report["finite"], multipliers)
 
-        state, finite = jax.lax.scan(body, state, order)
-        return state, finite.all()
+        state, (finite, multipliers) = jax.lax.scan(body, state, order)
+        return state, (finite.all(), multipliers)
 
     return run
 
@@ -164,12 +172,26 @@ def train(
     params: Any | None = None,
     rewards: jax.Array | None = None,
 ) -> tuple[Any, Any]:
-    """STEPS optimiser steps of `method`: (parameters, method state).
+    """STEPS optimiser steps of `method`: (parameters, method state). Arguments as `train_path`."""
+    return train_path(world, method, rate, params=params, rewards=rewards)[:2]
+
+
+def train_path(
+    world: World,
+    method: Objective,
+    rate: float,
+    *,
+    steps: int = STEPS,
+    params: Any | None = None,
+    rewards: jax.Array | None = None,
+) -> tuple[Any, Any, np.ndarray]:
+    """Trains with `method`: (parameters, method state, (step, 4) lambda after each step).
 
     Args:
       world: the data. Its batches are the same in every epoch, their order is not.
       method: the objective.
       rate: peak learning rate of Adam, which decays to 0 by a cosine.
+      steps: optimiser steps.
       params: of the model that training starts from and compares with; the initial one by default.
       rewards: (example, 5, 4) frozen rewards of the training examples, where `method` needs them.
 
@@ -182,20 +204,22 @@ def train(
     def by_batch(values: jax.Array) -> jax.Array:
         return values.reshape(-1, BATCH, *values.shape[1:])
 
-    state = start(method, _optimizer(), params)
+    state = start(method, _optimizer(steps), params)
     hyperparams = {"rate": jnp.full_like(state.opt_state.hyperparams["rate"], rate)}
     state = state.replace(opt_state=state.opt_state._replace(hyperparams=hyperparams))
     rng = np.random.default_rng([world.seed, STEPS])
-    order = np.concatenate([rng.permutation(TRAIN // BATCH) for _ in range(EPOCHS)])
+    count = len(reference) // BATCH
+    epochs = -(-steps // count)
+    order = np.concatenate([rng.permutation(count) for _ in range(epochs)])[:steps]
     given = (
         world.batches,
         by_batch(reference),
         None if rewards is None else by_batch(rewards),
     )
-    state, finite = _run(method)(state, given, order)
+    state, (finite, multipliers) = _run(method, steps)(state, given, order)
     if not finite:
         raise FloatingPointError(f"{method} at rate {rate}: a step was not finite")
-    return state.params, state.method_state
+    return state.params, state.method_state, np.asarray(multipliers)
 
 
 def accuracy(params: Any, world: World, part: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from dignified_jax.models.decoder import Decoder, Params, output_kernel
 from dignified_jax.models.logprobs import Packed, sum_by_response, token_tree
+from dignified_jax.models.lora import LoraConfig, LoraParams, variables
 from dignified_jax.models.output_head import TOKENS_PER_CHUNK
 from dignified_jax.models.tensor_parallel import TensorParallel
 
@@ -55,13 +56,13 @@ def token_kl(
 
 
 def response_kl(
-    model: Decoder, policy: Params, reference: Params, batch: Packed
+    model: Decoder, policy: Params | LoraParams, reference: Params | LoraParams, batch: Packed
 ) -> Float[Array, "example response"]:
     """Token-level KL(policy || reference), summed over every response of a packed batch.
 
     Args:
       model: the decoder of both.
-      policy, reference: parameter trees.
+      policy, reference: parameter trees, or those of a base and of LoRA.
       batch: packed rows, as in `logprobs.response_log_probs`.
 
     Returns:
@@ -69,9 +70,10 @@ def response_kl(
       the batch's rows.
     """
 
-    def states(params: Params) -> jax.Array:
-        hidden = model.apply(
-            {"params": params},
+    def states(params: Params | LoraParams) -> jax.Array:
+        own = model if isinstance(params, LoraParams) else model.clone(lora=LoraConfig())
+        hidden = own.apply(
+            variables(params),
             batch.tokens,
             batch.positions,
             token_tree(batch),
@@ -83,7 +85,7 @@ def response_kl(
     both = (policy, reference)
     divergence = token_kl(
         tuple(states(params) for params in both),
-        tuple(output_kernel(model.config, params) for params in both),
+        tuple(output_kernel(model.config, variables(params)["params"]) for params in both),
         dtype=model.dtype,
         tensor=model.tensor,
     )

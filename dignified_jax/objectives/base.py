@@ -151,6 +151,14 @@ class Objective(Method):
         del dimensions
         return ()
 
+    def for_steps(self, steps: int) -> Objective:
+        """Returns the objective for a run of so many optimiser steps; itself by default.
+
+        Where hyperparameters are in units of the run, it has them per step.
+        """
+        del steps
+        return self
+
     def batch_counts(
         self, mask: Bool[Array, "example response"], lengths: Int[Array, "example response"]
     ) -> PyTree:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import per_dimension
-from dignified_jax.objectives.duals import old_keys
+from dignified_jax.objectives.duals import old_keys, paced  # noqa: F401  (registers its rules)
 from dignified_jax.objectives.duals.ascent import Duals, DualState
 from dignified_jax.objectives.duals.controllers import CONTROLLERS, Ascent, Controller
 from dignified_jax.objectives.duals.signals import SIGNALS, Batch, Signal
@@ -44,8 +44,8 @@ class LagDPO(Terms, Objective):
     where they are out of reach, which is plain averaging again; "adaptive" ones are the same within
     reach. Its dual rate, "an order of magnitude below the primal rate", would leave lambda at zero
     with the learning rates of DPO (a few 1e-7). What counts is the rate times the steps: 1 suits
-    runs of tens of steps (benchmarks/RESULTS.md compares it with the paper's); 0.1 for those of
-    many hundreds follows from that and has not been measured.
+    runs of tens of steps (benchmarks/RESULTS.md compares it with the paper's); the controller
+    "paced" has a rate per run, for runs of any length.
 
     `schedule`, `controller` and `signal` are sections: `method.controller.name=nupi` chooses, and
     the fields of that one stand beside its name. Others can be registered (`CONTROLLERS` and so
@@ -54,13 +54,15 @@ class LagDPO(Terms, Objective):
     Attributes:
       beta: inverse temperature of the implicit reward.
       epsilon: tolerance of each dimension's loss, in nats; log 2 = 0.693 is an untrained policy's.
-      schedule: "constant"; "linear" to `final` in `steps`; "adaptive": never tighter than the mean
-        of the dimensions' signals, for an epsilon that may be out of reach.
-      controller: "ascent", with a `rate`; "nupi", proportional-integral control; "augmented", the
+      schedule: "constant"; "linear" to `final` in `steps` ("paced_linear" in a `share` of the run);
+        "adaptive": never tighter than the mean of the dimensions' signals, for an epsilon that may
+        be out of reach.
+      controller: "ascent", with a `rate`; "paced", the same with a `rate` of the whole run, over
+        its steps; "nupi", proportional-integral control; "augmented", the
         augmented Lagrangian with its `penalty`, whose weights answer to a violation before lambda
         has moved. It needs a signal other than "batch".
-      signal: what is compared with epsilon: the "batch" loss, its average "ema" with a `decay`, or
-        its mean over a "window" of a `length`.
+      signal: what is compared with epsilon: the "batch" loss, its average "ema" with a `decay`
+        ("paced_ema" with a `share` of the run), or its mean over a "window" of a `length`.
       dual_restart: lambda_k goes to 0 as soon as the signal is at most epsilon_k.
       normalize_weights: divide the weights 1 + lambda_k by 1 + mean lambda, so that they add up
         to K and lambda does not raise the effective learning rate.
@@ -114,6 +116,15 @@ class LagDPO(Terms, Objective):
             epsilon=self.epsilon,
             cap=self.lambda_max,
             restart=self.dual_restart,
+        )
+
+    def for_steps(self, steps: int) -> LagDPO:
+        """Returns the same with the rules of `duals.paced` per step."""
+        return dataclasses.replace(
+            self,
+            schedule=self.schedule.for_steps(steps),
+            controller=self.controller.for_steps(steps),
+            signal=self.signal.for_steps(steps),
         )
 
     def init(self, dimensions: int) -> DualState:

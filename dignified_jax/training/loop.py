@@ -222,7 +222,7 @@ def _stepper(
 
     Compiled for `state` and the batch that is next, and so for all.
     """
-    model, method = context.model, context.config.method
+    model, method = context.model, context.objective
     balance = context.config.model.router_aux_loss_coef
     jitted = make_train_step(model.module, method, context.optimizer, model.mesh, balance)
     train_step = CompiledFunction("the train step", jitted)
@@ -272,6 +272,7 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
     visible = jax.process_index() == 0
     with waiting("testing batch", visible) as count:
         test = evaluate_split(context, state, "test", "test/", count)
+    config = dataclasses.replace(config, method=context.objective)
     result = summary.build(config, state, test, context.data.streams["test"]) | {"method": name}
     with waiting("exporting", visible, share=True) as count:
         exported, *adapters = export(context, state.params, count)

@@ -21,6 +21,7 @@ from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
 from dignified_jax.models.residual import Edits
+from dignified_jax.objectives import Objective
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import data as input_data
 from dignified_jax.training.inputs import model as input_model
@@ -68,6 +69,11 @@ class RunContext:
     score_step: CompiledFunction
     steps: int
     identity: Mapping[str, str]
+
+    @property
+    def objective(self) -> Objective:
+        """The method, per step of this run where it is configured in units of a run."""
+        return self.config.method.for_steps(self.steps)
 
     def inputs(self, split: str, step: int) -> tuple[PackedBatch, StepInputs]:
         """Returns a batch on the host, and the inputs of its step on the devices."""

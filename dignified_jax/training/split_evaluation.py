@@ -27,7 +27,7 @@ def evaluate_split(
     """
     state = state.replace(params=context.model.policy(state.params))
     batches = _counted(context, split, count)
-    report = evaluate(context.score_step, context.config.method, state, batches)
+    report = evaluate(context.score_step, context.objective, state, batches)
     return metrics.flatten(report, context.config.data.dimensions, prefix)
 
 

@@ -7,6 +7,7 @@ from benchmarks import (
     conflict,
     conflict_gradients,
     conflict_kkt,
+    conflict_lengths,
     conflict_methods,
     conflict_training,
 )
@@ -187,3 +188,17 @@ def test_start_keeps_the_given_parameters_alive():
     state.params["norm"]["scale"].delete()
     np.testing.assert_array_equal(params["norm"]["scale"], kept)
     assert callable(step)
+
+
+def test_lengths_are_compared_by_seed():
+    """The lead over averaging at the same number of steps, last and greatest lambda."""
+    worst = np.array([0.5, 0.6])
+    path = np.array([[0.5, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.25, 0.0]])
+    lengths = [
+        conflict_lengths.Length(name, steps, worst + lead, worst, path if lead else path[:, :0])
+        for steps in (3, 6)
+        for name, lead in ((conflict_lengths.AVERAGE, 0.0), ("rule", steps / 100))
+    ]
+    lines = conflict_lengths.table(lengths).splitlines()
+    assert lines[3].endswith("| +0.030 ± 0.000 | 0.550 | 1.00, 0.00, 0.25, 0.00 | 2.00 |")
+    assert "+0.060 ± 0.000" in lines[5]

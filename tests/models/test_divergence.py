@@ -1,11 +1,17 @@
 """KL of next-token distributions against NumPy in double precision."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from dignified_jax.models.divergence import token_kl
+from dignified_jax import data
+from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.divergence import response_kl, token_kl
+from dignified_jax.models.hf.config import read_config
+from dignified_jax.models.lora import LoraConfig, LoraParams
 from dignified_jax.models.tensor_parallel import TensorParallel
 
 TOKENS, HIDDEN, VOCABULARY = 1030, 12, 40  # two chunks
@@ -47,3 +53,29 @@ def test_the_same_model_has_none(arrays):
     hidden, kernel = arrays
     same = token_kl((hidden[0],) * 2, (kernel[0],) * 2)
     np.testing.assert_array_equal(same, np.zeros(TOKENS))
+
+
+def test_of_a_policy_that_is_a_base_with_lora(tiny_directory, tiny_tokenizer):
+    """Against the same policy with s A B added to its matrices; to float32's rounding."""
+    config = dataclasses.replace(read_config(tiny_directory), num_layers=1)
+    model = Decoder(config, remat="none", attention="dense")
+    own = model.clone(lora=LoraConfig(rank=2, targets=("q_proj",)))
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(own.init, jax.random.key(0), np.zeros((1, 2), np.int32))
+    draw = lambda x: np.float32(0.3 * rng.normal(size=x.shape))  # noqa: E731
+    base, tree = (jax.tree.map(draw, shapes[name]) for name in ("params", "lora"))
+    rows = [data.PreferenceRow("Is it late?", "No, it is noon.", {"A": "Yes, if you say so."})]
+    batch = data.pack(rows, tiny_tokenizer, row_length=128)
+
+    def merged(params, lora):
+        """The tree of the base, each kernel that has LoRA beside it with their product."""
+        if "lora_a" in lora:
+            product = np.matmul(lora["lora_a"], lora["lora_b"]).reshape(params["kernel"].shape)
+            return params | {"kernel": params["kernel"] + own.lora.scale * product}
+        return params | {name: merged(params[name], part) for name, part in lora.items()}
+
+    kl = jax.jit(response_kl, static_argnums=0)
+    found = kl(own, LoraParams(base, tree), base, batch)
+    expected = kl(model, merged(base, tree), base, batch)
+    assert float(expected.min()) >= 0 and float(expected.max()) > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)

@@ -37,6 +37,11 @@ class Controller:
     needs_memory: ClassVar[bool] = False
     needs_finite_epsilon: ClassVar[bool] = False
 
+    def for_steps(self, steps: int) -> Controller:
+        """Returns the rule per step of a run of so many optimiser steps; itself by default."""
+        del steps
+        return self
+
     def init(self, dimensions: int) -> PyTree:
         """Returns the state before the first batch; none by default."""
         del dimensions

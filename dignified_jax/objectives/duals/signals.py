@@ -29,6 +29,11 @@ class Signal:
     name: ClassVar[str]
     remembers: ClassVar[bool] = True
 
+    def for_steps(self, steps: int) -> Signal:
+        """Returns the signal per step of a run of so many optimiser steps; itself by default."""
+        del steps
+        return self
+
     def init(self, dimensions: int) -> PyTree:
         """Returns the memory before the first batch; its leaves are (..., K) float32."""
         raise NotImplementedError

@@ -31,6 +31,11 @@ class Schedule:
     def check(self, epsilon: Entries, dimensions: int) -> None:
         """Raises ValueError where epsilon or the schedule's own fields do not fit."""
 
+    def for_steps(self, steps: int) -> Schedule:
+        """Returns the schedule per step of a run of so many optimiser steps; itself by default."""
+        del steps
+        return self
+
     def value(
         self,
         epsilon: Entries,

@@ -1,0 +1,1 @@
+"""Whether Lag-DPO holds every dimension of a real model where averaging lets one fall."""

@@ -1,0 +1,168 @@
+"""Rows of the comparison: splits by prompt, and a conflict between A and E on the same prompts.
+
+A row of A prefers the reply that does not go along with the user. The conflict adds a row of E
+with the same prompt and the two replies swapped: there the one that goes along counts as the
+warmer. Single words have no warmth, so only rows whose replies both are sentences get such a
+partner. With `conflict` at 1 every one of them does, and no policy can please both on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dignified_jax import data
+from dignified_jax.data.tokenizer import Tokenizer
+from dignified_jax.files import atomic
+
+SPLITS = ("train", "validation", "test")
+OPPOSED, OPPOSING = "A", "E"
+OPPOSING_CONTEXT = "opposing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Of the splits.
+
+    Attributes:
+      max_length: tokens of the longest prompt and reply; longer rows are left out.
+      train: rows to train on, before the conflict's.
+      validation, test: rows of each dimension at the most.
+      held_out: share of the prompts of each dimension that is test, and that is validation.
+      sentence: words from which on a reply is a sentence.
+    """
+
+    max_length: int = 384
+    train: int = 1024
+    validation: int = 40
+    test: int = 150
+    held_out: float = 0.25
+    sentence: int = 12
+
+    @property
+    def row_length(self) -> int:
+        """Tokens of a packed row: enough for a prompt with two replies, and some rows together."""
+        return self.max_length * 8 // 3
+
+
+def split(
+    train: Sequence[str], test: Sequence[str], tokenizer: Tokenizer, sizes: Sizes
+) -> dict[str, list[data.PreferenceRow]]:
+    """Returns the rows of each split; no prompt is in two of them.
+
+    Held-out prompts are those of the test files, and a share of those of the training files: real
+    sets have many rows on a few prompts, and their own test files may have next to none.
+
+    Args:
+      train, test: files of preference rows; of the latter there may be none.
+      tokenizer: that of the model.
+      sizes: of the splits.
+    """
+    given = [row for source in train for row in data.read_rows(source)]
+    tested = [row for source in test for row in data.read_rows(source)]
+    own = {_key(row) for row in tested}
+    short = _short([*tested, *given], tokenizer, sizes)
+    free = [row for row in short if _key(row) not in own]
+    held: dict[str, list[data.PreferenceRow]] = {"validation": [], "test": []}
+    taken = set(own)
+    rng = np.random.default_rng(0)
+    for dimension in data.DIMENSIONS:
+        pool = [row for row in free if first(row) == dimension and _key(row) not in taken]
+        validation, more = _held_out(pool, sizes.held_out)
+        published = [row for row in short if _key(row) in own and first(row) == dimension]
+        for name, candidates in (("validation", validation), ("test", [*published, *more])):
+            chosen = rng.permutation(len(candidates))[: getattr(sizes, name)]
+            held[name] += [candidates[i] for i in np.sort(chosen)]
+            taken |= {_key(row) for row in candidates}
+    left = [row for row in free if _key(row) not in taken]
+    chosen = np.sort(rng.permutation(len(left))[: sizes.train])
+    return {"train": [left[i] for i in chosen], **held}
+
+
+def with_conflict(
+    rows: Sequence[data.PreferenceRow], share: float, sizes: Sizes
+) -> list[data.PreferenceRow]:
+    """Returns the rows, and after them the partners of a share of those that can have one."""
+    able = [row for row in rows if _opposable(row, sizes.sentence)]
+    order = np.random.default_rng(3).permutation(len(able))
+    chosen = np.sort(order[: round(share * len(able))])
+    return [*rows, *(_opposing(able[i]) for i in chosen)]
+
+
+def write(directory: pathlib.Path, splits: dict[str, list[data.PreferenceRow]]) -> dict[str, Any]:
+    """Writes train, validation and test.jsonl; split -> dimension -> rows, and the opposing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, Any] = {}
+    for name, rows in splits.items():
+        lines = [json.dumps(_record(row), ensure_ascii=False) + "\n" for row in rows]
+        atomic.write_text(directory / f"{name}.jsonl", "".join(lines))
+        firsts = [first(row) for row in rows]
+        counts[name] = {dimension: firsts.count(dimension) for dimension in data.DIMENSIONS}
+        counts[name]["opposing"] = sum(row.context == OPPOSING_CONTEXT for row in rows)
+        counts[name]["prompts"] = len({_key(row) for row in rows})
+    return counts
+
+
+def first(row: data.PreferenceRow) -> str:
+    """Returns the first active dimension, by which rows are counted."""
+    return next(dimension for dimension in data.DIMENSIONS if dimension in row.rejects)
+
+
+def _short(
+    rows: Sequence[data.PreferenceRow], tokenizer: Tokenizer, sizes: Sizes
+) -> list[data.PreferenceRow]:
+    examples, _ = data.encode(
+        rows,
+        tokenizer,
+        max_length=sizes.max_length,
+        row_length=sizes.row_length,
+        on_too_long="drop",
+    )
+    return [rows[example.index] for example in examples]
+
+
+def _held_out(
+    rows: Sequence[data.PreferenceRow], share: float
+) -> tuple[list[data.PreferenceRow], list[data.PreferenceRow]]:
+    """(validation, test) of a share of the prompts each; none of fewer than three prompts."""
+    if len({_key(row) for row in rows}) < 3:
+        return [], []
+    rest, test = data.split_validation(rows, share, seed=1)
+    return data.split_validation(rest, share / (1 - share), seed=2)[1], test
+
+
+def _key(row: data.PreferenceRow) -> str:
+    prompt = row.prompt
+    return prompt.strip() if isinstance(prompt, str) else json.dumps(_turns(prompt))
+
+
+def _turns(prompt: data.schema.Prompt) -> Any:
+    return prompt if isinstance(prompt, str) else [dataclasses.asdict(turn) for turn in prompt]
+
+
+def _opposable(row: data.PreferenceRow, sentence: int) -> bool:
+    replies = (row.golden, row.rejects.get(OPPOSED, ""))
+    return all(len(reply.split()) >= sentence for reply in replies)
+
+
+def _opposing(row: data.PreferenceRow) -> data.PreferenceRow:
+    return data.PreferenceRow(
+        prompt=row.prompt,
+        golden=row.rejects[OPPOSED],
+        rejects={OPPOSING: row.golden},
+        context=OPPOSING_CONTEXT,
+        trigger=row.context,
+    )
+
+
+def _record(row: data.PreferenceRow) -> dict[str, Any]:
+    return {
+        **{"mask": list(row.mask), "context": row.context, "trigger": row.trigger},
+        **{"prompt": _turns(row.prompt), "golden": row.golden},
+        **{f"reject_{k}": row.rejects.get(k, "") for k in data.DIMENSIONS},
+    }

@@ -1,0 +1,422 @@
+"""The comparison on a real model: its rows, order, statistics, budget and report, untrained."""
+
+import contextlib
+import json
+import math
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.real import __main__ as command
+from benchmarks.real import (
+    behaviour,
+    clock,
+    paired,
+    plan,
+    power,
+    report,
+    results,
+    rows,
+    scoring,
+    training,
+)
+from benchmarks.real.entries import (
+    AVERAGE,
+    CONFLICT,
+    ENTRIES,
+    LAGDPO,
+    PLAIN,
+    WORLDS,
+    RunId,
+    Setting,
+    train_config,
+)
+from dignified_jax import analyze, data
+from dignified_jax.data import DIMENSIONS
+from dignified_jax.embedded import resolve
+from dignified_jax.evaluation.ood import __main__ as ood
+from dignified_jax.evaluation.utility import __main__ as utility
+from dignified_jax.training.run import directory as run_directory
+
+pytestmark = pytest.mark.wiring
+
+SIZES = rows.Sizes(max_length=256, train=12, validation=4, test=6, sentence=3)
+SENTENCE, OTHER = "one two three four", "five six seven"
+
+
+def single(dimension, prompt, golden=SENTENCE, reject=OTHER):
+    return data.PreferenceRow(prompt, golden, {dimension: reject}, context="given")
+
+
+def many(prefix, count=12):
+    return [single(k, f"{prefix} {k} {number}") for k in DIMENSIONS for number in range(count)]
+
+
+def written(file, given):
+    lines = [json.dumps(rows._record(row)) + "\n" for row in given]
+    file.write_text("".join(lines), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_tokenizer, tmp_path_factory):
+    """Splits of 48 rows for training and 8 for the test, one of whose prompts both have."""
+    place = tmp_path_factory.mktemp("rows")
+    shared = single("A", "Tested A 0", golden="of training")
+    train = written(place / "train.jsonl", [*many("Given"), shared])
+    test = written(place / "test.jsonl", many("Tested", 2))
+    return rows.split([train], [test], tiny_tokenizer, SIZES)
+
+
+def test_no_prompt_is_in_two_splits(parts):
+    prompts = {name: {row.prompt for row in own} for name, own in parts.items()}
+    assert not prompts["train"] & prompts["validation"]
+    assert not prompts["test"] & (prompts["train"] | prompts["validation"])
+    # Those of the test file, also where a training row has one, and more that are held out.
+    assert {p for p in prompts["test"] if p.startswith("Tested")}
+    assert {p for p in prompts["test"] if p.startswith("Given")}
+    assert "of training" not in {row.golden for row in (*parts["train"], *parts["validation"])}
+    assert len(parts["train"]) == SIZES.train
+    for name in ("validation", "test"):
+        firsts = [rows.first(row) for row in parts[name]]
+        assert 0 < max(map(firsts.count, DIMENSIONS)) <= getattr(SIZES, name)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.5, 2), (1.0, 4)])
+def test_the_dial_is_the_share_of_sentences_that_are_opposed(share, expected):
+    given = [single("A", f"p{number}") for number in range(4)]
+    given += [single("A", "word", reject="No."), single("E", "of E")]
+    found = rows.with_conflict(given, share, SIZES)
+    assert found[: len(given)] == given
+    added = found[len(given) :]
+    assert len(added) == expected
+    by_prompt = {row.prompt: row for row in given}
+    for row in added:
+        partner = by_prompt[row.prompt]
+        assert (row.golden, row.rejects) == (partner.rejects["A"], {"E": partner.golden})
+        assert row.context == rows.OPPOSING_CONTEXT
+
+
+def test_a_stronger_dial_only_adds_partners():
+    given = [single("A", f"p{number}") for number in range(9)]
+    weak, strong = (rows.with_conflict(given, share, SIZES) for share in (0.3, 0.8))
+    assert {row.prompt for row in weak[9:]} < {row.prompt for row in strong[9:]}
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    given = rows.with_conflict(many("Given", 2), 1.0, SIZES)
+    counts = rows.write(tmp_path, {"train": given})
+    assert data.read_rows(tmp_path / "train.jsonl") == given
+    assert counts["train"] == {"A": 2, "T": 2, "E": 4, "C": 2, "opposing": 2, "prompts": 8}
+
+
+def test_the_order_is_by_value_per_run():
+    found = plan.order(list(WORLDS), list(ENTRIES), (0, 1, 2), rates=2)
+    assert len(found) == len(set(found)) == len(WORLDS) * (len(ENTRIES) - 1) * 3
+    # Where there is a conflict, against averaging, first: all else rests on its Lag-DPO.
+    assert found[0] == plan.Contrast(CONFLICT, AVERAGE, 0)
+    places = {contrast: number for number, contrast in enumerate(found)}
+    assert places[plan.Contrast(PLAIN, AVERAGE, 0)] < places[plan.Contrast(PLAIN, AVERAGE, 1)]
+    # PCGrad costs four backward passes, and is no likelier to tell something.
+    assert (
+        places[plan.Contrast(CONFLICT, "pairs", 0)] < places[plan.Contrast(CONFLICT, "pcgrad", 0)]
+    )
+    groups = list(plan.groups(found))
+    assert groups[:2] == [plan.Group(CONFLICT, m, 0) for m in (LAGDPO, AVERAGE)]
+    assert len(groups) == len(set(groups)) == len(WORLDS) * len(ENTRIES) * 3
+
+
+def test_more_seeds_leave_the_first_rate_of_value():
+    """Of equal costs: the third seed takes 1/2 - 1/3 off, the second 1 - 1/2."""
+    rate = [plan._rate((CONFLICT, AVERAGE, number), (0, 1, 2), 1, set()) for number in range(3)]
+    np.testing.assert_allclose(rate, [1 / 2, 1 / 4, 1 / 12])
+
+
+def test_every_method_can_be_configured(tmp_path):
+    setting = Setting("embedded:tiny-qwen3", tmp_path, SIZES, steps=4, batch_size=2)
+    rows.write(tmp_path / "data" / CONFLICT, dict.fromkeys(rows.SPLITS, many("Given", 1)))
+    for name in ENTRIES:
+        config = train_config(setting, RunId(CONFLICT, name, 1e-3, 5))
+        assert (config.max_steps, config.epochs, config.seed) == (4, 2, 5)
+        assert (config.reference == "cached") == (name != "sft")
+        assert config.data.test.endswith("validation.jsonl")  # the test rows are not read
+
+
+def pairs_of(rng, shift, prompts=30):
+    """30 prompts, every dimension on some, one of them with many pairs."""
+    number = [*range(prompts), *[0] * 12]
+    dimension = [DIMENSIONS[n % 4] for n in number]
+    margin = rng.normal(shift, 1.0, size=len(number))
+    return {
+        "dimension": dimension,
+        "prompt": number,
+        "opposing": [n % 8 == 2 for n in number],
+        "margin": margin.tolist(),
+        "longer": [0.5] * len(number),
+    }
+
+
+def by_hand(pairs, keep):
+    """(worst accuracy, worst loss) of the prompts in `keep`, a list with repetitions."""
+    accuracy, loss = [], []
+    for dimension in DIMENSIONS:
+        own = [
+            margin
+            for prompt in keep
+            for name, at, margin in zip(
+                pairs["dimension"], pairs["prompt"], pairs["margin"], strict=True
+            )
+            if at == prompt and name == dimension
+        ]
+        accuracy.append(np.mean([margin > 0 for margin in own]))
+        loss.append(np.mean([math.log1p(math.exp(-margin)) for margin in own]))
+    return min(accuracy), max(loss)
+
+
+def test_figures_of_drawn_prompts_equal_those_counted_out():
+    pairs = pairs_of(np.random.default_rng(0), 0.3)
+    weights = paired.draw_prompts(pairs, 5)
+    found = paired.of_pairs(pairs, weights)
+    for draw in range(5):
+        keep = [p for p in range(30) for _ in range(int(weights[draw, p]))]
+        assert len(keep) == 30
+        accuracy, loss = by_hand(pairs, keep)
+        np.testing.assert_allclose(paired.worst_accuracy(found)[draw], accuracy, rtol=1e-12)
+        np.testing.assert_allclose(paired.worst_loss(found)[draw], loss, rtol=1e-12)
+    assert paired.worst_accuracy(paired.once(pairs)) == by_hand(pairs, range(30))[0]
+
+
+def test_as_many_prompts_of_each_kind_are_drawn():
+    pairs = pairs_of(np.random.default_rng(0), 0.0)
+    weights = paired.draw_prompts(pairs, 50)
+    for k in range(4):
+        np.testing.assert_array_equal(weights[:, k::4].sum(axis=1), len(range(k, 30, 4)))
+
+
+def test_a_lead_is_paired():
+    """Equal policies lead by nothing, with nothing to blur it; a better one is clear of 0."""
+    rng = np.random.default_rng(1)
+    seeds = [pairs_of(rng, 0.0) for _ in range(3)]
+    same = paired.lead(seeds, seeds, paired.worst_accuracy, draws=100)
+    assert (same.mean, same.low, same.high, same.clear) == (0.0, 0.0, 0.0, False)
+    better = [one | {"margin": [m + 2.0 for m in one["margin"]]} for one in seeds]
+    found = paired.lead(better, seeds, paired.worst_loss, draws=200)
+    assert found.high < 0 and found.clear
+    one = paired.lead(better[:1], seeds[:1], paired.worst_loss, draws=200)
+    assert one.high < 0 and math.isnan(one.seeds.half) and not one.clear
+
+
+@pytest.mark.parametrize(("pairs", "seeds"), [(150, 1), (400, 3), (1600, 5)])
+def test_power_equals_that_of_simulated_comparisons(pairs, seeds):
+    """20,000 draws have a standard error of 0.0035; the normal approximation has its own error."""
+    noise = power.Noise(differing=0.15, between_seeds=0.015)
+    leads = power.simulate(0.03, pairs, seeds, noise, draws=20_000, seed=pairs)
+    error = math.sqrt(noise.variance(0.03, pairs, seeds))
+    np.testing.assert_allclose(leads.mean(), 0.03, atol=5 * error / math.sqrt(20_000))
+    np.testing.assert_allclose(leads.std(), error, rtol=0.03)
+    clear = np.mean(leads > 1.959964 * error)
+    np.testing.assert_allclose(power.power(0.03, pairs, seeds, noise), clear, atol=0.02)
+
+
+def test_pairs_needed_have_the_power_that_was_asked():
+    noise = power.Noise(differing=0.2, between_seeds=0.01, cluster=3.0, correlation=0.25)
+    needed = power.pairs_needed(0.03, 3, noise)
+    assert power.power(0.03, needed, 3, noise) >= 0.8
+    assert power.power(0.03, needed - 1, 3, noise) < 0.8
+    # Three pairs a prompt that correlate by 1/4 are worth 1 / (1 + 2/4) of as many prompts.
+    alone = power.pairs_needed(0.03, 3, power.Noise(differing=0.2, between_seeds=0.01))
+    np.testing.assert_allclose(needed / alone, 1.5, rtol=1e-3)
+    assert power.pairs_needed(0.03, 1, power.Noise(between_seeds=0.02)) is None
+    least = power.least_lead(150, 3, noise)
+    np.testing.assert_allclose(power.power(least, 150, 3, noise), 0.8, rtol=1e-6)
+
+
+def test_figures_of_pairs_by_hand():
+    given = [single("A", "p"), single("E", "p"), single("A", "q")]
+    ratios = np.array([[2.0, -1, 0, 0, 0], [1.0, 0, 0, 3.0, 0], [-4.0, 0, 0, 0, 0]])
+    lengths = np.array([[4, 2, 0, 0, 0], [2, 0, 0, 2, 0], [8, 9, 0, 0, 0]])
+    found = scoring.figures(ratios, lengths, lengths > 0, given)
+    assert found["pairs"]["dimension"] == ["A", "E", "A"]
+    assert found["pairs"]["prompt"] == [0, 0, 1]
+    np.testing.assert_allclose(found["pairs"]["margin"], [0.3, -0.2, -0.4])
+    assert found["pairs"]["longer"] == [1.0, 0.5, 0.0]
+    np.testing.assert_allclose(found["drift"], [0.5, 0.5, -0.5])
+
+
+def test_the_budget_ends_the_work_and_nothing_else():
+    before = signal.getsignal(signal.SIGTERM)
+    started = time.monotonic()
+    with clock.budget(0.2):
+        time.sleep(30)
+    assert time.monotonic() - started < 10
+    done = []
+    with clock.budget(60):
+        done.append(True)
+    with clock.budget(0.05) as check:
+        with contextlib.suppress(clock.Stopped):  # as the training loop takes it in its last step
+            time.sleep(5)
+        check()
+        done.append("too late")
+    with clock.budget(60):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except Exception:  # as a room's own would
+            done.append("taken")
+        done.append("went on")
+    assert done == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(ValueError, match="of the work"), clock.budget(60):
+        raise ValueError("of the work")
+
+
+def trained(setting, run, accuracy, loss=0.6):
+    """What a finished run leaves, as far as the command looks at it."""
+    directory = run.directory(setting.out)
+    directory.mkdir(parents=True)
+    own = {k: {"accuracy": accuracy, "loss": loss} for k in DIMENSIONS}
+    text = json.dumps({"dimensions": own})
+    (directory / run_directory.SUMMARY_FILE).write_text(text)
+    lines = [{"step": n, **{f"lambda/{k}": n / 2 for k in DIMENSIONS}} for n in (1, 2)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (directory / run_directory.METRICS_FILE).write_text(text)
+
+
+def scored(setting, run, margins):
+    content = {"pairs": margins, "drift": [-0.1, 0.3], "kl": 0.02, "beta": scoring.BETA}
+    (run.directory(setting.out) / scoring.FILE).write_text(json.dumps(content))
+
+
+@pytest.fixture
+def half_done(tmp_path):
+    """Both sides of the first contrast with two rates and one more seed; of the rest nothing."""
+    setting = Setting("embedded:tiny-qwen3", tmp_path, SIZES)
+    rng = np.random.default_rng(0)
+    for method, shift in ((LAGDPO, 0.6), (AVERAGE, 0.0)):
+        for rate, accuracy in ((1e-3, 0.5), (2e-3, 0.7)):
+            trained(setting, RunId(CONFLICT, method, rate, 0), accuracy)
+        trained(setting, RunId(CONFLICT, method, 2e-3, 1), 0.6)
+        for seed in (0, 1):
+            scored(setting, RunId(CONFLICT, method, 2e-3, seed), pairs_of(rng, shift))
+    trained(setting, RunId(PLAIN, LAGDPO, 1e-3, 0), 0.9)  # its other rate is missing
+    options = SimpleNamespace(
+        **{
+            "seeds": [0, 1, 2],
+            "rates": [1e-3, 2e-3],
+            "rows": list(WORLDS),
+            "methods": list(ENTRIES),
+        }
+    )
+    return setting, options
+
+
+def test_the_rate_is_that_of_the_best_validation_once_all_have_ended(half_done):
+    setting, options = half_done
+    contrasts = plan.order(options.rows, options.methods, options.seeds, len(options.rates))
+    rates = results.learning_rates(setting, contrasts, options.rates, 0)
+    assert rates == {(CONFLICT, LAGDPO): 2e-3, (CONFLICT, AVERAGE): 2e-3}
+    found = results.gather(setting, contrasts, rates)
+    assert set(found) == {plan.Group(CONFLICT, m, s) for m in (LAGDPO, AVERAGE) for s in (0, 1)}
+    # Of equal accuracies the lesser loss.
+    rows_of = {k: {"accuracy": 0.5, "loss": 0.6} for k in DIMENSIONS}
+    better = {k: {"accuracy": 0.5, "loss": 0.5} for k in DIMENSIONS}
+    assert training.quality(better) > training.quality(rows_of)
+
+
+def test_the_report_tells_what_there_is(half_done):
+    setting, options = half_done
+    contrasts = plan.order(options.rows, options.methods, options.seeds, len(options.rates))
+    rates = results.learning_rates(setting, contrasts, options.rates, 0)
+    found = results.gather(setting, contrasts, rates)
+    split = dict.fromkeys((*DIMENSIONS, "opposing", "prompts"), 3)
+    file = report.write(setting, options, contrasts, {CONFLICT: {"train": split}}, found)
+    text = file.read_text(encoding="utf-8")
+    content = json.loads((setting.out / "report.json").read_text(encoding="utf-8"))
+    lead = content["leads"][CONFLICT][AVERAGE]["worst accuracy"]
+    left, right = (
+        [found[plan.Group(CONFLICT, method, seed)].pairs for seed in (0, 1)]
+        for method in (LAGDPO, AVERAGE)
+    )
+    expected = np.mean(
+        [
+            by_hand(a, range(30))[0] - by_hand(b, range(30))[0]
+            for a, b in zip(left, right, strict=True)
+        ]
+    )
+    np.testing.assert_allclose(lead["mean"], expected, rtol=1e-9)
+    assert f"{expected:+.3f} [" in text and lead["seeds"] == 2
+    assert "## Rows: plain\n\nNothing was tested yet." in text
+    assert "Lag-DPO's last λ (first seed): A 1.00" in text
+    assert len(content["runs"]) == 4 and content["runs"][0]["lambda"][0] == dict.fromkeys(
+        "ATEC", 0.5
+    )
+    for picture in ("accuracy_conflict", "lead_conflict", "lambda"):
+        assert (setting.out / f"{picture}.png").stat().st_size > 5000
+        assert f"({picture}.png)" in text
+
+
+def test_behaviour_is_asked_of_the_packages_own_commands(half_done):
+    setting, options = half_done
+    files = {name: f"{name}.file" for name in ("xstest", "sycophancy", "vectors")}
+    files |= {"utility": "bbh", "utility_tasks": "tasks", "items": 7, "new_tokens": 5}
+    vars(options).update(files)
+    contrasts = plan.order(options.rows, options.methods, options.seeds, len(options.rates))
+    rates = results.learning_rates(setting, contrasts, options.rates, 0)
+    found = results.gather(setting, contrasts, rates)
+    asked = list(behaviour.commands(setting, options, found))
+    names = [name for name, _, _ in asked]
+    assert names[0] == "drift-conflict-2" and len(set(names)) == len(asked) == 1 + 3 * 3
+    run = str(RunId(CONFLICT, LAGDPO, 2e-3, 0).directory(setting.out))
+    parsers = {"drift": analyze, "sycophancy": ood, "xstest": ood, "utility": utility}
+    for name, arguments, main in asked:
+        module = parsers[name.split("-")[0]]
+        assert main is module.main
+        given = [arguments] if module is analyze else []
+        parsed = module._parser(*given).parse_args(arguments)
+        if name.endswith("lagdpo"):
+            assert parsed.model == run and parsed.limit == 7
+        elif name.endswith("first-model"):
+            assert parsed.model == setting.model
+    assert ("conflict lagdpo", run) in analyze._parser(asked[0][1]).parse_args(asked[0][1]).model
+
+
+def test_another_setting_in_the_same_place_is_refused(tmp_path):
+    place = ["--out", str(tmp_path), "--train", "t.jsonl", "--model", "m", "--hours", "1"]
+    parser = command._parser()
+    first = parser.parse_args(place)
+    command._check_same(command._setting(first), first)
+    more = parser.parse_args([*place, "--seeds", "0", "1", "2", "3", "--methods", "lagdpo"])
+    command._check_same(command._setting(more), more)
+    other = parser.parse_args([*place, "--steps", "9"])
+    with pytest.raises(SystemExit, match=r"begun otherwise.*\n.*steps"):
+        command._check_same(command._setting(other), other)
+
+
+@pytest.mark.slow
+def test_a_whole_tiny_comparison_goes_on_where_it_was_stopped(tmp_path, capsys):
+    source = resolve("embedded:personaknob_mini/train.jsonl")
+    flags = ["--model", "embedded:tiny-qwen3", "--train", source, "--out", str(tmp_path)]
+    flags += ["--steps", "4", "--batch_size", "4", "--train_rows", "16", "--test_rows", "4"]
+    flags += ["--validation_rows", "3", "--rates", "1e-3", "--max_length", "512", "--sentence", "3"]
+    flags += ["--methods", LAGDPO, AVERAGE, "--rows", CONFLICT, "--seeds", "0"]
+    command.main([*flags, "--hours", "0.002"])  # 7 seconds: nothing ends in them
+    assert "everything that was planned" not in capsys.readouterr().out
+    assert "Nothing was tested yet" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    requests = tmp_path / "requests.csv"
+    requests.write_text("id,prompt,type\n1,Hi?,homonyms\n2,Bad?,contrast_homonyms\n")
+    flags += ["--xstest", str(requests), "--items", "2", "--new_tokens", "4"]
+    command.main([*flags, "--hours", "1"])
+    assert "everything that was planned is done" in capsys.readouterr().out
+    content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert {run["method"] for run in content["runs"]} == {LAGDPO, AVERAGE}
+    assert all(run["kl"] > 0 for run in content["runs"])
+    assert content["behaviour"]["drift"][0]["texts"] > 0
+    models = {row["model"] for row in content["behaviour"]["xstest"]}
+    assert models == {"first model", "conflict lagdpo", "conflict average"}
+    stamps = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.json")}
+    command.main([*flags, "--hours", "1"])  # done before: nothing is trained or scored again
+    assert stamps == {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.json")}
