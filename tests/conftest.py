@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import signal
 
 # Before anything imports JAX.
 os.environ["XLA_FLAGS"] = (
@@ -11,6 +12,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nothing may be fetched: every model and data set is written by the tests or ships with us.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# The models are tiny and the workers two: threads of torch would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nobody reads from which line of Python an operation came; to write it down takes time.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 import jax
 import pytest
@@ -45,6 +50,12 @@ annotations.install(CHECKED_FUNCTIONS)
 
 from dignified_jax import data  # noqa: E402
 from dignified_jax.embedded import resolve  # noqa: E402
+
+# Tracing makes many small objects that stay; looking through them so often is a tenth of it.
+gc.set_threshold(50_000, 20, 50)
+# What starts tests in the background may have them ignore Ctrl-C, and so the commands they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A process can map 65,530 regions, and every compiled program takes some; each of two workers may
 # hold a third of the machine's memory.
@@ -85,9 +96,22 @@ def token_cache(tmp_path_factory):
     os.environ["DIGNIFIED_JAX_CACHE"] = str(tmp_path_factory.mktemp("token_ids"))
 
 
+# Of the modules that are not of wiring, those that take more than ten seconds.
+LONGEST = (
+    *("models/attention/test_dispatch.py", "training/test_kills.py", "training/test_loop.py"),
+    *("test_trl.py", "training/step/test_train_step_bits.py", "training/run/test_checkpoint.py"),
+    *("models/families/test_gemma3_text.py", "planning/test_memory.py", "test_conversations.py"),
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Puts the modules of wiring first, so that a worker changes its compiler once."""
-    items.sort(key=lambda item: item.get_closest_marker("wiring") is None)
+    """Puts the modules of wiring first, so that a worker changes its compiler once; then those that
+    take long, so that both workers end together."""
+    root = pathlib.Path(__file__).parent
+    longest = {root / name for name in LONGEST}
+    items.sort(
+        key=lambda item: (item.get_closest_marker("wiring") is None, item.path not in longest)
+    )
 
 
 def pytest_collection_finish():

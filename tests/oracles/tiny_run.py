@@ -73,7 +73,12 @@ def config(root, workdir, **changes):
             validation_fraction=0.2,
             row_length=ROW_LENGTH,
         ),
-        model=ModelConfig(path=str(root / "model"), compute_dtype="float32", remat="none"),
+        model=ModelConfig(
+            path=str(root / "model"),
+            compute_dtype="float32",
+            remat="none",
+            attention="dense",  # the soonest compiled; commands in their own process take "auto"
+        ),
         optimizer=OptimizerConfig(learning_rate=3e-4),
         mesh=MeshConfig(data=1, fsdp=2),
     )

@@ -77,7 +77,7 @@ def slow(*case):
             DEEP | {"lora": LoraConfig(rank=8, targets=("q_proj", "v_proj"))},
         ),
         slow("layer", 0.7, 4096, GEMMA | {"vocab_size": 256, "intermediate_size": 1024}),
-        ("layer", 0.6, 1024, MOE | {"experts": Experts(8, 2, 256, True)}),
+        slow("layer", 0.6, 1024, MOE | {"experts": Experts(8, 2, 256, True)}),
         slow("layer", 0.7, 4096, MOE | {"experts": Experts(8, 2, 512, True)}),
         slow("layer", 0.6, 1024, MOE | {"experts": Experts(8, 2, 1024, True)}),
         slow("activations", 0.7, 1024, GEMMA | DEEP),

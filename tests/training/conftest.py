@@ -31,9 +31,9 @@ def few_devices(request):
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def few_plots():
-    """Only the first run of a module draws its plots; their own tests draw more."""
+    """Only the first of all runs draws its plots; their own tests draw more."""
     write, drawn = loop.plots.write, []
 
     def once(workdir):

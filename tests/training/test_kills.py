@@ -8,9 +8,13 @@ import pytest
 from tests.oracles import command
 
 
+def start(root, workdir):
+    return command.start(root, workdir, variables=command.WIRING)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(root):
-    status, output = command.finish(command.start(root, root / "undisturbed"))
+    status, output = command.finish(start(root, root / "undisturbed"))
     assert status == 0, output
     steps = [record["step"] for record in command.logged(root / "undisturbed") if "loss" in record]
     assert steps == list(range(1, command.STEPS + 1))
@@ -19,7 +23,7 @@ def undisturbed(root):
 
 def killed_when(root, workdir, moment):
     """Starts the run and kills it as soon as `moment()`; whether it came before the end."""
-    process = command.start(root, workdir)
+    process = start(root, workdir)
     try:
         while process.poll() is None:
             if moment():
@@ -50,12 +54,12 @@ def exports(workdir):
     return (workdir / "export.partial").exists
 
 
-def test_killed_while_training_saving_and_exporting(root, undisturbed, tmp_path):
+def test_killed_while_saving_and_exporting(root, undisturbed, tmp_path):
     workdir = tmp_path / "run"
-    moments = [logs(workdir, 2), saves(workdir), exports(workdir)]
+    moments = [saves(workdir), exports(workdir)]
     assert all(killed_when(root, workdir, moment) for moment in moments)
     assert not (workdir / "export").exists()
-    status, output = command.finish(command.start(root, workdir))
+    status, output = command.finish(start(root, workdir))
     assert status == 0, output
     assert f"resuming after step {command.STEPS}" in output
     command.assert_equal(workdir, undisturbed)
@@ -92,7 +96,7 @@ def test_killed_45_times_at_random_moments(root, undisturbed, tmp_path):
             if not killed_when(root, workdir, delayed(moments[kind], seconds)):
                 break
             kills += 1
-        status, output = command.finish(command.start(root, workdir))
+        status, output = command.finish(start(root, workdir))
         assert status == 0, output
         command.assert_equal(workdir, undisturbed)
         if kills == 45:

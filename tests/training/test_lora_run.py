@@ -23,6 +23,8 @@ from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import checkpoint
 from tests.oracles import command, hf_models, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 WEIGHTS, ADAPTER = "export/model.safetensors", "export_adapter/adapter_model.safetensors"
 TOKENS = np.random.default_rng(0).integers(0, 320, (2, 12))

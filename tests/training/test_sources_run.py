@@ -13,6 +13,8 @@ from tests.training.test_loop import (
     interrupted,
 )
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 2
 BEFORE = [
     {"role": "system", "content": "Look at it."},

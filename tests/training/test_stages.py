@@ -22,6 +22,8 @@ from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError
 from tests.oracles import command, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 LOG_2 = np.log(2.0)
 

@@ -27,6 +27,10 @@ from dignified_jax.models.attention.token_tree import TokenTree, causal_tree, vi
 from tests.oracles import sequences
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def blocks(query, key, value, tree):
     return block_module.block_attention(query, key, value, tree)
 
@@ -38,7 +42,7 @@ def flash(query, key, value, tree):
 
 COMPUTATIONS = [dense_attention, segment_attention, blocks, flash]
 WIDTH = 8
-HEADS = [(4, 4), (4, 2), (6, 1)]  # query heads, key heads
+HEADS = [(4, 4), (6, 1)]  # query heads, key heads; other tests have (4, 2)
 
 
 def packed_tree(seed, row_length=64, examples=7, prompt=14, response=9):
@@ -162,7 +166,7 @@ def test_packed_rows_equal_brute_force(attend, seed, heads):
     check(attend, tree, batch, heads)
 
 
-@pytest.mark.parametrize("window", [1, 5, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("window", [slow(1), 5, slow(16)])
 @pytest.mark.parametrize("attend", COMPUTATIONS)
 def test_a_window_reaches_from_a_response_back_into_its_prompt(attend, window, monkeypatch):
     monkeypatch.setattr(block_module, "BLOCK", 24)
@@ -173,7 +177,7 @@ def test_a_window_reaches_from_a_response_back_into_its_prompt(attend, window, m
     check(attend, tree, batch)
 
 
-@pytest.mark.parametrize("scores", [1, 2000, 20_000, 2**40])
+@pytest.mark.parametrize("scores", [1, 2000, slow(20_000), 2**40])
 def test_chunks_of_segments_do_not_matter(scores, monkeypatch):
     """From one segment at a time to all at once, and numbers that do not divide them."""
     monkeypatch.setattr(dispatch, "SCORES_AT_ONCE", scores)
@@ -181,7 +185,7 @@ def test_chunks_of_segments_do_not_matter(scores, monkeypatch):
     check(segment_attention, tree, batch)
 
 
-@pytest.mark.parametrize("block", [1, pytest.param(16, marks=pytest.mark.slow), 24, 63, 64, 100])
+@pytest.mark.parametrize("block", [1, slow(16), 24, slow(63), slow(64), 100])
 def test_blocks_of_queries_do_not_matter(block, monkeypatch):
     """Blocks that divide the row, or not, or hold it all."""
     monkeypatch.setattr(dispatch, "QUERY_BLOCK", block)
@@ -190,7 +194,7 @@ def test_blocks_of_queries_do_not_matter(block, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("block", "heads"), [(8, (4, 4)), (24, (4, 2)), (63, (6, 1)), (64, (4, 2))]
+    ("block", "heads"), [(8, (4, 4)), slow(24, (4, 2)), (63, (6, 1)), (64, (4, 2))]
 )
 def test_blocks_of_pairs_do_not_matter(block, heads, monkeypatch):
     """A prompt or response over several blocks, several in one, and blocks that are not needed."""
@@ -376,8 +380,13 @@ def test_a_window_that_only_some_layers_have(attend, slides, monkeypatch):
     check(of_layer, placed if slides else tree, batch)
 
 
-@pytest.mark.parametrize("slides", [True, False])
-@pytest.mark.parametrize("name", ["auto", "cudnn", "splash"])
+@pytest.mark.parametrize(
+    ("name", "slides"),
+    [
+        *(("auto", True), ("auto", False), ("cudnn", True), ("splash", False)),
+        *(slow("cudnn", False), slow("splash", True)),
+    ],
+)
 def test_kernels_are_compiled_with_the_window_and_without(name, slides, monkeypatch):
     """Splash takes the layers without one; XLA stands in for the kernels."""
     seen = []

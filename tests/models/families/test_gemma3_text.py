@@ -62,7 +62,7 @@ def test_packed_rows_give_the_log_probs_of_transformers(reference, checkpoint, r
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("attention", ["segments", "blocks"])
+@pytest.mark.parametrize("attention", [pytest.param("segments", marks=pytest.mark.slow), "blocks"])
 def test_gradients_are_those_of_separate_rows(attention, checkpoint, rows):
     """Of a random linear function of the log-probs; 2e-5 of each leaf's largest entry."""
     examples, batch = rows

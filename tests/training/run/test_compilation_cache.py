@@ -13,6 +13,8 @@ from dignified_jax.training import loop
 from dignified_jax.training.run import cache_entries, compilation_cache, devices
 from tests.oracles import command, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 DEVICES = 1
 FOLDER = f"{devices.cpu_cores()}_cores"
 
@@ -20,7 +22,7 @@ FOLDER = f"{devices.cpu_cores()}_cores"
 def run(root, workdir, cache):
     """What a run of 4 steps and 2 evaluations says, in a process that has compiled nothing."""
     jax.clear_caches()
-    changes = {"mesh__fsdp": 1, "model__attention": "dense", "max_steps": 4}
+    changes = {"mesh__fsdp": 1, "max_steps": 4}
     changes["compilation_cache"] = str(cache)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         loop.run(tiny_run.config(root, workdir, **changes))
