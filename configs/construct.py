@@ -15,7 +15,8 @@ has not been run here. Both begin with the embedded rows as seeds; anchor sets a
 
 import ml_collections
 
-from dignified_jax.construction import config as construction_config
+from dignified_jax import typed_config
+from dignified_jax.construction.config import ConstructionConfig
 
 _LOCAL = "openai-api/local/model"
 _EMBEDDED = "embedded:personaknob_mini"
@@ -24,7 +25,7 @@ _EMBEDDED = "embedded:personaknob_mini"
 def get_config(preset: str = "local") -> ml_collections.ConfigDict:
     if preset not in ("local", "paper"):
         raise ValueError(f"unknown preset {preset!r}; expected local or paper")
-    config = construction_config.config_dict()
+    config = typed_config.defaults(ConstructionConfig)
     config.anchors = tuple(f"{name}={_EMBEDDED}/train.jsonl" for name in "ATEC")
     config.test = (f"{_EMBEDDED}/test.jsonl",)
     if preset == "local":

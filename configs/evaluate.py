@@ -18,13 +18,14 @@ is not, six steps are trained here.
 
 import ml_collections
 
-from dignified_jax.evaluation import config as evaluation_config
+from dignified_jax import typed_config
+from dignified_jax.evaluation.config import EvaluationConfig
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
     if preset not in ("tiny", "models", "ratings"):
         raise ValueError(f"unknown preset {preset!r}; expected tiny, models or ratings")
-    config = evaluation_config.config_dict()
+    config = typed_config.defaults(EvaluationConfig)
     if preset != "tiny":
         config.workdir = f"runs/{'ratings' if preset == 'ratings' else 'evaluate'}"
         return config

@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.training import command
     from dignified_jax.typed_config import yaml_text
 
-    given = command.load(options, overrides, _NAME, _preset_name)
+    given = command.load(options, overrides, _NAME)
     with command.located(given):
         parsed = config.parse(given.values)
     if options.print_config:
@@ -57,27 +57,19 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
 
 
 def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:
-    from dignified_jax.construction import config
-    from dignified_jax.training import command, config_file
+    from dignified_jax.construction.config import ConstructionConfig
+    from dignified_jax.training import command
+    from dignified_jax.typed_config import help_text
 
-    values = None
-    if options.config is not None:
-        values = command.load(options, overrides, _NAME, _preset_name).values
-    names = {_NAME: config_file.shipped()[_NAME]}
-    sections = config.help_sections(values, command.width())
-    return command.help_page(__doc__, command.make_parser(_NAME), names, sections)
-
-
-def _preset_name(values: Mapping[str, Any]) -> str:
-    """The configuration that a YAML file's preset is of."""
-    del values
-    return _NAME
+    fields = functools.partial(help_text.page, "the construction", ConstructionConfig)
+    return command.help_of_one(__doc__, _NAME, options, overrides, fields)
 
 
 def _field_names() -> list[str]:
-    from dignified_jax.construction import config
+    from dignified_jax.construction.config import ConstructionConfig
+    from dignified_jax.typed_config import sections
 
-    return config.field_names()
+    return sections.field_names(ConstructionConfig)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    from dignified_jax import typed_config
     from dignified_jax.console import safe_stream
     from dignified_jax.evaluation import chain, config
     from dignified_jax.training import command
@@ -55,7 +56,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     with command.located(given):
         parsed = config.parse(given.values)
     if options.print_config:
-        print(yaml_text.dump(config.as_dict(parsed)), end="")
+        print(yaml_text.dump(typed_config.as_dict(parsed)), end="")
         return
     notify = functools.partial(print, file=safe_stream.SafeStream(sys.stdout), flush=True)
     resolved = _with_trained(parsed, notify)
@@ -104,16 +105,19 @@ def _summary(workdir: pathlib.Path) -> str:
 
 
 def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:
-    from dignified_jax.evaluation import config
+    from dignified_jax.evaluation.config import EvaluationConfig
     from dignified_jax.training import command
+    from dignified_jax.typed_config import help_text
 
-    return command.help_of_one(__doc__, _NAME, options, overrides, config.help_sections)
+    fields = functools.partial(help_text.page, "the evaluation", EvaluationConfig)
+    return command.help_of_one(__doc__, _NAME, options, overrides, fields)
 
 
 def _field_names() -> list[str]:
-    from dignified_jax.evaluation import config
+    from dignified_jax.evaluation.config import EvaluationConfig
+    from dignified_jax.typed_config import sections
 
-    return config.field_names()
+    return sections.field_names(EvaluationConfig)
 
 
 if __name__ == "__main__":

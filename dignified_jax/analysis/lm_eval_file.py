@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def write(file: str | pathlib.Path, edits: Edits) -> None:
 def _actions(edits: Edits) -> dict[int, tuple[str, np.ndarray, float]]:
     if edits.where is not None:
         raise ExportError("lm-eval steers all tokens, found edits of some")
-    found: dict[int, tuple[str, Any, float]] = {}
+    found: dict[int, tuple[str, np.ndarray, float]] = {}
     if edits.added is not None:
         for layer, vector in enumerate(np.array(edits.added)):
             if vector.any():

@@ -162,19 +162,13 @@ def field_names() -> list[str]:
 def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
     """Returns the help of all fields, a text for every section; see `training.config`."""
     values = values or {}
-    own = help_text.section(Comparison, "", width, values, skip=("base", "entries"))
-    cluster = help_text.section(ClusterConfig, "cluster.", width, values.get("cluster"))
+    own = help_text.page("the comparison", Comparison, values, width, skip=("base", "entries"))
     base = values.get("base", {})
     common = training_config.help_sections(base, width, "base.", skip=_OWN_FIELDS)
     entries = "\n".join(f"  {name}" for name in values.get("entries", {}))
     how = "entries: NAME.method and whatever fields of base an entry changes, such as\n"
     example = "  --config.entries.lagdpo.method.epsilon=0.4"
-    return [
-        f"the comparison: {help_text.summary(Comparison)}\n\n{own}",
-        f"{how}{example}\n\n{entries}".rstrip(),
-        f"cluster: {help_text.summary(ClusterConfig)}\n\n{cluster}",
-        *common,
-    ]
+    return [own[0], f"{how}{example}\n\n{entries}".rstrip(), *own[1:], *common]
 
 
 def runs(comparison: Comparison) -> tuple[Run, ...]:

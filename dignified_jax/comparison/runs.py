@@ -72,7 +72,7 @@ def run(
     return found, report.directory(comparison)
 
 
-def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], Any], notify: Notify) -> None:
+def train(runs: Sequence[Run], run_one: Callable[[TrainConfig], object], notify: Notify) -> None:
     """Trains the runs that are not trained yet.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TextIO
 
 from dignified_jax.console.safe_stream import SafeStream
 
@@ -17,7 +17,9 @@ SECONDS_BETWEEN_LINES = 10.0
 class ProgressLine:
     """The line, on stderr. Output that fails never stops what it tells of."""
 
-    def __init__(self, stream: Any = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """
         Args:
           stream: to write to in place of stderr.

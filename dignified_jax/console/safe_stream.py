@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from typing import TextIO
 
 
 class SafeStream:
@@ -14,7 +14,7 @@ class SafeStream:
     no print elsewhere, nor the interpreter's last flush, fails either.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream  # None where the process was started without standard output
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
@@ -32,7 +32,7 @@ class SafeStream:
     def fileno(self) -> int:
         return self._stream.fileno()
 
-    def _try(self, name: str, *arguments: Any) -> Any:
+    def _try(self, name: str, *arguments: str) -> object:
         if self._stream is None:
             return None
         try:

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import ml_collections
-
 from dignified_jax import typed_config
 from dignified_jax.construction import spending
 from dignified_jax.endpoints.calls import CallSettings
@@ -20,8 +18,6 @@ from dignified_jax.typed_config import (
     Seed,
     SourcePath,
     check_bounds,
-    help_text,
-    sections,
 )
 
 GENERATORS = ("scenario", "golden", "negative")
@@ -183,32 +179,10 @@ class ConstructionConfig:
             )
 
 
-def config_dict() -> ml_collections.ConfigDict:
-    """The ConfigDict of a construction at its defaults."""
-    return typed_config.defaults(ConstructionConfig)
-
-
 def parse(values: Mapping[str, Any]) -> ConstructionConfig:
     """Makes the configuration of the values of its fields.
 
     Raises:
       ConfigError: names the field, what was found and what is allowed.
     """
-    return typed_config.parse(ConstructionConfig, values, "")
-
-
-def field_names() -> list[str]:
-    """Returns the dotted name of every field."""
-    return sections.field_names(ConstructionConfig)
-
-
-def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
-    """Returns the help of all fields, a text for every section."""
-    values = values or {}
-    inner = {"calls": CallsConfig, "verifier": VerifierConfig, "audit": AuditConfig}
-    own = help_text.section(ConstructionConfig, "", width, values, skip=tuple(inner))
-    texts = [f"the construction: {help_text.summary(ConstructionConfig)}\n\n{own}"]
-    for name, cls in inner.items():
-        fields = help_text.section(cls, f"{name}.", width, values.get(name, {}))
-        texts.append(f"{name}: {help_text.summary(cls)}\n\n{fields}")
-    return texts
+    return typed_config.parse(ConstructionConfig, values)

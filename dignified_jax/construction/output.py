@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from dignified_jax.console.labels import printable_lines
 from dignified_jax.console.table import Table
 from dignified_jax.construction.making.rows import Draft
 from dignified_jax.construction.seeds import seed_scene
-from dignified_jax.data.formats import rejects
+from dignified_jax.data.formats import parquet_file, rejects
 from dignified_jax.data.schema import PreferenceRow
 from dignified_jax.data.schema.conversation import as_objects
 from dignified_jax.data.sources import RawRecord
@@ -73,25 +72,7 @@ def write_rows(directory: pathlib.Path, records: Sequence[Record]) -> list[pathl
     """Writes rows as JSON lines and as Parquet, each whole or not at all."""
     files = [directory / f"{ROWS}.jsonl", directory / f"{ROWS}.parquet"]
     jsonl.write(files[0], list(records))
-    import pyarrow
-    import pyarrow.parquet
-
-    names = list(dict.fromkeys(name for found in records for name in found))
-    columns = {name: [found.get(name) for found in records] for name in names}
-    for name, values in columns.items():
-        if any(isinstance(value, Mapping) for value in values):
-            columns[name] = [
-                value if value is None or isinstance(value, str) else json.dumps(value)
-                for value in values
-            ]
-    if not all(isinstance(prompt, str) for prompt in columns["prompt"]):
-        # A column has one type: a text is a conversation of one turn.
-        columns["prompt"] = [
-            [{"role": "user", "content": each}] if isinstance(each, str) else each
-            for each in columns["prompt"]
-        ]
-    with atomic.replacing(files[1]) as partial:
-        pyarrow.parquet.write_table(pyarrow.table(columns), partial)
+    parquet_file.write(files[1], records)
     return files
 
 

@@ -1,7 +1,7 @@
 """Preference rows to packed batches: reading, checking, tokenising, packing, streaming."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dignified_jax.data.anchors import READERS, read_anchors
 from dignified_jax.data.examples import TokenizedExample
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Loads a name that needs JAX when it is first asked for."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

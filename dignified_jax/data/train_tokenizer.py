@@ -1,9 +1,14 @@
 """A small byte-level BPE tokenizer learned from a data set's own texts."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SMALLEST_VOCABULARY = 256 + 3  # every byte and the special tokens
@@ -17,7 +22,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, out_dir: str | Path) -> Any:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, out_dir: str | Path
+) -> PreTrainedTokenizerFast:
     """Learn a tokenizer and save it in Hugging Face form.
 
     The same texts and size give the same files. Any text can be encoded, as every byte has a

@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import ml_collections
-
 from dignified_jax import typed_config
 from dignified_jax.evaluation.entries import check_judge, named
 from dignified_jax.evaluation.judging.endpoint import EndpointSettings
@@ -25,9 +23,7 @@ from dignified_jax.typed_config import (
     Seed,
     SourcePath,
     check_bounds,
-    help_text,
     object_argument,
-    sections,
 )
 
 
@@ -252,12 +248,8 @@ class EvaluationConfig:
     @property
     def hash(self) -> str:
         """16 hexadecimal digits of everything but where it lies."""
-        return digest({k: v for k, v in as_dict(self).items() if k not in ("workdir", "until")})
-
-
-def config_dict() -> ml_collections.ConfigDict:
-    """The ConfigDict of an evaluation at its defaults."""
-    return typed_config.defaults(EvaluationConfig)
+        fields = typed_config.as_dict(self)
+        return digest({k: v for k, v in fields.items() if k not in ("workdir", "until")})
 
 
 def parse(values: Mapping[str, Any]) -> EvaluationConfig:
@@ -266,29 +258,4 @@ def parse(values: Mapping[str, Any]) -> EvaluationConfig:
     Raises:
       ConfigError: names the field, what was found and what is allowed.
     """
-    return typed_config.parse(EvaluationConfig, values, "")
-
-
-def as_dict(config: EvaluationConfig) -> dict[str, Any]:
-    """Returns the fields, from which `parse` makes the configuration again."""
-    return typed_config.as_dict(config)
-
-
-def field_names() -> list[str]:
-    """Returns the dotted name of every field."""
-    return sections.field_names(EvaluationConfig)
-
-
-def help_sections(values: Mapping[str, Any] | None, width: int) -> list[str]:
-    """Returns the help of all fields, a text for every section."""
-    values = values or {}
-    inner = {
-        **{"generation": Settings, "judging": JudgingConfig, "scoring": ScoringConfig},
-        **{"ood": OodConfig, "utility": UtilityConfig},
-    }
-    own = help_text.section(EvaluationConfig, "", width, values, skip=tuple(inner))
-    texts = [f"the evaluation: {help_text.summary(EvaluationConfig)}\n\n{own}"]
-    for name, cls in inner.items():
-        fields = help_text.section(cls, f"{name}.", width, values.get(name, {}))
-        texts.append(f"{name}: {help_text.summary(cls)}\n\n{fields}")
-    return texts
+    return typed_config.parse(EvaluationConfig, values)

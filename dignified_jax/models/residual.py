@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Float32
 
 from dignified_jax.models.config import DecoderConfig
+
+if TYPE_CHECKING:  # they read the stream's hooks
+    from dignified_jax.models.experts import ExpertLoad
+    from dignified_jax.models.layers import Layer, RowContext
 
 
 @functools.partial(
@@ -194,8 +198,8 @@ def hooked(block: type[nn.Module]) -> type[nn.Module]:
 
     class Hooked(block):
         def __call__(
-            self, x: jax.Array, rows: Any, layer: Any, hook: Hook, edits: Edits | None
-        ) -> tuple[jax.Array, tuple[Any, Float32[Array, "row slot width"] | None]]:
+            self, x: jax.Array, rows: RowContext, layer: Layer, hook: Hook, edits: Edits | None
+        ) -> tuple[jax.Array, tuple[ExpertLoad | None, Float32[Array, "row slot width"] | None]]:
             x, beside = super().__call__(x, rows, layer)
             if edits is not None:
                 x = edited(x, edits, hook.where)

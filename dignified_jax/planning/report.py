@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 from jax.sharding import AbstractMesh
 
@@ -49,7 +48,7 @@ def alternatives(plan: Plan) -> Iterator[tuple[str, Plan]]:
     config, shape, mesh = plan.config, plan.shape, plan.mesh
     replaced = functools.partial(dataclasses.replace, plan)
 
-    def of_config(**changes: Any) -> Plan:
+    def of_config(**changes: object) -> Plan:
         return counted(replaced(config=dataclasses.replace(config, **changes)))
 
     if config.method.needs_reference and config.reference == "resident":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TypeVar
 from sqlmodel import Session, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from dignified_jax.data.formats.rejects import PROVENANCE_COLUMNS
-from dignified_jax.files import atomic, jsonl
+from dignified_jax.data.formats import parquet_file
+from dignified_jax.files import jsonl
 from dignified_jax.review.tables import (
     ACCEPTED,
     GOLDEN,
@@ -72,7 +71,7 @@ def export(session: Session, dimensions: Sequence[str], target: str | Path) -> E
     if target.suffix == ".jsonl":
         jsonl.write(target, found)
     else:
-        _write_parquet(target, found)
+        parquet_file.write(target, found)
     return Exported(len(found), accepted, dict(states))
 
 
@@ -152,24 +151,3 @@ def _by_row(session: Session, found: SelectOfScalar[OfRow]) -> dict[int, list[Of
     for each in session.exec(found):
         grouped[each.row_id].append(each)
     return grouped
-
-
-def _write_parquet(target: Path, found: Sequence[Record]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    plain = all(isinstance(record["prompt"], str) for record in found)
-    names = list(dict.fromkeys(name for record in found for name in record))
-    columns = {name: [record.get(name) for record in found] for name in names}
-    for name in PROVENANCE_COLUMNS:
-        columns[name] = [
-            None if each is None else json.dumps(each) for each in columns.pop(name, ())
-        ]
-    columns = {name: values for name, values in columns.items() if values}
-    if not plain:  # a column has one type: a text is a conversation of one turn
-        columns["prompt"] = [
-            [{"role": "user", "content": each}] if isinstance(each, str) else each
-            for each in columns["prompt"]
-        ]
-    with atomic.replacing(target) as partial:
-        pyarrow.parquet.write_table(pyarrow.table(columns), partial)

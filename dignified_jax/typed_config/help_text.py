@@ -60,6 +60,31 @@ def section(
     return "\n".join(lines).rstrip()
 
 
+def page(
+    title: str,
+    cls: type,
+    values: Mapping[str, Any] | None,
+    width: int,
+    prefix: str = "",
+    skip: Iterable[str] = (),
+) -> list[str]:
+    """Returns the help of a configuration: a text of its own fields, and one of every section.
+
+    Args:
+      title: of its own fields.
+      cls: its dataclass; `skip` are fields and sections of it to leave out.
+      values, width, prefix: as for `section`.
+    """
+    values = values or {}
+    own = section(cls, prefix, width, values, skip)
+    texts = [f"{title}: {summary(cls)}\n\n{own}"]
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint) and name not in skip:
+            fields = section(hint, f"{prefix}{name}.", width, values.get(name))
+            texts.append(f"{name}: {summary(hint)}\n\n{fields}")
+    return texts
+
+
 def _variant(cls: type, prefix: str, width: int, given: object) -> list[str]:
     """The fields of one class of a section, below its name."""
     chosen = isinstance(given, Mapping) and given.get("name") == cls.name

@@ -134,7 +134,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 def parse(
     cls: type[Parsed],
     values: Mapping[str, Any],
-    prefix: str,
+    prefix: str = "",
     known: Iterable[str] | None = None,
     **given: object,
 ) -> Parsed:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from dignified_jax import typed_config
 from dignified_jax.evaluation import config, entries
 from dignified_jax.typed_config import ConfigError
 
@@ -16,7 +17,7 @@ def parse(**values):
 
 def test_there_and_back():
     found = parse(judging={"judges": ("rules-strict",)}, scoring={"baseline": "after"})
-    assert config.parse(config.as_dict(found)) == found
+    assert config.parse(typed_config.as_dict(found)) == found
     assert found.judging.endpoint().items_per_call == 12
     assert found.judging.local().answers == ("Yes", "No")
 

@@ -129,7 +129,7 @@ def _json(own: StateDrift, layers: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _known(values: np.ndarray) -> Any:
+def _known(values: np.ndarray) -> list[object]:
     """A list for a JSON file, null for what is not a number."""
     return np.where(np.isfinite(values), values, None).tolist()
 

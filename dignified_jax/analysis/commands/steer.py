@@ -34,6 +34,7 @@ from dignified_jax.evaluation.stages import judge as judging
 from dignified_jax.files import atomic, lock
 from dignified_jax.files.json_digest import digest
 from dignified_jax.generation.settings import Settings
+from dignified_jax.generation.steering import Steering
 from dignified_jax.models.checkpoint.vector_file import PersonaVector, VectorFile
 from dignified_jax.models.checkpoint.vector_file import read as read_vectors
 from dignified_jax.typed_config import count_argument, path_argument
@@ -203,7 +204,9 @@ def _nll(
     return dict(zip(texts, np.split(values, ends), strict=True))
 
 
-def _export(directory: pathlib.Path, condition: Condition, applied: Any, notify: Notify) -> None:
+def _export(
+    directory: pathlib.Path, condition: Condition, applied: Steering, notify: Notify
+) -> None:
     """A file for lm-eval, where it has the form and PyTorch is there."""
     if importlib.util.find_spec("torch") is None:
         return

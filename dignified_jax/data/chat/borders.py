@@ -1,10 +1,9 @@
 """Where a rendered text goes on from another, and what stands around a word in it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 
-def common_length(left: Sequence[Any], right: Sequence[Any]) -> int:
+def common_length(left: Sequence[object], right: Sequence[object]) -> int:
     """Returns the length of the longest common beginning."""
     pairs = zip(left, right, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))

@@ -139,7 +139,7 @@ def _shared_text(replies: Sequence[str], found: list[Found]) -> _Split:
     return chosen[:end], chosen[end:], rejected[end:]
 
 
-def _shared_turns(prompt: object, replies: Sequence[Any], found: list[Found]) -> _Split:
+def _shared_turns(prompt: object, replies: Sequence[object], found: list[Found]) -> _Split:
     """The prompt that two conversations begin with, and the reply that ends each."""
     noted = len(found)
     turns = []

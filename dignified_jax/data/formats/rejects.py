@@ -151,7 +151,7 @@ def _mask(value: object, dimensions: tuple[str, ...]) -> tuple[list[str], list[F
     return names, problems
 
 
-def _mask_names(value: object) -> list[Any] | None:
+def _mask_names(value: object) -> list[object] | None:
     if isinstance(value, str):
         text = value.strip()
         if not text.startswith(("[", "(")):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ROLES = (SYSTEM, USER, ASSISTANT)
@@ -25,7 +25,7 @@ Prompt = str | tuple[Message, ...]
 assistant's in turn, the user's last."""
 
 
-def is_read(prompt: Any) -> bool:
+def is_read(prompt: object) -> bool:
     """Returns whether turns are a `Prompt` already, as they are kept."""
     return (
         isinstance(prompt, tuple)

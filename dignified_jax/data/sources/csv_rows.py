@@ -5,7 +5,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data.schema import BadRowsError, RowProblem, shorten
@@ -57,7 +57,7 @@ def csv_records(
 
 
 def _records(
-    name: str, reader: Any, consumed: list[str], required: Sequence[str]
+    name: str, reader: Iterator[list[str]], consumed: list[str], required: Sequence[str]
 ) -> Iterator[RawRecord]:
     try:
         header = next(reader, None)

@@ -6,7 +6,6 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
-from typing import Any
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
         pass
 
 
-def _answer(job: Callable[[Any], Any], item: Any) -> bytes:
+def _answer(job: Callable[[object], object], item: object) -> bytes:
     """(whether it could be done, its result), as bytes."""
     try:
         return pickle.dumps((True, job(item)), pickle.HIGHEST_PROTOCOL)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ def map_in_order(
             yield result
 
 
-def _pickled(job: Any) -> bytes | None:
+def _pickled(job: Callable[[Item], Result]) -> bytes | None:
     try:
         return pickle.dumps(job)
     except Exception:  # of any kind: a slow tokenizer, say, may hold what can't be
@@ -118,7 +118,7 @@ class _Worker:
         )
         self._job: bytes | None = job
 
-    def ask(self, item: Any) -> tuple[bool, Any]:
+    def ask(self, item: object) -> tuple[bool, object]:
         """Returns whether an item could be done, and its result; one thread at a time.
 
         Raises:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
+from dignified_jax import typed_config
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
-from dignified_jax.evaluation.config import EvaluationConfig, as_dict
+from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.judging import judgments
 from dignified_jax.evaluation.judging.judgments import Judge, Missing
 from dignified_jax.evaluation.report import contents, html_page, markdown, responses_page
@@ -98,7 +99,7 @@ def write(
         notes=scores.calibrations.notes,
         scores=scores,
         tables=own,
-        configuration=as_dict(config),
+        configuration=typed_config.as_dict(config),
         inputs=inputs,
     )
     directory = pathlib.Path(config.workdir) / "report"

@@ -85,7 +85,7 @@ class DecoderLM(TemplateLM):
         return str(self.tokenizer.name_or_path or self._name).replace("/", "__")
 
     def tok_encode(
-        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: object
     ) -> list[int]:
         """Returns a text's token ids, with what the tokenizer puts before them unless it stands
         there already.
@@ -108,7 +108,7 @@ class DecoderLM(TemplateLM):
         )
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[_Encoded], disable_tqdm: bool = False, **kwargs: Any
+        self, requests: Sequence[_Encoded], disable_tqdm: bool = False, **kwargs: object
     ) -> list[Likelihood]:
         del kwargs
         pairs = [(context, continuation) for _, context, continuation in requests]

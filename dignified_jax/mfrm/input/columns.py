@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from dignified_jax.mfrm.input.files import columns_of_records, read_file, refuse_columns
 
@@ -13,7 +13,7 @@ from dignified_jax.mfrm.input.files import columns_of_records, read_file, refuse
 class Frame(Protocol):
     """A data frame of pandas, polars or Hugging Face datasets."""
 
-    def __getitem__(self, name: str, /) -> Any: ...
+    def __getitem__(self, name: str, /) -> Iterable[object]: ...
 
 
 TableLike = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from dignified_jax.mfrm.result import StandardErrors
 from dignified_jax.mfrm.sparse.system import COLUMNS, Mains, System
@@ -81,7 +82,7 @@ def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Arr
     ), covariance
 
 
-def _each(function: Callable, count: int) -> Any:
+def _each(function: Callable[[jax.Array], PyTree], count: int) -> PyTree:
     """Stacks the values at 0 ... count - 1, COLUMNS at a time."""
     columns = min(COLUMNS, count)
     padded = jnp.arange(-(-count // columns) * columns) % count

@@ -6,11 +6,10 @@ import glob
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 from etils import epath
 
-_LocalPath: Any = type(epath.Path("/"))
+_LocalPath: type[epath.Path] = type(epath.Path("/"))
 
 
 class LiteralPath(_LocalPath):

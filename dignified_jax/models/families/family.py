@@ -79,6 +79,6 @@ class Family:
     reads: tuple[str, ...] = ()
     read: Callable[[Fields, str], dict[str, Any]] = _nothing_read
     write: Callable[[DecoderConfig], dict[str, Any]] = _nothing_written
-    only: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    only: Mapping[str, tuple[object, ...]] = dataclasses.field(default_factory=dict)
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     splits: Mapping[str, Split] = dataclasses.field(default_factory=dict)

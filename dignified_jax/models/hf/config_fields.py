@@ -10,7 +10,7 @@ from dignified_jax.models.config import UnsupportedModelError
 from dignified_jax.models.families.family import Family
 
 # Fields that would change the mathematics, with the only values implemented.
-_ONLY: dict[str, tuple[Any, ...]] = {
+_ONLY: dict[str, tuple[object, ...]] = {
     "hidden_act": ("silu", "swish"),
     "attention_bias": (False, None),
     "mlp_bias": (False, None),

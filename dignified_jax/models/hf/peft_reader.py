@@ -22,7 +22,7 @@ from dignified_jax.models.hf.weight_files import WeightsError
 from dignified_jax.models.lora import TARGETS, LoraConfig
 
 # Fields that would change the mathematics, with the only values implemented.
-_ONLY: dict[str, tuple[Any, ...]] = {
+_ONLY: dict[str, tuple[object, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none", None),
     "use_dora": (False, None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dignified_jax.files import atomic
 from dignified_jax.files.model_directory import read_object
@@ -81,5 +81,5 @@ def _ids(value: object) -> list[int]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _text(token: Any) -> Any:
+def _text(token: object) -> object:
     return token.get("content") if isinstance(token, dict) else token

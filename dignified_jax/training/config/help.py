@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -24,21 +22,14 @@ def help_sections(
       skip: fields to leave out; without a method, no method is described.
     """
     values = values or {}
-    hints = typing.get_type_hints(TrainConfig)
-    parts = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     chosen = values.get("method") or {}
     name = chosen if isinstance(chosen, str) else chosen.get("name")
-    page = [("the run", TrainConfig, prefix, values)]
+    texts = help_text.page("the run", TrainConfig, values, width, prefix, ("method", *skip))
     if name in METHODS:
-        inner = {} if isinstance(chosen, str) else chosen
-        page.append((f"method {name}", METHODS[name], f"{prefix}method.", inner))
-    page += [(n, cls, f"{prefix}{n}.", values.get(n)) for n, cls in parts.items()]
-    texts = [
-        f"{title}: {help_text.summary(cls)}\n\n"
-        f"{help_text.section(cls, start, width, inner, skip=('method', *skip))}"
-        for title, cls, start, inner in page
-    ]
-    if name not in METHODS and "method" not in skip:
+        cls, inner = METHODS[name], {} if isinstance(chosen, str) else chosen
+        fields = help_text.section(cls, f"{prefix}method.", width, inner)
+        texts.insert(1, f"method {name}: {help_text.summary(cls)}\n\n{fields}")
+    elif "method" not in skip:
         summaries = {key: help_text.summary(cls) for key, cls in METHODS.items()}
         listed = help_text.listing(summaries, width)
         note = "Fields of one are shown with its configuration: --config=lagdpo --help."

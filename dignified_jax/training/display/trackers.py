@@ -13,10 +13,13 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dignified_jax.console import entry
 from dignified_jax.files import atomic
+
+if TYPE_CHECKING:
+    from tensorboardX.proto.event_pb2 import Event
 
 TENSORBOARD_DIRECTORY = "tensorboard"
 WANDB_ID_FILE = "wandb_id"
@@ -120,7 +123,7 @@ class _TensorBoard:
         with atomic.named(self._directory):
             self._writer.close()
 
-    def _write(self, event: Any) -> None:
+    def _write(self, event: Event) -> None:
         event.wall_time = time.time()
         with atomic.named(self._directory):
             self._writer.write_event(event)

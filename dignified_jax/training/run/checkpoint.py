@@ -43,7 +43,7 @@ class DamagedError(CheckpointError):
 
 @contextlib.contextmanager
 def opened(
-    directory: str | pathlib.Path, keep: int, **best: Any
+    directory: str | pathlib.Path, keep: int, **best: str | None
 ) -> Iterator[ocp.CheckpointManager]:
     """`open_manager`, closed in the end; an error on the way tells which checkpoint is left.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +92,7 @@ def compute(
                 losses = jnp.append(losses, beside)
             return losses, (log_probs, load)
 
-        def accumulation_step(index: jax.Array | int) -> Any:
+        def accumulation_step(index: jax.Array | int) -> tuple[PyTree, Array, Array, PyTree]:
             rows = local.rows_of(batch, index)
             reference_log_probs = _reference_log_probs(model, inputs, rows, mesh)
             loss, vjp, (log_probs, load) = jax.vjp(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
@@ -20,8 +19,8 @@ from dignified_jax.training.step import sharding
 
 
 def shard_map(
-    local: Callable[..., Any], mesh: Mesh, in_specs: PyTree, out_specs: PyTree
-) -> Callable[..., Any]:
+    local: Callable[..., PyTree], mesh: Mesh, in_specs: PyTree, out_specs: PyTree
+) -> Callable[..., PyTree]:
     """Returns `local` over the devices of `mesh`, all axes manual."""
     return jax.shard_map(local, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
