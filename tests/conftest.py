@@ -98,7 +98,8 @@ def token_cache(tmp_path_factory):
 
 # Of the modules that are not of wiring, those that take more than ten seconds.
 LONGEST = (
-    *("models/attention/test_dispatch.py", "training/test_kills.py", "training/test_loop.py"),
+    *("models/attention/test_dispatch.py", "models/attention/test_windows.py"),
+    *("training/test_kills.py", "training/test_loop.py"),
     *("test_trl.py", "training/step/test_train_step_bits.py", "training/run/test_checkpoint.py"),
     *("models/families/test_gemma3_text.py", "planning/test_memory.py", "test_conversations.py"),
 )

@@ -28,6 +28,7 @@ def start(root, workdir, *flags, variables=None, **options):
         f"--config.data.train={root / 'train.jsonl'}",
         f"--config.data.test={root / 'test.jsonl'}",
         *("--config.data.row_length=80", "--config.data.validation_fraction=0.2"),
+        "--config.model.remat=none",
         *("--config.batch_size=3", "--config.epochs=8"),
         *("--config.eval_every=3", "--config.checkpoint_every=3"),
         *flags,

@@ -10,7 +10,7 @@ from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
 from dignified_jax.models.attention.dispatch import tree_attention
 from dignified_jax.models.attention.token_tree import TokenTree
-from tests.models.attention.test_dispatch import packed_tree
+from tests.models.attention.brute_force import packed_tree
 
 HEADS, KV_HEADS, WIDTH = 4, 2, 64
 

@@ -13,8 +13,8 @@ from jax.sharding import SingleDeviceSharding
 from dignified_jax.models.attention import splash, visible_blocks
 from dignified_jax.models.attention.dispatch import tree_attention
 from dignified_jax.models.attention.token_tree import TokenTree
+from tests.models.attention.brute_force import check, packed_tree
 from tests.models.attention.test_cudnn import dimensions
-from tests.models.attention.test_dispatch import check, packed_tree
 
 LONG = 32768
 
