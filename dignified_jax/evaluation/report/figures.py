@@ -6,6 +6,7 @@ grid have none: the page gives them its own, light or dark.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,8 +156,11 @@ def wright_map(found: Calibration) -> Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure()
+    names = {facet: "score" if facet == "model" else facet for facet in FACETS}
+    every = np.concatenate([np.asarray(getattr(found.fit, name), float) for name in names.values()])
+    span = float(np.ptp(every[np.isfinite(every)])) if np.isfinite(every).any() else 0.0
     for place, (facet, title) in enumerate(FACETS.items()):
-        name = "score" if facet == "model" else facet
+        name = names[facet]
         values = np.asarray(getattr(found.fit, name), float)
         errors = np.asarray(getattr(found.fit.standard_error, name), float)
         if facet != "model" and values.size < 2:
@@ -180,19 +184,22 @@ def wright_map(found: Calibration) -> Figure:
             },
             text=labels,
             mode="markers" if values.size > MOST_NAMES else "markers+text",
-            textposition=label_sides(values),
+            textposition=label_sides(values, 0.06 * span),
+            cliponaxis=False,
             marker={"size": 9, "color": colour},
         )
+    figure.update_xaxes(range=[-0.6, len(figure.data) - 0.4])
     return _laid_out(figure, yaxis_title="logits", showlegend=False)
 
 
-def label_sides(values: np.ndarray) -> list[str]:
-    """Sides for names of levels: those next to each other on the scale stand on different ones."""
-    sides = np.empty(values.size, object)
-    sides[np.argsort(values, kind="stable")] = np.resize(
-        ["middle right", "middle left"], values.size
-    )
-    return sides.tolist()
+def label_sides(values: np.ndarray, close: float) -> list[str]:
+    """Sides for names of levels: right, but left where the one below is close and on the right."""
+    sides = ["middle right"] * values.size
+    order = np.argsort(values, kind="stable")
+    for below, place in itertools.pairwise(order):
+        if values[place] - values[below] < close and sides[below] == "middle right":
+            sides[place] = "middle left"
+    return sides
 
 
 def calibration_shift(scores: Scores) -> Figure:

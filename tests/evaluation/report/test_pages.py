@@ -176,6 +176,5 @@ def test_one_model_and_one_dimension_have_a_report():
 
 
 def test_neighbours_on_a_map_have_their_names_on_differentlabel_sides():
-    assert figures.label_sides(np.array([0.3, -1.0, 0.31])) == [
-        *("middle left", "middle right", "middle right"),
-    ]
+    found = figures.label_sides(np.array([0.3, -1.0, 0.31, 0.32]), 0.1)
+    assert found == ["middle right", "middle right", "middle left", "middle right"]
