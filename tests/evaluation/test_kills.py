@@ -76,6 +76,8 @@ def test_killed_in_every_stage(tmp_path):
     try:
         for stage, progress in stages.items():
             for _ in range(KILLS):
+                if stage != "report" and progress() >= PROMPTS - 1:
+                    break  # all of it is done
                 hits[stage] += killed(starter, tmp_path, stage, progress, draw)
         kills = sum(hits.values())
         last = finish(starter, arguments(tmp_path))
