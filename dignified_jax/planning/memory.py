@@ -127,13 +127,15 @@ def moments(
     forward = dataclasses.replace(
         throughout,
         activations=activations.residual_bytes(module, dtype.name, fsdp, rows),
+        # As much as all layers' weights in the compute dtype, by XLA's account; not one layer's.
+        casts=elements(params["layers"]) * compute if narrows and fsdp > 1 else 0,
     )
     return {
         "log-probs, backward pass": dataclasses.replace(
             forward,
             # Of the output kernel, summed over chunks in float32.
             gradients=trained_matrix * _FLOAT32,
-            casts=matrix * compute if outer_copies else 0,
+            casts=forward.casts + (matrix * compute if outer_copies else 0),
             log_probs=activations.log_probs(local, rows.slots, compute, inlined),
         ),
         "layers, backward pass": dataclasses.replace(

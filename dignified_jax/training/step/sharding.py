@@ -174,9 +174,10 @@ def reduce_gradients(gradients: PyTree) -> PyTree:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _all_gather(part: jax.Array, axis: int, dtype: DTypeLike) -> jax.Array:
     """Gathers in the compute dtype; the gradient is reduced over devices in float32."""
-    if part.dtype != dtype:
+    if part.dtype != dtype and jax.lax.axis_size(FSDP_AXIS) == 1:
         # XLA moves a mere cast of a layer out of the loop over layers and holds a cast copy of them
-        # all, barriers or not. This 0 is known only in the loop; it changes no normal number.
+        # all, barriers or not. This 0 is known only in the loop; it changes no normal number. Of
+        # layers that are split the copy is small, and XLA's schedule better with it.
         part = part + 0 * part[(0,) * part.ndim]
     return jax.lax.all_gather(part.astype(dtype), FSDP_AXIS, axis=axis, tiled=True)
 
