@@ -75,4 +75,4 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    entry.run(main, "interrupted; the same command goes on where it was stopped")
+    entry.run(main, "interrupted; the same command goes on with the responses that are there")

@@ -68,7 +68,7 @@ def test_steer_writes_curves_and_files_for_lm_eval(vectors, tmp_path, capsys):
 def test_drift_of_a_model_from_itself_is_none(vectors, tmp_path, capsys):
     given = ["drift", "--base", MODEL, "--model", f"same={MODEL}", "--vectors", vectors]
     assert run(*given, "--workdir", tmp_path, "--most_prompts", 9) == 0
-    assert "along E %" in capsys.readouterr().out
+    assert "Mean shift along the vectors" in capsys.readouterr().out
     own = json.loads((tmp_path / "drift.json").read_text())["models"]["same"]
     np.testing.assert_allclose(own["cosine"]["value"], 1, atol=1e-6)
     np.testing.assert_allclose(own["cka"]["value"], 1, atol=1e-6)

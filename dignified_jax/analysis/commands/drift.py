@@ -103,7 +103,9 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
         told = {name: _json(own, layers) for name, own in drifts.items()}
         atomic.write_json(workdir / "drift.json", {"provenance": provenance, "models": told})
         _draw(workdir, drifts, layers)
-    notify(_table(drifts, layers).text())
+    notify(_table(drifts).text())
+    if layers:
+        notify(_shifts_table(drifts, layers).text())
     notify(f"drift: {workdir / 'drift.json'}")
 
 
@@ -134,7 +136,7 @@ def _known(values: np.ndarray) -> list[object]:
     return np.where(np.isfinite(values), values, None).tolist()
 
 
-def _table(drifts: Mapping[str, StateDrift], layers: Mapping[str, int]) -> Table:
+def _table(drifts: Mapping[str, StateDrift]) -> Table:
     columns: dict[str, list[object]] = {
         "model": list(drifts),
         "lowest cosine": [float(own.cosine.value.min()) for own in drifts.values()],
@@ -143,16 +145,22 @@ def _table(drifts: Mapping[str, StateDrift], layers: Mapping[str, int]) -> Table
         "lowest CKA": [float(own.cka.value.min()) for own in drifts.values()],
         "change %": [100 * float(own.change.value.mean()) for own in drifts.values()],
     }
-    for at, (name, layer) in enumerate(layers.items()):
-        columns[f"along {name} %"] = [
-            100 * float(own.shifts.value[at, layer]) for own in drifts.values()
-        ]
-        columns[f"cosine {name}"] = [float(own.alignment[at, layer]) for own in drifts.values()]
-    note = (
-        "along: mean shift at the vector's layer, in per cent of the vector; cosine: of the mean "
-        "change with it"
-    )
-    return Table("drift", "Drift from the base", columns, notes=(note,) if layers else ())
+    return Table("drift", "Drift from the base", columns)
+
+
+def _shifts_table(drifts: Mapping[str, StateDrift], layers: Mapping[str, int]) -> Table:
+    columns: dict[str, list[object]] = {
+        name: [] for name in ("model", "vector", "layer", "shift %", "from", "to", "cosine")
+    }
+    for model, own in drifts.items():
+        for at, (name, layer) in enumerate(layers.items()):
+            parts = (own.shifts.value, own.shifts.low, own.shifts.high)
+            shift = [100 * float(part[at, layer]) for part in parts]
+            row = (model, name, layer, *shift, float(own.alignment[at, layer]))
+            for values, value in zip(columns.values(), row, strict=True):
+                values.append(value)
+    note = "shift: in per cent of the vector; cosine: of the mean change with the vector"
+    return Table("shifts", "Mean shift along the vectors, at their layers", columns, notes=(note,))
 
 
 def _draw(

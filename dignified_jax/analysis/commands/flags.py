@@ -18,7 +18,7 @@ def add_workdir(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=path_argument,
         metavar="DIR",
-        help="for all that is written; the same command goes on there",
+        help="for all that is written; responses that are there are not made again",
     )
 
 
