@@ -21,6 +21,7 @@ _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)(\.inf|\.Inf|\.INF|Infinity)")
 _NAN = (".nan", ".NaN", ".NAN", "NaN")
+_DEEPEST = 100
 _MOST_DIGITS = 400
 
 
@@ -39,7 +40,7 @@ def read(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, int]]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: expected UTF-8 text, found other bytes: {error}") from error
     try:
-        _refuse_tags_and_aliases(file, text)
+        _refuse_what_is_not_read(file, text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -47,8 +48,6 @@ def read(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(f"{file}{place}: not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not YAML: {str(error).splitlines()[0]}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{file}: sections are nested too deep") from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{file}: expected fields, one `name: value` a line")
     lines: dict[str, int] = {}
@@ -68,9 +67,15 @@ def _name_first(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _name_first(v) if isinstance(v, Mapping) else v for k, v in ordered.items()}
 
 
-def _refuse_tags_and_aliases(file: str | pathlib.Path, text: str) -> None:
+def _refuse_what_is_not_read(file: str | pathlib.Path, text: str) -> None:
+    """Refuses tags, aliases, and what is nested so deep that PyYAML would take long and fail."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ConfigError(f"{file}:{line}: sections are nested too deep")
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"{file}:{line}: aliases (*{event.anchor}) are not read")
         if getattr(event, "tag", None) is not None:

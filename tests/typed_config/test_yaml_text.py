@@ -73,7 +73,7 @@ def test_every_name_has_its_line(read):
         ("just text", r"run.yaml: expected fields"),
         ("a: 1\n---\nb: 2", r"run.yaml:2: not YAML: but found another document"),
         ("\0", r"run.yaml: not YAML: unacceptable character"),
-        ("a: " + "[" * 5000 + "]" * 5000, r"run.yaml: sections are nested too deep"),
+        ("a: " + "[" * 5000 + "]" * 5000, r"run.yaml:1: sections are nested too deep"),
     ],
 )
 def test_what_is_wrong_is_one_line(text, message, read):
