@@ -1,6 +1,6 @@
 """Settings of several processes, and the wire that tells one end to the others."""
 
-import gc
+import contextlib
 import json
 import os
 import socket
@@ -62,6 +62,9 @@ def test_what_jax_refuses_is_told_with_the_fields_to_set(monkeypatch):
         processes.start(ClusterConfig())
 
 
+SOCKETS = []
+
+
 class Ended(Exception):
     """Instead of the end of this process."""
 
@@ -85,7 +88,9 @@ def ends(monkeypatch):
         return said
 
     yield wait
-    gc.collect()  # closes the test's sockets, at which its threads end
+    while SOCKETS:  # what a thread listens to ends, and so does the thread
+        with contextlib.suppress(OSError):
+            SOCKETS.pop().shutdown(socket.SHUT_RDWR)
     for thread in set(threading.enumerate()) - others:
         thread.join(5)
     monkeypatch.undo()
@@ -94,6 +99,7 @@ def ends(monkeypatch):
 
 def pair():
     one, other = socket.socketpair(socket.AF_UNIX)
+    SOCKETS.extend((one, other))
     return one.makefile("rw", encoding="utf-8"), other.makefile("rw", encoding="utf-8"), one, other
 
 
