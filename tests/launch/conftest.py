@@ -17,8 +17,8 @@ STUB = pathlib.Path(__file__).with_name("stub.py")
 
 # What a host has for Python: says its place and arguments, and ends as it is told.
 _WORKER = """#!/usr/bin/env bash
-echo "process ${JAX_PROCESS_ID:-$SLURM_PROCID}: $*"
 trap 'echo saved; exit 143' TERM
+echo "process ${JAX_PROCESS_ID:-$SLURM_PROCID}: $*"
 [ -z "$WORKER_SECONDS" ] || { sleep "$WORKER_SECONDS" & wait $!; }
 exit "${WORKER_STATUS:-0}"
 """

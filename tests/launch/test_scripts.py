@@ -90,8 +90,12 @@ def test_a_request_that_fails_is_taken_back(machine):
 def test_ctrl_c_saves_a_checkpoint_on_every_host_and_gives_the_slice_back(machine):
     process = machine.start("tpu_pod.sh", *FLAGS, **SLICE, WORKER_SECONDS="60")
     logs = [machine.home / f"host{index}/dignified_jax_run/run.log" for index in range(2)]
+
+    def runs(log):
+        return "process" in log.read_text() and log.with_name("run.pid").read_text().strip()
+
     until = time.monotonic() + 60
-    while not all(log.exists() and "process" in log.read_text() for log in logs):
+    while not all(log.exists() and log.with_name("run.pid").exists() and runs(log) for log in logs):
         assert time.monotonic() < until
         time.sleep(0.05)
     for child in children(process.pid):  # as a terminal does, to all in the foreground
