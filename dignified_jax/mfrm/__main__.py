@@ -103,7 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with waiting(f"fitting {ratings.trials.sum():,} ratings"):
         found = jax.block_until_ready(_fit(counts, ratings.labels, options))
     if not found.converged:
-        raise ValueError(found.describe(ratings.labels))
+        raise ValueError(reports.status(found, ratings))
     samples = left_out = None
     if arguments.bootstrap:
         with waiting("bootstrap") as progress:

@@ -223,7 +223,21 @@ class Fit:
 
     def describe(self, labels: Mapping[str, Sequence[object]] | None = None) -> str:
         """The status of one fit, its extreme levels by label (facet -> labels) or number."""
-        return _sentence(Status(int(self.status)), self.precision) + _named(self.extreme, labels)
+        return self.sentence() + self.extremes(labels)
+
+    def sentence(self) -> str:
+        """The status of one fit, without its extreme levels."""
+        return _sentence(Status(int(self.status)), self.precision)
+
+    def extremes(
+        self,
+        labels: Mapping[str, Sequence[object]] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> str:
+        """Extreme levels as a sentence to add, or nothing; `names`: facet -> what it is called."""
+        found = extreme_levels(self.extreme, labels, names)
+        more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
+        return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
 
 
 def _sentence(status: Status, precision: Precision | None) -> str:
@@ -238,22 +252,19 @@ def _sentence(status: Status, precision: Precision | None) -> str:
 
 
 def extreme_levels(
-    extreme: Extreme, labels: Mapping[str, Sequence[object]] | None = None
+    extreme: Extreme,
+    labels: Mapping[str, Sequence[object]] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Extreme models, judges and items: "judge 2 (all successes)"."""
     kinds = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures"}
     return [
-        f"{facet} {level if labels is None else clip(labels[facet][level])} ({kinds[code]})"
+        f"{(names or {}).get(facet, facet)} "
+        f"{level if labels is None else clip(labels[facet][level])} ({kinds[code]})"
         for facet in ("model", "judge", "rubric")
         for level, code in enumerate(np.asarray(getattr(extreme, facet)).tolist())
         if code in kinds
     ]
-
-
-def _named(extreme: Extreme, labels: Mapping[str, Sequence[object]] | None) -> str:
-    found = extreme_levels(extreme, labels)
-    more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
-    return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
 
 
 def without_estimate(

@@ -15,7 +15,7 @@ from dignified_jax.console.table import Table
 from dignified_jax.files import atomic
 from dignified_jax.mfrm.report.facet_names import file_name, say
 from dignified_jax.mfrm.report.page import page
-from dignified_jax.mfrm.report.report import Report, summary
+from dignified_jax.mfrm.report.report import Report, status, summary
 from dignified_jax.mfrm.result import Fit
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def as_json(found: Report, options: dict[str, object]) -> dict[str, object]:
         scores["bootstrap"] = _matrix(found.bootstrap.covariance)
     result = {
         "options": options,
-        "status": fit.describe(found.ratings.labels),
+        "status": status(fit, found.ratings),
         "verdict": list(found.verdict),
         "iterations": int(fit.iterations),
         "log_likelihood": float(fit.log_likelihood),

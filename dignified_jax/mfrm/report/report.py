@@ -178,7 +178,7 @@ def summary(found: Report) -> list[str]:
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
         *(f"note: {note}" for note in found.ratings.notes),
-        _status(fit, found.ratings),
+        status(fit, found.ratings),
         *found.verdict,
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
@@ -201,7 +201,7 @@ def summary(found: Report) -> list[str]:
     return lines
 
 
-def _status(fit: Fit, ratings: Ratings | OrdinalRatings) -> str:
+def status(fit: Fit, ratings: Ratings | OrdinalRatings) -> str:
     """How the fit ended, in the user's words for the facets; labels as they are."""
-    sentence, mark, labels = fit.describe(ratings.labels).partition(" Extreme: ")
-    return say(sentence, ratings.names) + mark + labels
+    named = {facet: word(facet, ratings.names) for facet in FACETS}
+    return say(fit.sentence(), ratings.names) + fit.extremes(ratings.labels, named)

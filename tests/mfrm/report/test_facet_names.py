@@ -1,10 +1,13 @@
 """Tables in the user's words for the facets."""
 
+import numpy as np
 import pytest
 
+from dignified_jax import mfrm
 from dignified_jax.console.table import Table
 from dignified_jax.mfrm.report.facet_names import file_name, rename, role, say
 from dignified_jax.mfrm.report.options import facets, pair
+from dignified_jax.mfrm.report.report import status
 
 pytestmark = pytest.mark.wiring
 
@@ -29,6 +32,27 @@ def test_names_columns_titles_and_notes():
     assert file_name("rubric", NAMES) == "the-trait"
     assert say("modelled by a model", NAMES) == "modelled by a writer"
     assert role("writer", NAMES) == "model" and role("question", NAMES) == "question"
+
+
+def test_extreme_levels_by_the_names_of_their_facets():
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "writer": f"w{w}",
+            "task": t,
+            "rater": r,
+            "score": int(r == "ann" or rng.random() > 0.4),
+        }
+        for w in range(3)
+        for t in range(12)
+        for r in ("ann", "bob", "model")
+    ]
+    ratings = mfrm.from_long(rows, facets=("writer", "task", "rater"))
+    fit = mfrm.fit(ratings.successes, ratings.trials)
+    told = status(fit, ratings)
+    assert told.startswith("converged, but a rater or rubric item has only successes")
+    assert told.endswith(" Extreme: rater ann (all successes).")
+    assert "judge" not in told
 
 
 def test_options():
