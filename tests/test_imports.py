@@ -88,7 +88,7 @@ INSIDE = {
         "connectivity": SOLVER,
         "checks": SOLVER | {"connectivity", "mesh"},
         "fit": SOLVER | {"connectivity", "mesh", "checks"},
-        "sparse": FIT,
+        "sparse": FIT | {"diagnostics"},
         "diagnostics": FIT,
         "report": FIT | {"sparse", "diagnostics"},
         "*": FIT | {"sparse", "diagnostics", "report"},

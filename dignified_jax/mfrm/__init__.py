@@ -42,6 +42,7 @@ from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_lo
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import plots, tables
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors, Status
+from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
 from dignified_jax.mfrm.sparse.fit import facet_levels, fit_sparse
 
 __all__ = [
@@ -90,6 +91,8 @@ __all__ = [
     "propagate",
     "residual_summary",
     "shifts",
+    "sparse_interactions",
+    "sparse_unexpected",
     "subsets",
     "tables",
     "unexpected_responses",

@@ -43,7 +43,12 @@ from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
 from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.report.options import FitOption
-from dignified_jax.mfrm.report.sparse_report import sparse_summary, sparse_tables
+from dignified_jax.mfrm.report.sparse_report import (
+    sparse_bias,
+    sparse_figures,
+    sparse_summary,
+    sparse_tables,
+)
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sparse.fit import fit_sparse
 
@@ -137,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
         drawn = {}
         if not arguments.no_plots:
             with waiting("figures"):
-                drawn = files.draw(report, arguments.out)
+                drawn = files.draw(files.figures(report), arguments.out)
         written += drawn
         page = files.write_page(report, arguments.out, _title(arguments), list(drawn.values()))
         written.append(page)
@@ -158,12 +163,16 @@ def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
         "--order": arguments.order is not None,
         "--judge-group": bool(arguments.judge_group),
         "--judge-type": arguments.judge_type is not None,
-        "--pairs": bool(arguments.pairs),
         "--center": arguments.center != "model",
         "--allow-disconnected": arguments.allow_disconnected,
     }
     for option in (name for name, given in unfit.items() if given):
-        raise ValueError(f"{option} is not for --sparse, a ridge fit with tables of the facets")
+        raise ValueError(
+            f"{option} is not for --sparse, a ridge fit with tables of the facets, bias, contrasts "
+            "and unexpected ratings"
+        )
+    given_pairs = ["judge:model"] if arguments.pairs is None else arguments.pairs
+    pairs = [parsing.pair(text, ratings.names, tuple(ratings.extra)) for text in given_pairs]
     options = {"precision": parsing.precision(arguments.precision)}
     options["max_iterations"] = arguments.max_iterations
     levels = len(ratings.labels["judge"]) + len(ratings.labels["question"])
@@ -172,13 +181,21 @@ def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
         found = fit_sparse(ratings, errors=errors, **options)
     if not found.converged:
         raise ValueError(found.message)
-    tables, lines = sparse_tables(found, ratings), sparse_summary(found, ratings)
+    with waiting("tables"):
+        bias = sparse_bias(found, ratings, pairs)
+        tables, lines = sparse_tables(found, ratings, bias), sparse_summary(found, ratings)
     written = []
     if arguments.out is not None:
-        plain = _plain_options(arguments)
-        written = files.write_sparse(found, tables, lines, arguments.out, _title(arguments), plain)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        drawn = {}
+        if not arguments.no_plots:
+            with waiting("figures"):
+                drawn = files.draw(sparse_figures(found, ratings, bias), arguments.out)
+        about = (arguments.out, _title(arguments), _plain_options(arguments))
+        written = files.write_sparse(found, tables, lines, *about, list(drawn.values()))
+        written += drawn
     print("\n".join(map(printable, lines)))
-    _print(tables, {table.name for table in tables[:-1]})
+    _print(tables, {ratings.names.get(name, name) for name in ratings.labels})
     if written:
         _print_written(arguments, written)
     return 0

@@ -76,12 +76,14 @@ def figures(found: Report) -> Iterator[tuple[str, str, Figure]]:
         yield file_name(name, names), title, scale_plots.draw_bias_plot(bias, labels, pair)
 
 
-def draw(found: Report, directory: pathlib.Path) -> dict[pathlib.Path, tuple[str, str, str]]:
-    """Writes PNG files of all figures: path -> name, title and the figure as an <svg> element."""
+def draw(
+    made: Iterator[tuple[str, str, Figure]], directory: pathlib.Path
+) -> dict[pathlib.Path, tuple[str, str, str]]:
+    """Writes PNG files of figures: path -> name, title and the figure as an <svg> element."""
     from dignified_jax.mfrm.report.figures import as_svg, save
 
     drawn = {}
-    for name, title, figure in figures(found):
+    for name, title, figure in made:
         path = directory / f"{name}.png"
         save(figure, path)
         drawn[path] = (name, title, as_svg(figure))
@@ -108,13 +110,14 @@ def write_sparse(
     directory: pathlib.Path,
     title: str,
     options: dict[str, object],
+    drawn: Sequence[tuple[str, str, str]] = (),
 ) -> list[pathlib.Path]:
     """CSV files of a sparse fit's tables, fit.json and report.html; their paths."""
     written = _write_csv(tables, directory)
     content = {"options": options, "status": fit.message, "tables": [t.json() for t in tables]}
     for name, text in {
         "fit.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
-        "report.html": page(title, lines, tables),
+        "report.html": page(title, lines, tables, figures=drawn),
     }.items():
         written.append(directory / name)
         atomic.write_text(written[-1], text, errors="backslashreplace")

@@ -147,11 +147,11 @@ def _level(
     return labels.index(label)
 
 
-def pair(text: str, names: Mapping[str, str]) -> tuple[str, str]:
-    """Two facets from A:B, in their own or the user's names."""
+def pair(text: str, names: Mapping[str, str], further: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Two facets from A:B, in their own or the user's names, or names of `further` ones."""
     one, other = (role(name, names) for name in text.partition(":")[::2])
-    if one == other or not {one, other} <= set(FACETS):
-        known = ", ".join(names.values() or FACETS)
+    if one == other or not {one, other} <= {*FACETS, *further}:
+        known = ", ".join((*(names.values() or FACETS), *further))
         raise ValueError(f"--pairs: expected two of {known} as A:B, found {text!r}")
     return one, other
 

@@ -1,21 +1,46 @@
-"""Tables of a sparse fit: every facet, however many, and how well its levels are told apart."""
+"""Tables and figures of a sparse fit: every facet, however many, bias of pairs, contrasts."""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dignified_jax.console.table import Table
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.diagnostics.contrasts import contrasts
+from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.separation import independent_chi_square, separation
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
-from dignified_jax.mfrm.report import tables
-from dignified_jax.mfrm.report.facet_names import rename, word
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.report import judge_tables, tables
+from dignified_jax.mfrm.report.facet_names import file_name, rename, say, word
+from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
 from dignified_jax.mfrm.sparse.statistics import LevelStatistics, level_statistics
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def sparse_tables(fit: Fit, ratings: SparseRatings) -> list[Table]:
-    """A table for each facet of more than one level, and their separation."""
+
+# More models than this have no table of their pairs.
+MOST_COMPARED = 60
+Bias = dict[tuple[str, str], Interactions]
+
+
+def sparse_bias(fit: Fit, ratings: SparseRatings, pairs: Sequence[tuple[str, str]]) -> Bias:
+    """Pair of facets -> its interactions; pairs with a facet of a single level are left out."""
+    return {
+        pair: sparse_interactions(fit, ratings, facets=pair)
+        for pair in pairs
+        if min(len(ratings.labels[name]) for name in pair) > 1
+    }
+
+
+def sparse_tables(fit: Fit, ratings: SparseRatings, bias: Bias) -> list[Table]:
+    """A table for each facet of more than one level, their separation, bias, contrasts of models
+    and unexpected ratings."""
     found = level_statistics(fit, ratings)
     several = {name: about for name, about in found.items() if about.measure.size > 1}
     made = [
@@ -24,10 +49,51 @@ def sparse_tables(fit: Fit, ratings: SparseRatings) -> list[Table]:
     ]
     rows = {}
     for name, about in several.items():
-        measure, error = jnp.asarray(about.measure), jnp.asarray(about.standard_error)
-        chi_square = independent_chi_square(measure, error, zero_sum=name != "model")
-        rows[name] = separation(measure, error, chi_square)
-    return [*made, rename(tables.separations_table(rows), ratings.names)]
+        with xp.on_host(True):
+            pair = about.measure, about.standard_error
+            chi_square = independent_chi_square(*pair, zero_sum=name != "model")
+            rows[name] = separation(*pair, chi_square)
+    more = [tables.separations_table(rows)]
+    more += [tables.bias_table(about, ratings.labels, pair) for pair, about in bias.items()]
+    if 1 < len(ratings.labels["model"]) <= MOST_COMPARED:
+        more.append(tables.contrast_table(contrasts(fit), ratings.labels))
+    more.append(_unexpected(fit, ratings))
+    return [*made, *(rename(table, ratings.names) for table in more)]
+
+
+def sparse_figures(
+    fit: Fit, ratings: SparseRatings, bias: Bias
+) -> Iterator[tuple[str, str, Figure]]:
+    """Name, title and figure of all there is to draw."""
+    from dignified_jax.mfrm.report import scale_plots, wright
+
+    names = ratings.names
+    # Levels of further facets stand after the rubric items, as in `Fit.rubric`.
+    items = [*ratings.labels["rubric"]] if ratings.labels["rubric"] != (None,) else [""]
+    for name in ratings.extra:
+        items += [f"{name}: {label}" for label in ratings.labels[name]]
+    labels = ratings.labels | {"rubric": tuple(items)}
+    headings = names
+    if ratings.extra:
+        headings = names | {"rubric": " and ".join([word("rubric", names), *ratings.extra])}
+    map_of_all = wright.draw_wright_map(fit, labels, names=headings)
+    yield "wright_map", "Wright map", map_of_all
+    for pair, about in bias.items():
+        title = f"Bias of {say(' by '.join(pair), names)}"
+        figure = scale_plots.draw_bias_plot(about, ratings.labels, pair)
+        yield file_name(f"bias_{'_'.join(pair)}", names), title, figure
+
+
+def _unexpected(fit: Fit, ratings: SparseRatings) -> Table:
+    """An entry a row, with its levels of further facets."""
+    found, places = sparse_unexpected(fit, ratings)
+    table = judge_tables.unexpected_table(found, ratings.labels)
+    further = {
+        name: [ratings.labels[name][level] for level in levels[places]]
+        for name, levels in ratings.extra.items()
+    }
+    columns = {facet: table.columns[facet] for facet in FACETS} | further
+    return dataclasses.replace(table, columns=columns | table.columns)
 
 
 def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:

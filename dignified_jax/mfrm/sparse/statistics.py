@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
-from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.sparse.entries import entries_of
 from dignified_jax.mfrm.sparse.fit import facet_levels
 
 
@@ -49,16 +50,9 @@ def level_statistics(fit: Fit, ratings: SparseRatings) -> dict[str, LevelStatist
         name: tuple(np.asarray(a, float) for a in pair)
         for name, pair in facet_levels(fit, ratings).items()
     }
-    index = {facet: getattr(ratings, facet) for facet in FACETS} | ratings.extra
-    logit = np.asarray(fit.quality, float)[ratings.model, ratings.question]
-    for name, (measure, _) in levels.items():
-        if name != "model":
-            logit = logit - measure[index[name]]
-    n, y = ratings.trials.astype(float), ratings.successes.astype(float)
-    finite = np.isfinite(logit)
-    p = np.where(finite, 1.0 / (1.0 + np.exp(-np.where(finite, logit, 0.0))), logit > 0)
+    at = entries_of(fit, ratings)
+    index, n, y, p, used = at.index, at.trials, at.successes, at.chance, at.known
     spread = p * (1.0 - p)
-    used = finite & (spread > 0)
     variance = np.where(used, n * spread, 1.0)
     fourth = np.where(used, n * spread * (1.0 + 3.0 * (n - 2.0) * spread), 0.0)
     terms = {
