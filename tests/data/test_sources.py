@@ -188,7 +188,7 @@ def test_files_of_a_directory_that_disagree_are_told_in_a_line(tmp_path):
 @given(
     st.lists(st.sampled_from([b"a", b" ", b"\t", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\x0b", b"b"]))
 )
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True, database=None)
 def test_lines_of_a_stream_are_those_of_the_whole_text(pieces):
     """White space at the end goes, blank lines inside stay, a mark at the beginning goes."""
     content = b"".join(pieces)
@@ -214,7 +214,11 @@ VALUES = st.recursive(
 
 @given(st.lists(VALUES, max_size=4), st.integers(1, 9), st.sampled_from([None, 1]), st.data())
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=100,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_elements_of_an_array_are_those_of_json(monkeypatch, values, piece, indent, data):
     """However the text is cut into pieces; and what is broken is refused, as json refuses it."""

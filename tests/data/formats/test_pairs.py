@@ -93,7 +93,7 @@ def test_prompts_are_those_that_trl_extracts(tmp_path):
     st.text("ab é\u0301😀\n", max_size=4),
     st.text("ab é\u0301😀\n", max_size=4),
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200, derandomize=True, database=None)
 @example("The sky is ", "blue.", "green.")
 @example("The sky is", " blue.", " blue and green.")  # one begins the other
 @example("Is it", "?", "")

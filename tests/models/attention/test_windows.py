@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -94,6 +95,6 @@ def test_blocks_beyond_the_window_are_not_visited(monkeypatch):
     monkeypatch.setattr(block_module, "BLOCK", 8)
     positions = jnp.arange(64).reshape(1, 8, 8)
     until = jnp.full((1, 8, 8), 64)
-    pairs = block_module._needed_pairs(until, jnp.int32(9), positions)
+    pairs = jax.jit(block_module._needed_pairs)(until, jnp.int32(9), positions)
     distance = np.asarray(pairs.queries - pairs.keys)[: pairs.count]
     assert distance.max() == 1 and pairs.count == 8 + 7
