@@ -134,6 +134,32 @@ def test_rows_are_made_by_the_default_configuration(installed, tmp_path):
     assert len(file.read_text("utf-8").splitlines()) == 2
 
 
+OBJECTIVE = '''
+import dataclasses
+from dignified_jax.objectives import Objective, dpo, register
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Flat(Objective):
+    """Nothing but margins."""
+
+    name = "flat"
+
+    def loss(self, batch, counts, state):
+        losses = -dpo.margins(batch.log_ratios, 1.0).sum(axis=0)
+        return losses.mean(), losses
+'''
+
+
+def test_an_objective_put_into_the_package_is_found(installed, tmp_path):
+    file = installed / "dignified_jax" / "objectives" / "flat.py"
+    file.write_text(OBJECTIVE)
+    try:
+        assert "flat            Nothing but margins." in run(installed, tmp_path, "train", "--help")
+    finally:
+        file.unlink()
+
+
 def test_a_review_is_served(installed, tmp_path):
     """Its page, style and scripts are files of the package."""
     run(installed, tmp_path, "review", "r.db", "init", "embedded:personaknob_mini/test.jsonl")

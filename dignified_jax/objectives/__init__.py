@@ -1,6 +1,12 @@
-"""Preference objectives: arrays in, arrays out, one file each, all of one shape (`base`)."""
+"""Preference objectives: arrays in, arrays out, one file each, all of one shape (`base`).
+
+A file put here is imported, and registers what it has.
+"""
 
 from __future__ import annotations
+
+import importlib
+import pkgutil
 
 from dignified_jax.objectives.base import (
     GOLDEN,
@@ -41,3 +47,6 @@ __all__ = [
     "Terms",
     "register",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
