@@ -195,7 +195,7 @@ def wright_map(found: Calibration) -> Figure:
 def label_sides(values: np.ndarray, close: float) -> list[str]:
     """Sides for names of levels: right, but left where the one below is close and on the right."""
     sides = ["middle right"] * values.size
-    order = np.argsort(values, kind="stable")
+    order = [place for place in np.argsort(values, kind="stable") if np.isfinite(values[place])]
     for below, place in itertools.pairwise(order):
         if values[place] - values[below] < close and sides[below] == "middle right":
             sides[place] = "middle left"

@@ -185,7 +185,7 @@ def _finish(begun: _Begun, drawing: Mapping[str, Any]) -> Calibration:
     fit = begun.fit.result()
     bootstrap = None
     if begun.successes.shape[1] > 1:  # samples of one question are all alike: no standard error
-        bootstrap = mfrm.bootstrap(begun.successes, begun.trials, **drawing)
+        bootstrap = mfrm.bootstrap(begun.successes, begun.trials, original=fit, **drawing)
     sensitivity = None if begun.sensitivity is None else begun.sensitivity.result()
     arrays = (begun.successes, begun.trials, fit)
     return Calibration(begun.name, begun.labels, *arrays, bootstrap, sensitivity)

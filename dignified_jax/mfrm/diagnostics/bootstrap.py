@@ -20,10 +20,11 @@ import jax
 import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.fit import fit, on_devices
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
-from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Precision, Status
+from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Fit, Precision, Status
 from dignified_jax.mfrm.solver import start as starting
 from dignified_jax.mfrm.solver.estimate import estimate
 from dignified_jax.mfrm.solver.start import Start
@@ -87,6 +88,7 @@ def bootstrap(
     level: float = 0.95,
     anchors: anchoring.Anchors | None = None,
     progress: Callable[[int, int], None] | None = None,
+    original: Fit | None = None,
     **options: object,
 ) -> Bootstrap:
     """Refits samples of the questions. The ratings are checked once, as `fit` does.
@@ -100,20 +102,24 @@ def bootstrap(
       level: coverage of the percentile intervals.
       anchors: as for `fit`; questions keep theirs when drawn.
       progress: called with the numbers of replicates done and wanted, after every batch.
+      original: the fit to these ratings with these options, if it is there already.
       options: of `fit`: model, center, method, precision, allow_disconnected, tolerance (of the
         replicates 1e-3 unless given), max_iterations, compiled (None for a compiled program where
         there are many ratings in all).
 
     Raises:
-      ValueError: as `fit`; for fewer than 2 replicates or a level outside (0, 1).
+      ValueError: as `fit`; for fewer than 2 replicates, a level outside (0, 1) or an original of
+        another shape.
     """
     if replicates < 2:
         raise ValueError(f"replicates must be at least 2, found {replicates}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
     model = options.get("model", "binomial")
-    # Refuses what can't be fitted, by name; and gives the scale.
-    original = fit(successes, trials, anchors=anchors, **options)
+    if original is None:  # refuses what can't be fitted, by name; and gives the scale
+        original = fit(successes, trials, anchors=anchors, **options)
+    else:
+        counts_of(original, successes, trials)  # refuses another shape
     method = "laplace" if original.method == "quadrature" else original.method
     draws = samples(original.question.size, replicates, seed)
     if method != original.method:

@@ -175,6 +175,6 @@ def test_one_model_and_one_dimension_have_a_report():
     assert "Wright map of A" in html_page.page(report, "m1")
 
 
-def test_neighbours_on_a_map_have_their_names_on_differentlabel_sides():
-    found = figures.label_sides(np.array([0.3, -1.0, 0.31, 0.32]), 0.1)
-    assert found == ["middle right", "middle right", "middle left", "middle right"]
+def test_neighbours_on_a_map_have_their_names_on_different_sides():
+    found = figures.label_sides(np.array([0.3, -1.0, 0.31, 0.32, np.inf, np.inf]), 0.1)
+    assert found == ["middle right", "middle right", "middle left", *["middle right"] * 3]

@@ -61,6 +61,17 @@ def test_anchored_questions_keep_their_anchors(plan):
         np.testing.assert_allclose(score, expected.estimate["score"], atol=1e-8)
 
 
+def test_a_fit_that_is_there_is_not_made_again(plan, monkeypatch):
+    fit = mfrm.fit(*plan)
+    options = {"replicates": 4, "seed": 1}
+    found = mfrm.bootstrap(*plan, **options)
+    monkeypatch.setattr(module, "fit", None)
+    again = mfrm.bootstrap(*plan, original=fit, **options)
+    np.testing.assert_array_equal(again.score, found.score)
+    with pytest.raises(ValueError, match="the fit is of ratings of shape"):
+        mfrm.bootstrap(*(array[:, :4] for array in plan), original=fit, **options)
+
+
 def test_infinite_and_failed_replicates_are_told_apart():
     score = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, np.inf], [9.0, 9.0], [4.0, 2.0]])
     found = module._summary(score, np.array([True, True, True, False, True]), 0.5)
