@@ -72,7 +72,9 @@ def _passes(
     spans = np.zeros((rows, 32, length), np.float32)
     spans[:, :, : length // 2] = 2 / length
     added = make_edits(config, dict(enumerate(vectors)))
-    one_layer = make_edits(config, caps=[Cap(config.num_layers // 2, vectors[0], -1.0, 1.0)])
+    caps = [Cap(layer, vector, -1.0, 1.0) for layer, vector in enumerate(vectors)]
+    one_layer = make_edits(config, caps=[caps[config.num_layers // 2]])
+    every_layer = make_edits(config, caps=caps)
 
     def run(edits: Edits | None, capture: Capture | None) -> Callable[[dict], tuple]:
         def apply(weights: dict, edits: Edits | None, capture: Capture | None) -> tuple:
@@ -92,6 +94,7 @@ def _passes(
         "32 means of all layers": run(None, Capture(jnp.asarray(spans))),
         "a vector at every layer": run(added, None),
         "a cap at one layer": run(one_layer, None),
+        "a cap at every layer": run(every_layer, None),
     }
 
 
