@@ -17,7 +17,6 @@ from dignified_jax.mfrm.diagnostics.agreement import Agreement, agreement
 from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap, bootstrap
 from dignified_jax.mfrm.diagnostics.category_statistics import (
     CategoryStatistics,
-    category_curves,
     category_statistics,
 )
 from dignified_jax.mfrm.diagnostics.contrasts import Contrasts, contrasts
@@ -29,6 +28,7 @@ from dignified_jax.mfrm.diagnostics.judges.drift import Drift, drift
 from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects, judge_effects
 from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison, compare_groups
 from dignified_jax.mfrm.diagnostics.residual_summary import ResidualSummary, residual_summary
+from dignified_jax.mfrm.diagnostics.scale import category_curves
 from dignified_jax.mfrm.diagnostics.sensitivity import (
     JudgeSensitivity,
     gauge_shift,

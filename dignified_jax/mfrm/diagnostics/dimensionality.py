@@ -22,8 +22,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from dignified_jax.mfrm.diagnostics.category_statistics import Scale
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of, fitted_responses
+from dignified_jax.mfrm.diagnostics.scale import Scale
 from dignified_jax.mfrm.result import Fit
 
 VARIABLES = ("judge", "rubric")

@@ -23,8 +23,8 @@ import dataclasses
 import jax
 import numpy as np
 
-from dignified_jax.mfrm.diagnostics.category_statistics import category_curves
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of, weights_of
+from dignified_jax.mfrm.diagnostics.scale import category_curves
 from dignified_jax.mfrm.result import Fit
 
 # Raw measures are looked for within this many logits, on this many places.

@@ -39,8 +39,8 @@ def facet_columns(
         raise ValueError(f"facets name all columns: leave {', '.join(changed)} out")
     if len(facets) > len(FACETS) and not sparse:
         raise ValueError(
-            f"{len(facets)} facets: more than {len(FACETS)} are fitted as a list of ratings only, "
-            "sparse=True (on the command line --sparse)"
+            f"{len(facets)} facets: more than {len(FACETS)} are fitted as a list of yes/no ratings "
+            "only, sparse=True (on the command line --sparse; of ordinal scores with --threshold)"
         )
     padded = [*(None if name == "-" else name for name in facets), *[None] * len(FACETS)]
     return dict(zip(FACETS, padded, strict=False)), tuple(facets[len(FACETS) :])

@@ -138,7 +138,11 @@ def from_long(
         )
     if categories is not None:
         if trials is not None or threshold is not None or sparse:
-            raise ValueError("categories can't be used with a threshold, trials column or sparse")
+            raise ValueError(
+                "categories can't be used with a threshold, trials column or sparse (lists of "
+                "ratings, and with them more than four facets, are fitted to yes/no scores only: "
+                "give a threshold, or name four facets)"
+            )
         limits = rows_of.whole_range(categories)
     given = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
     names, extra = (given, ()) if facets is None else facet_columns(facets, given, sparse)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dignified_jax.mfrm.diagnostics.category_statistics import Scale, category_curves
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
+from dignified_jax.mfrm.diagnostics.scale import Scale, category_curves
 from dignified_jax.mfrm.report.figures import FAINT, GRID, INK, blank, save
 from dignified_jax.mfrm.report.names import drawn_names
 from dignified_jax.mfrm.report.tables import Labels

@@ -39,6 +39,12 @@ Labels = Mapping[str, Sequence[object]]
 EXTREMES = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures", UNRATED: "unrated"}
 
 
+def _ratio(total: ArrayLike, count: ArrayLike) -> np.ndarray:
+    """Totals by count, NaN where there are none."""
+    total, count = np.asarray(total, float), np.asarray(count, float)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
 def _numbers(values: ArrayLike) -> list[float]:
     """Python numbers of the shortest form that reads back as the same value."""
     values = np.asarray(values)
@@ -71,8 +77,8 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
         facet: _labels(labels, facet),
         "ratings": _whole(statistics.count),
         "score": _whole(statistics.score),
-        "observed": _numbers(statistics.score / statistics.count),
-        "expected": _numbers(statistics.expected_score / statistics.count),
+        "observed": _numbers(_ratio(statistics.score, statistics.count)),
+        "expected": _numbers(_ratio(statistics.expected_score, statistics.count)),
         "fair": _numbers(about.fair_average),
         "measure": _numbers(measure),
         "se": _numbers(error),
@@ -115,7 +121,7 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
     numbers = {
         "ratings": statistics.count.astype(int),
         "score": statistics.score.astype(int),
-        "expected": statistics.expected_score / statistics.count,
+        "expected": _ratio(statistics.expected_score, statistics.count),
         "quality": fit.quality,
         "se": fit.standard_error.quality,
         "infit": statistics.infit,
@@ -205,14 +211,10 @@ def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> 
             facets[0]: [names[0][row] for row in rows],
             facets[1]: [names[1][column] for column in columns],
             "ratings": _whole(pick(found.count)),
-            "observed": _numbers(pick(found.observed)),
-            "expected": _numbers(pick(found.expected)),
-            "bias": _numbers(pick(found.bias)),
-            "se": _numbers(pick(found.standard_error)),
-            "t": _numbers(pick(found.t)),
-            "z": _numbers(pick(found.z)),
-            "p": _numbers(pick(found.p)),
-            "q": _numbers(pick(found.q)),
+            **{
+                {"standard_error": "se"}.get(name, name): _numbers(pick(getattr(found, name)))
+                for name in ("observed", "expected", "bias", "standard_error", "t", "z", "p", "q")
+            },
             "extreme": _extreme(pick(found.extreme)),
         },
     )

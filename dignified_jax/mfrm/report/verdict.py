@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dignified_jax.console.labels import clip
-from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics
+from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, shown_measures
 from dignified_jax.mfrm.diagnostics.dimensionality import Dimensionality
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.judges.drift import Drift
@@ -58,7 +58,7 @@ def verdict(
     """Sentences on the models' separation, judges, misfit, bias, scale and dimensions."""
     return [
         _separation(diagnostics, names),
-        *_severity(fit, labels, names),
+        *_severity(fit, diagnostics, labels, names),
         *_misfit(diagnostics, labels, names),
         *_effects(findings.effects, labels),
         *(_bias(found, labels, pair, names) for pair, found in bias.items()),
@@ -85,24 +85,25 @@ def _separation(diagnostics: Diagnostics, names: Names | None) -> str:
     return f"{model}s {clear}: reliability {reliability:.2f}, about {strata:.0f} distinct groups"
 
 
-def _severity(fit: Fit, labels: Labels, names: Names | None) -> list[str]:
+def _severity(fit: Fit, diagnostics: Diagnostics, labels: Labels, names: Names | None) -> list[str]:
     """The judges who are surely harsher or milder than the mean judge."""
-    severity, error = np.asarray(fit.judge), np.asarray(fit.standard_error.judge)
+    severity, error = shown_measures(fit, diagnostics)["judge"]
     if severity.size < 2:
         return []
+    extreme = np.isinf(np.asarray(fit.judge))
     with np.errstate(invalid="ignore"):
-        sure = (np.abs(severity) >= HARSH) & (np.abs(severity) >= SURELY * error)
+        sure = (np.abs(severity) >= HARSH) & (extreme | (np.abs(severity) >= SURELY * error))
     found, judge = [], word("judge", names)
     for kind, side in (("harsh", severity > 0), ("mild", severity < 0)):
         chosen = np.flatnonzero(sure & side)
         chosen = chosen[np.argsort(-np.abs(severity[chosen]))]
         if chosen.size:
-            found.append(
-                f"{kind} {judge}s: "
-                + _listed(
-                    [f"{clip(labels['judge'][j])} ({severity[j]:+.2f} logits)" for j in chosen]
-                )
-            )
+            texts = [
+                f"{clip(labels['judge'][j])} ({severity[j]:+.2f} logits"
+                + (", adjusted: no finite estimate)" if extreme[j] else ")")
+                for j in chosen
+            ]
+            found.append(f"{kind} {judge}s: {_listed(texts)}")
     return found or [f"{judge}s: none is surely harsher or milder than the others by half a logit"]
 
 

@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from dignified_jax.mfrm.diagnostics.category_statistics import (
-    Scale,
-    category_curves,
-    category_statistics,
-    places_of,
-)
+from dignified_jax.mfrm.diagnostics.category_statistics import category_statistics, places_of
+from dignified_jax.mfrm.diagnostics.scale import Scale, category_curves
 from tests.mfrm.diagnostics.conftest import fit_of
 
 pytestmark = pytest.mark.wiring

@@ -38,7 +38,9 @@ def test_more_than_four_are_a_list():
     ratings = mfrm.from_long(ROWS, facets=facets, sparse=True)
     assert list(ratings.labels) == ["model", "question", "judge", "rubric", "language"]
     np.testing.assert_array_equal(ratings.extra["language"], [0, 1, 1, 0])
-    with pytest.raises(ValueError, match="5 facets: more than 4 are fitted as a list"):
+    with pytest.raises(ValueError, match="lists of ratings, and with them more than four facets"):
+        mfrm.from_long(ROWS, facets=facets, sparse=True, categories=(0, 1))
+    with pytest.raises(ValueError, match="5 facets: more than 4 are fitted as a list of yes/no"):
         mfrm.from_long(ROWS, facets=facets)
 
 

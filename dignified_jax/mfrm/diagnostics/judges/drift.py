@@ -24,9 +24,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dignified_jax.mfrm.diagnostics.category_statistics import Scale
 from dignified_jax.mfrm.diagnostics.expected_scores import logits
 from dignified_jax.mfrm.diagnostics.interactions import false_discovery_rate
+from dignified_jax.mfrm.diagnostics.scale import Scale
 from dignified_jax.mfrm.diagnostics.sensitivity import mean_ranks
 from dignified_jax.mfrm.input.order import RatingOrder
 from dignified_jax.mfrm.result import FACETS, Fit

@@ -33,12 +33,12 @@ import dataclasses
 import jax
 import numpy as np
 
-from dignified_jax.mfrm.diagnostics.category_statistics import Scale, by_category
 from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_values,
     counts_of,
     fitted_responses,
 )
+from dignified_jax.mfrm.diagnostics.scale import Scale, by_category
 from dignified_jax.mfrm.result import Fit
 
 # An effect is named from this z on, and from these differences of correlations and of shares.
