@@ -71,7 +71,7 @@ up() {
     *) fail "KIND must be tpu or gpu, found $KIND" ;;
   esac
   [[ "${HOSTS:?pods}" =~ ^[1-9][0-9]*$ ]] || fail "HOSTS must be a number of pods, found $HOSTS"
-  filled="$(manifest "$template" "$@" --config.distributed=True)"
+  filled="$(manifest "$template" "$@" --config.distributed.enabled=True)"
   [[ "$DRY_RUN" == 0 ]] || echo "$filled"
   run kubectl apply -f - <<<"$filled"
   follow

@@ -82,7 +82,7 @@ python3 -m uv pip install -q --python .venv/bin/python -e '.[tpu]'"
 # Detached from the connection, which may break: the process goes on, and `tail` finds it again.
 start() {
   local arguments script
-  arguments="$(printf ' %q' "$@" --config.distributed=True)"
+  arguments="$(printf ' %q' "$@" --config.distributed.enabled=True)"
   script=".venv/bin/python -m $MODULE$arguments & echo \$! >run.pid; wait \$!; echo \$? >run.status"
   on all "cd dignified_jax_run && rm -f run.pid run.status && \
 (nohup bash -c $(printf %q "$script") >run.log 2>&1 </dev/null &)"

@@ -14,7 +14,7 @@ PACKAGE = "dignified_jax"
 ROOT = pathlib.Path(dignified_jax.__file__).parent
 GROUND = {"console", "files", "typed_config", "registry", "embedded", "agreement", "proportions"}
 CORE = {"data", "models", "objectives"}
-TRAINING = CORE | GROUND | {"training"}
+TRAINING = CORE | GROUND | {"training", "cluster"}
 # Part of the package -> parts it may import besides itself. Each part must be listed.
 ALLOWED = {
     "": {"console"},  # the package itself, which begins every command
@@ -24,19 +24,22 @@ ALLOWED = {
     # Calls to models behind endpoints, for whoever judges or writes by them.
     "endpoints": GROUND,
     "generation": {"data", "models"} | GROUND,
-    "evaluation": {"data", "models", "mfrm", "generation", "endpoints"} | GROUND,
-    "analysis": {"", "data", "models", "generation", "evaluation"} | GROUND,  # "": the version
+    "evaluation": {"data", "models", "mfrm", "generation", "endpoints", "cluster"} | GROUND,
+    # "": the version
+    "analysis": {"", "data", "models", "generation", "evaluation", "cluster"} | GROUND,
     "construction": {"data", "endpoints"} | GROUND,
     "review": {"data"} | GROUND,
-    "training": CORE | GROUND,
+    # The processes of a job.
+    "cluster": {""} | GROUND,
+    "training": CORE | GROUND | {"cluster"},
     "planning": TRAINING,
     "comparison": TRAINING,
     "train": TRAINING | {"planning"},
     "compare": TRAINING | {"comparison"},
     "convert": TRAINING,
-    "generate": {"data", "models", "generation"} | GROUND,
+    "generate": {"data", "models", "generation", "cluster"} | GROUND,
     "evaluate": TRAINING | {"evaluation", "generation", "endpoints", "mfrm"},
-    "analyze": {"analysis"} | GROUND,
+    "analyze": {"analysis", "cluster"} | GROUND,
     "construct": TRAINING | {"construction", "endpoints"},
 }
 ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze", "construct"}

@@ -1,7 +1,7 @@
 """The runs of a comparison: every method from one base configuration, with every seed.
 
-`base` has the fields of `TrainConfig` without method, workdir, seed, distributed and cluster; an
-entry has a section `method`, and whatever fields of the base it changes.
+`base` has the fields of `TrainConfig` without method, workdir, seed and distributed; an entry
+has a section `method`, and whatever fields of the base it changes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 import ml_collections
 
 from dignified_jax import typed_config
+from dignified_jax.cluster.settings import DistributedConfig, upgraded
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.training import config as training_config
-from dignified_jax.training.config import ClusterConfig, ConfigError, DataConfig, TrainConfig
+from dignified_jax.training.config import ConfigError, DataConfig, TrainConfig
 from dignified_jax.typed_config import (
     Path,
     Positive,
@@ -29,7 +30,7 @@ from dignified_jax.typed_config import (
 )
 
 # Of a run alone, or of the comparison, so not of the base.
-_OWN_FIELDS = ("method", "workdir", "seed", "distributed", "cluster")
+_OWN_FIELDS = ("method", "workdir", "seed", "distributed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Comparison:
       beta: of the DPO losses and margins by which every policy is scored.
       base: fields that all runs start from.
       entries: name -> method and changes.
-      distributed: whether this is one of several processes of the comparison; see `cluster`.
+      distributed: how the processes of the comparison find each other.
     """
 
     methods: tuple[str, ...]
@@ -72,8 +73,7 @@ class Comparison:
     workdir: Path = "runs/compare"
     seeds: tuple[Seed, ...] = (0, 1, 2)
     beta: Positive = 0.1
-    distributed: bool = False
-    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+    distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
 
     def __post_init__(self) -> None:
         check_bounds(self, "")
@@ -133,7 +133,7 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Comparison:
     Raises:
       ConfigError: names the field, what was found and what is allowed.
     """
-    fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
+    fields = upgraded(config if isinstance(config, Mapping) else config.to_dict())
     parts = {name: fields.pop(name, {}) for name in ("base", "entries")}
     for name, section in parts.items():
         if not isinstance(section, Mapping):

@@ -16,11 +16,12 @@ from typing import Any
 
 from absl import logging
 
+from dignified_jax.cluster.settings import DistributedConfig, upgraded, upgraded_lines
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.training import config_file
 from dignified_jax.training.config_file import Given
 from dignified_jax.typed_config import ConfigError, help_text, merge, sections, suggestion
-from dignified_jax.typed_config.flag_text import from_text, take_overrides
+from dignified_jax.typed_config.flag_text import take_overrides
 
 
 def make_parser(name: str) -> argparse.ArgumentParser:
@@ -125,9 +126,11 @@ def load(
     if options.config is None:
         raise ConfigError(f"--config is required, such as --config={example}; see --help")
     given = config_file.load(options.config, preset_name or (lambda values: example))
+    overrides = upgraded(overrides)
     # A field that a flag sets too is not wrong in the file.
-    lines = {key: line for key, line in given.lines.items() if not _has(overrides, key)}
-    return Given(merge(given.values, overrides), given.file, lines)
+    lines = upgraded_lines(given.lines)
+    lines = {key: line for key, line in lines.items() if not _has(overrides, key)}
+    return Given(merge(upgraded(given.values), overrides), given.file, lines)
 
 
 @contextlib.contextmanager
@@ -149,25 +152,23 @@ def joined(given: Given) -> Iterator[None]:
     It has to come before anything touches a device, so before the configuration is parsed.
 
     Raises:
-      ConfigError: `cluster` is wrong, or the others are not found.
+      ConfigError: `distributed` is wrong, the others are not found, or this process has other
+        versions than the first one.
     """
-    if not is_true(given, "distributed"):
+    with located(given):
+        found = given.values.get("distributed", {})
+        config = sections.parse(DistributedConfig, found, "distributed.")
+    if not config.joins:
         yield
         return
     # Imported late: --help and wrong flags need no JAX.
-    from dignified_jax.training.config import ClusterConfig
-    from dignified_jax.training.run import processes
+    from dignified_jax.cluster import join, members, versions
+    from dignified_jax.training.run.interrupt import Interrupted
 
-    with located(given):
-        cluster = given.values.get("cluster", {})
-        processes.start(sections.parse(ClusterConfig, cluster, "cluster."))
-    with processes.watched():
+    join.start(config)
+    with members.watched(config.timeout, Interrupted):
+        members.agree("versions", versions.here())
         yield
-
-
-def is_true(given: Given, field: str) -> bool:
-    """Says whether a field is true, before the configuration is parsed."""
-    return from_text(bool, str(given.values.get(field))) is True
 
 
 def help_page(
@@ -228,7 +229,8 @@ def exiting() -> Iterator[None]:
         # Imported late: --help and wrong flags need no transformers.
         from dignified_jax.training import diagnosis
         from dignified_jax.training.run import directory as run_directory
-        from dignified_jax.training.run import interrupt, processes
+        from dignified_jax.cluster import members
+        from dignified_jax.training.run import interrupt
 
         if isinstance(error, interrupt.Interrupted):
             print(error, file=sys.stderr)
@@ -242,7 +244,7 @@ def exiting() -> Iterator[None]:
         separator = "\n" if "\n" in str(error) else "; "
         text = separator.join([f"error: {error}", *notes])
         print(printable_lines(text), file=sys.stderr)  # it may show what a stranger's file holds
-        processes.leave(1)
+        members.leave(1)
         sys.exit(1)
 
 

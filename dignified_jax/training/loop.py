@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from orbax.checkpoint import CheckpointManager
 
+from dignified_jax.cluster import members
 from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.waiting import Waiting, waiting
 from dignified_jax.data import PackedBatch
@@ -67,6 +68,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
         state = _start(context, manager)
         with _watched(context, int(state.step)) as watch:
             state = _train(context, state, manager, watch)
+        members.at("writing the last checkpoint")
         with _show()(
             "writing the last checkpoint", share=True, look=checkpoint.watched(manager, state)
         ):
@@ -160,6 +162,7 @@ def _train(
 ) -> TrainState:
     """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
     config, steps = context.config, context.steps
+    members.at("compiling")
     _compile_evaluation(context, state, watch.bar.notify)
     step_once = _stepper(context, state, manager, watch.bar.notify)
     origin = continuation.as_run(config, context.identity)
@@ -176,7 +179,9 @@ def _train(
         signal = watch.interrupts.pending(step)
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
+            members.at(f"saving the checkpoint of step {step}")
             checkpoint.save(manager, state, _judged(config, evaluated), origin)
+            members.at(f"after saving that of step {step}", "between")
         if signal and step < steps:
             checkpoint.finish(manager, state)
             raise interrupt.Interrupted(
@@ -235,9 +240,11 @@ def _stepper(
     def step_once(state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
         started = time.perf_counter()
         host, inputs = context.inputs("train", step - 1)
+        members.at(f"step {step}", "step")
         state, report = train_step(state, inputs)
         log_probs = report.pop("log_probs")
         flat = metrics.flatten(report, context.config.data.dimensions)
+        members.at(f"after step {step}", "between")
         if not flat.pop("finite"):
             checkpoint.finish(manager, state)
             raise NonFiniteError(diagnose(context, step, flat, log_probs, manager.latest_step()))
@@ -273,6 +280,7 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
     with waiting("testing batch", visible) as count:
         test = evaluate_split(context, state, "test", "test/", count)
     config = dataclasses.replace(config, method=context.objective)
+    members.at("exporting")
     result = summary.build(config, state, test, context.data.streams["test"]) | {"method": name}
     with waiting("exporting", visible, share=True) as count:
         exported, *adapters = export(context, state.params, count)

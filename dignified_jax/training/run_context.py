@@ -15,6 +15,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from dignified_jax.cluster import members
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
@@ -101,19 +102,25 @@ class RunContext:
 
 def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunContext:
     """Returns the context of a run, data before weights: a bad row should not cost a load."""
+    members.agree("a configuration", continuation.shared_fields(config))
     for note in continuation.check_config(workdir, config):
         notify(note)
+    members.at("reading rows")
     mesh = make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * row_devices(mesh)
     data = input_data.prepare_data(config, workdir, rows_per_step, notify)
     for note in data.notes:
         notify(note)
+    members.agree("inputs", data.identity)
     _check_best_metric(config, data)
+    members.at("loading the model")
     show = functools.partial(waiting, visible=jax.process_index() == 0)
     model = input_model.prepare_model(config, mesh, show)
     edits = input_steering.load_edits(config.steering, model.module.config, mesh)
     inputs = {**model.identity, **data.identity}
     recorded = {**inputs, **input_steering.identity(config.steering)}
+    members.agree("inputs", recorded)
+    members.at("preparing the first step")
     if jax.process_index() == 0:
         continuation.check_inputs(workdir, recorded)
         for note in continuation.check_environment(workdir, environment()):

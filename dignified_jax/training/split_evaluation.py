@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dignified_jax.cluster import members
 from dignified_jax.console.waiting import ShowCount
 from dignified_jax.data import PackedBatch
 from dignified_jax.training.run_context import RunContext
@@ -37,5 +38,8 @@ def _counted(
     """A split's batches; `count` is told how many have been used."""
     total = context.data.streams[split].total_steps
     for step in range(total):
-        yield context.inputs(split, step)
+        inputs = context.inputs(split, step)
+        members.at(f"{split} batch {step + 1}", "step")
+        yield inputs
         count(step + 1, total)
+    members.at(f"after the {split} batches", "between")

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from dignified_jax import compare
+from dignified_jax.cluster import join, members
 from dignified_jax.comparison import plan, runs
-from dignified_jax.training.run import processes
 from dignified_jax.typed_config import ConfigError
 from tests.comparison.conftest import score
 from tests.comparison.test_compare import start
@@ -19,22 +19,22 @@ def test_the_processes_join_before_the_plan_and_are_watched(monkeypatch, capsys)
     seen = []
 
     @contextlib.contextmanager
-    def watched():
+    def watched(timeout, *together):
         seen.append("watched")
         yield
         seen.append("left")
 
     def run(comparison, notify):
-        seen.append(comparison.distributed)
+        seen.append(comparison.distributed.joins)
         raise ConfigError("enough")
 
-    monkeypatch.setattr(processes, "start", seen.append)
-    monkeypatch.setattr(processes, "watched", watched)
-    monkeypatch.setattr(processes, "leave", seen.append)
+    monkeypatch.setattr(join, "start", seen.append)
+    monkeypatch.setattr(members, "watched", watched)
+    monkeypatch.setattr(members, "leave", seen.append)
     monkeypatch.setattr(runs, "run", run)
-    flags = ["--config=compare", "--config.distributed=True", "--config.cluster.process=1"]
+    flags = ["--config=compare", "--config.distributed.process=1"]
     with pytest.raises(SystemExit, match="1"):
-        compare.main([*flags, "--config.cluster.processes=2"])
+        compare.main([*flags, "--config.distributed.processes=2"])
     cluster, *rest = seen
     assert (cluster.process, cluster.processes) == (1, 2)
     assert rest == ["watched", True, 1]  # an error passes through `watched`, which tells the others
@@ -64,11 +64,11 @@ def start_two(root, workdir, *flags, of_second=()):
         port = probe.getsockname()[1]
     common = [
         *("--config.methods=multi_negative", "--config.against=multi_negative", "--config.seeds=0"),
-        *("--config.distributed=True", f"--config.cluster.coordinator=127.0.0.1:{port}"),
-        *("--config.cluster.processes=2", *flags),
+        *(f"--config.distributed.coordinator=127.0.0.1:{port}", "--config.distributed.processes=2"),
+        *flags,
     ]
     return [
-        start(workdir, *common, f"--config.cluster.process={index}", *more, root=root)
+        start(workdir, *common, f"--config.distributed.process={index}", *more, root=root)
         for index, more in enumerate(((), of_second))
     ]
 
@@ -91,4 +91,4 @@ def test_a_process_that_refuses_ends_both(tmp_path):
     pair = start_two(tmp_path, tmp_path / "work", of_second=(missing,))
     (first, told), (second, reason) = map(command.finish, pair)
     assert (first, second) == (1, 1), (told, reason)
-    assert "nowhere.jsonl" in reason and "error: process 1: " in told
+    assert "nowhere.jsonl" in reason and "error: process 1 on " in told

@@ -59,7 +59,7 @@ def test_a_slice_is_asked_for_used_and_given_back(machine):
     status, output, errors = machine.run("tpu_pod.sh", *FLAGS, **SLICE)
     assert status == 0, errors
     told = "process 0: -m dignified_jax.train --config=lagdpo --config.workdir=/runs/the first"
-    assert f"{told} --config.distributed=True" in output
+    assert f"{told} --config.distributed.enabled=True" in output
     assert "WAITING_FOR_RESOURCES" in errors and "trying again" in errors
     second = (machine.home / "host1/dignified_jax_run/run.log").read_text()
     assert second.startswith("process 1: ")
@@ -123,7 +123,7 @@ def test_slurm_starts_a_task_a_node_and_queues_again_after_a_checkpoint(machine)
     (machine.home / "venv/bin/python").symlink_to(machine.home / "worker")
     status, output, errors = machine.run("slurm.sbatch", *FLAGS, **place)
     assert status == 0, errors
-    told = "-m dignified_jax.train --config.distributed=True --config=lagdpo"
+    told = "-m dignified_jax.train --config.distributed.enabled=True --config=lagdpo"
     assert sorted(line[: len(told) + 11] for line in output.splitlines()) == [
         f"process {index}: {told}" for index in range(2)
     ]
@@ -145,7 +145,7 @@ def test_a_jobset_is_filled_in_and_followed_to_its_end(machine, kind):
     job = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]
     assert (job["parallelism"], job["completions"], job["completionMode"]) == (2, 2, "Indexed")
     container = job["template"]["spec"]["containers"][0]
-    assert container["args"] == [*FLAGS, "--config.distributed=True"]
+    assert container["args"] == [*FLAGS, "--config.distributed.enabled=True"]
     assert container["resources"]["limits"] in ({"google.com/tpu": 4}, {"nvidia.com/gpu": 4})
     assert "${" not in json.dumps(manifest)
     status, _, _ = machine.run("gke_jobset.sh", *FLAGS, **settings, WORKER_STATUS="1")

@@ -115,7 +115,10 @@ def test_config_json_of_a_run_is_a_configuration(tmp_path):
         ("method: lagpo\n", r"method.name must be one of .*; did you mean lagdpo\?"),
         ("method: lagdpo\nseed: 1e20\n", r"run.yaml:2: seed must be at most 4294967295"),
         ("method: lagdpo\nwandb_project: no\n", r"run.yaml:2: wandb_project='no' needs"),
-        ("method: lagdpo\ndistributed: on\n", r"run.yaml:2: distributed must be of type bool"),
+        (
+            "method: lagdpo\ndistributed: on\n",
+            r"run.yaml:2: distributed.enabled must be of type bool",
+        ),
         ("method: lagdpo\npreset: huge\n", r"run.yaml:2: .*unknown preset 'huge'"),
         ("preset: tiny\n", r"run.yaml:1: preset 'tiny' needs a method.name of"),
         ("method: lagdpo\npreset: 3\n", r"run.yaml:2: preset 3 needs"),

@@ -5,7 +5,6 @@ The dataclasses are the one place where fields, types, defaults and their meanin
 flags override; `parse` turns it back, refusing unknown keys, wrong types and contradictions.
 """
 
-from dignified_jax.training.config.cluster import ClusterConfig
 from dignified_jax.training.config.data import EMBEDDED_TEST, PUBLISHED_TESTS, DataConfig
 from dignified_jax.training.config.help import help_sections
 from dignified_jax.training.config.model import ModelConfig
@@ -16,7 +15,6 @@ from dignified_jax.typed_config import ConfigError
 __all__ = [
     "EMBEDDED_TEST",
     "PUBLISHED_TESTS",
-    "ClusterConfig",
     "ConfigError",
     "DataConfig",
     "ModelConfig",

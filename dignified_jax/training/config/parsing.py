@@ -9,6 +9,7 @@ from typing import Any
 import ml_collections
 
 from dignified_jax import typed_config
+from dignified_jax.cluster.settings import upgraded
 from dignified_jax.data.schema import find_dimensions
 from dignified_jax.objectives import METHODS, Method
 from dignified_jax.training.config.train import TrainConfig
@@ -37,7 +38,7 @@ def parse(config: ml_collections.ConfigDict | Mapping[str, Any]) -> TrainConfig:
     Raises:
       ConfigError: names the field, what was found and what is allowed.
     """
-    fields = dict(config) if isinstance(config, Mapping) else config.to_dict()
+    fields = upgraded(config if isinstance(config, Mapping) else config.to_dict())
     cls, section = sections.choose(METHODS, fields.pop("method", {}), "method")
     _refuse_renamed(cls, section, "method")
     known = field_names(cls.name)

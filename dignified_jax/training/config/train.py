@@ -6,9 +6,9 @@ import dataclasses
 import importlib.util
 from typing import Annotated, Literal
 
+from dignified_jax.cluster.settings import DistributedConfig
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Method
-from dignified_jax.training.config.cluster import ClusterConfig
 from dignified_jax.training.config.data import DataConfig
 from dignified_jax.training.config.model import ModelConfig
 from dignified_jax.training.config.steering import SteeringConfig
@@ -54,7 +54,6 @@ class TrainConfig:
         again; None means that of JAX_COMPILATION_CACHE_DIR where it is set, else
         WORKDIR/compilation_cache.
       wandb_project: Weights & Biases project to log to as well; None for none.
-      distributed: whether this is one of several processes of a run; see `cluster`.
     """
 
     method: Method
@@ -74,14 +73,13 @@ class TrainConfig:
     reward_policies: tuple[Path, ...] = ()
     compilation_cache: Path | None = None
     wandb_project: str | None = None
-    distributed: bool = False
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     steering: SteeringConfig = dataclasses.field(default_factory=SteeringConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
-    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+    distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
 
     def __post_init__(self) -> None:
         check_bounds(self, "")

@@ -57,6 +57,21 @@ def _checkpointed(workdir: pathlib.Path) -> bool:
     return params_checkpoint.newest_in(workdir / CHECKPOINTS_DIRECTORY) is not None
 
 
+def shared_fields(config: TrainConfig) -> dict[str, Any]:
+    """Returns the fields that are the same in all processes of a run, as JSON.
+
+    Files are known by their content: they may lie elsewhere on every host.
+    """
+    own = _FREE | _DIGESTED
+    fields = as_dict(config)
+    sections = {name: value for name, value in fields.items() if isinstance(value, dict)}
+    inner = {
+        name: {key: value for key, value in section.items() if f"{name}.{key}" not in own}
+        for name, section in sections.items()
+    }
+    return {name: value for name, value in {**fields, **inner}.items() if name not in own}
+
+
 def as_run(config: TrainConfig, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Returns what a checkpoint says of its run."""
     return {"config": as_dict(config), "inputs": dict(inputs)}

@@ -1,0 +1,206 @@
+"""This process among those of its job: where it stands, heartbeats, and the end that all share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+from jax._src import distributed
+
+from dignified_jax.cluster import join
+from dignified_jax.cluster.standing import Kind, Standing, find_missing, named
+from dignified_jax.cluster.wire import GO_ON, Wire
+from dignified_jax.files.differences import differences
+from dignified_jax.typed_config import ConfigError
+
+_BEAT = "beat"
+_MOST_BEAT_SECONDS = 5.0
+# How long a process that fails waits for the news to be on its way.
+_LINGER_SECONDS = 1.0
+_current: Member | None = None
+
+
+class Member:
+    """One of the processes of a job.
+
+    Attributes:
+      wire: to the others.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        """
+        Args:
+          timeout: seconds, of `find_missing`.
+        """
+        self.index, self.host = jax.process_index(), socket.gethostname()
+        self.wire = Wire(self.index, self._described)
+        self._timeout, self._lock = timeout, threading.Lock()
+        now = time.monotonic()
+        self._own = Standing(self.host, "the start", "long", 0, now, now)
+        self._others: dict[int, Standing] = {}
+        self._longest_step: float | None = None
+        self._told: set[tuple[int | None, int]] = set()
+        self._agreements = 0
+        self.wire.handle(_BEAT, self._heard)
+
+    def start(self) -> None:
+        """Begins to tell the others that this process lives, and to look for one that does not."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def at(self, place: str, kind: Kind) -> None:
+        """Says where this process stands from now on."""
+        now = time.monotonic()
+        with self._lock:
+            before = self._own
+            self._own = Standing(self.host, place, kind, before.ticks + 1, now, now)
+            if before.kind == "step":
+                self._longest_step = max(self._longest_step or 0.0, now - before.since)
+
+    def agree(self, what: str, facts: Mapping[str, Any]) -> None:
+        """Refuses to go on where this process has other facts than the first one.
+
+        Every process calls it as often, in the same order.
+
+        Raises:
+          ConfigError: they differ; names this process, its host, and both values of each.
+        """
+        self._agreements += 1
+        key, client = f"dignified_jax/facts/{self._agreements}", distributed.global_state.client
+        if self.index == 0:
+            client.key_value_set(key, json.dumps(dict(facts)))
+            return
+        # The wire ends this process if the first one fails before it gets there.
+        first = json.loads(client.blocking_key_value_get(key, 1000 * 24 * 3600))
+        found = json.loads(json.dumps(dict(facts)))
+        lines = differences(first, found)
+        if lines:
+            told = "; ".join(
+                line.replace(" there, ", " in process 0, ").removesuffix(" now") + " here"
+                for line in lines
+            )
+            raise ConfigError(
+                f"process {self.index} on {self.host} has {what} other than process 0: {told}"
+            )
+
+    def _described(self, process: int) -> str:
+        standing = self._others.get(process)
+        return named(process, standing) + (f" ({standing.place})" if standing else "")
+
+    def _heard(self, process: int, message: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        fields = {name: message[name] for name in ("host", "place", "kind_of", "ticks")}
+        kind = fields.pop("kind_of")
+        standing = Standing(kind=kind, since=now - message["age"], heard=now, **fields)
+        with self._lock:
+            before = self._others.get(process)
+            # The first report of a place is the nearest to when it was reached.
+            if before is not None and before.ticks == standing.ticks:
+                standing = Standing(kind=kind, since=before.since, heard=now, **fields)
+            self._others[process] = standing
+
+    def _watch(self) -> None:
+        pause = min(self._timeout / 6, _MOST_BEAT_SECONDS)
+        looked = time.monotonic()
+        while True:
+            now = time.monotonic()
+            # After a long sleep of this process, what the others said meanwhile is not read yet.
+            awake, looked = now - looked < self._timeout / 2, now
+            with self._lock:
+                own = self._own
+                standings = {n: self._others[n] for n in self.wire.connected if n in self._others}
+                longest = self._longest_step
+            self.wire.tell(
+                _BEAT,
+                **{"host": own.host, "place": own.place, "kind_of": own.kind},
+                **{"ticks": own.ticks, "age": now - own.since},
+            )
+            alive = Standing(own.host, own.place, own.kind, own.ticks, own.since, now)
+            if not awake:
+                pass
+            elif self.index == 0:
+                self._look({0: alive, **standings}, now, longest)
+            elif standings:  # of the first process, whose own watch looks for the others
+                frozen = {0: standings[0], self.index: alive}
+                if now - standings[0].heard > self._timeout:
+                    self._look(frozen, now, longest)
+            time.sleep(pause)
+
+    def _look(self, standings: Mapping[int, Standing], now: float, longest: float | None) -> None:
+        missing = find_missing(standings, now, self._timeout, longest)
+        if missing is None or len(standings) == 1:
+            return
+        if missing.ends:
+            self.wire.end(f"{missing.reason}; {GO_ON}")
+        which = missing.process, standings[missing.process].ticks
+        if which not in self._told:
+            self._told.add(which)
+            os.write(2, f"note: {missing.reason}\n".encode())
+
+
+@contextlib.contextmanager
+def watched(timeout: float, *together: type[BaseException]) -> Iterator[None]:
+    """Ends this process in a line if another fails, is lost or hangs, and tells the others if it
+    fails itself.
+
+    Args:
+      timeout: seconds that the others wait for one, as in `find_missing`.
+      together: errors that end all processes at the same place, so that there is nothing to tell.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    global _current
+    _current = member = Member(timeout)
+    join.connect(member.wire)
+    member.start()
+    try:
+        yield
+    except together:
+        member.wire.close(None)
+        raise
+    except BaseException as error:
+        member.wire.close(str(error) or type(error).__name__)
+        raise
+    else:
+        member.wire.close(None)
+    finally:
+        _current = None
+
+
+def current() -> Member | None:
+    """Returns this process's membership; None where it is alone."""
+    return _current
+
+
+def at(place: str, kind: Kind = "long") -> None:
+    """Says where this process stands from now on, if there are others.
+
+    Args:
+      place: in words, such as "step 7".
+      kind: of it.
+    """
+    if _current is not None:
+        _current.at(place, kind)
+
+
+def agree(what: str, facts: Mapping[str, Any]) -> None:
+    """Checks facts that have to be the same in all processes; see `Member.agree`."""
+    if _current is not None:
+        _current.agree(what, facts)
+
+
+def leave(status: int) -> None:
+    """Exits now where there are several processes: JAX would wait for the others."""
+    if distributed.global_state.client is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        threading.Event().wait(_LINGER_SECONDS)
+        os._exit(status)

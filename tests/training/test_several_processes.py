@@ -1,0 +1,155 @@
+"""Jobs of several processes that are killed, frozen, hung, stopped and resumed by fewer."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.oracles import command, job, tiny_run
+
+pytestmark = pytest.mark.slow
+
+BOUND = 10  # seconds of `distributed.timeout`
+
+
+def flags(root, workdir, data, *more):
+    return (
+        "--config=configs/lagdpo.py",
+        f"--config.workdir={workdir}",
+        f"--config.model.path={root / 'model'}",
+        f"--config.data.train={root / 'train.jsonl'}",
+        f"--config.data.test={root / 'test.jsonl'}",
+        *("--config.data.row_length=80", "--config.data.validation_fraction=0.2"),
+        *("--config.batch_size=3", "--config.epochs=8"),
+        *("--config.eval_every=3", "--config.checkpoint_every=3"),
+        *(f"--config.mesh.data={data}", "--config.mesh.fsdp=2"),
+        *more,
+    )
+
+
+def start(root, workdir, count, *more, **options):
+    return job.start(count, "train", *flags(root, workdir, count, *more), timeout=BOUND, **options)
+
+
+def wait(processes, moment, seconds=400):
+    """Until `moment()`; what the processes said, if one ends before."""
+    until = time.monotonic() + seconds
+    while not moment():
+        ended = [process for process in processes if process.poll() is not None]
+        assert not ended, "\n".join(process.communicate()[0] for process in ended)
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def logs(workdir, count):
+    enough = command.lines(workdir) + count
+    return lambda: command.lines(workdir) >= enough
+
+
+def saves(workdir):
+    return lambda: any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp"))
+
+
+def ended(processes, but, within):
+    """Outputs of the processes that were not killed, which end by themselves."""
+    began = time.monotonic()
+    rest = [process for number, process in enumerate(processes) if number != but]
+    outputs = [process.communicate(timeout=within)[0] for process in rest]
+    assert [process.returncode for process in rest] == [1] * len(rest), outputs
+    return outputs, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root):
+    found = job.end(start(root, root / "two", 2))
+    assert [status for status, _ in found] == [0, 0], found
+    return root / "two"
+
+
+def test_killed_in_mid_save_and_in_mid_step_nothing_is_lost(root, undisturbed, tmp_path):
+    workdir = tmp_path / "run"
+    for but, moment in ((1, saves(workdir)), (0, logs(workdir, 5)), (1, logs(workdir, 9))):
+        processes = start(root, workdir, 2)
+        wait(processes, moment)
+        processes[but].kill()
+        (output,), _ = ended(processes, but, BOUND)
+        assert f"error: process {but} on " in output and "lost (killed, " in output
+        assert "(step " in output or "(after " in output or "(saving " in output, output
+        job.kill(processes)
+    found = job.end(start(root, workdir, 2))
+    assert [status for status, _ in found] == [0, 0], found
+    assert "resuming after step" in found[0][1]
+    command.assert_equal(workdir, undisturbed)
+
+
+def test_four_processes_two_and_one_take_the_same_examples(root, tmp_path):
+    """SIGTERM to one saves on all; each checkpoint is gone on from by fewer."""
+    alone, workdir = tmp_path / "alone", tmp_path / "run"
+    assert [status for status, _ in job.end(start(root, alone, 1))] == [0]
+    four = start(root, workdir, 4)
+    wait(four, logs(workdir, 4))
+    four[2].send_signal(signal.SIGTERM)
+    found = job.end(four)
+    assert [status for status, _ in found] == [143] * 4, found
+    two = start(root, workdir, 2)
+    wait(two, logs(workdir, 8))
+    two[1].kill()
+    ended(two, 1, BOUND)
+    job.kill(two)
+    assert [status for status, _ in job.end(start(root, workdir, 1))] == [0]
+    one, several = command.logged(alone), command.logged(workdir)
+    assert [r["step"] for r in one] == [r["step"] for r in several]
+    worst = {}
+    for left, right in zip(one, several, strict=True):
+        for key in left:
+            if "loss" in key or "lambda" in key:
+                worst[key] = max(worst.get(key, 0), abs(left[key] - right[key]))
+    print(json.dumps(worst))
+    assert max(worst.values()) < 1e-6, worst
+    weights = [load_file(run / "export" / "model.safetensors") for run in (alone, workdir)]
+    for name in weights[0]:
+        np.testing.assert_allclose(weights[0][name], weights[1][name], atol=1e-6, err_msg=name)
+
+
+def test_one_that_hangs_in_mid_step_is_named(root, tmp_path):
+    hangs = start(root, tmp_path / "run", 2, place=("step 4", 3600), own=(1,), cwd=tmp_path)
+    wait(hangs, (tmp_path / "hangs-1").exists)
+    outputs, seconds = ended(hangs, None, 3 * BOUND)
+    assert seconds < 2 * BOUND
+    for output in outputs:
+        assert "error: process 1 on " in output
+        assert "is missing: it stands at: after step 3, while the others have waited" in output
+        assert "for it at: step 4, for 1" in output
+    assert "the same command goes on from the last checkpoint" in outputs[0]
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_one_that_is_frozen_is_named(root, tmp_path, frozen):
+    processes = start(root, tmp_path / "run", 2, "--config.epochs=400")
+    wait(processes, logs(tmp_path / "run", 3))
+    processes[frozen].send_signal(signal.SIGSTOP)
+    (output,), seconds = ended(processes, frozen, 3 * BOUND)
+    assert seconds < 2 * BOUND
+    assert f"error: process {frozen} on " in output
+    assert "is missing: nothing was heard of it for 1" in output
+    job.kill(processes)
+
+
+def test_a_host_with_other_rows_or_another_configuration_is_refused(root, tmp_path):
+    rows = tiny_run.records()[1 : tiny_run.TRAIN_ROWS]
+    tiny_run.write_rows(tmp_path / "train.jsonl", rows)
+
+    def own(change):
+        return lambda index: flags(root, tmp_path / "run", 2, *([change] if index else []))
+
+    for change, told in (
+        (f"--config.data.train={tmp_path / 'train.jsonl'}", "has inputs other than process 0: "),
+        ("--config.optimizer.learning_rate=1e-3", "optimizer.learning_rate: "),
+    ):
+        (first, one), (second, two) = job.end(job.start(2, "train", own(change), timeout=BOUND))
+        assert (first, second) == (1, 1)
+        assert told in two and "error: process 1 on " in two
+        assert told in one and "error: process 1 on " in one
