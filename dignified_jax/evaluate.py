@@ -8,9 +8,10 @@ Worked example, two models of your own and two judges, one of them a model that 
         --config.judging.judges="('openai/gpt-4.1', 'small=local:path/to/judge')"
 
 Responses, judgments, scores and the report are in WORKDIR; the same command goes on where it was
-stopped, and asks no judge twice. --config.until=generate or judge stops before. SycophancyEval and
-XSTest (--config.ood.…) and general benchmarks (--config.utility.…) are stages, too, where they are
-given. Keys of endpoints come from the environment (OPENAI_API_KEY and so on).
+stopped, and asks no judge twice. Several processes (--config.distributed.…) each make a share of
+the responses and of a local judge's verdicts. --config.until=generate or judge stops before.
+SycophancyEval and XSTest (--config.ood.…) and general benchmarks (--config.utility.…) are stages,
+too, where they are given. Keys of endpoints come from the environment (OPENAI_API_KEY and so on).
 
 An error is told in a line; --verbosity=1 shows where it came from. Exit status: 0; 1 where
 something is refused or fails; 130 for Ctrl-C.
@@ -47,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax import typed_config
+    from dignified_jax.cluster import members, team
     from dignified_jax.console import safe_stream
-    from dignified_jax.evaluation import chain, config
+    from dignified_jax.evaluation import chain, config, works
     from dignified_jax.training import command
     from dignified_jax.typed_config import yaml_text
 
@@ -59,8 +61,12 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
         print(yaml_text.dump(typed_config.as_dict(parsed)), end="")
         return
     notify = functools.partial(print, file=safe_stream.SafeStream(sys.stdout), flush=True)
-    resolved = _with_trained(parsed, notify)
-    found = chain.run(resolved, notify)
+    with command.joined(given):
+        if members.is_first():
+            with team.led(parsed.distributed.join_timeout):
+                found = chain.run(_with_trained(parsed, notify), notify)
+        else:
+            found = works.serve()
     if found is not None:
         notify(f"\n{_summary(pathlib.Path(parsed.workdir))}\n\nreport: {found}")
 
@@ -78,9 +84,10 @@ def _with_trained(config: EvaluationConfig, notify: Callable[[str], None]) -> Ev
 
 def _trained(preset: str, config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path:
     """The export of a configuration's own run, or of a short one in the evaluation's directory."""
+    from dignified_jax.cluster import members
     from dignified_jax.training import config as training_config
     from dignified_jax.training import config_file, export, stages
-    from dignified_jax.typed_config import merge
+    from dignified_jax.typed_config import ConfigError, merge
 
     values = config_file.load(preset, lambda _: preset).values
     own = pathlib.Path(training_config.parse(values).workdir) / export.DIRECTORY
@@ -94,6 +101,11 @@ def _trained(preset: str, config: EvaluationConfig, notify: Callable[[str], None
             f"{_TRAIN}{preset}: {own.parent} has no finished run (python -m dignified_jax.train "
             f"--config={preset} makes one); training {SHORT_STEPS} steps in {workdir}"
         )
+        if members.current() is not None:
+            raise ConfigError(
+                f"models: {_TRAIN}{preset} has to be trained first, by python -m "
+                f"dignified_jax.train --config={preset}: several processes train none here"
+            )
         short = {"workdir": str(workdir), "max_steps": SHORT_STEPS}
         stages.run(training_config.parse(merge(values, short)))
     return made

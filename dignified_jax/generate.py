@@ -16,6 +16,11 @@ not merged), a PEFT adapter, or embedded:NAME. Any OpenAI-compatible server take
     python -m dignified_jax.generate --endpoint http://localhost:8000/v1 --model NAME \
         --prompts prompts.jsonl --out responses.jsonl
 
+Several processes share the prompts, each with the whole model on its own devices; the first one
+writes and shows:
+
+    python -m dignified_jax.generate … --coordinator host0:12345 --processes 2 --process 0
+
 Exit status: 0; 1 where something is refused or fails, or a prompt has no response in the end; 130
 for Ctrl-C.
 """
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 # Flags of one of the two sources; without a default here, so that one that is given is seen.
 _LOCAL = ("dtype", "base", "batch_size", "plain", "chat_template", "fsdp", "tensor")
 _SERVED = ("concurrency", "timeout", "api_key_env")
+_CONNECT_SECONDS = 300
 _SETTINGS = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "batch_size")
 
 
@@ -54,20 +60,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
     except (ValueError, OSError, BusyError) as error:
         print(printable_lines(f"error: {error}"), file=sys.stderr)
+        if options.endpoint is None:
+            from dignified_jax.cluster import members
+
+            members.leave(1)
         return 1
 
 
 def _run(options: argparse.Namespace) -> int:
-    from dignified_jax.generation import response_file
-    from dignified_jax.generation.progress import SamplingProgress
-    from dignified_jax.generation.prompt_file import read_prompts
+    from dignified_jax.cluster import job, members, team
+    from dignified_jax.generation import sharing
     from dignified_jax.generation.settings import Settings
-    from dignified_jax.generation.system_prompts import read_system_prompt
 
     given = {name: getattr(options, name) for name in _SETTINGS}
     given = {name: value for name, value in given.items() if value is not None}
     settings = Settings(**given, stop=tuple(options.stop))
     _check_flags(options)
+    with job.joined(job.of_arguments(options)):
+        if not members.is_first():
+            sharing.serve(_source(options, settings))
+            return 0
+        with team.led(_CONNECT_SECONDS):
+            return _respond(options, settings)
+
+
+def _respond(options: argparse.Namespace, settings: Settings) -> int:
+    """Responds to what has no response yet, with the other processes where there are some."""
+    from dignified_jax.generation import response_file, sharing
+    from dignified_jax.generation.progress import SamplingProgress
+    from dignified_jax.generation.prompt_file import read_prompts
+    from dignified_jax.generation.system_prompts import read_system_prompt
+
     prompts = read_prompts(options.prompts)
     system = None if options.system is None else read_system_prompt(options.system)
     source = _source(options, settings)
@@ -80,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         errors = {}
         if file.waiting:
             progress = SamplingProgress(len(file.waiting), settings.max_new_tokens)
-            for done in source.respond(source.requests(file.waiting, system), progress):
+            for done in sharing.respond(source, source.requests(file.waiting, system), progress):
                 if done.text is None:
                     errors[done.id] = done.error
                 else:
@@ -121,7 +144,13 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
 
 
 def _check_flags(options: argparse.Namespace) -> None:
+    from dignified_jax.cluster import job
+
     served = options.endpoint is not None
+    if served and job.of_arguments(options).joins:
+        raise ValueError(
+            "--endpoint: one process asks a server; --concurrency says how many requests at a time"
+        )
     for name in _LOCAL if served else _SERVED:
         if getattr(options, name) is not None:
             with_or_without = "with" if served else "without"
@@ -139,6 +168,7 @@ def _facts(settings: Settings) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from dignified_jax.cluster import job
     from dignified_jax.typed_config import object_argument, path_argument
 
     parser = argparse.ArgumentParser(
@@ -193,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--fsdp", type=int, help="devices that weights are split over; default 1")
     add("--tensor", type=int, help="devices that compute a sequence together; default 1")
+    job.add_arguments(parser)
     served = parser.add_argument_group("a server")
     add = served.add_argument
     add("--endpoint", metavar="URL", help="of an OpenAI-compatible server, such as .../v1")

@@ -23,7 +23,7 @@ ALLOWED = {
     "mfrm": GROUND,
     # Calls to models behind endpoints, for whoever judges or writes by them.
     "endpoints": GROUND,
-    "generation": {"data", "models"} | GROUND,
+    "generation": {"data", "models", "cluster"} | GROUND,
     "evaluation": {"data", "models", "mfrm", "generation", "endpoints", "cluster"} | GROUND,
     # "": the version
     "analysis": {"", "data", "models", "generation", "evaluation", "cluster"} | GROUND,
@@ -39,7 +39,7 @@ ALLOWED = {
     "convert": TRAINING,
     "generate": {"data", "models", "generation", "cluster"} | GROUND,
     "evaluate": TRAINING | {"evaluation", "generation", "endpoints", "mfrm"},
-    "analyze": {"analysis", "cluster"} | GROUND,
+    "analyze": {"analysis", "evaluation", "cluster"} | GROUND,
     "construct": TRAINING | {"construction", "endpoints"},
 }
 ENTRY_POINTS = {"train", "compare", "convert", "generate", "evaluate", "analyze", "construct"}

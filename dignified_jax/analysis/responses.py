@@ -11,12 +11,12 @@ from dignified_jax.console.waiting import waiting
 from dignified_jax.data.examples import TokenizedExample
 from dignified_jax.data.schema import PreferenceRow, Prompt
 from dignified_jax.data.tokenize import encode
+from dignified_jax.evaluation import works
 from dignified_jax.evaluation.entries import file_name
 from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.files.json_digest import digest
-from dignified_jax.generation.prompts import Request, stop_tokens
-from dignified_jax.generation.respond import generate
+from dignified_jax.generation.prompts import Request
 from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.steering import Steering
 
@@ -68,25 +68,19 @@ def respond(
     kept = {name: _kept(ledger, name, prompt) for name, prompt in prompts.items()}
     wanted = {name: prompts[name] for name, text in kept.items() if text is None}
     if wanted:
-        template = model.template()
-        made = generate(
-            *(model.module, model.params, model.tokenizer),
-            [Request(name, prompt) for name, prompt in wanted.items()],
-            settings,
-            template=template,
-            stop_tokens=stop_tokens(model.module.config, model.tokenizer, template, model.stops),
-            steering=steering,
-        )
+        source = works.ModelSource.of(model)
+        requests = [Request(name, prompt) for name, prompt in wanted.items()]
+        made = works.respond(source, requests, settings, steering, load=lambda: model)
         notify(f"{place.label}: {len(wanted)} responses to generate")
         with waiting(f"{place.label}: responses") as count:
-            for number, each in enumerate(made, start=1):
+            for number, (name, text, end) in enumerate(made, start=1):
                 ledger.add(
                     {
-                        **{"id": each.id, "prompt": digest(wanted[each.id])},
-                        **{"response": each.text, "finish_reason": each.finish_reason},
+                        **{"id": name, "prompt": digest(wanted[name])},
+                        **{"response": text, "finish_reason": end},
                     }
                 )
-                kept[each.id] = each.text
+                kept[name] = text
                 count(number, len(wanted))
     return {name: kept[name] for name in prompts}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import socket
 import sys
 import threading
@@ -16,12 +17,14 @@ import jax
 from jax._src import distributed
 
 from dignified_jax.cluster import join
-from dignified_jax.cluster.standing import Kind, Standing, find_missing, named
+from dignified_jax.cluster.standing import Kind, Standing, find_straggler, named
 from dignified_jax.cluster.wire import GO_ON, Wire
 from dignified_jax.files.differences import differences
 from dignified_jax.typed_config import ConfigError
 
 _BEAT = "beat"
+WORK = ("job", "result", "done", "over")
+"""Kinds of messages that wait in a member's inbox; see `team`."""
 _MOST_BEAT_SECONDS = 5.0
 # How long a process that fails waits for the news to be on its way.
 _LINGER_SECONDS = 1.0
@@ -32,16 +35,23 @@ class Member:
     """One of the processes of a job.
 
     Attributes:
+      index, count: number of this process, and how many there are.
+      host: name of its machine.
       wire: to the others.
+      inbox: (process, message) of work that is shared.
     """
 
     def __init__(self, timeout: float) -> None:
         """
         Args:
-          timeout: seconds, of `find_missing`.
+          timeout: seconds, of `find_straggler`.
         """
-        self.index, self.host = jax.process_index(), socket.gethostname()
+        self.index, self.count = jax.process_index(), jax.process_count()
+        self.host = socket.gethostname()
         self.wire = Wire(self.index, self._described)
+        self.inbox: queue.SimpleQueue[tuple[int, Mapping[str, Any]]] = queue.SimpleQueue()
+        for kind in WORK:
+            self.wire.handle(kind, lambda process, message: self.inbox.put((process, message)))
         self._timeout, self._lock = timeout, threading.Lock()
         now = time.monotonic()
         self._own = Standing(self.host, "the start", "long", 0, now, now)
@@ -134,7 +144,7 @@ class Member:
             time.sleep(pause)
 
     def _look(self, standings: Mapping[int, Standing], now: float, longest: float | None) -> None:
-        missing = find_missing(standings, now, self._timeout, longest)
+        missing = find_straggler(standings, now, self._timeout, longest)
         if missing is None or len(standings) == 1:
             return
         if missing.ends:
@@ -151,7 +161,7 @@ def watched(timeout: float, *together: type[BaseException]) -> Iterator[None]:
     fails itself.
 
     Args:
-      timeout: seconds that the others wait for one, as in `find_missing`.
+      timeout: seconds that the others wait for one, as in `find_straggler`.
       together: errors that end all processes at the same place, so that there is nothing to tell.
     """
     if jax.process_count() == 1:
@@ -178,6 +188,12 @@ def watched(timeout: float, *together: type[BaseException]) -> Iterator[None]:
 def current() -> Member | None:
     """Returns this process's membership; None where it is alone."""
     return _current
+
+
+def is_first() -> bool:
+    """Says that this process reads, writes and shows for all: the first one, or one that is
+    alone."""
+    return _current is None or _current.index == 0
 
 
 def at(place: str, kind: Kind = "long") -> None:

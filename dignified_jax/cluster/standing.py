@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-Kind = Literal["step", "between", "long", "job"]
+Kind = Literal["step", "between", "long", "job", "idle"]
 """How a process may stand: in a "step" with all others, "between" two of them, in something "long"
-that takes as long as it takes, or at a "job" of its own."""
+that takes as long as it takes, at a "job" of its own, or "idle" until there is one."""
+_APART = ("job", "idle")
 PATIENCE = 10
 """Something long or a job may take so many timeouts; a step so many of the longest so far."""
 
@@ -35,7 +36,7 @@ class Standing:
 
 
 @dataclasses.dataclass(frozen=True)
-class Missing:
+class Straggler:
     """A process that the others wait for.
 
     Attributes:
@@ -54,9 +55,9 @@ def named(process: int, standing: Standing | None) -> str:
     return f"process {process}" + (f" on {standing.host}" if standing else "")
 
 
-def find_missing(
+def find_straggler(
     standings: Mapping[int, Standing], now: float, timeout: float, longest_step: float | None = None
-) -> Missing | None:
+) -> Straggler | None:
     """Returns the process that keeps the others waiting for longer than `timeout` seconds.
 
     Args:
@@ -72,7 +73,7 @@ def find_missing(
     )
 
 
-def _frozen(standings: Mapping[int, Standing], now: float, timeout: float) -> Missing | None:
+def _frozen(standings: Mapping[int, Standing], now: float, timeout: float) -> Straggler | None:
     """One that no longer says anything: its heartbeats have a thread of their own."""
     process = min(standings, key=lambda number: standings[number].heard, default=None)
     if process is None or (silent := now - standings[process].heard) <= timeout:
@@ -82,12 +83,12 @@ def _frozen(standings: Mapping[int, Standing], now: float, timeout: float) -> Mi
         f"{named(process, standing)} is missing: nothing was heard of it for {silent:.0f} s (it is "
         f"frozen, or its machine or network hangs); it stood at: {standing.place}"
     )
-    return Missing(process, reason, True)
+    return Straggler(process, reason, True)
 
 
-def _behind(standings: Mapping[int, Standing], now: float, timeout: float) -> Missing | None:
+def _behind(standings: Mapping[int, Standing], now: float, timeout: float) -> Straggler | None:
     """One that has not come to where others have been waiting."""
-    walking = {number: one for number, one in standings.items() if one.kind != "job"}
+    walking = {number: one for number, one in standings.items() if one.kind not in _APART}
     if not walking:
         return None
     furthest = max(walking.values(), key=lambda one: (one.ticks, one.since))
@@ -101,12 +102,12 @@ def _behind(standings: Mapping[int, Standing], now: float, timeout: float) -> Mi
         f"waited for it at: {furthest.place}, for {waited:.0f} s"
     )
     long = "long" in (last.kind, furthest.kind)
-    return Missing(process, reason, not long or waited > PATIENCE * timeout)
+    return Straggler(process, reason, not long or waited > PATIENCE * timeout)
 
 
 def _stuck(
     standings: Mapping[int, Standing], now: float, timeout: float, longest_step: float | None
-) -> Missing | None:
+) -> Straggler | None:
     """A step that all have begun and none finishes; or a job that goes nowhere."""
     for number, one in standings.items():
         if one.kind == "job" and now - one.since > PATIENCE * timeout:
@@ -114,7 +115,7 @@ def _stuck(
                 f"{named(number, one)} is missing: it has stood for {now - one.since:.0f} s at: "
                 f"{one.place}"
             )
-            return Missing(number, reason, True)
+            return Straggler(number, reason, True)
     steps = [one for one in standings.values() if one.kind == "step"]
     if not steps or len(steps) < len(standings):
         return None
@@ -126,4 +127,4 @@ def _stuck(
         f"no process has finished {steps[0].place} for {waited:.0f} s, and all have begun it: a "
         f"device, or the network between devices, hangs ({hosts})"
     )
-    return Missing(None, reason, True)
+    return Straggler(None, reason, True)

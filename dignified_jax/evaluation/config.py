@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from dignified_jax import typed_config
+from dignified_jax.cluster.settings import DistributedConfig
 from dignified_jax.evaluation.entries import check_judge, named
 from dignified_jax.evaluation.judging.endpoint import EndpointSettings
 from dignified_jax.evaluation.judging.local import LocalSettings
@@ -179,6 +180,7 @@ class EvaluationConfig:
       scoring: how judgments become scores.
       ood: sycophancy and exaggerated safety.
       utility: general benchmarks.
+      distributed: how the processes of the evaluation find each other.
     """
 
     workdir: Path = "runs/evaluate"
@@ -196,6 +198,7 @@ class EvaluationConfig:
     scoring: ScoringConfig = dataclasses.field(default_factory=ScoringConfig)
     ood: OodConfig = dataclasses.field(default_factory=OodConfig)
     utility: UtilityConfig = dataclasses.field(default_factory=UtilityConfig)
+    distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
 
     def __post_init__(self) -> None:
         check_bounds(self, "")
@@ -249,7 +252,8 @@ class EvaluationConfig:
     def hash(self) -> str:
         """16 hexadecimal digits of everything but where it lies."""
         fields = typed_config.as_dict(self)
-        return digest({k: v for k, v in fields.items() if k not in ("workdir", "until")})
+        apart = ("workdir", "until", "distributed")
+        return digest({k: v for k, v in fields.items() if k not in apart})
 
 
 def parse(values: Mapping[str, Any]) -> EvaluationConfig:

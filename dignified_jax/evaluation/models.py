@@ -39,6 +39,7 @@ class LoadedModel:
       stops: tokens that end a response by its generation_config.json.
       template_kwargs: arguments for the chat template; of a run those that it was trained with,
         unless others were given.
+      path: by which `load` found it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     stops: tuple[int, ...] = ()
     template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    path: str = ""
 
     def template(self) -> ChatTemplate:
         """Returns the chat template.
@@ -88,6 +90,7 @@ def load(
         load_tokenizer(found.directory),
         generation_stops(found.directory),
         _kwargs(template_kwargs, found.directory),
+        path,
     )
 
 

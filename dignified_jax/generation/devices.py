@@ -9,7 +9,9 @@ from dignified_jax.models.partition import BATCH_AXES, TENSOR_AXIS
 
 
 def make_mesh(fsdp: int = 1, tensor: int = 1) -> Mesh | None:
-    """Makes a mesh of all devices; None where there is one.
+    """Makes a mesh of all devices of this process; None where there is one.
+
+    Processes share prompts, and each has the whole model.
 
     Args:
       fsdp: devices over which parameters are split, a part of which each computes whole rows with.
@@ -18,7 +20,7 @@ def make_mesh(fsdp: int = 1, tensor: int = 1) -> Mesh | None:
     Raises:
       ValueError: there is no such number of devices.
     """
-    count = jax.device_count()
+    count = jax.local_device_count()
     if count % (fsdp * tensor):
         raise ValueError(
             f"--fsdp {fsdp} x --tensor {tensor} does not divide the number of devices, {count}"
@@ -26,7 +28,7 @@ def make_mesh(fsdp: int = 1, tensor: int = 1) -> Mesh | None:
     if count == 1:
         return None
     shape, names = (count // (fsdp * tensor), fsdp, tensor), (*BATCH_AXES, TENSOR_AXIS)
-    return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * 3)
+    return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * 3, devices=jax.local_devices())
 
 
 def usual_dtype() -> str:

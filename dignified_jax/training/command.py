@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import logging
 
+from dignified_jax.cluster import job
 from dignified_jax.cluster.settings import DistributedConfig, upgraded, upgraded_lines
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.training import config_file
@@ -162,12 +163,9 @@ def joined(given: Given) -> Iterator[None]:
         yield
         return
     # Imported late: --help and wrong flags need no JAX.
-    from dignified_jax.cluster import join, members, versions
     from dignified_jax.training.run.interrupt import Interrupted
 
-    join.start(config)
-    with members.watched(config.timeout, Interrupted):
-        members.agree("versions", versions.here())
+    with job.joined(config, Interrupted):
         yield
 
 
@@ -227,9 +225,9 @@ def exiting() -> Iterator[None]:
         yield
     except Exception as error:
         # Imported late: --help and wrong flags need no transformers.
+        from dignified_jax.cluster import members
         from dignified_jax.training import diagnosis
         from dignified_jax.training.run import directory as run_directory
-        from dignified_jax.cluster import members
         from dignified_jax.training.run import interrupt
 
         if isinstance(error, interrupt.Interrupted):

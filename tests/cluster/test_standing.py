@@ -2,7 +2,7 @@
 
 import pytest
 
-from dignified_jax.cluster.standing import Standing, find_missing
+from dignified_jax.cluster.standing import Standing, find_straggler
 
 NOW = 1000.0
 
@@ -13,7 +13,7 @@ def at(place, kind, ticks, stands, silent=0.0, host="host"):
 
 
 def find(*standings, timeout=120, longest=2.0):
-    return find_missing(dict(enumerate(standings)), NOW, timeout, longest)
+    return find_straggler(dict(enumerate(standings)), NOW, timeout, longest)
 
 
 STEP_5 = at("step 5", "step", 9, 130)
@@ -73,7 +73,7 @@ def test_a_step_that_nobody_finishes_ends_after_many_of_its_length(longest, stan
 
 def test_a_job_may_take_its_time_and_not_for_ever():
     first = at("gathering", "job", 3, 5)
-    idle = at("waiting for a job", "long", 2, 9000)
+    idle = at("waiting for a job", "idle", 2, 9000)
     assert find(first, at("responses", "job", 7, 1100), idle) is None
     found = find(first, at("responses", "job", 7, 1201, host="b"))
     assert found.process == 1

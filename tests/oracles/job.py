@@ -36,7 +36,7 @@ def _start(module, port, count, index, devices, place, timeout, cwd):
         f"{prefix}coordinator=127.0.0.1:{port}",
         f"{prefix}processes={count}",
         f"{prefix}process={index}",
-        f"{prefix}timeout={timeout}",
+        f"{prefix}{'process_' if prefix == '--' else ''}timeout={timeout}",
     ]
     worker = str(REPOSITORY / "tests" / "oracles" / "faulty_worker.py")
     run = [worker, place[0], str(place[1]), module] if place else ["-m", f"dignified_jax.{module}"]

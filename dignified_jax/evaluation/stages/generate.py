@@ -12,7 +12,7 @@ from dignified_jax.console.waiting import waiting
 from dignified_jax.data.rows import read_rows
 from dignified_jax.data.schema import Prompt
 from dignified_jax.embedded import resolve
-from dignified_jax.evaluation import models
+from dignified_jax.evaluation import models, works
 from dignified_jax.evaluation import responses as response_files
 from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.entries import file_name, named
@@ -20,8 +20,7 @@ from dignified_jax.evaluation.ledger import Ledger
 from dignified_jax.evaluation.responses import Response
 from dignified_jax.files.json_digest import digest
 from dignified_jax.generation import endpoint
-from dignified_jax.generation.prompts import Request, stop_tokens
-from dignified_jax.generation.respond import generate
+from dignified_jax.generation.prompts import Request
 from dignified_jax.generation.settings import Settings
 
 GIVEN = ".jsonl"
@@ -99,7 +98,7 @@ class Source:
     """
 
     origin: str
-    respond: Callable[[list[Request], Settings], Iterator[tuple[str, str | None, str]]]
+    respond: Callable[[list[Request], Settings], Iterator[works.Answer]]
 
 
 def _all(config: EvaluationConfig, name: str) -> pathlib.Path:
@@ -152,23 +151,10 @@ def _given(
 def _local(config: EvaluationConfig, name: str, path: str) -> Source:
     """A model that is sampled from here, loaded when it is asked."""
     kwargs = config.template_kwargs()
+    model = works.ModelSource(name, path, config.dtype, kwargs)
 
-    def respond(
-        requests: list[Request], settings: Settings
-    ) -> Iterator[tuple[str, str | None, str]]:
-        model = models.load(name, path, config.dtype, template_kwargs=kwargs)
-        template = model.template()
-        stops = stop_tokens(model.module.config, model.tokenizer, template, model.stops)
-        made = generate(
-            model.module,
-            model.params,
-            model.tokenizer,
-            requests,
-            settings,
-            template=template,
-            stop_tokens=stops,
-        )
-        return ((each.id, each.text, each.finish_reason) for each in made)
+    def respond(requests: list[Request], settings: Settings) -> Iterator[works.Answer]:
+        return works.respond(model, requests, settings)
 
     weights = models.digest(path, template_kwargs=kwargs)
     return Source(digest([weights, config.dtype]), respond)
@@ -179,9 +165,7 @@ def _served(config: EvaluationConfig, model: str, url: str) -> Source:
     kwargs = config.template_kwargs()
     server = endpoint.Endpoint(url, model, chat_template_kwargs=kwargs)
 
-    def respond(
-        requests: list[Request], settings: Settings
-    ) -> Iterator[tuple[str, str | None, str]]:
+    def respond(requests: list[Request], settings: Settings) -> Iterator[works.Answer]:
         for each in endpoint.ask(server, requests, settings):
             yield each.id, each.text, each.error or each.finish_reason
 

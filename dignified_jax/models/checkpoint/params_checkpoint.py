@@ -76,13 +76,18 @@ def load_params(
       CheckpointError: there is none, or it is damaged.
     """
     target = literal(directory) / PARAMS
-    with explained(target, "restored"), _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    options = {"multiprocessing_options": _readers(mesh)}
+    with (
+        explained(target, "restored"),
+        _quiet(),
+        ocp.StandardCheckpointer(**options) as checkpointer,
+    ):
         metadata = checkpointer.metadata(target).item_metadata
         if metadata is None:
             raise ValueError("its metadata are missing or damaged")
 
         def described(path: partition.KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            sharding = SingleDeviceSharding(jax.devices()[0])
+            sharding = SingleDeviceSharding(jax.local_devices()[0])
             if mesh is not None:
                 spec = partition.partition_spec(path, leaf.shape, mesh)
                 sharding = NamedSharding(mesh, spec)
@@ -91,9 +96,19 @@ def load_params(
         template = jax.tree.map_with_path(described, metadata.tree)
         with show(f"reading {target}", share=True, look=bytes_read.watched(target)):
             params = checkpointer.restore(target, template)
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler(), **options) as reader:
             verify(reader.restore(target.parent / CHECKSUM)[PARAMS], params)
         return params
+
+
+def _readers(mesh: Mesh | None) -> ocp.options.MultiprocessingOptions:
+    """The processes that read together: this one alone, if it alone has the parameters."""
+    devices = jax.local_devices()[:1] if mesh is None else mesh.devices.flat
+    processes = {device.process_index for device in devices}
+    if jax.process_count() == 1 or len(processes) > 1:
+        return ocp.options.MultiprocessingOptions()
+    (own,) = processes
+    return ocp.options.MultiprocessingOptions(own, {own}, f"process{own}")
 
 
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:

@@ -55,7 +55,7 @@ def load(
     note = _noting(config, progress)
 
     def read(path: KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        sharding = SingleDeviceSharding(jax.devices()[0])
+        sharding = SingleDeviceSharding(jax.local_devices()[0])
         if mesh is not None:
             spec = partition.partition_spec(path, leaf.shape, mesh)
             sharding = jax.sharding.NamedSharding(mesh, spec)
