@@ -172,9 +172,11 @@ def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns fields of any version in today's form.
 
     Earlier ones had no `data.dimensions` (there was the default set alone), one source in one
-    format, no models with experts, no steering, and other keys in some methods.
+    format, no models with experts, no steering, no slices, and other keys in some methods.
     """
     data, method, model = fields.get("data"), fields.get("method"), fields.get("model")
+    if isinstance(fields.get("mesh"), dict):
+        fields = {**fields, "mesh": {"slices": 1, **fields["mesh"]}}
     if isinstance(method, dict) and method.get("name") in METHODS:
         fields = {**fields, "method": dict(METHODS[method["name"]].upgraded(method))}
     if isinstance(data, dict):

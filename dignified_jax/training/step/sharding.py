@@ -16,6 +16,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 from jaxtyping import PyTree
@@ -48,11 +49,14 @@ class MeshConfig:
         its own rows too.
       tensor: devices that compute a row together, heads, feed-forward units and vocabulary split;
         parameters are split over them as well. They belong to one process.
+      slices: TPU slices, or nodes, between which the network is slower than inside; each holds as
+        many of the replicas of `data`, so that only their gradients' sum goes from one to another.
     """
 
     data: _Size = 1
     fsdp: _Size | None = None
     tensor: _Size = 1
+    slices: _Size = 1
 
     def __post_init__(self) -> None:
         check_bounds(self, "mesh.")
@@ -62,8 +66,13 @@ def mesh_sizes(config: MeshConfig, count: int) -> dict[str, int]:
     """Devices along each axis of a mesh of `count` devices, by the axis's name.
 
     Raises:
-      ValueError: data x fsdp x tensor is not `count`.
+      ValueError: data x fsdp x tensor is not `count`, or data is not split over the slices.
     """
+    if config.data % config.slices:
+        raise ValueError(
+            f"mesh.data={config.data} must be a multiple of mesh.slices={config.slices}: each "
+            "slice holds whole replicas"
+        )
     fsdp = config.fsdp or max(count // (config.data * config.tensor), 1)
     shape = (config.data, fsdp, config.tensor)
     if math.prod(shape) != count:
@@ -78,11 +87,21 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
     """Mesh with the axes "data", "fsdp" and "tensor" over all devices.
 
     Raises:
-      ValueError: as `mesh_sizes`, or the devices of a `tensor` group are of several processes.
+      ValueError: as `mesh_sizes`; the devices of a `tensor` group are of several processes, or are
+        not of as many slices.
     """
     sizes = mesh_sizes(config, len(devices or jax.devices()))
     types = (AxisType.Auto,) * len(sizes)
-    mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=types, devices=devices)
+    shape = tuple(sizes.values())
+    if config.slices == 1:
+        mesh = jax.make_mesh(shape, tuple(sizes), axis_types=types, devices=devices)
+    else:
+        inside = (config.data // config.slices, *shape[1:])
+        parts = [
+            mesh_utils.create_device_mesh(inside, part)
+            for part in split_slices(devices or jax.devices(), config.slices)
+        ]
+        mesh = Mesh(np.concatenate(parts), tuple(sizes), axis_types=types)
     for group in mesh.devices.reshape(-1, config.tensor):
         processes = {device.process_index for device in group}
         if len(processes) > 1:
@@ -91,6 +110,30 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
                 f"{sorted(processes)}; use at most the {jax.local_device_count()} of one process"
             )
     return mesh
+
+
+def split_slices(devices: list[jax.Device], count: int) -> list[list[jax.Device]]:
+    """Returns the devices of each slice: by what they say of it, else by process, in order.
+
+    Raises:
+      ValueError: they are of another number of slices, or can't be split into so many.
+    """
+    said = sorted({getattr(device, "slice_index", None) or 0 for device in devices})
+    if len(said) not in (1, count):
+        raise ValueError(f"mesh.slices={count}: the devices are of {len(said)} slices")
+    if len(said) == count:
+        return [[one for one in devices if (one.slice_index or 0) == slice] for slice in said]
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    width, rest = divmod(len(ordered), count)
+    parts = [ordered[start : start + width] for start in range(0, len(ordered), width or 1)]
+    processes = [{device.process_index for device in part} for part in parts]
+    total = len(set().union(*processes))
+    if rest or 1 < total < sum(map(len, processes)):
+        raise ValueError(
+            f"mesh.slices={count}: {len(devices)} devices of {total} processes can't be split into "
+            "so many, each of whole processes"
+        )
+    return parts
 
 
 def row_devices(mesh: Mesh) -> int:

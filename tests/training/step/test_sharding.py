@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import mesh_utils
 from jax.sharding import PartitionSpec
 
 from dignified_jax.models import hf, partition
@@ -51,6 +52,61 @@ def test_a_tensor_group_stays_in_one_process(monkeypatch):
     with pytest.raises(ValueError, match=r"mesh.tensor=4: .* of processes \[0, 1\]"):
         make_mesh(MeshConfig(fsdp=1, tensor=4), list(devices))
     assert made == [(1, 2, 2), (1, 1, 4)]
+
+
+class FakeTpu:
+    """A chip of a v5p slice of 2 x 2 x 1."""
+
+    platform, device_kind = "tpu", "TPU v5p"
+
+    def __init__(self, slice_index, place):
+        self.slice_index, self.core_on_chip = slice_index, 0
+        self.coords = (place % 2, place // 2, 0)
+        self.process_index, self.id = slice_index, 4 * slice_index + place
+
+    def __repr__(self):
+        return f"{self.slice_index}/{self.coords}"
+
+
+@pytest.mark.parametrize("sizes", [(2, 4, 1), (4, 2, 1), (4, 1, 2), (2, 2, 2)])
+def test_slices_hold_whole_replicas_as_in_a_hybrid_mesh(sizes, monkeypatch):
+    """`data` goes over slices first; all other axes stay in one, as JAX's own function has it."""
+    devices = [FakeTpu(number % 2, number // 2) for number in range(8)]
+    monkeypatch.setattr(
+        sharding, "Mesh", lambda found, *_, **__: types.SimpleNamespace(devices=found)
+    )
+    found = make_mesh(MeshConfig(*sizes, slices=2), devices).devices
+    inside = (sizes[0] // 2, *sizes[1:])
+    expected = mesh_utils.create_hybrid_device_mesh(inside, (2, 1, 1), devices)
+    assert found.tolist() == expected.tolist()
+    assert [{d.slice_index for d in half.flat} for half in np.split(found, 2)] == [{0}, {1}]
+
+
+def place(process, number, **said):
+    return types.SimpleNamespace(process_index=process, id=number, **said)
+
+
+def test_devices_that_say_nothing_are_split_by_process():
+    devices = [place(n // 2, n) for n in range(8)]
+    halves = sharding.split_slices(devices[::-1], 2)
+    assert [[d.id for d in half] for half in halves] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    alone = sharding.split_slices([place(0, n) for n in range(4)], 2)
+    assert [[d.id for d in half] for half in alone] == [[0, 1], [2, 3]]
+    with pytest.raises(ValueError, match=r"mesh.slices=3: 8 devices of 4 processes can't be split"):
+        sharding.split_slices(devices, 3)
+    with pytest.raises(ValueError, match=r"mesh.slices=8: 8 devices of 4 processes can't be split"):
+        sharding.split_slices(devices, 8)
+    with pytest.raises(ValueError, match=r"mesh.slices=2: the devices are of 4 slices"):
+        sharding.split_slices([place(n, n, slice_index=n) for n in range(4)], 2)
+    with pytest.raises(ValueError, match=r"mesh.data=3 must be a multiple of mesh.slices=2"):
+        make_mesh(MeshConfig(data=3, slices=2))
+
+
+def test_a_mesh_of_slices_on_devices_that_are_there():
+    mesh = make_mesh(MeshConfig(data=4, fsdp=2, slices=2))
+    assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "tensor": 1}
+    first = {device.id for device in mesh.devices[:2].flat}
+    assert first == {device.id for device in jax.devices()[:4]}
 
 
 @pytest.mark.parametrize(("sizes", "parts"), [((1, 8, 1), 8), ((2, 2, 2), 4), ((4, 1, 2), 2)])
