@@ -17,7 +17,7 @@ BOUND = 10  # seconds of `distributed.timeout`
 
 def flags(root, workdir, data, *more):
     return (
-        "--config=configs/lagdpo.py",
+        "--config=lagdpo",
         f"--config.workdir={workdir}",
         f"--config.model.path={root / 'model'}",
         f"--config.data.train={root / 'train.jsonl'}",
@@ -115,14 +115,14 @@ def test_four_processes_two_and_one_take_the_same_examples(root, tmp_path):
 
 
 def test_one_that_hangs_in_mid_step_is_named(root, tmp_path):
-    hangs = start(root, tmp_path / "run", 2, place=("step 4", 3600), own=(1,), cwd=tmp_path)
+    hangs = start(root, tmp_path / "run", 2, place=("step 5", 3600), own=(1,), cwd=tmp_path)
     wait(hangs, (tmp_path / "hangs-1").exists)
     outputs, seconds = ended(hangs, None, 3 * BOUND)
     assert seconds < 2 * BOUND
     for output in outputs:
         assert "error: process 1 on " in output
-        assert "is missing: it stands at: after step 3, while the others have waited" in output
-        assert "for it at: step 4, for 1" in output
+        assert "is missing: it stands at: after step 4, while the others have waited" in output
+        assert "for it at: step 5, for 1" in output
     assert "the same command goes on from the last checkpoint" in outputs[0]
 
 
