@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
 from dignified_jax.data import BatchStream, share_shape, stream_shape
 from dignified_jax.data.batch import Capacity, PackedBatch
@@ -114,6 +115,38 @@ def test_without_shuffling_the_order_is_kept():
     order = np.concatenate([s.indices(step) for step in range(14)])
     assert order.tolist() == [*range(50), *range(50)]
     assert s.used_rows(9) == s.used_rows(2) == s.batch(9).tokens.any(axis=1).sum()
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    seed=strategies.integers(0, 2**31 - 1),
+    count=strategies.integers(9, 40),
+    batch_size=strategies.integers(1, 9),
+    stops=strategies.lists(strategies.integers(0, 40), min_size=3, max_size=3),
+)
+def test_whichever_hosts_go_on_every_example_is_seen_once_an_epoch(seed, count, batch_size, stops):
+    """4 hosts, resumed by 2, by 3 and by 1, each stopped anywhere: the order of a single one."""
+    options = {"seed": seed, "batch_size": batch_size, "epochs": 2}
+    examples = make_examples(count, seed % 97)
+    alone = stream(examples, rows_multiple=1, **options)
+    ends = [*sorted(min(stop, alone.total_steps) for stop in stops), alone.total_steps]
+    seen, start = [], 0
+    for hosts, end in zip((4, 2, 3, 1), ends, strict=True):
+        shares = [
+            stream(
+                examples, rows_multiple=2 * hosts, process_index=p, process_count=hosts, **options
+            )
+            for p in range(hosts)
+        ]
+        for step in range(start, end):
+            parts = [held(share.batch(step)).tolist() for share in shares]
+            together = sorted(index for part in parts for index in part)
+            assert together == sorted(alone.indices(step))  # none twice, none on two hosts
+            seen.append(shares[0].indices(step).tolist())
+        start = end
+    order = [index for indices in seen for index in indices]
+    assert order == [i for s in range(alone.total_steps) for i in alone.indices(s).tolist()]
+    assert [sorted(order[:count]), sorted(order[count:])] == [list(range(count))] * 2
 
 
 @pytest.mark.parametrize("count", [2, 4])
