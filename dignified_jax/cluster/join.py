@@ -9,11 +9,12 @@ import secrets
 import socket
 import threading
 from collections.abc import Mapping
-from typing import IO
+from typing import IO, Any
 
 import jax
-from jax._src import distributed
+from jax._src import clusters, distributed
 
+from dignified_jax.cluster.meeting import Place, listening, meet
 from dignified_jax.cluster.settings import DistributedConfig
 from dignified_jax.cluster.wire import Wire, open_lines
 from dignified_jax.typed_config import ConfigError
@@ -34,52 +35,46 @@ def start(config: DistributedConfig) -> None:
       ConfigError: this is none of these, or the others are not found.
     """
     coordinator = config.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    process = _number(config.process, "JAX_PROCESS_ID")
-    if coordinator and process:
-        _wait_for(coordinator, process, config.join_timeout)
     settings = {
-        "coordinator_address": config.coordinator,
+        "coordinator_address": coordinator,
         "num_processes": _number(config.processes, "JAX_NUM_PROCESSES"),
-        "process_id": process,
+        "process_id": _number(config.process, "JAX_PROCESS_ID"),
         "local_device_ids": local_devices(os.environ),
+    }
+    try:
+        # What `initialize` would find out itself.
+        found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+            *settings.values(), None, config.join_timeout
+        )
+        settings = dict(zip(settings, found, strict=True))
+        place = tuple(found[:3])
+        if None not in place and place[1] > 1:
+            meet(Place(*place), config.join_timeout)
+        _initialize(config, settings)
+    except (RuntimeError, TypeError, OSError) as error:
+        raise _unjoined(error) from error
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise _unjoined(error) from error
+
+
+def _initialize(config: DistributedConfig, settings: Mapping[str, Any]) -> None:
+    further = {
         "initialization_timeout": config.join_timeout,
         "heartbeat_timeout_seconds": _JAX_LATER * config.timeout,
         # The first process may export and draw for long when the others are done.
         "shutdown_timeout_seconds": 24 * 3600,
     }
-    try:
-        jax.distributed.initialize(**settings)
-    except (RuntimeError, ValueError, TypeError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"distributed: the processes can't be joined: {reason}; outside a cluster, give "
-            "distributed.coordinator=HOST:PORT, distributed.processes and distributed.process"
-        ) from error
+    jax.distributed.initialize(**settings, **further)
 
 
-def _wait_for(coordinator: str, process: int, seconds: float) -> None:
-    """Waits until the first process listens; JAX would abort with a dump of its stack.
-
-    Raises:
-      ConfigError: it does not, for so long.
-    """
-    host, _, port = coordinator.rpartition(":")
-    pause, waited = threading.Event(), 0.0
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            return
-        except (OSError, OverflowError, ValueError) as error:
-            if waited >= seconds:
-                raise ConfigError(
-                    f"distributed: process {process} on {socket.gethostname()} has waited for "
-                    f"{seconds:.0f} s for the first process at {coordinator} ({error}); is it "
-                    "started, and may its port be reached from here? distributed.join_timeout "
-                    "sets the seconds",
-                    "distributed.coordinator",
-                ) from error
-        pause.wait(0.5)
-        waited += 0.5
+def _unjoined(error: Exception) -> ConfigError:
+    reason = str(error).strip().partition("\n")[0]
+    return ConfigError(
+        f"distributed: the processes can't be joined: {reason}; outside a cluster, give "
+        "distributed.coordinator=HOST:PORT, distributed.processes and distributed.process"
+    )
 
 
 def _number(given: int | None, variable: str) -> int | None:
@@ -118,7 +113,7 @@ def connect(wire: Wire) -> None:
 
 def _listen(wire: Wire) -> None:
     token = secrets.token_hex(16)
-    server = socket.create_server(("", 0), backlog=jax.process_count())
+    server = listening(0)
 
     def accept() -> None:
         for _ in range(2 * jax.process_count()):

@@ -25,7 +25,7 @@ from dignified_jax.typed_config import ConfigError
 _BEAT = "beat"
 WORK = ("job", "result", "done", "over")
 """Kinds of messages that wait in a member's inbox; see `team`."""
-_MOST_BEAT_SECONDS = 5.0
+_MOST_BEAT_SECONDS, _LEAST_BEAT_SECONDS = 5.0, 0.1
 # How long a process that fails waits for the news to be on its way.
 _LINGER_SECONDS = 1.0
 _current: Member | None = None
@@ -48,11 +48,11 @@ class Member:
         """
         self.index, self.count = jax.process_index(), jax.process_count()
         self.host = socket.gethostname()
-        self.wire = Wire(self.index, self._described)
+        self.wire = Wire(self.index, self._described, lambda: self._own.place)
         self.inbox: queue.SimpleQueue[tuple[int, Mapping[str, Any]]] = queue.SimpleQueue()
         for kind in WORK:
             self.wire.handle(kind, lambda process, message: self.inbox.put((process, message)))
-        self._timeout, self._lock = timeout, threading.Lock()
+        self._timeout, self._lock, self._moved = timeout, threading.Lock(), threading.Event()
         now = time.monotonic()
         self._own = Standing(self.host, "the start", "long", 0, now, now)
         self._others: dict[int, Standing] = {}
@@ -73,6 +73,7 @@ class Member:
             self._own = Standing(self.host, place, kind, before.ticks + 1, now, now)
             if before.kind == "step":
                 self._longest_step = max(self._longest_step or 0.0, now - before.since)
+        self._moved.set()
 
     def agree(self, what: str, facts: Mapping[str, Any]) -> None:
         """Refuses to go on where this process has other facts than the first one.
@@ -141,7 +142,9 @@ class Member:
                 frozen = {0: standings[0], self.index: alive}
                 if now - standings[0].heard > self._timeout:
                     self._look(frozen, now, longest)
-            time.sleep(pause)
+            time.sleep(_LEAST_BEAT_SECONDS)
+            self._moved.wait(pause)
+            self._moved.clear()
 
     def _look(self, standings: Mapping[int, Standing], now: float, longest: float | None) -> None:
         missing = find_straggler(standings, now, self._timeout, longest)

@@ -25,13 +25,14 @@ _LAST_WORDS_SECONDS = 2.0
 class Wire:
     """The connections of this process, by the number of the process at the other end."""
 
-    def __init__(self, process: int, name: Callable[[int], str]) -> None:
+    def __init__(self, process: int, name: Callable[[int], str], place: Callable[[], str]) -> None:
         """
         Args:
           process: number of this one.
-          name: says which process a number is, in words that end with where it stood.
+          name: says which process a number is, in words.
+          place: says where this process stands.
         """
-        self._process, self._name = process, name
+        self._process, self._name, self._place = process, name, place
         self._writers: dict[int, tuple[IO[str], threading.Lock]] = {}
         self._handlers: dict[str, Handler] = {}
         self._ending = threading.Lock()
@@ -97,8 +98,10 @@ class Wire:
                 if handler := self._handlers.get(message["kind"]):
                     handler(process, message)
         with self._ending:
-            lost = f"{self._name(process)}: lost (killed, out of memory, or its machine is down)"
-            reason = f"{lost}; {GO_ON}"
+            reason = (
+                f"{self._name(process)} is lost (killed, out of memory, or its machine is down), "
+                f"while process {self._process} stood at: {self._place()}; {GO_ON}"
+            )
             self._tell_end(reason=reason, whole=True)
             _leave(reason)
 

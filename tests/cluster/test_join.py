@@ -1,8 +1,12 @@
 """Settings of several processes, and how they are joined."""
 
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from dignified_jax.cluster import join
+from dignified_jax.cluster import join, meeting
 from dignified_jax.cluster.settings import DistributedConfig, upgraded
 from dignified_jax.typed_config import ConfigError
 
@@ -80,12 +84,77 @@ def test_what_earlier_versions_wrote_is_read():
         upgraded({"cluster": 3})
 
 
-def test_a_first_process_that_never_comes_up_is_named():
-    """Told before JAX would abort; nobody listens at a port that was just given back."""
-    with join.socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    config = DistributedConfig(
-        coordinator=f"127.0.0.1:{port}", processes=2, process=1, join_timeout=1
-    )
-    with pytest.raises(ConfigError, match=rf"process 1 on .* waited for 1 s .* 127.0.0.1:{port}"):
+@pytest.fixture
+def coordinator():
+    """HOST:PORT that nobody listens at."""
+    with meeting.listening(0) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_first_process_that_never_comes_up_is_named(coordinator):
+    """Told before JAX would abort."""
+    config = DistributedConfig(coordinator=coordinator, processes=2, process=1, join_timeout=1)
+    with pytest.raises(ConfigError, match=rf"process 1 on .* waited for 1 s .* {coordinator}"):
         join.start(config)
+
+
+def meet(coordinator, places, seconds=20.0):
+    """What the processes say that are started at (count, index); "" for those that met all."""
+
+    def one(place):
+        try:
+            meeting.meet(meeting.Place(coordinator, *place), seconds)
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(len(places)) as threads:
+        return list(threads.map(one, places))
+
+
+def test_all_meet_whoever_comes_first(coordinator):
+    assert meet(coordinator, [(3, 2), (3, 0), (3, 1)]) == ["", "", ""]
+    assert meet(coordinator, [(3, 0), (3, 1), (3, 2)]) == ["", "", ""]  # the port is free again
+
+
+def test_those_that_do_not_come_are_told_to_all_that_did(coordinator):
+    said = meet(coordinator, [(4, 0), (4, 2)], seconds=1.0)
+    assert said == ["distributed: no process 1, 3 of 4 after 1 s"] * 2
+
+
+def test_one_that_is_started_twice_or_told_otherwise_is_named(coordinator):
+    said = meet(coordinator, [(3, 0), (3, 1), (3, 1)])
+    assert len({*said}) == 1 and "process 1 is started twice, on " in said[0]
+    said = meet(coordinator, [(2, 0), (3, 1)])
+    assert len({*said}) == 1 and "process 1 on " in said[0]
+    assert "is told that there are 3 processes, and process 0 that there are 2" in said[0]
+
+
+def test_a_stranger_and_one_that_was_started_again_do_no_harm(coordinator):
+    """A line that is no greeting, and a process that went away after it had come."""
+    host, port = coordinator.split(":")
+
+    def others():
+        while True:
+            try:
+                stranger = socket.create_connection((host, int(port)))
+                break
+            except OSError:
+                time.sleep(0.05)
+        stranger.sendall(b"GET / HTTP/1.1\n")
+        with socket.create_connection((host, int(port))) as gone:
+            gone.sendall(b'{"process": 1, "processes": 3, "host": "a"}\n')
+            time.sleep(0.2)
+        with stranger:
+            return meet(coordinator, [(3, 1), (3, 2)])
+
+    with ThreadPoolExecutor(1) as threads:
+        rest = threads.submit(others)
+        assert meet(coordinator, [(3, 0)]) == [""]
+        assert rest.result() == ["", ""]
+
+
+def test_a_port_that_is_taken_is_told(coordinator):
+    with meeting.listening(int(coordinator.split(":")[1])):
+        (said,) = meet(coordinator, [(2, 0)])
+    assert "process 0 can't listen at port" in said

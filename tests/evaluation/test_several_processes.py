@@ -103,7 +103,7 @@ def test_one_killed_in_mid_evaluation_ends_all_and_loses_nothing(root, tmp_path)
     processes[1].send_signal(signal.SIGKILL)
     output, _ = processes[0].communicate(timeout=20)
     assert processes[0].returncode == 1
-    assert "error: process 1 on " in output and "lost (killed" in output
+    assert "error: process 1 on " in output and "is lost (killed" in output
     job.kill(processes)
     kept = ledger[0].read_text().splitlines()
     assert 0 < len(kept) < len(PROMPTS)

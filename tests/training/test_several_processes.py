@@ -1,6 +1,7 @@
 """Jobs of several processes that are killed, frozen, hung, stopped and resumed by fewer."""
 
 import json
+import re
 import signal
 import time
 
@@ -76,8 +77,8 @@ def test_killed_in_mid_save_and_in_mid_step_nothing_is_lost(root, undisturbed, t
         wait(processes, moment)
         processes[but].kill()
         (output,), _ = ended(processes, but, BOUND)
-        assert f"error: process {but} on " in output and "lost (killed, " in output
-        assert "(step " in output or "(after " in output or "(saving " in output, output
+        assert f"error: process {but} on " in output and ") is lost (killed, " in output
+        assert re.search(r"stood at: .*(step|batch|batches|saving)", output), output
         job.kill(processes)
     found = job.end(start(root, workdir, 2))
     assert [status for status, _ in found] == [0, 0], found
