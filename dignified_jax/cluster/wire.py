@@ -36,6 +36,8 @@ class Wire:
         self._writers: dict[int, tuple[IO[str], threading.Lock]] = {}
         self._handlers: dict[str, Handler] = {}
         self._ending = threading.Lock()
+        self._left: set[int] = set()
+        self._closed = False
 
     def handle(self, kind: str, handler: Handler) -> None:
         """Has messages of a kind handled, one after another for each sender."""
@@ -48,8 +50,8 @@ class Wire:
 
     @property
     def connected(self) -> list[int]:
-        """Numbers of the processes at the other ends."""
-        return sorted(self._writers)
+        """Numbers of the processes at the other ends that have not ended."""
+        return sorted(self._writers.keys() - self._left)
 
     def send(self, process: int, kind: str, **content: Any) -> None:
         """Sends a message; one to a process that has ended goes nowhere."""
@@ -68,7 +70,9 @@ class Wire:
             self.send(process, kind, **content)
 
     def close(self, reason: str | None) -> None:
-        """Tells all others that this process ends, and why if it failed."""
+        """Tells all others that this process ends, and why if it failed. One that ends now too is
+        not lost."""
+        self._closed = True
         self._tell_end(reason=reason)
 
     def end(self, reason: str) -> NoReturn:
@@ -81,7 +85,7 @@ class Wire:
         # One that is frozen takes nothing in: the others are not to wait for it.
         threads = [
             threading.Thread(target=self.send, args=(one, END), kwargs=content, daemon=True)
-            for one in self.connected
+            for one in sorted(self._writers)  # also those that have ended before
         ]
         for thread in threads:
             thread.start()
@@ -97,6 +101,8 @@ class Wire:
                     return
                 if handler := self._handlers.get(message["kind"]):
                     handler(process, message)
+        if self._closed:
+            return
         with self._ending:
             reason = (
                 f"{self._name(process)} is lost (killed, out of memory, or its machine is down), "
@@ -107,7 +113,7 @@ class Wire:
 
     def _ended(self, process: int, message: Mapping[str, Any]) -> None:
         if message["reason"] is None:
-            self._writers.pop(process, None)
+            self._left.add(process)
             return
         with self._ending:
             whole = message.get("whole", False)

@@ -132,6 +132,19 @@ def test_an_end_without_a_failure_ends_no_other(ends):
             break
         threading.Event().wait(0.05)
     assert near.connected == []
+    near.close(None)  # the other one learns that this one has not been lost either
+    assert far.hear() == {"kind": wire.END, "process": 0, "reason": None}
+
+
+def test_one_that_goes_after_this_one_is_done_is_not_lost(ends):
+    near = wire.Wire(0, name, place)
+    far = Far(near, 1)
+    near.close(None)
+    far.die()
+    listeners = [thread for thread in threading.enumerate() if "_listen" in thread.name]
+    for thread in listeners:
+        thread.join(10)
+    assert listeners and not any(thread.is_alive() for thread in listeners)
 
 
 def test_a_reader_that_takes_nothing_keeps_the_end_from_nobody(ends, monkeypatch):
