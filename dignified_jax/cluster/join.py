@@ -14,7 +14,7 @@ from typing import IO, Any
 import jax
 from jax._src import clusters, distributed
 
-from dignified_jax.cluster.meeting import Place, listening, meet
+from dignified_jax.cluster.meeting import Seat, listening, meet
 from dignified_jax.cluster.settings import DistributedConfig
 from dignified_jax.cluster.wire import Wire, open_lines
 from dignified_jax.typed_config import ConfigError
@@ -49,7 +49,7 @@ def start(config: DistributedConfig) -> None:
         settings = dict(zip(settings, found, strict=True))
         place = tuple(found[:3])
         if None not in place and place[1] > 1:
-            meet(Place(*place), config.join_timeout)
+            meet(Seat(*place), config.join_timeout)
         _initialize(config, settings)
     except (RuntimeError, TypeError, OSError) as error:
         raise _unjoined(error) from error

@@ -20,7 +20,7 @@ _Came = dict[int, tuple[str, socket.socket]]
 """Number of a process that is there -> its host and its connection."""
 
 
-class Place(NamedTuple):
+class Seat(NamedTuple):
     """Where a process is in its job.
 
     Attributes:
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     index: int
 
 
-def meet(place: Place, seconds: float) -> None:
+def meet(place: Seat, seconds: float) -> None:
     """Waits until all processes are there.
 
     Args:
@@ -64,7 +64,7 @@ def listening(port: int) -> socket.socket:
     return socket.create_server(("", port))
 
 
-def _receive(place: Place, port: int, until: float, seconds: float) -> None:
+def _receive(place: Seat, port: int, until: float, seconds: float) -> None:
     """Waits for the others, and tells them that all are there."""
     came: _Came = {}
     try:
@@ -134,7 +134,7 @@ def _is_closed(connection: socket.socket) -> bool:
         connection.settimeout(_ANSWER_SECONDS)
 
 
-def _come(place: Place, address: tuple[str, int], until: float, seconds: float) -> None:
+def _come(place: Seat, address: tuple[str, int], until: float, seconds: float) -> None:
     """Goes to the first process, and waits for its answer."""
     here = f"process {place.index} on {socket.gethostname()}"
     while True:

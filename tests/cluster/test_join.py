@@ -103,7 +103,7 @@ def meet(coordinator, places, seconds=20.0):
 
     def one(place):
         try:
-            meeting.meet(meeting.Place(coordinator, *place), seconds)
+            meeting.meet(meeting.Seat(coordinator, *place), seconds)
         except ConfigError as error:
             return str(error)
         return ""
