@@ -9,7 +9,7 @@ import pytest
 
 from dignified_jax.evaluation import chain, config
 
-pytestmark = [pytest.mark.slow, pytest.mark.wiring]
+pytestmark = pytest.mark.wiring
 
 pytest.importorskip("plotly")
 
