@@ -41,6 +41,11 @@ ENTRIES: dict[str, Entry] = {
         {"name": "lagdpo", "schedule": "constant", "controller": {"name": "ascent", "rate": 0.1}},
         weight=0.5,
     ),
+    "slow": Entry(
+        "Lag-DPO, rate 8 a run",
+        {"name": "lagdpo", "controller": {"name": "paced", "rate": 8.0}},
+        weight=0.6,
+    ),
     "pairs": Entry("average of pairs", {"name": "multi_negative", "average": "pair"}),
     "safe_rlhf": Entry("SafeRLHF", {"name": "safe_rlhf"}),
     "sft": Entry("SFT", {"name": "sft"}, cost=0.6, weight=0.2),

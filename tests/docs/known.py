@@ -88,7 +88,9 @@ def _of_configured(module, arguments):
 
 
 def _of_source(arguments, file):
-    text = file.read_text(encoding="utf-8")
+    # A package's flags may be in any of its files.
+    files = file.parent.glob("*.py") if file.name == "__main__.py" else [file]
+    text = "".join(each.read_text(encoding="utf-8") for each in files)
     options = [a.partition("=")[0] for a in arguments if a.startswith("--")]
     return next((f"no {o} in {file.name}" for o in options if f'"{o}"' not in text), None)
 
