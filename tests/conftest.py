@@ -100,8 +100,8 @@ def token_cache(tmp_path_factory):
 LONGEST = (
     *("models/attention/test_dispatch.py", "models/attention/test_windows.py"),
     *("training/test_kills.py", "training/test_loop.py"),
-    *("test_trl.py", "training/step/test_train_step_bits.py", "training/run/test_checkpoint.py"),
-    *("models/families/test_gemma3_text.py", "planning/test_memory.py", "test_conversations.py"),
+    *("training/step/test_train_step_bits.py", "training/step/test_step_memory.py"),
+    *("models/families/test_gemma3_text.py", "planning/test_memory.py"),
 )
 
 

@@ -11,6 +11,8 @@ from dignified_jax import data
 from dignified_jax.models import hf, logprobs
 from tests.data.chat import templates
 
+pytestmark = pytest.mark.wiring
+
 THOUGHT = "<think>\nLet me see.\n</think>\n\n"
 
 

@@ -27,6 +27,8 @@ from dignified_jax.training.step.state import init_state
 from dignified_jax.training.step.step_inputs import ResidentReference, StepInputs
 from dignified_jax.training.step.train_step import make_train_step
 
+pytestmark = pytest.mark.wiring
+
 BETA = 0.1
 # Log-probs are sums over some hundred tokens in float32, about 1e-4 of -600; rewards are a tenth.
 TOLERANCE = 1e-4

@@ -16,6 +16,8 @@ import torch
 from dignified_jax.objectives import MODPO, LagDPO, MultiNegativeDPO, PCGradDPO, ScoredBatch
 from dignified_jax.objectives import golden as golden_term
 
+pytestmark = pytest.mark.wiring
+
 BETA = 0.4
 SMOOTHING = 0.15
 PROMPT = 3

@@ -18,6 +18,8 @@ from dignified_jax.models.hf import WeightsError, peft
 from dignified_jax.models.lora import LoraConfig, LoraParams, variables
 from tests.oracles import hf_models
 
+pytestmark = pytest.mark.wiring
+
 TOKENS = np.random.default_rng(0).integers(0, 131, (2, 12))
 LORA = LoraConfig(rank=4, alpha=6.0, targets=("q_proj", "v_proj", "down_proj"), rslora=True)
 

@@ -17,6 +17,8 @@ from dignified_jax.models.hf.config import from_hf, to_hf
 from dignified_jax.models.layers import MLP, Block
 from dignified_jax.models.partition import Split
 
+pytestmark = pytest.mark.wiring
+
 
 @pytest.fixture
 def registry(monkeypatch):

@@ -21,6 +21,8 @@ from dignified_jax.models.hf.names import INDEX_FILE
 from dignified_jax.models.hf.weight_files import find
 from tests.oracles import hf_models
 
+pytestmark = pytest.mark.wiring
+
 
 @pytest.fixture
 def checkpoint(tmp_path):

@@ -26,6 +26,8 @@ from dignified_jax.training.step.sharding import MeshConfig, make_mesh
 from dignified_jax.training.step.state import init_state
 from tests.oracles import hf_models, tiny_run
 
+pytestmark = pytest.mark.wiring
+
 METHOD = LagDPO(schedule=Constant(), controller=Ascent(0.1), signal=Ema())
 OPTIMIZER = make_optimizer(OptimizerConfig(learning_rate=1e-2, weight_decay=0.1), 10)
 
