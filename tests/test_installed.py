@@ -167,7 +167,7 @@ def test_a_review_is_served(installed, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        command("review", "r.db", "--port", str(port)),
+        command("review", "r.db", "serve", "--port", str(port)),
         cwd=tmp_path,
         env=environment(installed),
         stdout=subprocess.PIPE,
