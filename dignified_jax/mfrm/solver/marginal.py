@@ -20,12 +20,14 @@ from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.moments import Parameters
 from dignified_jax.mfrm.solver.observed_information import derivatives
 from dignified_jax.mfrm.solver.quadrature import POINTS, QUESTION_POINTS, Posterior, posterior
-from dignified_jax.mfrm.solver.ridge import largest_change
+from dignified_jax.mfrm.solver.ridge import largest_change, select
 
 # Where Laplace's method hands over: no further than the two optima are apart.
 NEAR = 1e-2
 # With few ratings a cell, Laplace's variances may grow without end: not past a deviation of 2.7.
 LEAST = -2.0
+# Points stay where they are after a step this short.
+SETTLED = 1e-3
 # Below this information on a log precision the likelihood is as good at its bound.
 LEAST_INFORMATION = 0.05
 # And above this ratio of its variance to the inverse of that, rounding or a saddle made it.
@@ -159,10 +161,14 @@ def maximise(
         # At its bound, a variance is lost in the rounding of these.
         theta = xp.where(known[0], slopes.center.theta, 0.0)
         center = dataclasses.replace(slopes.center, theta=theta)
+        # Points that stay where they are leave a fixed function, on which Newton's method is fast.
+        settled = change <= SETTLED
+        center = select(settled, found.center, center)
+        next_weight = xp.where(known[0] & ~settled, slopes.weight, state.weight)
         return MarginalSearch(
             parameters=center.plus(as_step(step, state.parameters, design)),
             log_precision=after,
-            weight=xp.where(known[0], slopes.weight, state.weight),
+            weight=next_weight,
             posterior=found,
             posterior_precision=precision,
             question_score=slopes.question_score,
