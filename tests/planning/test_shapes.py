@@ -27,6 +27,7 @@ def described(tree):
 )
 def test_they_are_what_a_run_puts_on_its_devices(reference, rank, root, tmp_path):
     changes = {"mesh__data": 2, "mesh__fsdp": 2, "model__compute_dtype": "bfloat16"}
+    changes |= {"model__attention": "auto"}
     config = tiny_run.config(root, tmp_path, reference=reference, lora__rank=rank, **changes)
     real = run_context.prepare(config, tmp_path, lambda line: None)
     _, inputs = real.inputs("train", 0)
