@@ -27,7 +27,7 @@ NEAR = 1e-2
 # With few ratings a cell, Laplace's variances may grow without end: not past a deviation of 2.7.
 LEAST = -2.0
 # Points stay where they are after a step this short.
-SETTLED = 1e-3
+SETTLED = 1e-5
 # Below this information on a log precision the likelihood is as good at its bound.
 LEAST_INFORMATION = 0.05
 # And above this ratio of its variance to the inverse of that, rounding or a saddle made it.
