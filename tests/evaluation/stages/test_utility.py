@@ -19,8 +19,8 @@ def ran(monkeypatch):
         return {"results": dict.fromkeys(tasks, figures), "n-samples": {tasks[0]: {"effective": 4}}}
 
     monkeypatch.setattr(utility.benchmarks, "run", run)
-    monkeypatch.setattr(utility.models, "load", lambda name, *rest: name)
-    monkeypatch.setattr(utility.models, "digest", lambda path: path)
+    monkeypatch.setattr(utility.models, "load", lambda name, *rest, **_: name)
+    monkeypatch.setattr(utility.models, "digest", lambda path, **_: path)
     return found
 
 
