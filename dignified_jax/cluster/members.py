@@ -120,7 +120,7 @@ class Member:
     def _watch(self) -> None:
         pause = min(self._timeout / 6, _MOST_BEAT_SECONDS)
         looked = time.monotonic()
-        while True:
+        while not self.wire.closed:
             now = time.monotonic()
             # After a long sleep of this process, what the others said meanwhile is not read yet.
             awake, looked = now - looked < self._timeout / 2, now

@@ -23,7 +23,11 @@ _LAST_WORDS_SECONDS = 2.0
 
 
 class Wire:
-    """The connections of this process, by the number of the process at the other end."""
+    """The connections of this process, by the number of the process at the other end.
+
+    Attributes:
+      closed: whether this process has told that it ends.
+    """
 
     def __init__(self, process: int, name: Callable[[int], str], place: Callable[[], str]) -> None:
         """
@@ -37,7 +41,7 @@ class Wire:
         self._handlers: dict[str, Handler] = {}
         self._ending = threading.Lock()
         self._left: set[int] = set()
-        self._closed = False
+        self.closed = False
 
     def handle(self, kind: str, handler: Handler) -> None:
         """Has messages of a kind handled, one after another for each sender."""
@@ -51,7 +55,7 @@ class Wire:
     @property
     def connected(self) -> list[int]:
         """Numbers of the processes at the other ends that have not ended."""
-        return sorted(self._writers.keys() - self._left)
+        return sorted({*tuple(self._writers)} - {*tuple(self._left)})  # as others add to them
 
     def send(self, process: int, kind: str, **content: Any) -> None:
         """Sends a message; one to a process that has ended goes nowhere."""
@@ -72,7 +76,7 @@ class Wire:
     def close(self, reason: str | None) -> None:
         """Tells all others that this process ends, and why if it failed. One that ends now too is
         not lost."""
-        self._closed = True
+        self.closed = True
         self._tell_end(reason=reason)
 
     def end(self, reason: str) -> NoReturn:
@@ -101,7 +105,7 @@ class Wire:
                     return
                 if handler := self._handlers.get(message["kind"]):
                     handler(process, message)
-        if self._closed:
+        if self.closed:
             return
         with self._ending:
             reason = (
