@@ -127,7 +127,8 @@ def _report(out: str, total: int, errors: dict[str, str]) -> int:
 
 
 def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | ServedModel:
-    from dignified_jax.console.waiting import waiting
+    from dignified_jax.cluster import members
+    from dignified_jax.console.waiting import silent, waiting
     from dignified_jax.generation.endpoint import Endpoint
     from dignified_jax.generation.sources import SampledModel, ServedModel
 
@@ -140,7 +141,8 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
     names = [*(name for name in _LOCAL if name != "batch_size"), "chat_template_kwargs"]
     further = {name: getattr(options, name) for name in names}
     further = {name: value for name, value in further.items() if value is not None}
-    return SampledModel(options.model, settings, **further, show=waiting)
+    show = waiting if members.is_first() else silent
+    return SampledModel(options.model, settings, **further, show=show)
 
 
 def _check_flags(options: argparse.Namespace) -> None:
