@@ -139,9 +139,9 @@ def test_an_end_without_a_failure_ends_no_other(ends):
 def test_one_that_goes_after_this_one_is_done_is_not_lost(ends):
     near = wire.Wire(0, name, place)
     far = Far(near, 1)
+    listeners = [thread for thread in threading.enumerate() if "_listen" in thread.name]
     near.close(None)
     far.die()
-    listeners = [thread for thread in threading.enumerate() if "_listen" in thread.name]
     for thread in listeners:
         thread.join(10)
     assert listeners and not any(thread.is_alive() for thread in listeners)

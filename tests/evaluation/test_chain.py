@@ -10,7 +10,7 @@ import pytest
 
 from dignified_jax import mfrm
 from dignified_jax.console.table import Table
-from dignified_jax.evaluation import chain, config, models
+from dignified_jax.evaluation import chain, config, models, works
 from dignified_jax.evaluation.judging import rules
 from dignified_jax.evaluation.responses import ResponsesError
 from dignified_jax.evaluation.stages import generate
@@ -62,7 +62,7 @@ def given(tmp_path):
 def counted(monkeypatch):
     """What was generated and judged, by ids and hashes."""
     seen = {"generated": [], "judged": []}
-    real_generate, real_judge = generate.generate, rules.RuleJudge.__call__
+    real_generate, real_judge = works.generate, rules.RuleJudge.__call__
 
     def generated(model, params, tokenizer, requests, settings, **options):
         seen["generated"] += [request.id for request in requests]
@@ -72,7 +72,7 @@ def counted(monkeypatch):
         seen["judged"] += [response.question for response in responses]
         return real_judge(self, responses)
 
-    monkeypatch.setattr(generate, "generate", generated)
+    monkeypatch.setattr(works, "generate", generated)
     monkeypatch.setattr(rules.RuleJudge, "__call__", judged)
     return seen
 

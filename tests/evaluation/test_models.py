@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dignified_jax.data.tokenizer import load_tokenizer
-from dignified_jax.evaluation import config, models
+from dignified_jax.evaluation import config, models, works
 from dignified_jax.evaluation.judging import local
 from dignified_jax.evaluation.stages import generate
 from dignified_jax.evaluation.stages import judge as judge_stage
@@ -129,13 +129,13 @@ def test_arguments_of_the_template_of_a_plain_model(thinking, tmp_path, monkeypa
 
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": 1, "prompt": "Hi"}) + "\n")
-    seen, real = [], generate.generate
+    seen, real = [], works.generate
 
     def generated(*arguments, template, **options):
         seen.append(template.prompt_text("Hi"))
         return real(*arguments, template=template, **options)
 
-    monkeypatch.setattr(generate, "generate", generated)
+    monkeypatch.setattr(works, "generate", generated)
     values = {
         **{"workdir": str(tmp_path / "run"), "prompts": str(prompts)},
         **{"models": (f"m={thinking}",), "generation": {"max_new_tokens": 2}},
