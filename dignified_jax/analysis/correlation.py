@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,12 @@ class Correlations:
 
 
 def read(
-    source: str | pathlib.Path, rubric: str | pathlib.Path, method: str, replicates: int, seed: int
+    source: str | pathlib.Path,
+    rubric: str | pathlib.Path,
+    method: calibration.FitMethod,
+    replicates: int,
+    seed: int,
+    models: Sequence[str] = (),
 ) -> Scores:
     """Scores judgments.
 
@@ -53,9 +59,10 @@ def read(
       source: directory of an evaluation, or a table of ratings.
       rubric: file of the rubric that was judged by.
       method, replicates, seed: as in `evaluation.config.ScoringConfig`.
+      models: those to look at later; all by default.
 
     Raises:
-      ValueError, OSError: names what is missing or wrong.
+      ValueError, OSError: names what is missing or wrong, before anything is fitted.
     """
     file = pathlib.Path(source)
     if file.is_dir():
@@ -65,6 +72,8 @@ def read(
                 f"{file}: no judgments; python -m dignified_jax.evaluate makes them"
             )
     rated = read_ratings(file, rubrics.read(rubric))
+    judged = tuple(map(str, rated.ratings.labels["model"]))
+    _chosen(models, judged, len(set(rated.dimension_of.values())))
     fits = calibration.calibrate(
         rated.ratings,
         rated.dimension_of,
@@ -86,27 +95,19 @@ def correlate(scores: Scores, models: Sequence[str] = ()) -> Correlations:
     Raises:
       ValueError: a model is not there, or fewer than three or fewer than two dimensions are.
     """
-    for name in models:
-        if name not in scores.models:
-            raise ValueError(
-                f"--models: expected some of {', '.join(scores.models)}, found {name!r}"
-            )
-    names = tuple(models) or scores.models
-    if len(names) < 3 or len(scores.dimensions) < 2:
-        raise ValueError(
-            f"correlations need three models and two dimensions, found {len(names)} and "
-            f"{len(scores.dimensions)}"
-        )
+    names = _chosen(models, scores.models, len(scores.dimensions))
     place = [scores.models.index(name) for name in names]
     measures = [scores.measures[name]["mfrm"] for name in scores.dimensions]
     values = np.array([measure.value[place] for measure in measures])
     samples = np.array([scores.replicates[name][:, place] for name in scores.dimensions])
     drawn = np.array([pearson(samples[:, n]) for n in range(samples.shape[1])])
-    low, high = np.nanquantile(drawn, _TAILS, axis=0)
+    with warnings.catch_warnings():  # of correlations without any value, whose bounds are NaN
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        low, high = np.nanquantile(drawn, _TAILS, axis=0)
     cells = np.array([measure.cells[place] for measure in measures])
     known = np.isfinite(cells).all(axis=0)
-    cells = np.where(known, cells, np.nan)
-    within = (cells - np.nanmean(cells, axis=2, keepdims=True))[:, known]
+    means = np.where(known, cells, 0.0).sum(axis=2) / np.maximum(known.sum(axis=1), 1)
+    within = (cells - means[:, :, None])[:, known]
     return Correlations(
         dimensions=scores.dimensions,
         models=names,
@@ -117,6 +118,20 @@ def correlate(scores: Scores, models: Sequence[str] = ()) -> Correlations:
         over_responses=pearson(within),
         responses=int(known.sum()),
     )
+
+
+def _chosen(models: Sequence[str], judged: Sequence[str], dimensions: int) -> tuple[str, ...]:
+    """The models to look at, if there are enough of them."""
+    for name in models:
+        if name not in judged:
+            raise ValueError(f"--models: expected some of {', '.join(judged)}, found {name!r}")
+    names = tuple(models) or tuple(judged)
+    if len(names) < 3 or dimensions < 2:
+        raise ValueError(
+            f"correlations need three models and two dimensions, found {len(names)} and "
+            f"{dimensions}"
+        )
+    return names
 
 
 def pearson(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dignified_jax import analyze
+from dignified_jax.analysis import correlation
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import vector_file
 from dignified_jax.models.checkpoint.vector_file import PersonaVector
@@ -100,6 +101,23 @@ def test_correlations_of_ratings(tmp_path, capsys):
     np.testing.assert_allclose(matrix, np.corrcoef(np.array(told["scores"], float)), rtol=1e-6)
     assert told["low"][0][1] <= told["high"][0][1] < 0
     assert (tmp_path / "radar.png").is_file() and (tmp_path / "correlations.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ((), "correlations need three models and two dimensions, found 2 and 1"),
+        (("--models", "m0,m7"), "--models: expected some of m0, m1, found 'm7'"),
+    ],
+)
+def test_too_few_models_are_told_before_anything_is_fitted(
+    models, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(correlation.calibration, "calibrate", None)
+    lines = [f"m{m},q{q},x,A1,{(m + q) % 2}" for m, q in itertools.product(range(2), range(3))]
+    ratings = write(tmp_path, "\n".join(["model,question,judge,rubric,score", *lines]), "r.csv")
+    assert run("correlate", "--evaluation", ratings, "--workdir", tmp_path, *models) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

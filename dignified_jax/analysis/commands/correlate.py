@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+from typing import get_args
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from dignified_jax.analysis.responses import Notify
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
 from dignified_jax.evaluation import rubrics
+from dignified_jax.evaluation.scores.calibration import FitMethod
 from dignified_jax.files import atomic, lock
 from dignified_jax.typed_config import count_argument, path_argument
 
@@ -33,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rubric", type=path_argument, metavar="FILE", help="default the persona rubric")
     add(
         "--method",
-        choices=("laplace", "ridge"),
-        default="laplace",
+        choices=get_args(FitMethod),
+        default="quadrature",
         help="as scoring.method of `evaluate`; default %(default)s",
     )
     add("--replicates", type=count_argument, default=100, help="of the bootstrap; default 100")
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
         with waiting("scoring"):
             scores = correlation.read(
                 *(options.evaluation, options.rubric or rubrics.PERSONA, options.method),
-                *(options.replicates, options.seed),
+                *(options.replicates, options.seed, options.models or ()),
             )
         found = correlation.correlate(scores, options.models or ())
         told = {
@@ -100,5 +102,16 @@ def _table(found: Correlations) -> Table:
         "to": [float(found.high[at]) for at in pairs],
         "over responses": [float(found.over_responses[at]) for at in pairs],
     }
-    note = f"{len(found.models)} models; intervals are over samples of questions, for these models"
-    return Table("correlations", "Correlations between dimensions", columns, notes=(note,))
+    notes = [
+        f"{len(found.models)} models; intervals are over samples of questions, for these models"
+    ]
+    blank = [
+        name
+        for name, scores in zip(found.dimensions, found.scores, strict=True)
+        if not np.isfinite(scores).any()
+    ]
+    if blank:
+        notes.append(
+            f"{', '.join(blank)}: no score could be fitted; the report of `evaluate` says why"
+        )
+    return Table("correlations", "Correlations between dimensions", columns, notes=tuple(notes))
