@@ -105,6 +105,12 @@ LONGEST = (
 )
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Names a test by a parameter's name where its value is bytes: both workers must find the same
+    names, and bytes of compressed files hold the time."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items):
     """Puts the modules of wiring first, so that a worker changes its compiler once; then those that
     take long, so that both workers end together."""

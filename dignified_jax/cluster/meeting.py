@@ -7,10 +7,10 @@ They meet at the coordinator's own port, which the first process gives up when a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import socket
 import time
-from typing import NamedTuple
 
 from dignified_jax.typed_config import ConfigError
 
@@ -20,18 +20,19 @@ _Came = dict[int, tuple[str, socket.socket]]
 """Number of a process that is there -> its host and its connection."""
 
 
-class Seat(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Seat:
     """Where a process is in its job.
 
     Attributes:
       coordinator: HOST:PORT of the first process.
       count: number of processes.
-      index: number of this one.
+      process: number of this one.
     """
 
     coordinator: str
     count: int
-    index: int
+    process: int
 
 
 def meet(place: Seat, seconds: float) -> None:
@@ -47,7 +48,7 @@ def meet(place: Seat, seconds: float) -> None:
     """
     host, _, port = place.coordinator.rpartition(":")
     until = time.monotonic() + seconds
-    if place.index == 0:
+    if place.process == 0:
         _receive(place, int(port), until, seconds)
     else:
         _come(place, (host.strip("[]"), int(port)), until, seconds)
@@ -136,7 +137,7 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def _come(place: Seat, address: tuple[str, int], until: float, seconds: float) -> None:
     """Goes to the first process, and waits for its answer."""
-    here = f"process {place.index} on {socket.gethostname()}"
+    here = f"process {place.process} on {socket.gethostname()}"
     while True:
         try:
             connection = socket.create_connection(address, timeout=_ANSWER_SECONDS)
@@ -150,7 +151,7 @@ def _come(place: Seat, address: tuple[str, int], until: float, seconds: float) -
                     "distributed.coordinator",
                 ) from error
         time.sleep(_PAUSE_SECONDS)
-    told = {"process": place.index, "processes": place.count, "host": socket.gethostname()}
+    told = {"process": place.process, "processes": place.count, "host": socket.gethostname()}
     answer = ""
     with connection, contextlib.suppress(OSError):
         connection.sendall((json.dumps(told) + "\n").encode())

@@ -25,7 +25,7 @@ GROUPS = {"one": (), "long": ("Warm:empathy",), "sixteen": ("Some:dimension_3+di
 FIRST = {"one": "helpful", "long": "Warm", "sixteen": "Some"}
 METHODS = ("lagdpo", "multi_negative", "pcgrad", "safe_rlhf", "sacpo", "soup", "modpo", "sft")
 # The others take minutes together.
-FAST = {("long", "lagdpo"), ("sixteen", "safe_rlhf")}
+FAST = {("long", "lagdpo")}
 
 
 @pytest.fixture(scope="module")
