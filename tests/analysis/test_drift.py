@@ -1,5 +1,6 @@
 """Drift and CKA against NumPy on all states at once, and on a model that was moved by hand."""
 
+import gc
 import itertools
 import tracemalloc
 
@@ -127,7 +128,8 @@ def test_a_model_that_writes_more_moves_along_the_planted_direction(planted_mode
 
 
 def test_memory_does_not_grow_with_the_texts(planted_model):
-    """640 texts take what 128 take, but for a few numbers of each minibatch."""
+    """1,664 texts take what 128 take, but for a few numbers of each minibatch, and for the 60 kB of
+    JAX's own that come at one time or another."""
     model, params, direction = planted_model
     base = LoadedModel("b", "b", model, params, None)
     plane = PersonaVector("D", *np.stack(3 * [np.tile(direction, (3, 1))]), 1)
@@ -142,6 +144,7 @@ def test_memory_does_not_grow_with_the_texts(planted_model):
 
         def __getitem__(self, chosen):
             places = range(self.count)[chosen]
+            gc.collect()  # what waits for the collector is no growth
             return planted.last_tokens([(5 + n % 50, *text) for n in places])
 
     def peak(count):
@@ -153,6 +156,6 @@ def test_memory_does_not_grow_with_the_texts(planted_model):
         return most
 
     peak(64)  # compiles
-    few, many = peak(128), peak(640)
-    states = 512 * planted.LAYERS * planted.WIDTH * 4  # of the 512 more texts, one model's
-    assert many - few < states / 4
+    few, many = peak(128), peak(1664)
+    states = 1536 * planted.LAYERS * planted.WIDTH * 4  # of the 1,536 more texts, one model's
+    assert many - few < states / 4, (few, many)
