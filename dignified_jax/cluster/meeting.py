@@ -70,7 +70,7 @@ def _receive(place: Seat, port: int, until: float, seconds: float) -> None:
     came: _Came = {}
     try:
         with listening(port) as server, contextlib.ExitStack() as stack:
-            while missing := sorted(set(range(1, place.count)) - came.keys()):
+            while missing := _missing(came, place.count):
                 server.settimeout(max(until - time.monotonic(), 0.01))
                 try:
                     connection = stack.enter_context(server.accept()[0])
@@ -99,6 +99,13 @@ def _receive(place: Seat, port: int, until: float, seconds: float) -> None:
             f"{error.strerror or error}",
             "distributed.coordinator",
         ) from error
+
+
+def _missing(came: _Came, count: int) -> list[int]:
+    """Numbers of the processes that are not there; those that came and went leave `came`."""
+    for number in [n for n, (_, connection) in came.items() if _is_closed(connection)]:
+        del came[number]
+    return sorted(set(range(1, count)) - came.keys())
 
 
 def _greeting(connection: socket.socket) -> tuple[int, str, int] | None:

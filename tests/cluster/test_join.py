@@ -154,6 +154,19 @@ def test_a_stranger_and_one_that_was_started_again_do_no_harm(coordinator):
         assert rest.result() == ["", ""]
 
 
+def test_one_that_came_and_went_is_missing():
+    with meeting.listening(0) as server:
+        address = ("localhost", server.getsockname()[1])
+        here, gone = (socket.create_connection(address) for _ in range(2))
+        came = {number: ("a", server.accept()[0]) for number in (1, 2)}
+        assert meeting._missing(came, 4) == [3]
+        gone.close()
+        came[2][1].settimeout(10)
+        assert came[2][1].recv(1, socket.MSG_PEEK) == b""  # the end has arrived
+        assert meeting._missing(came, 4) == [2, 3] and list(came) == [1]
+        here.close()
+
+
 def test_a_port_that_is_taken_is_told(coordinator):
     with meeting.listening(int(coordinator.split(":")[1])):
         (said,) = meet(coordinator, [(2, 0)])
