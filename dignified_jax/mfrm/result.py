@@ -218,7 +218,8 @@ class Fit:
         """The status in words, with its remedy; one line a fit where fits were mapped over."""
         if np.ndim(self.status):
             codes = np.ravel(self.status).tolist()
-            return "\n".join(_sentence(Status(code), None) for code in codes)
+            ordinal = self.step is not None
+            return "\n".join(_sentence(Status(code), None, ordinal) for code in codes)
         return self.describe()
 
     def describe(self, labels: Mapping[str, Sequence[object]] | None = None) -> str:
@@ -227,7 +228,7 @@ class Fit:
 
     def sentence(self) -> str:
         """The status of one fit, without its extreme levels."""
-        return _sentence(Status(int(self.status)), self.precision)
+        return _sentence(Status(int(self.status)), self.precision, self.step is not None)
 
     def extremes(
         self,
@@ -235,12 +236,12 @@ class Fit:
         names: Mapping[str, str] | None = None,
     ) -> str:
         """Extreme levels as a sentence to add, or nothing; `names`: facet -> what it is called."""
-        found = extreme_levels(self.extreme, labels, names)
+        found = extreme_levels(self.extreme, labels, names, self.step is not None)
         more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
         return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
 
 
-def _sentence(status: Status, precision: Precision | None) -> str:
+def _sentence(status: Status, precision: Precision | None, ordinal: bool) -> str:
     """A status in words; which variances are at their bound, where the precisions are known."""
     names = []
     for name, effect in (("theta", "answers (theta)"), ("question", "questions")):
@@ -248,16 +249,27 @@ def _sentence(status: Status, precision: Precision | None) -> str:
             LOG_PRECISION_BOUND - 0.1
         ):
             names.append(effect)
-    return MESSAGES[status].replace("{variances}", " and ".join(names))
+    text = MESSAGES[status].replace("{variances}", " and ".join(names))
+    if ordinal:
+        text = text.replace("only successes or only failures", "only highest or only lowest scores")
+    return text
+
+
+def extreme_words(ordinal: bool) -> dict[int, str]:
+    """The words for `ALL_SUCCESSES` and `ALL_FAILURES`, of yes/no or of ordinal scores."""
+    if ordinal:
+        return {ALL_SUCCESSES: "all highest", ALL_FAILURES: "all lowest"}
+    return {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures"}
 
 
 def extreme_levels(
     extreme: Extreme,
     labels: Mapping[str, Sequence[object]] | None = None,
     names: Mapping[str, str] | None = None,
+    ordinal: bool = False,
 ) -> list[str]:
     """Extreme models, judges and items: "judge 2 (all successes)"."""
-    kinds = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures"}
+    kinds = extreme_words(ordinal)
     return [
         f"{(names or {}).get(facet, facet)} "
         f"{level if labels is None else clip(labels[facet][level])} ({kinds[code]})"

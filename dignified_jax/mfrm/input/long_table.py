@@ -209,7 +209,7 @@ def from_long(
     when = None if order is None else times(order, columns[order], problems)
     if problems:
         raise ValueError("\n".join(source + problem for problem in problems))
-    notes += rows_of.repeats(codes, scores, counts)
+    notes += rows_of.repeats(codes, scores, counts, *(() if when is None else (when,)))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     if threshold is not None:

@@ -41,15 +41,15 @@ def without_missing(
     }
 
 
-def repeats(codes: Sequence[np.ndarray], scores: np.ndarray, counts: np.ndarray) -> list[str]:
-    """A note on rows that say exactly what an earlier one says."""
-    rows = np.stack([*codes, *(np.unique(v, return_inverse=True)[1] for v in (scores, counts))])
+def repeats(codes: Sequence[np.ndarray], *others: np.ndarray) -> list[str]:
+    """A note on rows that say exactly what an earlier one says: labels, score, count and time."""
+    rows = np.stack([*codes, *(np.unique(values, return_inverse=True)[1] for values in others)])
     rows = rows[:, np.lexsort(rows)]
     again = int((np.diff(rows, axis=1) == 0).all(axis=0).sum())
     if not again:
         return []
     return [
-        f"{again:,} of {scores.size:,} rows repeat another one's labels and score: counted as "
+        f"{again:,} of {rows.shape[1]:,} rows repeat another one's labels and score: counted as "
         "further judgments. If they are copies, leave them out: they make errors too small"
     ]
 

@@ -100,7 +100,7 @@ def report(
         for pair in pairs
         if min(len(labels[facet]) for facet in pair) > 1  # one level has nothing to interact with
     }
-    made += [tables.bias_table(found, labels, pair) for pair, found in bias.items()]
+    made += [tables.bias_table(found, labels, pair, ordinal) for pair, found in bias.items()]
     about, findings = _judges(fit, counts, ratings, categories, judge_groups or {})
     made += about
     findings = dataclasses.replace(
@@ -172,15 +172,19 @@ def summary(found: Report) -> list[str]:
     )
     rated = np.count_nonzero(trials) / trials.size
     overall = found.diagnostics.overall
-    cells = np.asarray(fit.extreme.cell)
-    extreme = np.isin(cells, (1, -1)).mean()
-    kinds = "successes or only failures" if fit.step is None else "the highest or the lowest score"
     lines = [
         f"{trials.sum():,} ratings: {sizes}; {rated:.0%} of all combinations rated",
         *(f"note: {note}" for note in found.ratings.notes),
         status(fit, found.ratings),
         *found.verdict,
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
+    ]
+    if trials.shape[1] == 1 and fit.method != "ridge":
+        return [*lines, *_without_occasions(found)]
+    cells = np.asarray(fit.extreme.cell)
+    extreme = np.isin(cells, (1, -1)).mean()
+    kinds = "successes or only failures" if fit.step is None else "the highest or the lowest score"
+    lines += [
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
         f"{extreme:.0%} of the answers have only {kinds}: their quality is set by its prior",
@@ -199,6 +203,17 @@ def summary(found: Report) -> list[str]:
             f"{samples.infinite} had an infinite score, which is in the intervals only"
         )
     return lines
+
+
+def _without_occasions(found: Report) -> list[str]:
+    """Lines on a fit in which nothing is random, as a single question has no spread."""
+    overall, names = found.diagnostics.overall, found.ratings.names
+    facets = [word(facet, names) for facet in FACETS if facet in (names or FACETS)]
+    fixed = [name for name in facets if name != word("question", names)]
+    return [
+        f"no occasions: {', '.join(fixed)} are all fixed effects (joint maximum likelihood)",
+        f"overall infit {float(overall.infit):.2f}, outfit {float(overall.outfit):.2f}",
+    ]
 
 
 def status(fit: Fit, ratings: Ratings | OrdinalRatings) -> str:

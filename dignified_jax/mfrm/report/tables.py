@@ -18,7 +18,7 @@ from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures, shown
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.diagnostics.separation import Separation
-from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
+from dignified_jax.mfrm.result import FACETS, UNRATED, Fit, extreme_words
 from dignified_jax.mfrm.solver.extremes import categories_in_use
 
 SHOWN_NOTES = 12
@@ -36,7 +36,6 @@ SUMMARISED = (
 )
 
 Labels = Mapping[str, Sequence[object]]
-EXTREMES = {ALL_SUCCESSES: "all successes", ALL_FAILURES: "all failures", UNRATED: "unrated"}
 
 
 def _ratio(total: ArrayLike, count: ArrayLike) -> np.ndarray:
@@ -61,8 +60,9 @@ def _labels(labels: Labels, facet: str) -> list[object]:
     return ["(all)" if label is None else label for label in labels[facet]]
 
 
-def _extreme(codes: ArrayLike) -> list[str]:
-    return [EXTREMES.get(int(code), "") for code in np.asarray(codes)]
+def _extreme(codes: ArrayLike, ordinal: bool) -> list[str]:
+    words = extreme_words(ordinal) | {UNRATED: "unrated"}
+    return [words.get(int(code), "") for code in np.asarray(codes)]
 
 
 def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str) -> Table:
@@ -91,7 +91,7 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
     }
     if np.isfinite(about.displacement).any():
         columns["displacement"] = _numbers(about.displacement)
-    extreme = _extreme(getattr(fit.extreme, facet))
+    extreme = _extreme(getattr(fit.extreme, facet), fit.step is not None)
     notes: tuple[str, ...] = ()
     if any(extreme):
         own = np.asarray(measures(fit)[facet][0])
@@ -128,7 +128,7 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
         "outfit": statistics.outfit,
     }
     columns |= {name: _numbers(np.ravel(values)) for name, values in numbers.items()}
-    columns["extreme"] = _extreme(np.ravel(fit.extreme.cell))
+    columns["extreme"] = _extreme(np.ravel(fit.extreme.cell), fit.step is not None)
     return Table("cells", "cells: quality of each answer, in logits at a mean question", columns)
 
 
@@ -194,7 +194,9 @@ def step_table(fit: Fit, labels: Labels, categories: Sequence[int]) -> Table:
     return Table("steps", title, columns, notes=tuple(notes[:SHOWN_NOTES]))
 
 
-def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> Table:
+def bias_table(
+    found: Interactions, labels: Labels, facets: tuple[str, str], ordinal: bool = False
+) -> Table:
     """A rated pair a row, the most significant first: who departs from the sum of the parts."""
     rows, columns = np.nonzero(np.asarray(found.count) > 0)
     order = np.argsort(-np.abs(np.asarray(found.z)[rows, columns]), kind="stable")  # NaN last
@@ -215,7 +217,7 @@ def bias_table(found: Interactions, labels: Labels, facets: tuple[str, str]) -> 
                 {"standard_error": "se"}.get(name, name): _numbers(pick(getattr(found, name)))
                 for name in ("observed", "expected", "bias", "standard_error", "t", "z", "p", "q")
             },
-            "extreme": _extreme(pick(found.extreme)),
+            "extreme": _extreme(pick(found.extreme), ordinal),
         },
     )
 

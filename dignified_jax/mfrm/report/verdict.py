@@ -75,9 +75,11 @@ def _separation(diagnostics: Diagnostics, names: Names | None) -> str:
         return f"{model}s: fewer than two have a finite score, so nothing is compared"
     reliability, strata, p = (float(v) for v in (about.reliability, about.strata, about.p))
     if not p < DISCOVERY:
+        there = [facet for facet in ("question", "judge") if not names or facet in names]
+        more = " or ".join(f"{word(facet, names)}s" for facet in there or ["rating"])
         return (
-            f"{model}s: their scores do not differ more than by chance (p {p:.2f}); add "
-            f"{word('question', names)}s or {word('judge', names)}s before ranking them"
+            f"{model}s: their scores do not differ more than by chance (p {p:.2f}); add {more} "
+            "before ranking them"
         )
     clear = "are well told apart" if reliability >= 0.9 else (
         "are told apart in part" if reliability >= 0.7 else "are hardly told apart"

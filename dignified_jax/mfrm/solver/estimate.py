@@ -146,7 +146,8 @@ def estimate(
         Status.EXTREME_MODEL: infinite.any(),
         Status.EXTREME_LEVEL: ~selected.judge.all() | ~selected.rubric.all(),
         Status.CONFOUNDED_VARIANCES: _confounded(sums, blocks, design),
-        Status.VARIANCE_AT_BOUND: at_bound,
+        # A single question leaves nothing to vary.
+        Status.VARIANCE_AT_BOUND: at_bound & (start.theta.shape[-1] > 1),
     }
     codes = [xp.int32(code) for code in cases]
     status = xp.select(list(cases.values()), codes, xp.int32(Status.CONVERGED))

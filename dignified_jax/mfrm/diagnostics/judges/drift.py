@@ -173,7 +173,7 @@ def _lines(
         )
         if max(np.abs(step).max(initial=0.0) for step in steps) < 1e-9:
             break
-    slope = np.where(np.abs(slope) < MOST_LOGITS, slope, np.sign(slope) * np.inf)
+    slope = np.where(np.abs(slope) >= MOST_LOGITS, np.copysign(np.inf, slope), slope)
     error = np.sqrt(np.where(determinant > 1e-12, a, np.nan) / safe)
     return slope, np.where(np.isfinite(slope), error, np.inf)
 
@@ -193,7 +193,7 @@ def _levels(
         if np.abs(step).max(initial=0.0) < 1e-9:
             break
     rated = np.bincount(group, minlength=groups) > 0
-    bias = np.where(np.abs(bias) < MOST_LOGITS, bias, np.sign(bias) * np.inf)
+    bias = np.where(np.abs(bias) >= MOST_LOGITS, np.copysign(np.inf, bias), bias)
     with np.errstate(divide="ignore"):
         error = np.where(np.isfinite(bias), 1.0 / np.sqrt(information), np.inf)
     return np.where(rated, bias, np.nan), np.where(rated, error, np.nan)
