@@ -54,6 +54,24 @@ def test_standard_errors(fitted):
             assert np.sqrt(np.diag(less)).sum() < 0.995 * expected.sum()
 
 
+@pytest.mark.parametrize("seed", [3, 28])
+def test_variance_that_falls_to_its_bound_at_once(seed):
+    """Both go to 0 from where Laplace's left them: the rest is a logistic regression."""
+    rng = np.random.default_rng(seed)
+    place = np.linspace(-1, 1, 3)[:, None, None, None] + np.array([-0.5, 0.5])[:, None]
+    logit = place + np.zeros(2) + 0.3 * rng.normal(size=(6, 1, 1))
+    successes = (rng.uniform(size=(3, 6, 2, 2)) < 1 / (1 + np.exp(-logit))).astype(int)
+    fit = mfrm.fit(successes)
+    assert fit.status == mfrm.Status.VARIANCE_AT_BOUND and fit.iterations < 10
+    logit = fit.intercept[:, None, None] - fit.judge[:, None] - fit.rubric
+    chance = 1 / (1 + np.exp(-logit))
+    observed = successes.mean(axis=1)
+    for axes in ((0, 1), (0, 2), (1, 2)):  # what maximises it
+        np.testing.assert_allclose(chance.sum(axis=axes), observed.sum(axis=axes), atol=1e-5)
+    terms = observed * np.log(chance) + (1 - observed) * np.log1p(-chance)
+    np.testing.assert_allclose(fit.log_likelihood, 6 * terms.sum(), atol=1e-5)
+
+
 def test_variance_at_its_bound():
     """Answers that are the same on all questions leave no spread: the limit is Laplace's."""
     pattern = np.array([[[1, 0], [1, 1], [0, 1]], [[0, 0], [1, 0], [0, 1]]] * 2)
