@@ -171,7 +171,8 @@ def _facts(settings: Settings) -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     from dignified_jax.cluster import job
-    from dignified_jax.typed_config import object_argument, path_argument
+    from dignified_jax.generation.flags import add_template_kwargs
+    from dignified_jax.typed_config import path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.generate",
@@ -195,13 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         help="system prompt: A, T, E, C, plain or combined (steers toward a persona dimension, "
         "none or all), a text file, or FILE.yaml:NAME",
     )
-    add(
-        "--chat_template_kwargs",
-        type=object_argument,
-        metavar="JSON",
-        help="arguments for the chat template, such as '{\"enable_thinking\": false}'; default: of "
-        "a run, those that it was trained with",
-    )
+    add_template_kwargs(parser)
     local = parser.add_argument_group("a model here")
     add = local.add_argument
     add(

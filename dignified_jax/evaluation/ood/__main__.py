@@ -132,7 +132,8 @@ def _write(tables: Sequence[Table], directory: pathlib.Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dignified_jax.typed_config import count_argument, object_argument, path_argument
+    from dignified_jax.generation.flags import add_sampled_model
+    from dignified_jax.typed_config import count_argument, path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.evaluation.ood",
@@ -153,31 +154,12 @@ def _parser() -> argparse.ArgumentParser:
     classifier = commands.add_parser("classifier", allow_abbrev=False)
     classifier.add_argument("files", nargs="+", type=path_argument, help="completions (CSV)")
     for each in (sycophancy, xstest):
+        add_sampled_model(each)
         add = each.add_argument
-        add(
-            "--model",
-            required=True,
-            type=path_argument,
-            help="Hugging Face directory or hub id, run directory or checkpoint, or embedded:NAME",
-        )
-        add("--name", help="label of the model; default its path")
         add("--limit", type=count_argument, help="questions or requests, the first ones")
         add("--max_new_tokens", type=count_argument, default=128, help="of a response; default 128")
         add("--temperature", type=float, default=0.0, help="default 0: the likeliest token")
         add("--seed", type=int, default=0, help="of the draws; default 0")
-        add(
-            "--batch_size",
-            type=count_argument,
-            default=32,
-            help="sequences sampled together; default 32",
-        )
-        add(
-            "--chat_template_kwargs",
-            type=object_argument,
-            metavar="JSON",
-            help="arguments for the chat template, such as '{\"enable_thinking\": false}'; "
-            "default: of a run, those that it was trained with",
-        )
     for each in (sycophancy, xstest, classifier):
         add = each.add_argument
         add(

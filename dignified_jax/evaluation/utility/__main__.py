@@ -63,7 +63,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dignified_jax.typed_config import count_argument, object_argument, path_argument
+    from dignified_jax.generation.flags import add_sampled_model
+    from dignified_jax.typed_config import count_argument, path_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.evaluation.utility",
@@ -71,33 +72,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_sampled_model(parser)
     add = parser.add_argument
-    add(
-        "--model",
-        required=True,
-        type=path_argument,
-        help="Hugging Face directory or hub id, run directory or checkpoint, or embedded:NAME",
-    )
-    add("--name", help="label of the model; default its path")
     add("--tasks", required=True, type=_names, metavar="NAME,NAME", help="of lm_eval, or your own")
     add("--include", type=path_argument, metavar="DIR", help="of task files of your own (YAML)")
     add("--out", type=path_argument, metavar="DIR", help="for utility.csv and results.json")
     add("--limit", type=count_argument, help="documents of each task, the first ones")
     add("--num_fewshot", type=int, help="worked examples before each; default as the task says")
     add("--chat_template", action="store_true", help="contexts are turns of a conversation")
-    add(
-        "--chat_template_kwargs",
-        type=object_argument,
-        metavar="JSON",
-        help="arguments for the chat template, such as '{\"enable_thinking\": false}'; default: of "
-        "a run, those that it was trained with",
-    )
-    add(
-        "--batch_size",
-        type=count_argument,
-        default=32,
-        help="sequences sampled together; default 32",
-    )
     add("--seed", type=int, default=0, help="of the choice of worked examples")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="default float32")
     return parser
