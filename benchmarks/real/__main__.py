@@ -131,6 +131,8 @@ def _setting(options: argparse.Namespace) -> Setting:
         train=options.train_rows,
         validation=options.validation_rows,
         test=options.test_rows,
+        validation_share=options.validation_share,
+        test_share=options.test_share,
         sentence=options.sentence,
     )
     return Setting(
@@ -178,6 +180,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--train_rows", type=int, default=1024)
     add("--validation_rows", type=int, default=40, help="of each dimension")
     add("--test_rows", type=int, default=150, help="of each dimension")
+    add("--validation_share", type=float, default=0.25, help="of each dimension's prompts")
+    add("--test_share", type=float, default=0.25, help="of each dimension's prompts, beside --test")
     add("--sentence", type=int, default=12, help="words that a reply must have to be opposed")
     behaviour.add_arguments(parser)
     return parser

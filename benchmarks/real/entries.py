@@ -34,8 +34,13 @@ class Entry:
 
 
 ENTRIES: dict[str, Entry] = {
-    LAGDPO: Entry("Lag-DPO", {"name": "lagdpo"}, weight=0.0),
+    LAGDPO: Entry(
+        "Lag-DPO, normalized duals",
+        {"name": "lagdpo", "controller": {"name": "normalized"}},
+        weight=0.0,
+    ),
     AVERAGE: Entry("average of dimensions", {"name": "multi_negative"}, weight=1.0),
+    "default": Entry("Lag-DPO, rate 1 a step", {"name": "lagdpo"}, weight=0.5),
     "paper": Entry(
         "Lag-DPO, the paper's duals",
         {"name": "lagdpo", "schedule": "constant", "controller": {"name": "ascent", "rate": 0.1}},
@@ -44,7 +49,7 @@ ENTRIES: dict[str, Entry] = {
     "slow": Entry(
         "Lag-DPO, rate 8 a run",
         {"name": "lagdpo", "controller": {"name": "paced", "rate": 8.0}},
-        weight=0.6,
+        weight=0.5,
     ),
     "pairs": Entry("average of pairs", {"name": "multi_negative", "average": "pair"}),
     "safe_rlhf": Entry("SafeRLHF", {"name": "safe_rlhf"}),
@@ -53,6 +58,7 @@ ENTRIES: dict[str, Entry] = {
 }
 """By name. Lag-DPO is the one that the others are compared with."""
 
+SCORED_BATCH = 32  # rows: the more are packed together, the fewer tokens are padding
 WORLDS: dict[str, float] = {CONFLICT: 1.0, PLAIN: 0.5}
 """The two sets of rows, and how much a contrast on them tells."""
 
@@ -131,12 +137,13 @@ def train_config(setting: Setting, run: RunId) -> TrainConfig:
     return training_config.parse(fields)
 
 
-def scorer_config(setting: Setting, world: str) -> TrainConfig:
-    """Returns a configuration whose test rows are those of a world, and which trains nothing."""
-    rows = str(rows_file(setting, world, "test"))
+def scorer_config(setting: Setting) -> TrainConfig:
+    """Returns a configuration with the test rows without a conflict, which trains nothing."""
+    rows = str(rows_file(setting, PLAIN, "test"))
     fields = _common(setting) | {
         "method": {"name": "multi_negative"},
-        "workdir": str(setting.out / "judge" / world),
+        "workdir": str(setting.out / "judge"),
+        "batch_size": SCORED_BATCH,
     }
     fields["data"] |= {"train": rows, "test": rows}
     return training_config.parse(fields)

@@ -33,7 +33,7 @@ class Sizes:
       max_length: tokens of the longest prompt and reply; longer rows are left out.
       train: rows to train on, before the conflict's.
       validation, test: rows of each dimension at the most.
-      held_out: share of the prompts of each dimension that is test, and that is validation.
+      validation_share, test_share: of the prompts of each dimension, that are held out for them.
       sentence: words from which on a reply is a sentence.
     """
 
@@ -41,7 +41,8 @@ class Sizes:
     train: int = 1024
     validation: int = 40
     test: int = 150
-    held_out: float = 0.25
+    validation_share: float = 0.25
+    test_share: float = 0.25
     sentence: int = 12
 
     @property
@@ -73,7 +74,7 @@ def split(
     rng = np.random.default_rng(0)
     for dimension in data.DIMENSIONS:
         pool = [row for row in free if first(row) == dimension and _key(row) not in taken]
-        validation, more = _held_out(pool, sizes.held_out)
+        validation, more = _held_out(pool, sizes)
         published = [row for row in short if _key(row) in own and first(row) == dimension]
         for name, candidates in (("validation", validation), ("test", [*published, *more])):
             chosen = rng.permutation(len(candidates))[: getattr(sizes, name)]
@@ -127,13 +128,14 @@ def _short(
 
 
 def _held_out(
-    rows: Sequence[data.PreferenceRow], share: float
+    rows: Sequence[data.PreferenceRow], sizes: Sizes
 ) -> tuple[list[data.PreferenceRow], list[data.PreferenceRow]]:
-    """(validation, test) of a share of the prompts each; none of fewer than three prompts."""
+    """(validation, test) of their shares of the prompts; none of fewer than three prompts."""
     if len({_key(row) for row in rows}) < 3:
         return [], []
-    rest, test = data.split_validation(rows, share, seed=1)
-    return data.split_validation(rest, share / (1 - share), seed=2)[1], test
+    rest, test = data.split_validation(rows, sizes.test_share, seed=1)
+    left = sizes.validation_share / (1 - sizes.test_share)
+    return data.split_validation(rest, left, seed=2)[1], test
 
 
 def _key(row: data.PreferenceRow) -> str:

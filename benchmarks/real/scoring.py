@@ -1,4 +1,8 @@
-"""Test figures of a policy, pair by pair, so that intervals can be made of prompts and seeds."""
+"""Test figures of a policy, pair by pair, so that intervals can be made of prompts and seeds.
+
+Both sets of rows are read in one pass: the conflict's further rows are others' with the replies
+swapped, so that their log-probs are known. The first model's serve all runs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from benchmarks.real.entries import RunId, Setting, rows_file, scorer_config
+from benchmarks.real import rows as row_sets
+from benchmarks.real.entries import PLAIN, RunId, Setting, rows_file, scorer_config
 from dignified_jax import data
 from dignified_jax.files import atomic
 from dignified_jax.models.checkpoint import policy
@@ -26,12 +31,12 @@ from dignified_jax.training.step.train_step import make_kl_step, make_score_step
 FILE = "test.json"
 BETA = 0.1
 DTYPE = "float32"
-KL_EVERY = 3  # test batches: it costs two passes each
+KL_BATCHES = 4  # spread over the test rows: it costs two passes each
 
 
 @dataclasses.dataclass(frozen=True)
 class TestRows:
-    """The test rows of a world, packed.
+    """The test rows without a conflict, packed.
 
     Attributes:
       stream: of the rows, in their order.
@@ -56,16 +61,16 @@ class TestRows:
         return found
 
 
-def test_rows(setting: Setting, world: str) -> TestRows:
-    """Reads and packs the test rows.
+def test_rows(setting: Setting) -> TestRows:
+    """Reads and packs the test rows without a conflict.
 
     Raises:
       ValueError: the file has rows that were left out, so that examples would not be its rows.
     """
-    config = scorer_config(setting, world)
+    config = scorer_config(setting)
     mesh = sharding.make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * sharding.row_devices(mesh)
-    file = rows_file(setting, world, "test")
+    file = rows_file(setting, PLAIN, "test")
     prepared = input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step)
     stream, rows = prepared.streams["test"], data.read_rows(file)
     if len(rows) != stream.example_count:
@@ -80,16 +85,43 @@ def score(setting: Setting, run: RunId, notify: Callable[[str], None]) -> dict[s
     directory = run.directory(setting.out)
     if (directory / FILE).is_file():
         return json.loads((directory / FILE).read_text(encoding="utf-8"))
-    with compilation_cache.used(scorer_config(setting, run.world), notify):
-        tested = test_rows(setting, run.world)
+    with compilation_cache.used(scorer_config(setting), notify):
+        tested = test_rows(setting)
         loaded = policy.load(str(directory), DTYPE, tested.mesh)
         assert isinstance(loaded.params, LoraParams)
         log_probs, lengths, mask = _log_probs(loaded.model, loaded.params, tested)
-        reference = _reference(setting, run.world, loaded, tested)
+        ratios = log_probs - _reference(setting, loaded, tested)
         divergence = _divergence(loaded.model, loaded.params, tested)
-    found = figures(log_probs - reference, lengths, mask, tested.rows)
+    rows = data.read_rows(rows_file(setting, run.world, "test"))
+    of_rows = (arranged(table, tested.rows, rows) for table in (ratios, lengths, mask))
+    found = figures(*of_rows, rows)
     found |= {"kl": divergence, "beta": BETA}
     atomic.write_json(directory / FILE, found)
+    return found
+
+
+def arranged(
+    table: np.ndarray, scored: list[data.PreferenceRow], rows: list[data.PreferenceRow]
+) -> np.ndarray:
+    """Returns (row, 1 + K) what is known of the replies of `scored`, for `rows`.
+
+    Args:
+      table: (scored, 1 + K) of golden and rejects.
+      scored: the rows that it is of.
+      rows: those, or such with the replies of one of them swapped; of these the replies that the
+        row lacks are 0.
+    """
+    columns = {name: place for place, name in enumerate(data.DIMENSIONS, start=1)}
+    known = {(str(row.prompt), row.golden, *row.rejects.items()): at for at, row in enumerate(scored)}
+    found = np.zeros((len(rows), table.shape[1]), table.dtype)
+    for at, row in enumerate(rows):
+        if row.context != row_sets.OPPOSING_CONTEXT:
+            found[at] = table[known[str(row.prompt), row.golden, *row.rejects.items()]]
+            continue
+        golden = row.rejects[row_sets.OPPOSING]
+        partner = table[known[str(row.prompt), golden, (row_sets.OPPOSED, row.golden)]]
+        found[at, 0] = partner[columns[row_sets.OPPOSED]]
+        found[at, columns[row_sets.OPPOSING]] = partner[0]
     return found
 
 
@@ -145,9 +177,9 @@ def _log_probs(
     return log_probs[:count].astype(np.float64), lengths[:count], mask[:count]
 
 
-def _reference(setting: Setting, world: str, loaded: policy.Policy, tested: TestRows) -> np.ndarray:
+def _reference(setting: Setting, loaded: policy.Policy, tested: TestRows) -> np.ndarray:
     """(row, 1 + K) log-probs of the first model, made once for all policies."""
-    file = setting.out / "judge" / world / "reference.npy"
+    file = setting.out / "judge" / "reference.npy"
     if file.is_file():
         return np.load(file)
     plain = loaded.model.clone(lora=type(loaded.model.lora)())
@@ -159,10 +191,11 @@ def _reference(setting: Setting, world: str, loaded: policy.Policy, tested: Test
 
 
 def _divergence(model: Any, params: LoraParams, tested: TestRows) -> float:
-    """KL(policy || first model) in nats a token, over the replies of every KL_EVERY-th batch."""
+    """KL(policy || first model) in nats a token, over the replies of KL_BATCHES batches."""
     step = _kl_step(model, tested.mesh)
     total, tokens = 0.0, 0
-    for host, placed, steps in tested.batches()[::KL_EVERY]:
+    batches = tested.batches()
+    for host, placed, steps in batches[:: -(-len(batches) // KL_BATCHES)]:
         total += np.asarray(step((params, params.base), placed, steps), np.float64).sum()
         tokens += int(host.response_length.sum())
     return total / tokens

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float
 
 from dignified_jax.objectives.base import Objective, ScoredBatch, register
 from dignified_jax.objectives.checks import per_dimension
-from dignified_jax.objectives.duals import old_keys, paced  # noqa: F401  (registers its rules)
+from dignified_jax.objectives.duals import normalized, old_keys, paced  # noqa: F401  (rules)
 from dignified_jax.objectives.duals.ascent import Duals, DualState
 from dignified_jax.objectives.duals.controllers import CONTROLLERS, Ascent, Controller
 from dignified_jax.objectives.duals.signals import SIGNALS, Batch, Signal
@@ -44,8 +44,8 @@ class LagDPO(Terms, Objective):
     where they are out of reach, which is plain averaging again; "adaptive" ones are the same within
     reach. Its dual rate, "an order of magnitude below the primal rate", would leave lambda at zero
     with the learning rates of DPO (a few 1e-7). What counts is the rate times the steps: 1 suits
-    runs of tens of steps (benchmarks/RESULTS.md compares it with the paper's); the controller
-    "paced" has a rate per run, for runs of any length.
+    runs of tens of steps (benchmarks/RESULTS.md compares it with the paper's); the controllers
+    "paced" and "normalized" have a rate per run, for runs of any length.
 
     `schedule`, `controller` and `signal` are sections: `method.controller.name=nupi` chooses, and
     the fields of that one stand beside its name. Others can be registered (`CONTROLLERS` and so
@@ -58,7 +58,8 @@ class LagDPO(Terms, Objective):
         "adaptive": never tighter than the mean of the dimensions' signals, for an epsilon that may
         be out of reach.
       controller: "ascent", with a `rate`; "paced", the same with a `rate` of the whole run, over
-        its steps; "nupi", proportional-integral control; "augmented", the
+        its steps; "normalized", the same of violations over their root mean square; "nupi",
+        proportional-integral control; "augmented", the
         augmented Lagrangian with its `penalty`, whose weights answer to a violation before lambda
         has moved. It needs a signal other than "batch".
       signal: what is compared with epsilon: the "batch" loss, its average "ema" with a `decay`

@@ -247,6 +247,29 @@ def test_figures_of_pairs_by_hand():
     np.testing.assert_allclose(found["drift"], [0.5, 0.5, -0.5])
 
 
+def test_the_figures_of_a_swapped_row_are_its_partners():
+    given = [single("A", "p"), single("T", "p"), single("A", "q", reject="other words of q")]
+    ratios = np.array([[2.0, -1, 0, 0, 0], [1.0, 0, 3.0, 0, 0], [-4.0, 5.0, 0, 0, 0]])
+    rows_of = rows.with_conflict(given, 1.0, SIZES)
+    assert len(rows_of) == 5
+    found = scoring.arranged(ratios, given, rows_of)
+    np.testing.assert_array_equal(found[:3], ratios)
+    by_hand = {"p": [-1.0, 0, 0, 2.0, 0], "q": [5.0, 0, 0, -4.0, 0]}
+    for row, values in zip(rows_of[3:], found[3:], strict=True):
+        np.testing.assert_array_equal(values, by_hand[row.prompt])
+    there = scoring.arranged(ratios != 0, given, rows_of)
+    np.testing.assert_array_equal(there, found != 0)
+
+
+def test_the_shares_held_out_are_of_prompts():
+    given = [single("T", f"p{number}") for number in range(200)]
+    sizes = rows.Sizes(validation_share=0.1, test_share=0.4)
+    validation, test = rows._held_out(given, sizes)
+    assert len(test) == 80 and len(validation) == 20
+    assert not {row.prompt for row in test} & {row.prompt for row in validation}
+    assert rows._held_out(given[:2], sizes) == ([], [])
+
+
 def test_the_budget_ends_the_work_and_nothing_else():
     before = signal.getsignal(signal.SIGTERM)
     started = time.monotonic()
