@@ -112,7 +112,9 @@ def arranged(
         row lacks are 0.
     """
     columns = {name: place for place, name in enumerate(data.DIMENSIONS, start=1)}
-    known = {(str(row.prompt), row.golden, *row.rejects.items()): at for at, row in enumerate(scored)}
+    known = {
+        (str(row.prompt), row.golden, *row.rejects.items()): at for at, row in enumerate(scored)
+    }
     found = np.zeros((len(rows), table.shape[1]), table.dtype)
     for at, row in enumerate(rows):
         if row.context != row_sets.OPPOSING_CONTEXT:

@@ -62,8 +62,7 @@ class Normalized(Controller):
         self, state: Squares, multipliers: jax.Array, error: jax.Array
     ) -> tuple[Squares, jax.Array]:
         raise ValueError(
-            f"method.controller.name={self.name!r} needs the steps of the run: "
-            "ask for_steps(steps)"
+            f"method.controller.name={self.name!r} needs the steps of the run: ask for_steps(steps)"
         )
 
 
