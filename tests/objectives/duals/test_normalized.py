@@ -101,5 +101,5 @@ def test_it_is_chosen_by_name_and_asks_for_the_steps():
     per_step = config.method.for_steps(9)
     assert per_step.for_steps(5) == per_step  # what is per step already stays
     duals = config.method.duals
-    with pytest.raises(ValueError, match="controller.name='normalized' needs the steps"):
+    with pytest.raises(ValueError, match="'normalized' needs the steps"):
         duals.update(duals.init(jnp.zeros(4)), jnp.ones(4), ALL)
