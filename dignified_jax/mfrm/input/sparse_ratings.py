@@ -16,12 +16,14 @@ class SparseRatings:
       question: (N,).
       judge: (N,).
       rubric: (N,).
-      successes: (N,) numbers of positive judgments.
-      trials: (N,) numbers of judgments, at least 1.
+      successes: (N,) numbers of positive judgments; of ordinal ratings the place of the category,
+        from 0, in `categories`.
+      trials: (N,) numbers of judgments, at least 1; of ordinal ratings 1.
       labels: facet -> labels of its levels, in the order of the numbers.
       extra: name of a further facet, alike to rubric items -> (N,) whole numbers from 0.
       names: facet -> what it is called, where the table was read with `facets`.
       notes: sentences on what was left out, stands twice or looks odd.
+      categories: the scores of ordinal ratings' categories, ascending; None of yes/no ratings.
     """
 
     model: np.ndarray
@@ -34,3 +36,4 @@ class SparseRatings:
     extra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     names: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    categories: tuple[int, ...] | None = None

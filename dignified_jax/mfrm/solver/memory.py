@@ -38,11 +38,18 @@ def refuse_dense(
     refuse_beyond_memory(_sizes(shape), itemsize * numbers + connection, DENSE_CURE, _most())
 
 
-def refuse_sparse(shape: tuple[int, ...], ratings: int, itemsize: int) -> None:
+def refuse_sparse(
+    shape: tuple[int, ...], ratings: int, itemsize: int, *, categories: int = 0
+) -> None:
     """Does what `refuse_dense` does, for a list of ratings of (M, Q, J, I) levels."""
     models, questions = map(float, shape[:2])
     levels = float(sum(shape))
-    numbers = 20 * ratings + 8 * models * questions + 3 * models * levels + 4 * models**2
+    numbers = (
+        (20 + 6 * categories) * ratings
+        + 8 * models * questions
+        + 3 * models * levels
+        + 4 * models**2
+    )
     refuse_beyond_memory(_sizes(shape), itemsize * numbers, SPARSE_CURE, _most())
 
 

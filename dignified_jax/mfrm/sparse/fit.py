@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dignified_jax.mfrm.checks import refuse_options
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
-from dignified_jax.mfrm.result import (
-    ALL_FAILURES,
-    ALL_SUCCESSES,
-    FACETS,
-    MIXED,
-    UNRATED,
-    Extreme,
-    Fit,
-    Precision,
-    Status,
-    without_estimate,
-)
+from dignified_jax.mfrm.result import FACETS, Fit, Precision, Status, without_estimate
+from dignified_jax.mfrm.solver import extremes
+from dignified_jax.mfrm.solver.estimate import MODELS, ResponseModel
 from dignified_jax.mfrm.solver.memory import refuse_sparse
-from dignified_jax.mfrm.sparse import system
+from dignified_jax.mfrm.sparse import ordinal, system
+from dignified_jax.mfrm.sparse.rating_list import Mains, RatingList
+from dignified_jax.mfrm.sparse.selection import select
 from dignified_jax.mfrm.sparse.standard_errors import ERRORS, Errors, standard_errors
 
 
 def fit_sparse(
     ratings: SparseRatings,
     *,
+    model: ResponseModel | None = None,
     precision: Precision | None = None,
     errors: Errors = "scores",
     tolerance: float | None = None,
@@ -45,9 +41,11 @@ def fit_sparse(
 
     Args:
       ratings: from `from_long(..., sparse=True)`, or made by hand.
+      model: as for `fit`; None for "binomial", or, of ratings with categories, "rating_scale".
+        With "partial_credit" each level of the facet `rubric` has its own steps.
       precision: of the ridge priors; None for 1 everywhere. Must be positive, all four.
-      errors: which standard errors: "scores" (scores, intercepts, items), "levels" (judges and
-        questions too) or "all" (each quality and theta too). The others are NaN. All are exact;
+      errors: which standard errors: "scores" (scores, intercepts, items, steps), "levels" (judges
+        and questions too) or "all" (each quality and theta too). The others are NaN. All are exact;
         each of the J + Q levels and the M Q cells takes a solve of its own, of some tens of passes
         over the ratings.
       tolerance: on the largest change of any logit in an iteration; None for 5e-5 in float32 and
@@ -67,9 +65,15 @@ def fit_sparse(
     for name, value in vars(precision).items():
         if not float(value) > 0:
             raise ValueError(f"precision.{name} must be positive in a sparse fit, found {value}")
+    chosen = ("binomial",) if ratings.categories is None else MODELS[1:]
+    model = chosen[0] if model is None else model
+    if model not in chosen:
+        kind = "yes/no" if ratings.categories is None else "ordinal"
+        raise ValueError(f"model must be {' or '.join(chosen)} of {kind} ratings, found {model!r}")
     sizes = _refuse(ratings)
     dtype = jnp.zeros(()).dtype
-    refuse_sparse(sizes, len(ratings.model), dtype.itemsize)
+    number = None if ratings.categories is None else len(ratings.categories)
+    refuse_sparse(sizes, len(ratings.model), dtype.itemsize, categories=number or 0)
     if tolerance is None:
         tolerance = 1e-9 if dtype == jnp.float64 else 5e-5
     place = np.lexsort([ratings.question, ratings.model])  # passes go cell by cell
@@ -78,17 +82,32 @@ def fit_sparse(
     levels = [len(ratings.labels[name]) for name in ("rubric", *ratings.extra)]
     starts = np.cumsum([0, *levels[:-1]])
     index["rubric"] = np.stack([one + start for one, start in zip(alike, starts, strict=True)])
-    arrays = system.RatingList(
+    successes, trials = (np.asarray(a)[place] for a in (ratings.successes, ratings.trials))
+    set_of = None
+    if number is not None:
+        successes = successes.astype(np.int64)
+        set_of = alike[0] if model == "partial_credit" else np.zeros_like(alike[0])
+    selected = select(index, successes, trials, sizes, number, set_of)
+    observed = selected.observed
+    if observed is not None and observed.sum(axis=1).max() < 2:
+        raise ValueError(
+            "no model has a finite score: each has only highest or only lowest scores"
+            if not selected.model.any()
+            else f"all ratings are {ratings.categories[int(successes[0])]}: nothing to compare"
+        )
+    arrays = RatingList(
         index={facet: jnp.asarray(values, jnp.int32) for facet, values in index.items()},
         block=jnp.asarray(np.repeat(np.arange(len(levels)), levels), jnp.int32),
-        successes=jnp.asarray(ratings.successes[place], dtype),
-        trials=jnp.asarray(ratings.trials[place], dtype),
+        successes=jnp.asarray(selected.score, dtype),
+        trials=jnp.asarray(trials, dtype),
         sizes=sizes,
+        set_of=None if set_of is None else jnp.asarray(set_of, jnp.int32),
+        step_used=None if observed is None else jnp.asarray(_steps_used(observed), dtype),
     )
     precision = jax.tree.map(lambda value: jnp.asarray(value, dtype), precision)
-    extreme = _extremes(arrays)
-    infinite = (extreme.model == ALL_SUCCESSES) | (extreme.model == ALL_FAILURES)
-    active = 1.0 - infinite.astype(dtype)
+    extreme = jax.tree.map(jnp.asarray, selected.extreme)
+    active = jnp.asarray(selected.model, dtype)
+    infinite = jnp.asarray(~selected.model)
     theta, mains, change, iterations = system.maximise(
         arrays, active, precision, jnp.asarray(tolerance, dtype), int(max_iterations)
     )
@@ -110,6 +129,15 @@ def fit_sparse(
         "score_covariance": covariance,
         "log_likelihood": _log_likelihood(arrays, active, theta, mains),
     }
+    if observed is not None:
+        # At the places of all categories, those that were closed up included.
+        step, error = (
+            extremes.open_up(jnp.pad(values, ((0, 0), (0, number - 1 - values.shape[1]))), observed)
+            for values in (-mains.step, standard_error.step)
+        )
+        error = jnp.where(jnp.isfinite(step), error, jnp.nan)
+        estimates["step"] = step
+        estimates["standard_error"] = dataclasses.replace(standard_error, step=error)
     return Fit(
         **without_estimate(estimates, extreme.model, infinite),
         precision=precision,
@@ -134,28 +162,22 @@ def facet_levels(fit: Fit, ratings: SparseRatings) -> dict[str, tuple[jax.Array,
     return found
 
 
-def _log_likelihood(ratings, active, theta, mains) -> jax.Array:
+def _log_likelihood(
+    ratings: RatingList, active: jax.Array, theta: jax.Array, mains: Mains
+) -> jax.Array:
     x = mains.at(ratings) + ratings.at_cell(theta)
+    if mains.step is not None:
+        return ordinal.log_likelihood(ratings, active[ratings.index["model"]], x, mains.step)
     y, n = ratings.successes, ratings.trials
     against = jnp.where(x >= 0.0, n - y, y)
     terms = n * jnp.log1p(jnp.exp(-jnp.abs(x))) + against * jnp.abs(x)
     return -(active[ratings.index["model"]] * terms).sum()
 
 
-def _extremes(ratings: system.RatingList) -> Extreme:
-    def code(sums) -> jax.Array:
-        trials, failures = sums(ratings.trials), sums(ratings.trials - ratings.successes)
-        conditions = [trials == 0, failures == 0, failures == trials]
-        codes = [jnp.int8(UNRATED), jnp.int8(ALL_SUCCESSES), jnp.int8(ALL_FAILURES)]
-        return jnp.select(conditions, codes, jnp.int8(MIXED))
-
-    return Extreme(
-        cell=code(ratings.by_cell),
-        model=code(lambda values: ratings.by_cell(values).sum(axis=1)),
-        question=code(lambda values: ratings.by_cell(values).sum(axis=0)),
-        judge=code(lambda values: ratings.by_level(values, "judge")),
-        rubric=code(lambda values: ratings.by_level(values, "rubric")),
-    )
+def _steps_used(observed: np.ndarray) -> np.ndarray:
+    """(S, T) bool, from (S, K) categories in use: each set's steps first, of the largest set T."""
+    steps = np.maximum(observed.sum(axis=1) - 1, 0)
+    return np.arange(steps.max()) < steps[:, None]
 
 
 def _refuse(ratings: SparseRatings) -> tuple[int, int, int, int]:
@@ -181,7 +203,17 @@ def _refuse(ratings: SparseRatings) -> tuple[int, int, int, int]:
         sizes.append(count)
     y, n = (np.asarray(a, np.float64) for a in (ratings.successes, ratings.trials))
     good = (y >= 0) & (y <= n) & (n >= 1) & (n < np.inf) & (y == np.round(y)) & (n == np.round(n))
-    if not good.all():
+    if ratings.categories is not None:
+        number = len(ratings.categories)
+        inside = (y >= 0) & (y < number) & (n == 1) & (y == np.round(y))
+        if not inside.all():
+            first = int(np.flatnonzero(~inside)[0])
+            raise ValueError(
+                f"with categories, successes must be whole numbers from 0 to {number - 1} and "
+                f"trials 1; rating {first}: {y[first]:g} and {n[first]:g} "
+                f"({(~inside).sum()} in all)"
+            )
+    elif not good.all():
         first = int(np.flatnonzero(~good)[0])
         raise ValueError(
             "ratings must be whole numbers with 0 <= successes <= trials and trials at least 1; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from dignified_jax.mfrm.result import StandardErrors
-from dignified_jax.mfrm.sparse.system import COLUMNS, Mains, System
+from dignified_jax.mfrm.sparse.rating_list import Mains
+from dignified_jax.mfrm.sparse.system import COLUMNS, System
 
 Errors = Literal["scores", "levels", "all"]
 ERRORS: tuple[Errors, ...] = ("scores", "levels", "all")
@@ -21,18 +23,18 @@ ERRORS: tuple[Errors, ...] = ("scores", "levels", "all")
 def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Array]:
     """Standard errors (NaN where not asked for) and the (M, M) covariance of scores.
 
-    "scores": scores, intercepts and items, 2 M + I solves; "levels": judges and questions too,
-    J + Q more; "all": qualities and theta too, M Q more.
+    "scores": scores, intercepts, items and steps, 2 M + I solves and one a step; "levels": judges
+    and questions too, J + Q more; "all": qualities and theta too, M Q more.
     """
     models, questions, judges, items = at.ratings.sizes
     dtype = at.weight.dtype
 
     def cells(share: jax.Array) -> Mains:
         """Gradient of the sum of share (M, Q) times quality."""
-        pulled = at.weight * at.ratings.at_cell(share / at.curvature)
-        path = jax.tree.map(jnp.negative, at.gather(pulled))
+        shared = at.ratings.at_cell(share / at.curvature)
+        path = jax.tree.map(jnp.negative, at.gather(at.weight * shared, shared))
         intercept = path.intercept + share.sum(axis=1)
-        return at.project(Mains(path.judge, path.rubric, path.question, intercept))
+        return at.project(dataclasses.replace(path, intercept=intercept))
 
     def one_level(place: jax.Array) -> jax.Array:
         """Variance of the place-th level, facet after facet."""
@@ -41,7 +43,16 @@ def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Arr
         for facet, size in ends.items():
             unit[facet] = (jnp.arange(first, first + size) == place).astype(dtype)
             first += size
-        gradient = at.project(Mains(**unit))
+        step = None if at.steps is None else jnp.zeros(at.steps.residual.shape, dtype)
+        gradient = at.project(Mains(**unit, step=step))
+        return gradient.dot(at.solve(gradient))
+
+    def one_step(place: jax.Array) -> jax.Array:
+        """Variance of the place-th step, set after set."""
+        shape = at.steps.residual.shape
+        step = (jnp.arange(shape[0] * shape[1]) == place).astype(dtype).reshape(shape)
+        empty = jax.tree.map(jnp.zeros_like, at.diagonal)
+        gradient = at.project(dataclasses.replace(empty, step=step))
         return gradient.dot(at.solve(gradient))
 
     def one_score(model: jax.Array) -> tuple[Mains, Mains]:
@@ -65,6 +76,9 @@ def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Arr
     rubric, intercept, judge, question = jnp.split(
         found, [items, items + models, items + models + judges]
     )
+    step = None
+    if at.steps is not None:
+        step = _each(one_step, at.steps.residual.size).reshape(at.steps.residual.shape)
     quality = theta = jnp.full_like(at.curvature, jnp.nan)
     if errors == "all":
         quality, across = _each(one_cell, models * questions)
@@ -79,6 +93,7 @@ def standard_errors(at: System, errors: Errors) -> tuple[StandardErrors, jax.Arr
         question=question,
         intercept=intercept,
         score=jnp.sqrt(jnp.diag(covariance)),
+        step=None if step is None else jnp.sqrt(step),
     ), covariance
 
 

@@ -8,7 +8,11 @@ w_n its weight and c(n) its cell,
 
     S v = sum_n a_n w_n (t_n - sum_{n' in c(n)} w_n' t_n' / D_c(n)) + priors v,    D = W + p_theta
 
-costs O(ratings). Facets sum to zero by projection, preconditioned by the diagonal.
+costs O(ratings). Facets sum to zero by projection, preconditioned by the diagonal. Of ordinal
+ratings v has the steps s as well, which meet the logit with the weights h_n and each other with B
+(see `ordinal`): t_n w_n becomes w_n t_n + h_n s, and the steps' part of S v is
+
+    sum_n h_n (t_n - sum_{n' in c(n)} (w_n' t_n' + h_n' s) / D_c(n)) + B s
 
 Standard errors come from solves with the same S: a linear combination of the estimates with
 gradient u in v has the variance u' S^-1 u, plus that of theta given v. They are exact to the
@@ -25,82 +29,12 @@ import jax
 import jax.numpy as jnp
 
 from dignified_jax.mfrm.result import Precision
+from dignified_jax.mfrm.sparse import ordinal
+from dignified_jax.mfrm.sparse.rating_list import Mains, RatingList
 
 SOLVED = {"float32": 1e-5, "float64": 1e-11}
 MOST_SOLVER_ITERATIONS = 1000
 COLUMNS = 32  # right-hand sides solved together
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RatingList:
-    """N ratings, and the numbers of models, questions, judges and items.
-
-    Attributes:
-      index: facet -> (N,) int32; of rubric items (F, N), a row for each facet alike to
-        them, whose levels stand one after the other.
-      block: (I,) int32, which of the F facets a rubric item is of.
-      successes: (N,).
-      trials: (N,).
-      sizes: (M, Q, J, I).
-    """
-
-    index: dict[str, jax.Array]
-    successes: jax.Array
-    trials: jax.Array
-    block: jax.Array
-    sizes: tuple[int, int, int, int] = dataclasses.field(metadata={"static": True})
-
-    def by_cell(self, values: jax.Array) -> jax.Array:
-        """(M, Q) sums of (N,) values."""
-        models, questions = self.sizes[:2]
-        place = self.index["model"] * questions + self.index["question"]
-        return jax.ops.segment_sum(values, place, models * questions).reshape(models, questions)
-
-    def at_cell(self, values: jax.Array) -> jax.Array:
-        """(N,) entries of (M, Q) values."""
-        return values[self.index["model"], self.index["question"]]
-
-    def by_level(self, values: jax.Array, facet: str) -> jax.Array:
-        """(J,) or (I,) sums of (N,) values."""
-        size = self.sizes[2] if facet == "judge" else self.sizes[3]
-        place = self.index[facet]
-        values = jnp.broadcast_to(values, place.shape)
-        return jax.ops.segment_sum(values.ravel(), place.ravel(), size)
-
-    def centred(self, rubric: jax.Array) -> jax.Array:
-        """(I,) values less the mean of each facet's own."""
-        number = jax.ops.segment_sum(jnp.ones_like(rubric), self.block, len(rubric))
-        total = jax.ops.segment_sum(rubric, self.block, len(rubric))
-        return rubric - (total / jnp.maximum(number, 1))[self.block]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Mains:
-    """One value a level; as effects they add up to the logit.
-
-    Attributes:
-      judge: (J,).
-      rubric: (I,).
-      question: (Q,).
-      intercept: (M,).
-    """
-
-    judge: jax.Array
-    rubric: jax.Array
-    question: jax.Array
-    intercept: jax.Array
-
-    def at(self, ratings: RatingList) -> jax.Array:
-        """(N,) their sums at each rating."""
-        index = ratings.index
-        raters = self.judge[index["judge"]] + self.rubric[index["rubric"]].sum(axis=0)
-        return raters + ratings.at_cell(self.intercept[:, None] + self.question)
-
-    def dot(self, other: Mains) -> jax.Array:
-        products = jax.tree.map(lambda a, b: (a * b).sum(), self, other)
-        return sum(jax.tree.leaves(products))
 
 
 @jax.tree_util.register_dataclass
@@ -116,6 +50,7 @@ class System:
       curvature: (M, Q) D.
       precision: of the priors.
       diagonal: S's, less what a cell's ratings of one level share.
+      steps: what ordinal ratings have besides; None of yes/no.
     """
 
     ratings: RatingList
@@ -125,6 +60,7 @@ class System:
     curvature: jax.Array
     precision: Precision
     diagonal: Mains
+    steps: ordinal.StepSums | None = None
 
     def project(self, v: Mains) -> Mains:
         """The nearest point whose facets sum to zero."""
@@ -133,23 +69,38 @@ class System:
             rubric=self.ratings.centred(v.rubric),
             question=v.question - v.question.mean(),
             intercept=v.intercept * self.active,
+            step=None if self.steps is None else self.ratings.centred_steps(v.step),
         )
 
-    def gather(self, values: jax.Array) -> Mains:
-        """Sums of (N,) values by level."""
+    def pulled(self, v: Mains) -> jax.Array:
+        """(N,) changes of the expected scores along v, but for theta's."""
+        pulled = self.weight * v.at(self.ratings)
+        if self.steps is None:
+            return pulled
+        return pulled + (self.steps.coupling * self.ratings.at_set(v.step)).sum(axis=0)
+
+    def gather(self, values: jax.Array, logits: jax.Array) -> Mains:
+        """Sums of (N,) values by level; by step those of what (N,) logits, or (K - 1, N), do."""
         cell = self.ratings.by_cell(values)
+        step = None
+        if self.steps is not None:
+            step = self.ratings.by_set(self.steps.coupling * logits)
         return Mains(
             judge=self.ratings.by_level(values, "judge"),
             rubric=self.ratings.by_level(values, "rubric"),
             question=cell.sum(axis=0),
             intercept=cell.sum(axis=1),
+            step=step,
         )
 
     def times(self, v: Mains) -> Mains:
         """S v."""
-        pulled = self.weight * v.at(self.ratings)
-        shared = self.ratings.by_cell(pulled) / self.curvature
-        spread = self.gather(pulled - self.weight * self.ratings.at_cell(shared))
+        pulled = self.pulled(v)
+        shared = self.ratings.at_cell(self.ratings.by_cell(pulled) / self.curvature)
+        spread = self.gather(pulled - self.weight * shared, v.at(self.ratings) - shared)
+        if self.steps is not None:
+            own = jnp.einsum("skl,sl->sk", self.steps.block, v.step)
+            spread = dataclasses.replace(spread, step=spread.step + own)
         return jax.tree.map(lambda a, b: a + b, spread, scaled(self.precision, v))
 
     def solve(self, right: Mains) -> Mains:
@@ -163,12 +114,13 @@ class System:
 
 
 def scaled(precision: Precision, v: Mains) -> Mains:
-    """Priors times v; intercepts have none."""
+    """Priors times v; intercepts and steps have none."""
     return Mains(
         judge=precision.judge * v.judge,
         rubric=precision.rubric * v.rubric,
         question=precision.question * v.question,
         intercept=jnp.zeros_like(v.intercept),
+        step=None if v.step is None else jnp.zeros_like(v.step),
     )
 
 
@@ -179,16 +131,25 @@ def system(
     kept = active[ratings.index["model"]]
     y, n = kept * ratings.successes, kept * ratings.trials
     x = mains.at(ratings) + ratings.at_cell(theta)
-    z = jnp.exp(-jnp.abs(x))
-    near = 1.0 / (1.0 + z)
-    far = z * near
-    positive = x >= 0.0
-    residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
-    weight = n * (far * near)
+    steps = None
+    if mains.step is None:
+        z = jnp.exp(-jnp.abs(x))
+        near = 1.0 / (1.0 + z)
+        far = z * near
+        positive = x >= 0.0
+        residual = y * jnp.where(positive, far, near) - (n - y) * jnp.where(positive, near, far)
+        weight = n * (far * near)
+    else:
+        residual, weight, steps = ordinal.sums(ratings, kept, x, mains.step)
     curvature = ratings.by_cell(weight) + precision.theta
     empty = jax.tree.map(jnp.zeros_like, mains)
-    blank = System(ratings, active, weight, residual, curvature, precision, empty)
-    diagonal = blank.gather(weight * (1.0 - weight / ratings.at_cell(curvature)))
+    blank = System(ratings, active, weight, residual, curvature, precision, empty, steps)
+    at_cell = ratings.at_cell(curvature)
+    shared = 0.0 if steps is None else -steps.coupling / at_cell
+    diagonal = blank.gather(weight * (1.0 - weight / at_cell), shared)
+    if steps is not None:
+        own = diagonal.step + jnp.diagonal(steps.block, axis1=1, axis2=2)
+        diagonal = dataclasses.replace(diagonal, step=own)
     prior = scaled(precision, jax.tree.map(jnp.ones_like, mains))
     # A level without information is held by nothing; its entries are 0 throughout.
     diagonal = jax.tree.map(lambda a, b: jnp.where(a + b > 0, a + b, 1.0), diagonal, prior)
@@ -199,10 +160,13 @@ def newton_step(at: System, theta: jax.Array, mains: Mains) -> tuple[jax.Array, 
     """Changes of theta (M, Q) and of the mains."""
     ratings, precision = at.ratings, at.precision
     gradient = ratings.by_cell(at.residual) - precision.theta * theta
-    carried = at.residual - at.weight * ratings.at_cell(gradient / at.curvature)
-    right = jax.tree.map(jnp.subtract, at.gather(carried), scaled(precision, mains))
+    shared = ratings.at_cell(gradient / at.curvature)
+    carried = at.gather(at.residual - at.weight * shared, -shared)
+    if at.steps is not None:
+        carried = dataclasses.replace(carried, step=carried.step + at.steps.residual)
+    right = jax.tree.map(jnp.subtract, carried, scaled(precision, mains))
     step = at.solve(right)
-    return (gradient - ratings.by_cell(at.weight * step.at(ratings))) / at.curvature, step
+    return (gradient - ratings.by_cell(at.pulled(step))) / at.curvature, step
 
 
 def conjugate_gradients(
@@ -244,7 +208,10 @@ def maximise(
     tolerance: jax.Array,
     max_iterations: int,
 ) -> tuple[jax.Array, Mains, jax.Array, jax.Array]:
-    """theta, mains, the last largest change of a logit, iterations; steps as in `ridge`."""
+    """theta, mains, the last largest change of a logit, iterations; steps as in `ridge`.
+
+    Of ordinal ratings the change is that of the log-odds of any two categories.
+    """
     models, questions, judges, items = ratings.sizes
     dtype = ratings.trials.dtype
 
@@ -255,11 +222,16 @@ def maximise(
         )
         parts = [d_mains.intercept[:, None] + d_theta + d_mains.question, d_mains.judge]
         change = sum(jnp.abs(part).max() for part in [*parts, d_mains.rubric])
+        if d_mains.step is not None:
+            passed = jnp.pad(jnp.cumsum(d_mains.step, axis=1), ((0, 0), (1, 0)))
+            between = (passed.max(axis=1) - passed.min(axis=1)).max()
+            change = d_mains.step.shape[1] * change + between
         scale = jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
         mains = jax.tree.map(lambda a, b: a + scale * b, mains, d_mains)
         return theta + scale * d_theta, mains, change, count + 1
 
-    mains = Mains(*(jnp.zeros(size, dtype) for size in (judges, items, questions, models)))
+    step = None if ratings.step_used is None else jnp.zeros_like(ratings.step_used)
+    mains = Mains(*(jnp.zeros(size, dtype) for size in (judges, items, questions, models)), step)
     theta = jnp.zeros((models, questions), dtype)
     state = (theta, mains, jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32))
     return jax.lax.while_loop(
