@@ -21,7 +21,7 @@ from dignified_jax.mfrm.sparse.rating_list import RatingList
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class StepSums:
-    """What a Newton step needs to know of S sets of K - 1 steps.
+    """Sums that a Newton step needs of S sets of K - 1 steps.
 
     Attributes:
       coupling: (K - 1, N) h.

@@ -1,4 +1,4 @@
-"""What the fit of a list is made of: models of finite score, categories in use, extreme levels.
+"""The part of a list that is fitted: models of finite score, categories in use, extreme levels.
 
 As `solver.extremes` has it for arrays, of ridge fits: priors keep all levels but models finite.
 """
@@ -15,8 +15,8 @@ Index = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
-    """What is fitted of N entries.
+class FittedPart:
+    """The part of N entries that is fitted.
 
     Attributes:
       model: (M,) bool, False where taken out as extreme.
@@ -81,7 +81,7 @@ def select(
     sizes: tuple[int, int, int, int],
     categories: int | None = None,
     set_of: np.ndarray | None = None,
-) -> Selection:
+) -> FittedPart:
     """Takes extreme models out, and closes up the categories that none of the others uses.
 
     Args:
@@ -115,7 +115,7 @@ def select(
     of_model = np.where(rated, by_facet["model"][:, None], np.int8(UNRATED))
     cell = scored.codes("cell", sides=False).reshape(shape)
     extreme = Extreme(cell=np.where(active[:, None], cell, of_model), **by_facet)
-    return Selection(active, scored.score, observed, extreme)
+    return FittedPart(active, scored.score, observed, extreme)
 
 
 def _scored(
