@@ -28,7 +28,11 @@ from dignified_jax.console.labels import printable, printable_lines
 from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
-from dignified_jax.mfrm.connectivity import DisconnectedError, listed_groups
+from dignified_jax.mfrm.connectivity import (
+    RANDOM_QUESTIONS,
+    DisconnectedError,
+    listed_groups,
+)
 from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
 from dignified_jax.mfrm.diagnostics.diagnose import diagnose
 from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
@@ -69,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
     except MemoryError as error:
         text = f"not enough memory: {error}" if str(error) else "not enough memory"
-    except (ValueError, OSError, ImportError) as error:
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except (ValueError, ImportError) as error:
         text = str(error)
     print(printable_lines(f"error: {text}"), file=SafeStream(sys.stderr))
     return 1
@@ -80,9 +86,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
+        raise ValueError(f"--out: {arguments.out} is a file; name a folder")
     ratings = _read(arguments)
-    if isinstance(ratings, SparseRatings):
-        return _run_sparse(arguments, ratings)
+    run = _run_sparse if isinstance(ratings, SparseRatings) else _run_dense
+    try:
+        return run(arguments, ratings)
+    except ValueError as error:  # what looked odd may be why
+        raise ValueError("\n".join([str(error), *map("note: {}".format, ratings.notes)])) from error
+
+
+def _run_dense(arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings) -> int:
     ordinal = isinstance(ratings, OrdinalRatings)
     given_pairs = ["judge:model"] if arguments.pairs is None else arguments.pairs
     pairs = [parsing.pair(text, ratings.names) for text in given_pairs]
@@ -273,6 +287,8 @@ def _fit(
             + "\n".join(listed)
             + "\nAdd ratings or --anchors that join them, or pass --allow-disconnected with "
             "--method ridge."
+            + f" {RANDOM_QUESTIONS}: leave --method ridge out."
+            * error.of_questions()
         ) from error
 
 

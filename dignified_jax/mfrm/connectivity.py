@@ -23,6 +23,9 @@ from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 
 SHOWN_GROUPS = 6
+RANDOM_QUESTIONS = (
+    "Methods 'quadrature' and 'laplace' draw questions from one population, which joins these"
+)
 Subsets = dict[str, list[list[int]]]
 
 
@@ -44,7 +47,13 @@ class DisconnectedError(ValueError):
             f"difference would be set by the priors alone. {listed}. Fit the subsets apart, add "
             "ratings or anchors that join them, or pass allow_disconnected=True (with "
             "method='ridge': other methods have no prior on models, judges and items)."
+            + f" {RANDOM_QUESTIONS}."
+            * self.of_questions()
         )
+
+    def of_questions(self) -> bool:
+        """Tells whether questions are all that parts the models, which only the ridge minds."""
+        return set(self.subsets) <= {"model", "question"}
 
 
 def listed_groups(groups: Sequence[str], between: str = " | ") -> str:

@@ -238,7 +238,8 @@ class Fit:
         """Extreme levels as a sentence to add, or nothing; `names`: facet -> what it is called."""
         found = extreme_levels(self.extreme, labels, names, self.step is not None)
         more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
-        return f" Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
+        stop = "" if self.sentence().endswith(".") else "."
+        return f"{stop} Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
 
 
 def _sentence(status: Status, precision: Precision | None, ordinal: bool) -> str:

@@ -209,7 +209,7 @@ def test_disconnected_subsets_are_named_by_label(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["no-such-file.csv"], "no-such-file.csv"),
+        (["no-such-file.csv"], "error: no-such-file.csv: No such file or directory"),
         (["embedded:no.csv"], "embedded:ratings.csv"),
         ([SAMPLE, "--score", "points"], "no column 'points'; its columns are 'model'"),
         ([SAMPLE, "--pairs", "judge-model"], "A:B, found 'judge-model'"),
@@ -223,7 +223,8 @@ def test_disconnected_subsets_are_named_by_label(tmp_path, capsys):
         ([SAMPLE, "--bootstrap", "1"], "replicates must be at least 2"),
         ([SAMPLE, "--max-iterations", "1"], "stopped at max_iterations"),
         ([SAMPLE, "--anchors", "no-such-anchors.csv"], "no-such-anchors.csv"),
-        ([SAMPLE, "--out", __file__], "test_cli.py"),
+        ([SAMPLE, "--out", __file__], "test_cli.py is a file; name a folder"),
+        ([SAMPLE, "--judge", "model"], "column 'model' is given for both model and judge"),
     ],
 )
 def test_bad_input_is_one_message_and_status_1(options, message, capsys):
@@ -327,7 +328,7 @@ def test_ordinal_scores_are_fitted_as_they_are(tmp_path, capsys):
     ("options", "message"),
     [
         (["--ordinal", "rating_scale"], "--ordinal needs --categories"),
-        (["--categories", "1", "3"], "score must be a whole number from 1 to 3"),
+        (["--categories", "1", "3"], "score must be from 1 to 3"),
     ],
 )
 def test_what_ordinal_scores_cannot_have_is_named(options, message, tmp_path, capsys):

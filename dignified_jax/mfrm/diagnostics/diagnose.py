@@ -188,7 +188,7 @@ def shown_measures(fit: Fit, diagnostics: Diagnostics) -> dict[str, tuple[np.nda
         about = getattr(diagnostics, facet)
         measure, error, adjusted = map(np.asarray, (*pair, about.measure))
         finite = np.isfinite(measure)
-        shift = (measure - adjusted)[finite].mean() if finite.any() else 0.0
+        shift = (measure[finite] - adjusted[finite]).mean() if finite.any() else 0.0
         found[facet] = (
             np.where(finite, measure, adjusted + shift),
             np.where(finite, error, about.standard_error),

@@ -24,7 +24,7 @@ import numpy as np
 
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of, fitted_responses
 from dignified_jax.mfrm.diagnostics.scale import Scale
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.result import MIXED, Fit
 
 VARIABLES = ("judge", "rubric")
 LEVEL = 0.95
@@ -82,6 +82,9 @@ def dimensionality(
         raise ValueError(f"dimensionality needs at least 3 levels of {facet}")
     found = fitted_responses(fit, counts)
     residual, variance = (np.asarray(a, float) for a in (found.residual, found.variance))
+    # Levels with nothing but the highest scores, which a ridge keeps, do not vary.
+    mixed = np.asarray(getattr(fit.extreme, facet)) == MIXED
+    variance = variance * np.expand_dims(mixed, [a for a in range(4) if a != axis])
     own, vectors = _components(*_by_variable(residual, variance, axis))
     draw = _sampler(fit, *(np.asarray(a, float) for a in (found.measure, found.weight)), variance)
     rng = np.random.default_rng(seed)

@@ -101,12 +101,12 @@ def residual_summary(
         sums["log"] += (inside[chosen] * np.log(chance[chosen])).sum()
         sums["variance"] += (number * variance).sum()
         answers += int((number.sum(axis=(1, 2)) > 0).sum())
-    count = sums["number"]
+    count = float(sums["number"]) or float("nan")
     residual = pairs["residual"][1]
     total = pairs["score"][1] - pairs["score"][0] ** 2 / count
     expected = pairs["expected"][1] - pairs["expected"][0] ** 2 / count
     return ResidualSummary(
-        count=int(count),
+        count=int(sums["number"]),
         moments={name: _mean_and_deviations(*pair, count) for name, pair in pairs.items()},
         pearson=float(pairs["standardized"][1]),
         deviance=float(-2.0 * sums["log"]),

@@ -73,7 +73,8 @@ def shifts(
     judge, rubric, question = (
         np.asarray(values, float) for values in (fit.judge, fit.rubric, fit.question)
     )
-    severity = question[:, None, None] + judge[:, None] + rubric
+    with np.errstate(invalid="ignore"):  # a judge and an item without an estimate
+        severity = question[:, None, None] + judge[:, None] + rubric
     finite = np.isfinite(severity)
     inside = weight * finite
     severity = np.where(finite, severity, 0.0)

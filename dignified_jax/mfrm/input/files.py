@@ -31,6 +31,15 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# Beginnings of files that are no text, and what to do with them.
+DISGUISED = {
+    b"\x1f\x8b": "gzip: let its name end in .gz, or decompress it",
+    b"PK\x03\x04": "a zip or Excel file: unpack it, or export it as CSV",
+    b"\x28\xb5\x2f\xfd": "zstd: decompress it, with zstd -d",
+    b"BZh": "bzip2: decompress it, with bunzip2",
+    b"\xfd7zX": "xz: decompress it, with unxz",
+    b"PAR1": "Parquet: let its name end in .parquet",
+}
 # Python lists of an Arrow column take about this much a value, but for long texts.
 BYTES_A_VALUE = 64
 
@@ -58,18 +67,32 @@ def read_file(path: pathlib.Path, wanted: Sequence[str]) -> dict[str, list[objec
         ".json": _read_json,
     }
     if kind not in readers:
-        raise ValueError(f"{path}: expected .csv, .tsv, .jsonl, .json (also .gz) or .parquet")
+        start = b""
+        if path.exists():
+            with path.open("rb") as file:
+                start = file.read(4)
+        what = next((w for magic, w in DISGUISED.items() if start.startswith(magic)), "")
+        raise ValueError(
+            f"{path}: expected .csv, .tsv, .jsonl, .json (also .gz) or .parquet"
+            + (f"; this is {what}" if what else "")
+        )
     return readers[kind](path, kind, packed, wanted)
 
 
 def refuse_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> None:
     """Raises ValueError where a wanted column is missing or stands twice."""
     missing = [name for name in wanted if name not in names]
+    if missing and not names:
+        raise ValueError(f"{source} is empty: it has no column {', '.join(map(repr, missing))}")
     if missing:
+        folded = {name.strip().casefold(): name for name in names if isinstance(name, str)}
+        alike = [folded[n.casefold()] for n in missing if n.casefold() in folded]
+        cure = f"; name {alike[0]!r} as it is spelt there" if alike else ""
         more = f", ... ({len(names)})" if len(names) > SHOWN_NAMES else ""
         shown = ", ".join(repr(name)[:80] for name in names[:SHOWN_NAMES])
         raise ValueError(
             f"{source} has no column {', '.join(map(repr, missing))}; its columns are {shown}{more}"
+            f"{cure}"
         )
     for name in wanted:
         if list(names).count(name) > 1:
@@ -98,6 +121,9 @@ def _opened(path: pathlib.Path, packed: bool) -> Iterator[io.TextIOWrapper]:
             buffered = io.BufferedReader(raw)
             start = buffered.peek(4)[:4]
             encoding = next((e for b, e in BYTE_ORDER_MARKS.items() if start.startswith(b)), None)
+            what = next((w for magic, w in DISGUISED.items() if start.startswith(magic)), "")
+            if what:
+                raise ValueError(f"{path}: not text but {what}")
             if encoding is None and b"\0" in start:
                 raise ValueError(
                     f"{path}: not UTF-8 text (UTF-16 without its mark?): save it as UTF-8"
@@ -175,7 +201,10 @@ def _read_json_lines(
                 continue
             record = _parsed(line, f"{path}, line {number}")
             if not isinstance(record, dict):
-                raise ValueError(f"{path}, line {number}: expected an object with the columns")
+                cure = " (a list of them? let the name end in .json)" * isinstance(record, list)
+                raise ValueError(
+                    f"{path}, line {number}: expected an object with the columns{cure}"
+                )
             names = names or list(record)
             records.append({name: record[name] for name in wanted if name in record})
     if not any(records):
@@ -188,7 +217,10 @@ def _read_json(
 ) -> dict[str, list[object]]:
     del kind
     with _opened(path, packed) as file:
-        table = _parsed(file.read(), str(path))
+        text = file.read()
+    if not text.strip():
+        raise ValueError(f"{path} is empty")
+    table = _parsed(text, str(path), cure=" (JSON Lines? let the name end in .jsonl)")
     if isinstance(table, list) and all(isinstance(record, dict) for record in table):
         return columns_of_records(table, wanted, str(path))
     if isinstance(table, dict) and all(isinstance(values, list) for values in table.values()):
@@ -200,11 +232,13 @@ def _read_json(
     raise ValueError(f"{path}: expected a list of objects, or an object of lists")
 
 
-def _parsed(text: str, where: str) -> object:
+def _parsed(text: str, where: str, cure: str = "") -> object:
+    """The value; `cure`: what to say where another one follows it."""
     try:
         return json.loads(text, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
+        cure = cure if "Extra data" in str(error) else ""
+        raise ValueError(f"{where}: not JSON: {error}{cure}") from error
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:

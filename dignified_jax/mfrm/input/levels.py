@@ -11,7 +11,14 @@ import numpy as np
 
 from dignified_jax.mfrm.input.scores import NOTHING, shown
 
-SHOWN_GROUPS = 5
+SHOWN_GROUPS, SHOWN_LABELS = 5, 4
+# Letters of other scripts that are drawn as Latin ones.
+CYRILLIC, GREEK = (
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455",
+    "\u03bf\u03b1\u03bd",
+)
+TWINS = str.maketrans(f"{CYRILLIC}{GREEK}_", "aeopcyxijsoav-")
+WHOLE = re.compile(r"\+?(\d+)\.0*", re.ASCII)
 ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
@@ -33,9 +40,9 @@ def as_levels(
     return tuple(ordered), codes
 
 
-def refuse_lists(name: str, values: Sequence[object]) -> None:
-    """Raises ValueError for labels that are no names: lists, mappings, arrays."""
-    for row, value in enumerate(values, start=1):
+def refuse_lists(name: str, values: Sequence[object], rows: Sequence[int]) -> None:
+    """Raises ValueError for labels that are no names, lists, mappings, arrays; `rows`: numbers."""
+    for row, value in zip(rows, values, strict=True):
         if value is not None and not isinstance(value, str) and not _hashable(value):
             raise ValueError(
                 f"{name} must hold labels: row {row} is a {type(value).__name__}, {shown(value)}"
@@ -58,7 +65,11 @@ def doubts(facet: str, labels: Sequence[object]) -> list[str]:
     alike = [group for group in groups.values() if len(group) > 1]
     found = []
     if alike:
-        listed = "; ".join(" and ".join(map(shown, group[:4])) for group in alike[:SHOWN_GROUPS])
+        listed = "; ".join(
+            " and ".join(map(shown, group[:SHOWN_LABELS]))
+            + (f" and {len(group) - SHOWN_LABELS} more" if len(group) > SHOWN_LABELS else "")
+            for group in alike[:SHOWN_GROUPS]
+        )
         more = f"; ... ({len(alike)} groups)" if len(alike) > SHOWN_GROUPS else ""
         found.append(
             f"{facet} labels that look alike are levels of their own: {listed}{more}. Spell them "
@@ -73,9 +84,9 @@ def doubts(facet: str, labels: Sequence[object]) -> list[str]:
 
 
 def _likeness(label: object) -> str:
-    """The same for labels that differ in case, spaces, hidden characters, width or zeros only."""
-    text = unicodedata.normalize("NFKC", str(label)).casefold()
-    text = "".join(
-        c for c in text if unicodedata.category(c) not in ("Cc", "Cf") and not c.isspace()
-    )
-    return ZEROS.sub("", text)
+    """The same for labels that differ in case, spaces, hidden characters, width, dashes, letters
+    of another script, or zeros of a number only."""
+    text = unicodedata.normalize("NFKC", str(label)).casefold().translate(TWINS)
+    kinds = [(c, unicodedata.category(c)) for c in text if not c.isspace()]
+    text = "".join("-" if kind == "Pd" else c for c, kind in kinds if kind not in ("Cc", "Cf"))
+    return ZEROS.sub("", WHOLE.sub(r"\1", text) if WHOLE.fullmatch(text) else text.lstrip("+"))

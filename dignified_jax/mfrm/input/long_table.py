@@ -60,7 +60,7 @@ class OrdinalRatings:
 
     counts: np.ndarray
     labels: dict[str, tuple[object, ...]]
-    categories: tuple[int, ...]
+    categories: tuple[float, ...]
     notes: tuple[str, ...] = ()
     order: RatingOrder | None = None
     names: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -81,7 +81,7 @@ def from_long(
     score: str = "score",
     trials: str | None = None,
     threshold: float | None = None,
-    categories: tuple[int, int] | None = None,
+    categories: tuple[float, float] | None = None,
     score_range: tuple[float, float] | None = None,
     missing: Sequence[object] | None = None,
     order: str | None = None,
@@ -101,13 +101,13 @@ def from_long(
       question: column of the question's label; None for a single, nameless question.
       judge: column of the judge's label; None for a single, nameless judge.
       rubric: column of the rubric item's label; None for a single, nameless item.
-      score: column of the score: 0 or 1 (true, false, yes, no), or anything ordered with a
-        threshold.
+      score: column of the score: 0 or 1 (true, false, yes, no, t, f, y, n), or anything ordered
+        with a threshold.
       trials: column of the number of judgments a row stands for; score counts its successes then.
       threshold: scores of at least this are successes.
       categories: lowest and highest score of an ordinal scale, whose whole numbers are kept for an
-        ordinal model: (1, 5). If all scores lie on a coarser grid, such as 0, 5, ..., 100, its
-        places are the categories.
+        ordinal model: (1, 5). If all scores lie on a coarser grid, such as 0, 5, ..., 100, or on
+        one of half points, its places are the categories.
       score_range: lowest and highest score there is, others are refused; for use with threshold.
       missing: codes that stand for no score, such as (-1, 99, "NA"). Rows with one of them, or with
         nothing, as their score (trials), or with nothing or a code that is no number as a label,
@@ -143,7 +143,7 @@ def from_long(
                 "ratings, and with them more than four facets, are fitted to yes/no scores only: "
                 "give a threshold, or name four facets)"
             )
-        limits = rows_of.whole_range(categories)
+        limits = rows_of.category_limits(categories)
     given = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
     names, extra = (given, ()) if facets is None else facet_columns(facets, given, sparse)
     called = {} if facets is None else {facet: name for facet, name in names.items() if name}
@@ -154,24 +154,31 @@ def from_long(
     )
     columns = read_columns(table, wanted)
     source = f"{table}: " if isinstance(table, (str, os.PathLike)) else ""
+    labels = [*names.items(), *zip(extra, extra, strict=True)]
+    rows_of.refuse_twice([*labels, ("score", score), ("trials", trials)], source)
     notes: list[str] = []
+    problems = scoring.Problems(1 + np.arange(len(columns[score])))
     if missing is not None:
-        columns = rows_of.without_missing(
-            columns, [score, trials], [*names.values(), *extra], missing, notes
+        columns, problems.rows = rows_of.without_missing(
+            columns, [score, trials], [name for _, name in labels], missing, notes
         )
-    rows = len(columns[score])
-    if rows == 0:
-        left_out = "".join(f" ({note})" for note in notes)
-        raise ValueError(f"{source or 'the table '}has no rows{left_out}")
-    problems: list[str] = []
+    _refuse_no_rows(columns[score], source, notes)
     words = threshold is None and categories is None and trials is None
     scores = scoring.numbers(score, columns[score], problems, words=words)
-    counts = np.ones(rows) if trials is None else scoring.numbers(trials, columns[trials], problems)
+    counts = np.ones(scores.size)
+    if trials is not None:
+        counts = scoring.numbers(trials, columns[trials], problems)
+        rated = (counts != 0) | (scores != 0)
+        if not rated.all():
+            notes.append(f"{int((~rated).sum())} rows of 0 {trials} left out")
+            columns, problems.rows = rows_of.chosen(columns, rated), problems.rows[rated]
+            scores, counts = scores[rated], counts[rated]
+            _refuse_no_rows(columns[score], source, notes)
     known, places = ~np.isnan(scores), (0.0, 1.0)
     if score_range is not None:
         outside = (scores < score_range[0]) | (scores > score_range[1])
         wrong = f"{score} must be from {score_range[0]:g} to {score_range[1]:g}"
-        scoring.report(problems, wrong, outside & known, lambda row: columns[score][row])
+        scoring.out_of_range(problems, wrong, outside & known, scores, columns[score])
     elif threshold is not None and (odd := scoring.suspects(scores)):
         listed = ", ".join(f"{value:g} ({int((scores == value).sum())} rows)" for value in odd)
         notes.append(
@@ -179,10 +186,14 @@ def from_long(
             "missing, or give the range of the scores"
         )
     if categories is not None:
-        inside = (scores == np.round(scores)) & (scores >= limits[0]) & (scores <= limits[1])
-        wrong = f"{score} must be a whole number from {limits[0]} to {limits[1]}"
-        scoring.report(problems, wrong, ~inside & known, lambda row: columns[score][row])
-        places = rows_of.places_of(scores[inside], *limits)
+        inside = (scores >= limits[0]) & (scores <= limits[1])
+        wrong = f"{score} must be from {limits[0]:g} to {limits[1]:g}"
+        scoring.out_of_range(problems, wrong, ~inside & known, scores, columns[score])
+        uneven = inside & (2 * scores != np.round(2 * scores))
+        wrong = f"{score} must be a whole number, or one and a half, for categories="
+        cure = "round means of several scores, or give a threshold"
+        scoring.report(problems, wrong, uneven, lambda row: columns[score][row], cure)
+        places = rows_of.places_of(score, scores[inside & ~uneven], limits, notes)
     elif trials is not None:
         integral = (scores == np.round(scores)) & (counts == np.round(counts))
         odd = ~(integral & (scores >= 0) & (scores <= counts)) & ~np.isnan(scores + counts)
@@ -194,21 +205,25 @@ def from_long(
     elif threshold is None:
         odd = known & (scores != 0) & (scores != 1)
         wrong = f"{score} must be 0 or 1 (give threshold= or categories= for ordinal scores)"
-        scoring.report(problems, wrong, odd, lambda row: columns[score][row])
+        scoring.out_of_range(problems, wrong, odd, scores, columns[score])
     levels, codes = {}, []
-    for facet, name in (*names.items(), *zip(extra, extra, strict=True)):
+    for facet, name in labels:
         if name is None:
-            levels[facet], code = (None,), np.zeros(rows, np.int64)
+            levels[facet], code = (None,), np.zeros(scores.size, np.int64)
         else:
-            labelling.refuse_lists(name, columns[name])
-            gone = np.fromiter(map(scoring.is_missing, columns[name]), bool, rows)
-            scoring.report(problems, f"{name} is missing", gone)
+            labelling.refuse_lists(f"{source}{name}", columns[name], problems.rows)
+            gone = np.fromiter(map(scoring.is_missing, columns[name]), bool, scores.size)
+            scoring.report(problems, f"{name} is missing", gone, cure=scoring.LEAVE_OUT)
             levels[facet], code = labelling.as_levels(columns[name], gone)
             notes += labelling.doubts(called.get(facet, facet), levels[facet])
         codes.append(code)
     when = None if order is None else times(order, columns[order], problems)
-    if problems:
-        raise ValueError("\n".join(source + problem for problem in problems))
+    if problems.lines:
+        raise ValueError("\n".join(source + problem for problem in problems.lines))
+    if categories is not None and (scores == scores[0]).all():
+        raise ValueError(
+            f"{source}all {scores.size:,} scores are {scores[0]:g}: there is nothing to compare"
+        )
     notes += rows_of.repeats(codes, scores, counts, *(() if when is None else (when,)))
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -231,7 +246,7 @@ def from_long(
         ordered = RatingOrder(order, index, given, counts.astype(np.int64), when)
     if math.prod(shape) > MOST_ENTRIES:
         raise ValueError(
-            f"{rows} rows would fill a dense array of shape {shape}, {math.prod(shape):.1e} "
+            f"{scores.size} rows would fill a dense array of shape {shape}, {math.prod(shape):.1e} "
             "entries: too many. Keep a list (sparse=True, for mfrm.fit_sparse), or split the "
             "questions."
         )
@@ -249,3 +264,10 @@ def from_long(
     if categories is not None:
         return OrdinalRatings(dense(counts), levels, tuple(places), tuple(notes), ordered, called)
     return Ratings(dense(scores), dense(counts), levels, tuple(notes), ordered, called)
+
+
+def _refuse_no_rows(scores: Sequence[object], source: str, notes: Sequence[str]) -> None:
+    """Raises ValueError where nothing is left to read."""
+    if not scores:
+        left_out = "".join(f" ({note})" for note in notes)
+        raise ValueError(f"{source or 'the table '}has no rows{left_out}")

@@ -31,7 +31,7 @@ class RatingOrder:
     time: np.ndarray
 
 
-def times(name: str, values: Sequence[object], problems: list[str]) -> np.ndarray:
+def times(name: str, values: Sequence[object], problems: scoring.Problems) -> np.ndarray:
     """(N,) float64: numbers as they are, dates and times as seconds; NaN where nothing stands.
 
     Reports values that are neither numbers nor dates in ISO 8601.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections import Counter
@@ -11,13 +12,31 @@ import numpy as np
 
 SHOWN_ROWS = 10
 LONGEST_SHOWN = 60
-WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+WORDS = dict.fromkeys(("true", "t", "yes", "y"), 1.0) | dict.fromkeys(
+    ("false", "f", "no", "n"), 0.0
+)
 # What files say where nothing is; refused as scores until named, with the cure.
 NOTHING = {"na", "n/a", "nan", "null", "none", "missing", "-", ".", "?", "<na>", "#n/a"}
 # Python's float() reads 0_1 and digits of other scripts as well.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+NAME_MISSING = "name what stands for a missing one in missing=, on the command line --missing"
+LEAVE_OUT = "missing=(), on the command line --missing, leaves such rows out"
 # Codes for a missing value in survey files.
 CODES = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 98, 998, 88, 77, -8, -7, -88, -77}
+
+
+@dataclasses.dataclass
+class Problems:
+    """Faults in the rows of a table.
+
+    Attributes:
+      rows: (N,) numbers of the rows that are looked at, counted from 1 without the header.
+      lines: a line a kind of problem.
+    """
+
+    rows: np.ndarray
+    lines: list[str] = dataclasses.field(default_factory=list)
 
 
 def is_missing(value: object) -> bool:
@@ -56,11 +75,11 @@ def as_number(value: object) -> float:
 
 
 def numbers(
-    name: str, values: Sequence[object], problems: list[str], *, words: bool = False
+    name: str, values: Sequence[object], problems: Problems, *, words: bool = False
 ) -> np.ndarray:
     """float64, NaN where there is none; reports what is missing or not a finite number.
 
-    `words`: whether true, false, yes and no count as 1 and 0.
+    `words`: whether true, false, yes and no, or their first letters, count as 1 and 0.
     """
     found = np.empty(len(values))
     missing = np.zeros(len(values), bool)
@@ -71,14 +90,24 @@ def numbers(
         found[row] = number
         missing[row] = math.isnan(number) and is_missing(value)
     wrong = ~np.isfinite(found) & ~missing
-    report(problems, f"{name} is missing", missing)
+    report(problems, f"{name} is missing", missing, cure=LEAVE_OUT)
+    texts = [str(values[row]).strip() for row in np.flatnonzero(wrong)]
+    cure = NAME_MISSING
+    if any(map(DECIMAL_COMMA.fullmatch, texts)):
+        cure = "write numbers with a decimal point, 2.5 for 2,5"
+    elif words and not any(text.lower() in NOTHING for text in texts):
+        cure = f"yes/no scores are 0 and 1, true and false, yes and no; {NAME_MISSING}"
     what = f"{name} is not a finite number"
-    if wrong.any() and all(
-        str(values[row]).strip().lower() in NOTHING for row in np.flatnonzero(wrong)
-    ):
-        what += " (name what stands for a missing one in missing=, on the command line --missing)"
-    report(problems, what, wrong, lambda row: values[row])
+    report(problems, what, wrong, lambda row: values[row], cure=cure)
     return np.where(wrong, math.nan, found)
+
+
+def out_of_range(
+    problems: Problems, what: str, where: np.ndarray, scores: np.ndarray, found: Sequence[object]
+) -> None:
+    """Reports scores that there can't be; some may be codes for a missing one."""
+    coded = any(value in CODES for value in scores[where].tolist())
+    report(problems, what, where, lambda row: found[row], cure=NAME_MISSING if coded else "")
 
 
 def suspects(scores: np.ndarray) -> list[float]:
@@ -107,20 +136,21 @@ def count_dropped(dropped: Sequence[object]) -> str:
 
 
 def report(
-    problems: list[str],
+    problems: Problems,
     what: str,
     where: np.ndarray,
     found: Callable[[int], object] | None = None,
+    cure: str = "",
 ) -> None:
-    """Adds a line with the first rows of a problem, counted from 1, and the number of the rest."""
+    """Adds a line with the first rows of a problem, the number of the rest, and what to do."""
     rows = np.flatnonzero(where).tolist()
     if rows:
         listed = ", ".join(
-            f"{row + 1}" + (f" (found {shown(found(row))})" if found else "")
+            f"{problems.rows[row]}" + (f" (found {shown(found(row))})" if found else "")
             for row in rows[:SHOWN_ROWS]
         )
         more = f", and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
-        problems.append(f"{what}: row {listed}{more}")
+        problems.lines.append(f"{what}: row {listed}{more}" + (f"; {cure}" if cure else ""))
 
 
 def shown(value: object) -> str:

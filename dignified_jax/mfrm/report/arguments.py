@@ -75,9 +75,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     columns.add_argument(
         "--categories",
         nargs=2,
-        type=int,
+        type=float,
         metavar=("LOWEST", "HIGHEST"),
-        help="keep ordinal scores as they are, such as 1 5",
+        help="keep ordinal scores as they are, such as 1 5, or 0.5 5 with half points",
     )
     model = parser.add_argument_group("the model (see mfrm.fit)")
     model.add_argument(

@@ -131,7 +131,8 @@ def judge_types(
             )
     found: dict[str, list[int]] = {}
     for number, label in enumerate(ratings.labels["judge"]):
-        found.setdefault(kinds.get(str(label), ""), []).append(number)
+        kind = kinds.get(str(label), "").strip()
+        found.setdefault(kind or "(no kind)", []).append(number)
     return found
 
 

@@ -27,7 +27,7 @@ from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
 from dignified_jax.mfrm.report.facet_names import rename, say, word
 from dignified_jax.mfrm.report.tables import Table
 from dignified_jax.mfrm.report.verdict import Findings, verdict
-from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, UNRATED, Fit
 
 # More judges than this have no table of their pairs, and neither have more models.
 MOST_COMPARED = 60
@@ -182,15 +182,19 @@ def summary(found: Report) -> list[str]:
     if trials.shape[1] == 1 and fit.method != "ridge":
         return [*lines, *_without_occasions(found)]
     cells = np.asarray(fit.extreme.cell)
-    extreme = np.isin(cells, (1, -1)).mean()
+    extreme = np.isin(cells[cells != UNRATED], (ALL_SUCCESSES, ALL_FAILURES)).mean()
     kinds = "successes or only failures" if fit.step is None else "the highest or the lowest score"
     lines += [
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
         f"{extreme:.0%} of the answers have only {kinds}: their quality is set by its prior",
-        f"overall infit {float(overall.infit):.2f}, outfit {float(overall.outfit):.2f}: compare "
-        "levels with these, not with 1, as every answer's quality was fitted to the same ratings",
     ]
+    if np.isfinite(overall.infit):
+        lines.append(
+            f"overall infit {float(overall.infit):.2f}, outfit {float(overall.outfit):.2f}: "
+            "compare levels with these, not with 1, as every answer's quality was fitted to the "
+            "same ratings"
+        )
     samples = found.bootstrap
     if samples is None:
         lines.append("standard errors treat the questions as fixed (--bootstrap N draws them anew)")

@@ -56,6 +56,12 @@ def _whole(values: ArrayLike) -> list[int]:
     return np.asarray(values).astype(int).tolist()
 
 
+def _sums(values: ArrayLike) -> list[int] | list[float]:
+    """Sums of scores: whole, unless there are half points."""
+    values = np.asarray(values)
+    return _whole(values) if (values == np.round(values)).all() else _numbers(values)
+
+
 def _labels(labels: Labels, facet: str) -> list[object]:
     return ["(all)" if label is None else label for label in labels[facet]]
 
@@ -76,7 +82,7 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
     columns = {
         facet: _labels(labels, facet),
         "ratings": _whole(statistics.count),
-        "score": _whole(statistics.score),
+        "score": _sums(statistics.score),
         "observed": _numbers(_ratio(statistics.score, statistics.count)),
         "expected": _numbers(_ratio(statistics.expected_score, statistics.count)),
         "fair": _numbers(about.fair_average),
@@ -120,7 +126,7 @@ def cell_table(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Table:
     }
     numbers = {
         "ratings": statistics.count.astype(int),
-        "score": statistics.score.astype(int),
+        "score": np.asarray(_sums(statistics.score)),
         "expected": _ratio(statistics.expected_score, statistics.count),
         "quality": fit.quality,
         "se": fit.standard_error.quality,

@@ -10,19 +10,24 @@ import numpy as np
 from dignified_jax.console.labels import clip
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, shown_measures
 from dignified_jax.mfrm.diagnostics.dimensionality import Dimensionality
+from dignified_jax.mfrm.diagnostics.fit_statistics import FitStatistics
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.judges.drift import Drift
 from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects
-from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison
+from dignified_jax.mfrm.diagnostics.judges.groups import Construct, GroupComparison
+from dignified_jax.mfrm.diagnostics.separation import Separation
 from dignified_jax.mfrm.report.facet_names import Names, word
 from dignified_jax.mfrm.report.tables import Labels
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, Fit
 
 # A severity is told from this many logits and standard errors on.
 HARSH, SURELY = 0.5, 3.0
 # An infit mean square is out of line by this factor from the overall one, with |z| of 2 or more.
 MISFIT = 1.3
 DISCOVERY = 0.05
+# Groups of judges measure the same where the correlation may be this; an interval as wide as VAGUE
+# tells nothing.
+SAME, VAGUE = 0.95, 0.8
 SHOWN = 4
 # A first contrast of this many variables is worth a look (Linacre), if it is beyond chance.
 CONTRAST = 2.0
@@ -56,22 +61,32 @@ def verdict(
     names: Names | None = None,
 ) -> list[str]:
     """Sentences on the models' separation, judges, misfit, bias, scale and dimensions."""
+    severity, error = shown_measures(fit, diagnostics)["judge"]
+    overall = float(diagnostics.overall.infit)
     return [
-        _separation(diagnostics, names),
-        *_severity(fit, diagnostics, labels, names),
-        *_misfit(diagnostics, labels, names),
+        separation_sentence(diagnostics.model.separation, names),
+        *severity_sentences(severity, error, np.isinf(fit.judge), labels["judge"], names),
+        *misfit_sentences(
+            {
+                facet: Fitting.of(getattr(diagnostics, facet).statistics, fit, facet)
+                for facet in ("judge", "rubric", "model")
+            },
+            overall,
+            labels,
+            names,
+        ),
         *_effects(findings.effects, labels),
-        *(_bias(found, labels, pair, names) for pair, found in bias.items()),
+        *(bias_sentence(found, labels, pair, names) for pair, found in bias.items()),
         *_drift(findings.drift, labels, names),
         *_groups(findings.groups),
         *_scale(findings, names),
     ]
 
 
-def _separation(diagnostics: Diagnostics, names: Names | None) -> str:
+def separation_sentence(about: Separation, names: Names | None) -> str:
     """Says whether the scale tells the models apart."""
-    about, model = diagnostics.model.separation, word("model", names)
-    if int(about.levels) < 2:
+    model, levels = word("model", names), int(about.levels)
+    if levels < 2:
         return f"{model}s: fewer than two have a finite score, so nothing is compared"
     reliability, strata, p = (float(v) for v in (about.reliability, about.strata, about.p))
     if not p < DISCOVERY:
@@ -84,50 +99,98 @@ def _separation(diagnostics: Diagnostics, names: Names | None) -> str:
     clear = "are well told apart" if reliability >= 0.9 else (
         "are told apart in part" if reliability >= 0.7 else "are hardly told apart"
     )  # fmt: skip
-    return f"{model}s {clear}: reliability {reliability:.2f}, about {strata:.0f} distinct groups"
+    groups = min(max(round(strata), 1), levels)  # strata may be more than there are levels
+    text = f"about {groups} distinct group{'' if groups == 1 else 's'}"
+    return f"{model}s {clear}: reliability {reliability:.2f}, {text}"
 
 
-def _severity(fit: Fit, diagnostics: Diagnostics, labels: Labels, names: Names | None) -> list[str]:
-    """The judges who are surely harsher or milder than the mean judge."""
-    severity, error = shown_measures(fit, diagnostics)["judge"]
+def severity_sentences(
+    severity: np.ndarray,
+    error: np.ndarray,
+    infinite: np.ndarray,
+    judges: Sequence[object],
+    names: Names | None,
+) -> list[str]:
+    """The judges who are surely harsher or milder than the mean judge.
+
+    `severity` and `error` (J,) are adjusted where the estimate is `infinite`, if that can be.
+    """
     if severity.size < 2:
         return []
-    extreme = np.isinf(np.asarray(fit.judge))
+    infinite = np.asarray(infinite)
     with np.errstate(invalid="ignore"):
-        sure = (np.abs(severity) >= HARSH) & (extreme | (np.abs(severity) >= SURELY * error))
+        sure = (np.abs(severity) >= HARSH) & (infinite | (np.abs(severity) >= SURELY * error))
     found, judge = [], word("judge", names)
     for kind, side in (("harsh", severity > 0), ("mild", severity < 0)):
         chosen = np.flatnonzero(sure & side)
         chosen = chosen[np.argsort(-np.abs(severity[chosen]))]
-        if chosen.size:
-            texts = [
-                f"{clip(labels['judge'][j])} ({severity[j]:+.2f} logits"
-                + (", adjusted: no finite estimate)" if extreme[j] else ")")
-                for j in chosen
-            ]
+        texts = []
+        for j in chosen:
+            told = f"{severity[j]:+.2f} logits"
+            if infinite[j]:
+                known = f"{told}, adjusted: " if np.isfinite(severity[j]) else ""
+                told = f"{known}no finite estimate"
+            texts.append(f"{clip(judges[j])} ({told})")
+        if texts:
             found.append(f"{kind} {judge}s: {_listed(texts)}")
     return found or [f"{judge}s: none is surely harsher or milder than the others by half a logit"]
 
 
-def _misfit(diagnostics: Diagnostics, labels: Labels, names: Names | None) -> list[str]:
-    """Judges and items whose ratings are noisier or more regular than the rest."""
-    overall = float(diagnostics.overall.infit)
-    found = []
-    for facet in ("judge", "rubric"):
-        statistics = getattr(diagnostics, facet).statistics
-        ratio = np.asarray(statistics.infit) / overall
-        surprising = np.abs(np.asarray(statistics.infit_zstd)) >= 2.0
-        for kind, side, cure in (
-            ("erratic", ratio > MISFIT, "look at their unexpected responses, or leave them out"),
-            ("too regular", ratio < 1 / MISFIT, "they may use few scores, or copy others"),
-        ):
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """How the ratings of L levels fit; all (L,).
+
+    Attributes:
+      infit: mean squares.
+      zstd: standardised.
+      count: numbers of ratings.
+      extreme: bool, levels with only the highest or the lowest scores, which always fit.
+    """
+
+    infit: np.ndarray
+    zstd: np.ndarray
+    count: np.ndarray
+    extreme: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: FitStatistics, fit: Fit, facet: str) -> Fitting:
+        """From statistics of a facet's levels."""
+        figures = statistics.infit, statistics.infit_zstd, statistics.count
+        extreme = np.isin(getattr(fit.extreme, facet), (ALL_SUCCESSES, ALL_FAILURES))
+        return cls(*(np.asarray(a, float) for a in figures), extreme)
+
+    def usual(self, overall: float) -> float:
+        """Mean square to compare with: of all ratings, but for those of extreme levels."""
+        inside = np.isfinite(self.infit) & ~self.extreme
+        if not (np.isfinite(self.infit) & self.extreme).any() or not inside.any():
+            return overall
+        return float(np.average(self.infit[inside], weights=self.count[inside]))
+
+
+CURES = {
+    "erratic": "look at their unexpected responses, or leave them out",
+    "too regular": "they may use few scores, or copy others",
+}
+
+
+def misfit_sentences(
+    found: Mapping[str, Fitting], overall: float, labels: Labels, names: Names | None
+) -> list[str]:
+    """Levels whose ratings are noisier or more regular than the rest, facet by facet."""
+    told = []
+    for facet, about in found.items():
+        usual = about.usual(overall)
+        surprising = (np.abs(about.zstd) >= 2.0) & ~about.extreme
+        sides = {"erratic": about.infit > MISFIT * usual}
+        if facet != "model":  # whose ratings are no deed of theirs
+            sides["too regular"] = about.infit < usual / MISFIT
+        for kind, side in sides.items():
             chosen = np.flatnonzero(surprising & side)
-            if chosen.size:
-                texts = [
-                    f"{clip(labels[facet][i])} (infit {ratio[i] * overall:.2f})" for i in chosen
-                ]
-                found.append(f"{kind} {word(facet, names)}s: {_listed(texts)}; {cure}")
-    return found
+            cure = CURES[kind] if facet != "model" else "others disagree about them most"
+            texts = [f"{clip(labels[facet][i])} (infit {about.infit[i]:.2f})" for i in chosen]
+            if texts:
+                told.append(f"{kind} {word(facet, names)}s: {_listed(texts)}; {cure}")
+    return told
 
 
 def _effects(found: JudgeEffects, labels: Labels) -> list[str]:
@@ -152,6 +215,8 @@ def _drift(found: Drift | None, labels: Labels, names: Names | None) -> list[str
         return []
     judge = word("judge", names)
     chosen = np.flatnonzero(found.q <= DISCOVERY)
+    if not np.isfinite(found.z).any():
+        return [f"drift: no {judge}'s ratings have times that differ, so nothing is tested"]
     if not chosen.size:
         return [f"drift: no {judge}'s severity changes beyond chance"]
     chosen = chosen[np.argsort(-np.abs(found.z[chosen]), kind="stable")]
@@ -168,14 +233,21 @@ def _groups(found: Sequence[GroupComparison]) -> list[str]:
         differ = f"{clip(one.first)} is {kind} by {abs(one.difference):.2f} logits"
         parts = [differ if one.p < DISCOVERY else "equally severe, as far as can be told"]
         for part in one.constructs:
-            if np.isfinite(part.disattenuated):
-                shared = "the same" if not part.upper < 0.95 else "not the same"
-                parts.append(
-                    f"they measure {shared} of {part.of} (correlation freed of errors "
-                    f"{min(part.disattenuated, 1.0):.2f}, {part.lower:.2f} to {part.upper:.2f})"
-                )
+            parts.append(_construct(part))
         sentences.append(f"groups {pair}: {'; '.join(parts)}")
     return sentences
+
+
+def _construct(part: Construct) -> str:
+    """Says whether two groups measure the same, as far as their ratings tell."""
+    found = min(max(part.disattenuated, -1.0), 1.0)
+    if not np.isfinite([found, part.lower, part.upper]).all() or part.upper - part.lower >= VAGUE:
+        return f"too few ratings to say whether they measure the same of {part.of}"
+    shared = "the same" if part.upper >= SAME else "not the same"
+    return (
+        f"they measure {shared} of {part.of} (correlation freed of errors {found:.2f}, "
+        f"{part.lower:.2f} to {part.upper:.2f})"
+    )
 
 
 def _scale(findings: Findings, names: Names | None) -> list[str]:
@@ -196,7 +268,9 @@ def _scale(findings: Findings, names: Names | None) -> list[str]:
     return sentences
 
 
-def _bias(found: Interactions, labels: Labels, pair: tuple[str, str], names: Names | None) -> str:
+def bias_sentence(
+    found: Interactions, labels: Labels, pair: tuple[str, str], names: Names | None
+) -> str:
     """The pairs that depart from the sum of their parts."""
     of, by = (word(facet, names) for facet in pair)
     q, z = np.asarray(found.q), np.asarray(found.z)

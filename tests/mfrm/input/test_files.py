@@ -96,7 +96,17 @@ def test_a_field_of_any_length(tmp_path):
         ("t.csv", text() + "a,q0,x,r,2024-01-05\n", "score is not a finite number: row 13"),
         ("t.csv", text() + "a,q0,x,,1\n", "rubric is missing: row 13"),
         ("t.parquet", b"PAR1 nothing", "not a readable Parquet file"),
-        ("t.csv", b"", "has no column 'model'"),
+        ("t.csv", b"", "is empty: it has no column 'model'"),
+        ("t.csv", b"\n\n", "is empty: it has no column 'model'"),
+        ("t.jsonl", b"", "is empty: it has no column 'model'"),
+        ("t.json", b" ", "is empty"),
+        ("t.csv", text().title(), "no column 'model', .*; name 'Model' as it is spelt there"),
+        ("t.csv", gzip.compress(b"", mtime=0), "not text but gzip: let its name end in .gz"),
+        ("t.csv", b"PK\x03\x04\0\0", "not text but a zip or Excel file: .* export it as CSV"),
+        ("t.xlsx", b"PK\x03\x04\0\0", r"expected \.csv.*; this is a zip or Excel file"),
+        ("t.csv.zst", b"\x28\xb5\x2f\xfd", r"expected \.csv.*; this is zstd: decompress it"),
+        ("t.jsonl", "[{}]", r"line 1: expected an object .*let the name end in \.json"),
+        ("t.json", "{}\n{}\n", r"Extra data.*JSON Lines\? let the name end in \.jsonl"),
     ],
 )
 def test_damaged_files_are_named_in_a_line(tmp_path, name, content, message):

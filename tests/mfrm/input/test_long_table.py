@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm.input.scores import LEAVE_OUT, NAME_MISSING
 
 pytestmark = pytest.mark.wiring
 
@@ -92,9 +93,9 @@ def test_categories():
     assert ratings.counts[1, 1, 0, 0].tolist() == [0, 0, 0, 1, 1]  # repeated
     assert ratings.counts[0, 0, 0, 0].tolist() == [0, 1, 0, 0, 0]
     assert ratings.counts[0, 0, 1, 0].tolist() == [0] * 5
-    with pytest.raises(ValueError, match=r"from 1 to 4: row 1 \(found 5\), 3 \(found 2.5\)"):
-        mfrm.from_long(with_column(score=[5, 2, 2.5, 4, 1]), categories=(1, 4))
-    for wrong in ((5, 1), 5, (1, 2, 3), (1, 2.5)):
+    with pytest.raises(ValueError, match=r"from 1 to 4: row 1 \(found 5\), 3 \(found 7\)"):
+        mfrm.from_long(with_column(score=[5, 2, 7, 4, 1]), categories=(1, 4))
+    for wrong in ((5, 1), 5, (1, 2, 3), (1, 2.25)):
         with pytest.raises(ValueError, match="categories must be the lowest"):
             mfrm.from_long(TABLE, categories=wrong)
     with pytest.raises(ValueError, match="threshold"):
@@ -117,11 +118,15 @@ def test_all_problems_are_named_at_once():
         mfrm.from_long(table)
     lines = str(error.value).split("\n")
     assert lines == [
-        "score is missing: row 3",
-        "score is not a finite number: row 4 (found 'abc')",
+        f"score is missing: row 3; {LEAVE_OUT}",
+        "score is not a finite number: row 4 (found 'abc'); yes/no scores are 0 and 1, true and "
+        f"false, yes and no; {NAME_MISSING}",
         "score must be 0 or 1 (give threshold= or categories= for ordinal scores): row 2 (found 2)",
-        "judge is missing: row 2, 4",
+        f"judge is missing: row 2, 4; {LEAVE_OUT}",
     ]
+    # Rows keep their numbers where others are left out.
+    with pytest.raises(ValueError, match=r"number: row 4 \(found 'abc'\)"):
+        mfrm.from_long(table | {"judge": ["x"] * 5}, missing=())
 
 
 def test_many_bad_rows_are_counted():

@@ -36,6 +36,7 @@ def test_number_codes_are_of_scores_and_text_codes_of_labels_too():
     with pytest.warns(UserWarning):
         found = mfrm.from_long(table([1, 0, 99, 1], **columns), missing=(99, "NA"))
     assert found.labels["question"] == (1, 99) and found.labels["judge"] == ("x",)
+    assert "question is equal to a code for missing scores in 1 rows" in found.notes[2]
     assert found.trials.sum() == 2
 
 
@@ -70,8 +71,8 @@ def test_codes_stand_apart(scores, found):
 
 
 def test_words_are_yes_and_no():
-    found = mfrm.from_long(table(["True", "no", "YES", "false"]))
-    assert found.successes.sum() == 2
+    found = mfrm.from_long(table(["True", "no", "YES", "false", "T", "n"]))
+    assert found.successes.sum() == 3
     with pytest.raises(ValueError, match="not a finite number"):
         mfrm.from_long(table(["True", "no"]), threshold=1)
 
@@ -84,13 +85,26 @@ def test_what_only_python_reads_as_a_number_is_refused(text):
 
 
 def test_codes_in_a_score_name_their_cure():
-    with pytest.raises(ValueError, match=r"missing=.*--missing.*row 2 \(found 'NA'\)"):
+    with pytest.raises(ValueError, match=r"row 2 \(found 'NA'\); name what .* --missing"):
         mfrm.from_long(table([1, "NA"]))
 
 
 @pytest.mark.parametrize(
     "labels",
-    [("j0", "j0 "), ("j1", "J1"), ("01", "1"), (1, "1"), ("a b", "a\u00a0b"), ("\uff2a1", "j1")],
+    [
+        ("j0", "j0 "),
+        ("j1", "J1"),
+        ("01", "1"),
+        (1, "1"),
+        ("1", "1.0"),
+        ("a b", "a\u00a0b"),
+        ("\uff2a1", "j1"),
+        ("Caf\u00e9", "Cafe\u0301"),
+        ("a\u200bb", "ab"),
+        ("a\u2011b", "a-b"),
+        ("a_b", "a-b"),
+        ("\u0430nn", "ann"),  # the first letter is Cyrillic
+    ],
 )
 def test_labels_that_look_alike_are_told(labels):
     assert "look alike" in doubts("judge", labels)[0]
@@ -101,6 +115,7 @@ def test_labels_that_look_alike_are_told(labels):
 
 def test_different_labels_are_not():
     assert doubts("judge", ("j1", "j10", "j100", "1.10", "1.1")) == []
+    assert doubts("question", ("12345678901234567890", "12345678901234567891")) == []
     assert "level of its own" in doubts("judge", ("a", "NA"))[0]
 
 
@@ -124,13 +139,51 @@ def test_rows_that_stand_twice_are_counted():
 def test_a_long_value_does_not_fill_the_message():
     with pytest.raises(ValueError, match="not a finite number") as error:
         mfrm.from_long(table([1, "x" * 10**6]))
-    assert len(str(error.value)) < 200
+    assert len(str(error.value)) < 250
 
 
 def test_a_coarser_grid_is_the_scale():
     found = mfrm.from_long(table([0, 5, 50, 100]), categories=(0, 100))
     assert found.categories == tuple(range(0, 101, 5)) and found.counts.shape[-1] == 21
     assert mfrm.from_long(table([1, 2, 2, 5]), categories=(1, 5)).categories == (1, 2, 3, 4, 5)
+
+
+def test_half_points_are_categories():
+    with pytest.warns(UserWarning, match=r"score has half points in 1 of 4 rows: .* 9 categories"):
+        found = mfrm.from_long(table([1, 2.5, 4, 5]), categories=(1, 5))
+    assert found.categories == (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
+    assert found.counts.sum(axis=(0, 1, 2, 3)).tolist() == [1, 0, 0, 1, 0, 0, 1, 0, 1]
+    with pytest.warns(UserWarning):
+        found = mfrm.from_long(table(["-.5", ".5", 1.5, 0.5]), categories=(-0.5, 1.5))
+    assert found.categories == (-0.5, 0.5, 1.5)  # on a grid of their own
+    with pytest.raises(ValueError, match=r"one and a half, .*row 2 \(found 4.6667\); round means"):
+        mfrm.from_long(table([1, 4.6667]), categories=(1, 5))
+
+
+def test_one_score_only_is_told_as_it_was_given():
+    with pytest.raises(ValueError, match="all 4 scores are 3: there is nothing to compare"):
+        mfrm.from_long(table([3, 3, 3, 3]), categories=(1, 5))
+
+
+def test_decimal_commas_name_their_cure():
+    with pytest.raises(ValueError, match=r"row 1 .*; write numbers with a decimal point"):
+        mfrm.from_long(table(["2,5", "1"]), threshold=2)
+
+
+def test_impossible_scores_that_are_codes_name_their_cure():
+    with pytest.raises(ValueError, match=r"from 1 to 5: row 2 \(found 99\); name what stands for"):
+        mfrm.from_long(table([1, 99]), categories=(1, 5))
+    with pytest.raises(ValueError, match=r"must be 0 or 1 .*: row 2 \(found -1\); name what"):
+        mfrm.from_long(table([1, -1]))
+
+
+def test_rows_of_no_judgments_are_left_out():
+    """And with them levels that have no others."""
+    with pytest.warns(UserWarning, match="2 rows of 0 n left out"):
+        found = mfrm.from_long(table([1, 0, 0, 0], n=[1, 1, 0, 0]), trials="n")
+    assert found.labels["question"] == (0,) and found.trials.sum() == 2
+    with pytest.raises(ValueError, match=r"has no rows .2 rows of 0 n left out"):
+        mfrm.from_long(table([0, 0], n=[0, 0]), trials="n")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dignified_jax.console.table import Table
 from dignified_jax.mfrm.report.facet_names import file_name, rename, role, say
 from dignified_jax.mfrm.report.options import facets, pair
 from dignified_jax.mfrm.report.report import status
-from dignified_jax.mfrm.report.verdict import _severity
+from dignified_jax.mfrm.report.verdict import severity_sentences
 
 pytestmark = pytest.mark.wiring
 
@@ -55,7 +55,8 @@ def test_extreme_levels_by_the_names_of_their_facets():
     assert told.endswith(" Extreme: rater ann (all successes).")
     assert "judge" not in told
     about = mfrm.diagnose(fit, ratings.successes, ratings.trials)
-    *_, mild = _severity(fit, about, ratings.labels, ratings.names)
+    measures = about.judge.measure, about.judge.standard_error, np.isinf(fit.judge)
+    *_, mild = severity_sentences(*measures, ratings.labels["judge"], ratings.names)
     adjusted = float(about.judge.measure[0])
     assert np.isfinite(adjusted)
     assert mild == f"mild raters: ann ({adjusted:+.2f} logits, adjusted: no finite estimate)"

@@ -172,6 +172,8 @@ def _scale_use(
     most = with_ends.sum()
     chance_end = (chance * at_end).sum(axis=-1)
     variance = (with_ends * chance_end * (1.0 - chance_end)).sum()
+    if (given * at_end).sum() == number.sum() and (total > 0).sum() == 1:
+        variance = 0.0  # all at one end: an extreme judge, whose severity only a prior knows
     observed, foreseen = (given * at_end).sum(), (with_ends * chance_end).sum()
     return {
         "count": int(count),
@@ -210,6 +212,8 @@ def _halo(own: dict[str, np.ndarray]) -> dict[str, float]:
     flat = known.reshape(-1, items)
     pairs = np.triu_indices(items, 1)
     halo, number = (a[pairs] for a in correlations(standard.reshape(-1, items), flat))
+    if np.unique(score[known]).size < 2:
+        halo = np.full_like(halo, np.nan)  # one score for all: residuals are expectations
     raw = correlations(score.reshape(-1, items), flat)[0][pairs]
     usable = np.isfinite(halo)
     return {
