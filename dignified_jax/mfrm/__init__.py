@@ -44,6 +44,7 @@ from dignified_jax.mfrm.report import plots, tables
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors, Status
 from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
 from dignified_jax.mfrm.sparse.fit import facet_levels, fit_sparse
+from dignified_jax.mfrm.sparse.statistics import sparse_category_statistics
 
 __all__ = [
     "Agreement",
@@ -91,6 +92,7 @@ __all__ = [
     "propagate",
     "residual_summary",
     "shifts",
+    "sparse_category_statistics",
     "sparse_interactions",
     "sparse_unexpected",
     "subsets",

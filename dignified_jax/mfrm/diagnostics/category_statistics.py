@@ -91,8 +91,12 @@ def category_statistics(
       ValueError: for ratings of another shape than the fit's.
     """
     counts = counts_of(fit, successes, trials)
+    return statistics_of(fit, _sums(fit, counts, Scale.of(fit)))
+
+
+def statistics_of(fit: Fit, sums: dict[str, np.ndarray]) -> CategoryStatistics:
+    """Statistics from (S, K) sums of `category_terms` over the ratings."""
     scale = Scale.of(fit)
-    sums = _sums(fit, counts, scale)
     used = scale.used
     with np.errstate(divide="ignore", invalid="ignore"):
         figures = {
@@ -125,36 +129,48 @@ def category_statistics(
 def _sums(fit: Fit, counts: tuple[jax.Array, ...], scale: Scale) -> dict[str, np.ndarray]:
     """Name -> (S, K) sums over the ratings, a model at a time."""
     logit = np.asarray(fitted_responses(fit, counts).measure, float)
-    rank = scale.rank
     found: dict[str, np.ndarray] = {}
     for model, x in enumerate(logit):
         given = by_category(tuple(array[model] for array in counts))
-        finite = np.isfinite(x)
-        x = np.where(finite, x, 0.0)
-        inside = given * finite[..., None]
-        chance = scale.chances(x)
-        mean = (chance * rank).sum(axis=-1, keepdims=True)
-        square = (rank - mean) ** 2
-        variance = (chance * square).sum(axis=-1, keepdims=True)
-        standard = np.divide(square, variance, out=np.zeros_like(square), where=variance > 0)
-        expected = inside.sum(axis=-1, keepdims=True) * chance
-        terms = {
-            "count": given,
-            "used": inside,
-            "measure": inside * x[..., None],
-            "square": inside * square,
-            "standard_square": inside * standard,
-            "expected_count": expected,
-            "expected_measure": expected * x[..., None],
-            "expected_square": expected * square,
-            "expected_standard_square": expected * standard,
-        }
-        for name, values in terms.items():
+        chance = scale.chances(np.where(np.isfinite(x), x, 0.0))
+        for name, values in category_terms(given, x, chance, scale.rank).items():
             by_item = values.sum(axis=(0, 1))
             if len(scale.step) == 1:
                 by_item = by_item.sum(axis=0, keepdims=True)
             found[name] = found.get(name, 0.0) + by_item
     return found
+
+
+def category_terms(
+    given: np.ndarray, x: np.ndarray, chance: np.ndarray, rank: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Name -> (..., K) terms of observations.
+
+    Args:
+      given: (..., K) numbers of ratings in each category.
+      x: (...) measures; observations of infinite ones are counted only.
+      chance: (..., K) probabilities of the categories.
+      rank: (..., K) what the categories count.
+    """
+    finite = np.isfinite(x)
+    x = np.where(finite, x, 0.0)
+    inside = given * finite[..., None]
+    mean = (chance * rank).sum(axis=-1, keepdims=True)
+    square = (rank - mean) ** 2
+    variance = (chance * square).sum(axis=-1, keepdims=True)
+    standard = np.divide(square, variance, out=np.zeros_like(square), where=variance > 0)
+    expected = inside.sum(axis=-1, keepdims=True) * chance
+    return {
+        "count": given,
+        "used": inside,
+        "measure": inside * x[..., None],
+        "square": inside * square,
+        "standard_square": inside * standard,
+        "expected_count": expected,
+        "expected_measure": expected * x[..., None],
+        "expected_square": expected * square,
+        "expected_standard_square": expected * standard,
+    }
 
 
 _PLACES = ("threshold", "thurstone", "minus_half", "disordered", "expectation",

@@ -211,14 +211,14 @@ def fair_averages(fit: Fit, values: jax.Array | None = None) -> dict[str, jax.Ar
     sign = {"model": 1.0, "question": -1.0, "judge": -1.0, "rubric": -1.0}
     center = sum(sign[facet] * mean[facet] for facet in FACETS)
     return {
-        facet: _expected_score(
+        facet: expected_scores(
             fit, center + sign[facet] * (own[facet] - mean[facet]), facet == "rubric", values
         )
         for facet in FACETS
     }
 
 
-def _expected_score(
+def expected_scores(
     fit: Fit, logit: jax.Array, of_items: bool, values: jax.Array | None
 ) -> jax.Array:
     """(L,) expected score of a judgment at (L,) logits; `of_items`: level l is item l itself."""

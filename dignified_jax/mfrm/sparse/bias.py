@@ -52,22 +52,19 @@ def sparse_interactions(
     def sums(values: np.ndarray) -> np.ndarray:
         return np.bincount(pair, weights=values, minlength=place.size)
 
-    y, n, finite = at.successes, at.trials, np.isfinite(at.logit)
+    finite = np.isfinite(at.logit)
 
     def moments(bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = np.where(finite, at.logit, 0.0) + bias[pair]
-        z = np.exp(-np.abs(x))
-        near, far = 1.0 / (1.0 + z), z / (1.0 + z)
-        p, q = np.where(x >= 0, near, far), np.where(x >= 0, far, near)
-        return sums(finite * (y * q - (n - y) * p)), sums(finite * (n * near * far))
+        residual, variance = at.moments(at.logit + bias[pair])
+        return sums(residual), sums(variance)
 
-    count, zero = sums(n), np.zeros(place.size)
+    count, zero = sums(at.trials), np.zeros(place.size)
     residual, variance = moments(zero)
     # A model without a finite score fits its ratings exactly: they tell nothing of any pair.
-    telling = sums(np.where(finite, n, 0.0))
+    telling = sums(np.where(finite, at.most, 0.0))
     informed = (telling > 0) & (variance > 0)
-    told = np.where(informed, sums(np.where(finite, y, 0.0)), sums(y))
-    telling = np.where(informed, telling, count)
+    told = np.where(informed, sums(np.where(finite, at.successes, 0.0)), sums(at.successes))
+    telling = np.where(informed, telling, sums(at.most))
     codes = [told == telling, told == 0]
     extreme = np.select(codes, [np.int8(ALL_SUCCESSES), np.int8(ALL_FAILURES)], np.int8(MIXED))
     free, bias = informed & (extreme == MIXED), zero
@@ -85,8 +82,8 @@ def sparse_interactions(
         bias, error = (np.where(informed, value, np.nan) for value in (bias, error))
         z = np.where(informed, residual / np.sqrt(variance), np.nan)
         figures = {
-            "observed": sums(y) / count,
-            "expected": sums(n * at.chance) / count,
+            "observed": sums(at.score) / count,
+            "expected": sums(at.expected_score) / count,
             "bias": bias,
             "standard_error": error,
             "t": bias / error,
@@ -126,13 +123,15 @@ def sparse_unexpected(
     )
     reported = np.flatnonzero(np.abs(size) >= least)
     order = reported[np.argsort(-np.abs(size[reported]), kind="stable")][:most]
-    observed = at.successes[order] / at.trials[order]
+    observed, expected = (
+        values[order] / at.trials[order] for values in (at.score, at.expected_score)
+    )
     found = UnexpectedResponses(
         **{facet: at.index[facet][order] for facet in FACETS},
         judgments=at.trials[order],
         observed=observed,
-        expected=at.chance[order],
-        residual=observed - at.chance[order],
+        expected=expected,
+        residual=observed - expected,
         standardized=size[order],
         least=least,
         total=int(reported.size),

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from dignified_jax.mfrm.diagnostics.scale import Scale
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sparse.fit import facet_levels
@@ -13,39 +14,60 @@ from dignified_jax.mfrm.sparse.fit import facet_levels
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-    """N entries, each an observation of one judgment or several.
+    """N entries, each an observation of one judgment or several, in one of K categories each.
+
+    Scores count from 0 at the lowest category in use: of yes/no judgments they are successes.
 
     Attributes:
       index: facet, or name of a further one -> (N,) levels.
       sizes: the same names -> numbers of levels.
       trials: (N,) numbers of judgments.
-      successes: (N,).
-      logit: (N,) of a success; infinite where the model's score is.
-      chance: (N,) of a success.
-      known: (N,) bool, whether the logit is finite and the chance not 0 or 1 in rounding.
+      successes: (N,) sums of scores.
+      most: (N,) highest sums that there could be.
+      logit: (N,) of the facets, without steps; infinite where the model's score is.
+      scale: the categories; of yes/no ratings two.
+      set_of: (N,) the set of steps of each.
+      chance: (N,) expected score of a judgment, of yes/no the probability of a success.
+      variance: (N,) of the sum of an entry's judgments; 0 where it is not known.
+      fourth_moment: (N,) the same of the fourth central moment.
+      residual: (N,) successes less their expectation; 0 where it is not known.
+      known: (N,) bool, whether the logit is finite and the score not certain in rounding.
+      score: (N,) sums of the scores as they were given.
+      expected_score: (N,) their expectation.
     """
 
     index: dict[str, np.ndarray]
     sizes: dict[str, int]
     trials: np.ndarray
     successes: np.ndarray
+    most: np.ndarray
     logit: np.ndarray
+    scale: Scale
+    set_of: np.ndarray
     chance: np.ndarray
+    variance: np.ndarray
+    fourth_moment: np.ndarray
+    residual: np.ndarray
     known: np.ndarray
+    score: np.ndarray
+    expected_score: np.ndarray
 
-    @property
-    def variance(self) -> np.ndarray:
-        """(N,) of the sum of an entry's judgments; 0 where it is not known."""
-        return np.where(self.known, self.trials * self.chance * (1.0 - self.chance), 0.0)
-
-    @property
-    def residual(self) -> np.ndarray:
-        """(N,) successes less their expectation; 0 where it is not known."""
-        return np.where(self.known, self.successes - self.trials * self.chance, 0.0)
+    def moments(self, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) residuals and variances at other logits; 0 where the model's is infinite."""
+        finite = np.isfinite(self.logit)
+        p, rank = _chances(self.scale, np.where(finite, logit, 0.0), self.set_of)
+        residual, variance, _ = _moments(p, rank, self.successes, self.trials)
+        return finite * residual, finite * variance
 
 
 def entries_of(fit: Fit, ratings: SparseRatings, *, without_theta: bool = False) -> Entries:
-    """Entries of a fit; `without_theta`: every model has its score on all questions."""
+    """Entries of a fit; `without_theta`: every model has its score on all questions.
+
+    Raises:
+      ValueError: if one is of ordinal ratings and the other of yes/no ratings.
+    """
+    if (fit.step is None) != (ratings.categories is None):
+        raise ValueError("the fit and the ratings must both be of categories, or both of yes/no")
     measures = {
         name: np.asarray(pair[0], float) for name, pair in facet_levels(fit, ratings).items()
     }
@@ -58,13 +80,62 @@ def entries_of(fit: Fit, ratings: SparseRatings, *, without_theta: bool = False)
         if name != "model":
             logit = logit - measure[index[name]]
     finite = np.isfinite(logit)
-    chance = np.where(finite, 1.0 / (1.0 + np.exp(-np.where(finite, logit, 0.0))), logit > 0)
+    scale = Scale.of(fit)
+    set_of = ratings.rubric if len(scale.step) > 1 else np.zeros_like(ratings.rubric)
+    trials = np.asarray(ratings.trials, float)
+    p, rank = _chances(scale, np.where(finite, logit, 0.0), set_of)
+    score = successes = np.asarray(ratings.successes, float)
+    if ratings.categories is not None:
+        place = np.asarray(ratings.successes)
+        values = np.asarray(ratings.categories, float)
+        successes, score = rank[np.arange(len(place)), place], values[place]
+    residual, variance, fourth = _moments(p, rank, successes, trials)
+    known = finite & (variance > 0)
+    chance = np.where(finite, (p * rank).sum(axis=1), successes / trials)
+    expected_score = trials * chance
+    if ratings.categories is not None:
+        expected_score = np.where(finite, p @ values, score)
     return Entries(
         index=index,
         sizes={name: measure.size for name, measure in measures.items()},
-        trials=np.asarray(ratings.trials, float),
-        successes=np.asarray(ratings.successes, float),
+        trials=trials,
+        successes=successes,
+        most=trials * rank[:, -1],
         logit=logit,
+        scale=scale,
+        set_of=set_of,
         chance=chance,
-        known=finite & (chance * (1.0 - chance) > 0),
+        variance=np.where(known, variance, 0.0),
+        fourth_moment=np.where(known, fourth, 0.0),
+        residual=np.where(known, residual, 0.0),
+        known=known,
+        score=score,
+        expected_score=expected_score,
     )
+
+
+def category_chances(at: Entries) -> np.ndarray:
+    """(N, K) probabilities of the categories of entries; at a logit of 0 where it is infinite."""
+    return _chances(at.scale, np.where(np.isfinite(at.logit), at.logit, 0.0), at.set_of)[0]
+
+
+def _chances(scale: Scale, logit: np.ndarray, set_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) probabilities of the categories at (N,) finite logits, and their scores from 0."""
+    rank = scale.rank[set_of]
+    potential = logit[:, None] * rank - scale.passed()[set_of]
+    weight = np.exp(potential - potential.max(axis=1, keepdims=True))
+    return weight / weight.sum(axis=1, keepdims=True), rank
+
+
+def _moments(
+    p: np.ndarray, rank: np.ndarray, successes: np.ndarray, trials: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) residuals, variances and fourth central moments of sums of judgments' scores.
+
+    In the residual nothing cancels where one category is all but sure.
+    """
+    residual = ((successes[:, None] - trials[:, None] * rank) * p).sum(axis=1)
+    away = rank - (p * rank).sum(axis=1, keepdims=True)
+    variance, fourth = ((p * away**power).sum(axis=1) for power in (2, 4))
+    fourth = trials * fourth + 3.0 * trials * (trials - 1.0) * variance**2
+    return residual, trials * variance, fourth

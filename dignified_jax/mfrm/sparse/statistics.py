@@ -6,9 +6,16 @@ import dataclasses
 
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.diagnostics.category_statistics import (
+    CategoryStatistics,
+    category_terms,
+    statistics_of,
+)
+from dignified_jax.mfrm.diagnostics.diagnose import expected_scores
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import Fit
-from dignified_jax.mfrm.sparse.entries import entries_of
+from dignified_jax.mfrm.sparse.entries import category_chances, entries_of
 from dignified_jax.mfrm.sparse.fit import facet_levels
 
 
@@ -20,9 +27,10 @@ class LevelStatistics:
       measure: score, severity or difficulty, in logits.
       standard_error: of the measure; NaN where it was not asked for.
       count: number of judgments.
-      score: sum of the scores.
+      score: sum of the scores, as they were given.
       expected: sum of the expected scores.
-      fair: expected score of a judgment if all other facets were at their mean.
+      fair: expected score of a judgment if all other facets were at their mean; where each rubric
+        item has its own steps, of other facets the mean over items.
       infit: mean square of the entries of the list; likewise the next.
       infit_zstd: standardised.
       outfit: unweighted.
@@ -51,21 +59,21 @@ def level_statistics(fit: Fit, ratings: SparseRatings) -> dict[str, LevelStatist
         for name, pair in facet_levels(fit, ratings).items()
     }
     at = entries_of(fit, ratings)
-    index, n, y, p, used = at.index, at.trials, at.successes, at.chance, at.known
-    spread = p * (1.0 - p)
-    variance = np.where(used, n * spread, 1.0)
-    fourth = np.where(used, n * spread * (1.0 + 3.0 * (n - 2.0) * spread), 0.0)
+    index, used, square = at.index, at.known, at.residual**2
+    variance = np.where(used, at.variance, 1.0)
     terms = {
-        "count": n,
-        "score": y,
-        "expected": n * p,
+        "count": at.trials,
+        "score": at.score,
+        "expected": at.expected_score,
         "used": used * 1.0,
-        "information": used * variance,
-        "square": used * (y - n * p) ** 2,
-        "standard": used * (y - n * p) ** 2 / variance,
-        "infit_spread": np.where(used, fourth - variance**2, 0.0),
-        "outfit_spread": np.where(used, fourth / variance**2 - 1.0, 0.0),
+        "information": at.variance,
+        "square": square,
+        "standard": square / variance,
+        "infit_spread": at.fourth_moment - at.variance**2,
+        "outfit_spread": np.where(used, at.fourth_moment / variance**2 - 1.0, 0.0),
     }
+    values = None if ratings.categories is None else np.asarray(ratings.categories, float)
+    on_host = dataclasses.replace(fit, step=None if fit.step is None else np.asarray(fit.step))
     score = levels["model"][0]
     mean = score[np.isfinite(score)].mean() if np.isfinite(score).any() else 0.0
     found = {}
@@ -78,19 +86,44 @@ def level_statistics(fit: Fit, ratings: SparseRatings) -> dict[str, LevelStatist
             infit = sums["square"] / sums["information"]
             outfit = sums["standard"] / sums["used"]
             place = measure if name == "model" else mean - measure
+            with xp.on_host(True):
+                fair = expected_scores(on_host, place, name == "rubric", values)
             found[name] = LevelStatistics(
                 measure=measure,
                 standard_error=error,
                 count=sums["count"],
                 score=sums["score"],
                 expected=sums["expected"],
-                fair=1.0 / (1.0 + np.exp(-place)),
+                fair=fair,
                 infit=infit,
                 infit_zstd=_standardised(infit, sums["infit_spread"] / sums["information"] ** 2),
                 outfit=outfit,
                 outfit_zstd=_standardised(outfit, sums["outfit_spread"] / sums["used"] ** 2),
             )
     return found
+
+
+def sparse_category_statistics(fit: Fit, ratings: SparseRatings) -> CategoryStatistics:
+    """Statistics of the categories of a sparse fit, as `diagnostics.category_statistics` has them.
+
+    Args:
+      fit: from these ratings.
+      ratings: the list.
+    """
+    at = entries_of(fit, ratings)
+    sets, size = at.scale.used.shape
+    places = np.arange(size)
+    if ratings.categories is None:
+        given = np.stack([at.trials - at.successes, at.successes], axis=1)
+    else:
+        given = (np.asarray(ratings.successes)[:, None] == places).astype(float)
+    terms = category_terms(given, at.logit, category_chances(at), at.scale.rank[at.set_of])
+    place = (at.set_of[:, None] * size + places).ravel()
+    sums = {
+        name: np.bincount(place, weights=values.ravel(), minlength=sets * size)
+        for name, values in terms.items()
+    }
+    return statistics_of(fit, {name: value.reshape(sets, size) for name, value in sums.items()})
 
 
 def _standardised(mean_square: np.ndarray, variance: np.ndarray) -> np.ndarray:

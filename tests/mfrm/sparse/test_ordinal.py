@@ -1,10 +1,13 @@
 """Lists of ordinal ratings give what the dense arrays give; a fifth facet, what SciPy finds."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm.sparse.statistics import level_statistics
 from tests.mfrm.conftest import assert_fits_agree
 from tests.mfrm.dense_ordinal import simulate
 
@@ -57,3 +60,51 @@ def test_equals_dense(counts, model, closed):
     for facet in CODES:
         one, other = (getattr(fit.extreme, facet) for fit in (sparse, dense))
         np.testing.assert_array_equal(one, other, err_msg=facet)
+
+
+@pytest.fixture(scope="module", params=["rating_scale", "partial_credit"])
+def fitted(request, counts):
+    """(counts, dense fit, list); every place is rated once, so that entries are observations."""
+    assert counts.sum(axis=-1).max() == 1
+    categories = (1, 2, 3, 4, 6)
+    dense = mfrm.fit(counts, model=request.param, precision=PRECISION)
+    assert np.isinf(dense.score[0]) and np.isfinite(dense.score[1:]).all()
+    return counts, dense, as_list(counts, categories)
+
+
+def assert_same(found, expected, rtol=1e-8):
+    for field in dataclasses.fields(found):
+        one, other = (np.asarray(getattr(each, field.name)) for each in (found, expected))
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-10, err_msg=field.name)
+
+
+def test_statistics_equal_those_of_the_dense_arrays(fitted):
+    counts, fit, ratings = fitted
+    about = mfrm.diagnose(fit, counts, categories=ratings.categories)
+    found = level_statistics(fit, ratings)
+    for facet in NAMES:
+        own, expected = found[facet], getattr(about, facet)
+        names = {name: name for name in ("infit", "infit_zstd", "outfit", "outfit_zstd", "count")}
+        for name, other in (names | {"score": "score", "expected": "expected_score"}).items():
+            value = getattr(expected.statistics, other)
+            np.testing.assert_allclose(getattr(own, name), value, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(own.fair, expected.fair_average, atol=1e-9)
+    found = mfrm.sparse_category_statistics(fit, ratings)
+    assert_same(found, mfrm.category_statistics(fit, counts))
+
+
+@pytest.mark.parametrize("pair", [("judge", "model"), ("model", "question"), ("rubric", "judge")])
+def test_bias_equals_the_dense_one(fitted, pair):
+    counts, fit, ratings = fitted
+    expected = mfrm.interactions(fit, counts, facets=pair, categories=ratings.categories)
+    assert_same(mfrm.sparse_interactions(fit, ratings, facets=pair), expected)
+
+
+def test_unexpected_entries_equal_the_dense_ones(fitted):
+    counts, fit, ratings = fitted
+    options = {"least": 1.0, "most": 50}
+    expected = mfrm.unexpected_responses(fit, counts, categories=ratings.categories, **options)
+    found, places = mfrm.sparse_unexpected(fit, ratings, **options)
+    assert_same(found, expected)
+    assert found.total > 3
+    np.testing.assert_array_equal(ratings.judge[places], found.judge)
