@@ -182,13 +182,14 @@ def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
     }
     for option in (name for name, given in unfit.items() if given):
         raise ValueError(
-            f"{option} is not for --sparse, a ridge fit with tables of the facets, bias, contrasts "
-            "and unexpected ratings"
+            f"{option} is not for --sparse, nor for more than four facets: a ridge fit with tables "
+            "of the facets, bias, contrasts and unexpected ratings"
         )
     given_pairs = ["judge:model"] if arguments.pairs is None else arguments.pairs
     pairs = [parsing.pair(text, ratings.names, tuple(ratings.extra)) for text in given_pairs]
     options = {"precision": parsing.precision(arguments.precision)}
     options["max_iterations"] = arguments.max_iterations
+    options["model"] = arguments.ordinal
     levels = len(ratings.labels["judge"]) + len(ratings.labels["question"])
     with waiting(f"fitting {ratings.trials.sum():,} ratings"):
         errors = "levels" if levels <= MOST_SOLVES else "scores"

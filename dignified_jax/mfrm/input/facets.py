@@ -8,7 +8,7 @@ from dignified_jax.mfrm.result import FACETS
 
 
 def facet_columns(
-    facets: Sequence[str], given: Mapping[str, str | None], sparse: bool
+    facets: Sequence[str], given: Mapping[str, str | None]
 ) -> tuple[dict[str, str | None], tuple[str, ...]]:
     """(facet -> column, columns of further facets) from columns in the order of their parts.
 
@@ -20,11 +20,9 @@ def facet_columns(
     Args:
       facets: names of columns.
       given: facet -> column that was given besides; must be the default.
-      sparse: whether the ratings are kept as a list, which can have more than four.
 
     Raises:
-      ValueError: for fewer than two facets, one that stands twice, more than four that are not
-        sparse, and columns given both ways.
+      ValueError: for fewer than two facets, one that stands twice, and columns given both ways.
     """
     named = [name for name in facets if name != "-"]
     if len(named) < 2:
@@ -37,10 +35,5 @@ def facet_columns(
     changed = [facet for facet in FACETS if given[facet] != facet]
     if changed:
         raise ValueError(f"facets name all columns: leave {', '.join(changed)} out")
-    if len(facets) > len(FACETS) and not sparse:
-        raise ValueError(
-            f"{len(facets)} facets: more than {len(FACETS)} are fitted as a list of yes/no ratings "
-            "only, sparse=True (on the command line --sparse; of ordinal scores with --threshold)"
-        )
     padded = [*(None if name == "-" else name for name in facets), *[None] * len(FACETS)]
     return dict(zip(FACETS, padded, strict=False)), tuple(facets[len(FACETS) :])

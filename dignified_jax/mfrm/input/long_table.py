@@ -116,12 +116,12 @@ def from_long(
         Where it is blank the rating counts, but has no time.
       facets: columns of any number of facets, in place of the four above: that which is scored (its
         levels are the models), that of the occasions on which it shows its quality (the questions,
-        random by default), the judges, and more that are alike (rubric items). More than four need
-        sparse. See `facet_columns`.
-      sparse: whether to keep a list, for `fit_sparse`; not with categories.
+        random by default), the judges, and more that are alike (rubric items). More than four are
+        kept as a list. See `facet_columns`.
+      sparse: whether to keep a list, for `fit_sparse`.
 
     Returns:
-      `Ratings`, `OrdinalRatings` with categories, or `SparseRatings`.
+      `Ratings`, `OrdinalRatings` with categories, or the `SparseRatings` of a list.
 
     Raises:
       ValueError: for missing columns, missing labels or scores, and scores other than 0 or 1
@@ -137,15 +137,11 @@ def from_long(
             f"score_range must be the lowest and the highest score, found {score_range}"
         )
     if categories is not None:
-        if trials is not None or threshold is not None or sparse:
-            raise ValueError(
-                "categories can't be used with a threshold, trials column or sparse (lists of "
-                "ratings, and with them more than four facets, are fitted to yes/no scores only: "
-                "give a threshold, or name four facets)"
-            )
+        if trials is not None or threshold is not None:
+            raise ValueError("categories can't be used with a threshold or a trials column")
         limits = rows_of.category_limits(categories)
     given = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
-    names, extra = (given, ()) if facets is None else facet_columns(facets, given, sparse)
+    names, extra = (given, ()) if facets is None else facet_columns(facets, given)
     called = {} if facets is None else {facet: name for facet, name in names.items() if name}
     wanted = list(
         dict.fromkeys(
@@ -229,11 +225,18 @@ def from_long(
         warnings.warn(note, stacklevel=2)
     if threshold is not None:
         scores = scores >= threshold
-    if sparse:
-        scores, counts = scores.astype(np.int64), counts.astype(np.int64)
-        more = dict(zip(extra, codes[4:], strict=True))
+    if sparse or extra:
+        if categories is not None:
+            scores, places = np.searchsorted(places, scores), tuple(places)
         return SparseRatings(
-            *codes[:4], scores, counts, levels, more, names=called, notes=tuple(notes)
+            *codes[:4],
+            scores.astype(np.int64),
+            counts.astype(np.int64),
+            levels,
+            dict(zip(extra, codes[4:], strict=True)),
+            names=called,
+            notes=tuple(notes),
+            categories=None if categories is None else places,
         )
     shape = tuple(len(levels[facet]) for facet in FACETS)
     if categories is not None:

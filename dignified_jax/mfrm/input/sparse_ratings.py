@@ -36,4 +36,4 @@ class SparseRatings:
     extra: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     names: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    categories: tuple[int, ...] | None = None
+    categories: tuple[float, ...] | None = None

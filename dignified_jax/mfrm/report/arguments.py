@@ -36,7 +36,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--facets",
         metavar="A,B,C",
         help="columns of any number of facets, in place of the four above: what is scored, its "
-        "occasions, judges, items and more (more than four need --sparse)",
+        "occasions, judges, items and more (more than four are fitted as by --sparse)",
     )
     columns.add_argument("--scored", metavar="A", help="of --facets, the scored one; default first")
     columns.add_argument(
@@ -91,8 +91,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     model.add_argument(
         "--sparse",
         action="store_true",
-        help="fit a list of yes/no ratings, by the ridge method: tens of thousands of judges, or "
-        "more than four facets",
+        help="fit a list of ratings, by the ridge method, as more than four facets always are: "
+        "for tens of thousands of judges",
     )
     model.add_argument("--center", choices=CENTERS, default="model", help="default %(default)s")
     model.add_argument(

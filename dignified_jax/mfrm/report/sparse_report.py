@@ -14,11 +14,16 @@ from dignified_jax.mfrm.diagnostics.contrasts import contrasts
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.separation import independent_chi_square, separation
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
-from dignified_jax.mfrm.report import judge_tables, tables
+from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
 from dignified_jax.mfrm.report.facet_names import file_name, rename, say, word
-from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.result import FACETS, Fit, extreme_words
 from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
-from dignified_jax.mfrm.sparse.statistics import LevelStatistics, level_statistics
+from dignified_jax.mfrm.sparse.fit import facet_extremes
+from dignified_jax.mfrm.sparse.statistics import (
+    LevelStatistics,
+    level_statistics,
+    sparse_category_statistics,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +44,8 @@ def sparse_bias(fit: Fit, ratings: SparseRatings, pairs: Sequence[tuple[str, str
 
 
 def sparse_tables(fit: Fit, ratings: SparseRatings, bias: Bias) -> list[Table]:
-    """A table for each facet of more than one level, their separation, bias, contrasts of models
-    and unexpected ratings."""
+    """A table for each facet of more than one level, their separation, categories and steps, bias,
+    contrasts of models and unexpected ratings."""
     found = level_statistics(fit, ratings)
     several = {name: about for name, about in found.items() if about.measure.size > 1}
     made = [
@@ -54,7 +59,15 @@ def sparse_tables(fit: Fit, ratings: SparseRatings, bias: Bias) -> list[Table]:
             chi_square = independent_chi_square(*pair, zero_sum=name != "model")
             rows[name] = separation(*pair, chi_square)
     more = [tables.separations_table(rows)]
-    more += [tables.bias_table(about, ratings.labels, pair) for pair, about in bias.items()]
+    labels, categories = ratings.labels, ratings.categories
+    of_scale = sparse_category_statistics(fit, ratings)
+    more.append(scale_tables.category_table(of_scale, labels, categories))
+    if categories is not None:
+        more.append(tables.step_table(fit, labels, categories))
+    more += [
+        tables.bias_table(about, labels, pair, categories is not None)
+        for pair, about in bias.items()
+    ]
     if 1 < len(ratings.labels["model"]) <= MOST_COMPARED:
         more.append(tables.contrast_table(contrasts(fit), ratings.labels))
     more.append(_unexpected(fit, ratings))
@@ -67,21 +80,29 @@ def sparse_figures(
     """Name, title and figure of all there is to draw."""
     from dignified_jax.mfrm.report import scale_plots, wright
 
-    names = ratings.names
-    # Levels of further facets stand after the rubric items, as in `Fit.rubric`.
-    items = [*ratings.labels["rubric"]] if ratings.labels["rubric"] != (None,) else [""]
-    for name in ratings.extra:
-        items += [f"{name}: {label}" for label in ratings.labels[name]]
-    labels = ratings.labels | {"rubric": tuple(items)}
+    names, categories = ratings.names, ratings.categories
     headings = names
     if ratings.extra:
         headings = names | {"rubric": " and ".join([word("rubric", names), *ratings.extra])}
-    map_of_all = wright.draw_wright_map(fit, labels, names=headings)
+    map_of_all = wright.draw_wright_map(
+        fit, _all_labels(ratings), categories=categories, names=headings
+    )
     yield "wright_map", "Wright map", map_of_all
+    if categories is not None:
+        curves = scale_plots.draw_category_plot(fit, ratings.labels, categories)
+        yield "category_curves", "Category probabilities and information", curves
     for pair, about in bias.items():
         title = f"Bias of {say(' by '.join(pair), names)}"
         figure = scale_plots.draw_bias_plot(about, ratings.labels, pair)
         yield file_name(f"bias_{'_'.join(pair)}", names), title, figure
+
+
+def _all_labels(ratings: SparseRatings) -> dict[str, tuple[object, ...]]:
+    """Labels as levels stand in `Fit.rubric`: those of further facets after the rubric items'."""
+    items = [*ratings.labels["rubric"]] if ratings.labels["rubric"] != (None,) else [""]
+    for name in ratings.extra:
+        items += [f"{name}: {label}" for label in ratings.labels[name]]
+    return ratings.labels | {"rubric": tuple(items)}
 
 
 def _unexpected(fit: Fit, ratings: SparseRatings) -> Table:
@@ -103,10 +124,14 @@ def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:
         for name, labels in ratings.labels.items()
         if labels != (None,)
     )
+    named = {facet: word(facet, ratings.names) for facet in FACETS}
+    status = say(fit.sentence(), ratings.names) + fit.extremes(_all_labels(ratings), named)
     return [
         f"{int(ratings.trials.sum()):,} ratings: {sizes}",
         *(f"note: {note}" for note in ratings.notes),
-        fit.message,
+        status,
+        "a list of ratings, fitted by the ridge method: the priors' precisions are given, not "
+        "estimated",
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
         + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
@@ -115,10 +140,11 @@ def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:
 
 def _measures(fit: Fit, name: str, about: LevelStatistics, ratings: SparseRatings) -> Table:
     """A level a row."""
+    whole = (about.score == np.round(about.score)).all()
     columns: dict[str, list[object]] = {
         name: list(ratings.labels[name]),
         "ratings": about.count.astype(int).tolist(),
-        "score": about.score.astype(int).tolist(),
+        "score": (about.score.astype(int) if whole else about.score).tolist(),
         "observed": (about.score / np.maximum(about.count, 1)).tolist(),
         "expected": (about.expected / np.maximum(about.count, 1)).tolist(),
         "fair": about.fair.tolist(),
@@ -129,10 +155,10 @@ def _measures(fit: Fit, name: str, about: LevelStatistics, ratings: SparseRating
         "outfit": about.outfit.tolist(),
         "outfit_z": about.outfit_zstd.tolist(),
     }
-    extreme = np.where(about.score == 0, "all failures", "")
-    columns["extreme"] = np.where(about.score == about.count, "all successes", extreme).tolist()
-    if not any(columns["extreme"]):
-        del columns["extreme"]
+    words = extreme_words(fit.step is not None)
+    extreme = [words.get(int(code), "") for code in facet_extremes(fit, ratings)[name]]
+    if any(extreme):
+        columns["extreme"] = extreme
     kind = {"model": "score", "judge": "severity"}.get(name, "difficulty")
     title = f"{name}: measure is the {kind} in logits"
     return Table(name, title, columns, summarised=tables.SUMMARISED)

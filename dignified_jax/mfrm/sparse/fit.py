@@ -89,12 +89,8 @@ def fit_sparse(
         set_of = alike[0] if model == "partial_credit" else np.zeros_like(alike[0])
     selected = select(index, successes, trials, sizes, number, set_of)
     observed = selected.observed
-    if observed is not None and observed.sum(axis=1).max() < 2:
-        raise ValueError(
-            "no model has a finite score: each has only highest or only lowest scores"
-            if not selected.model.any()
-            else f"all ratings are {ratings.categories[int(successes[0])]}: nothing to compare"
-        )
+    if observed is not None and not selected.model.any():
+        raise ValueError("no model has a finite score: each has only highest or only lowest scores")
     arrays = RatingList(
         index={facet: jnp.asarray(values, jnp.int32) for facet, values in index.items()},
         block=jnp.asarray(np.repeat(np.arange(len(levels)), levels), jnp.int32),
@@ -154,12 +150,22 @@ def facet_levels(fit: Fit, ratings: SparseRatings) -> dict[str, tuple[jax.Array,
     error = fit.standard_error
     found = {"model": (fit.score, error.score)}
     found |= {name: (getattr(fit, name), getattr(error, name)) for name in ("question", "judge")}
-    start = 0
-    for name in ("rubric", *ratings.extra):
-        part = slice(start, start + len(ratings.labels[name]))
-        found[name] = (fit.rubric[part], error.rubric[part])
-        start = part.stop
-    return found
+    return found | {
+        name: (fit.rubric[part], error.rubric[part]) for name, part in _item_parts(ratings).items()
+    }
+
+
+def facet_extremes(fit: Fit, ratings: SparseRatings) -> dict[str, np.ndarray]:
+    """Facet, or name of a further one -> (L,) codes of its levels as in `Extreme`."""
+    codes = {facet: np.asarray(getattr(fit.extreme, facet)) for facet in FACETS}
+    return codes | {name: codes["rubric"][part] for name, part in _item_parts(ratings).items()}
+
+
+def _item_parts(ratings: SparseRatings) -> dict[str, slice]:
+    """Where the levels of each facet alike to rubric items stand among all of these."""
+    names = ("rubric", *ratings.extra)
+    ends = np.cumsum([0, *(len(ratings.labels[name]) for name in names)]).tolist()
+    return {name: slice(*ends[place : place + 2]) for place, name in enumerate(names)}
 
 
 def _log_likelihood(

@@ -35,13 +35,21 @@ def test_two_facets_and_no_occasions():
 
 def test_more_than_four_are_a_list():
     facets = ("writer", "task", "rater", "trait", "language")
-    ratings = mfrm.from_long(ROWS, facets=facets, sparse=True)
+    ratings = mfrm.from_long(ROWS, facets=facets)
     assert list(ratings.labels) == ["model", "question", "judge", "rubric", "language"]
     np.testing.assert_array_equal(ratings.extra["language"], [0, 1, 1, 0])
-    with pytest.raises(ValueError, match="lists of ratings, and with them more than four facets"):
-        mfrm.from_long(ROWS, facets=facets, sparse=True, categories=(0, 1))
-    with pytest.raises(ValueError, match="5 facets: more than 4 are fitted as a list of yes/no"):
-        mfrm.from_long(ROWS, facets=facets)
+    assert ratings.categories is None
+    ordinal = mfrm.from_long(ROWS | {"score": [3, 5, 3, 1]}, facets=facets, categories=(1, 5))
+    assert ordinal.categories == (1, 3, 5)  # the grid that the scores lie on
+    np.testing.assert_array_equal(ordinal.successes, [1, 2, 1, 0])
+    np.testing.assert_array_equal(ordinal.extra["language"], ratings.extra["language"])
+
+
+def test_four_facets_are_a_list_where_asked():
+    facets = ("writer", "task", "rater", "trait")
+    ratings = mfrm.from_long(ROWS, facets=facets, categories=(0, 1), sparse=True)
+    assert isinstance(ratings, mfrm.SparseRatings) and ratings.extra == {}
+    np.testing.assert_array_equal(ratings.successes, ROWS["score"])
 
 
 @pytest.mark.parametrize(

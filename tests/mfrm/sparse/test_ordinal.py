@@ -5,6 +5,9 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.optimize
+import scipy.special
 
 from dignified_jax import mfrm
 from dignified_jax.mfrm.sparse.statistics import level_statistics
@@ -31,7 +34,7 @@ def as_list(counts, categories):
 
 @pytest.fixture(scope="module")
 def counts():
-    """A model of highest scores only, with which the highest category and another's range go."""
+    """A model of highest scores only, the only one with the highest; the one below is unused."""
     made = simulate(SHAPE, 5, 3, missing=0.4, by_item=False)
     made[1:, ..., 2] += made[1:, ..., 3]  # category 3 is never given
     made[1:, ..., 3] = 0
@@ -41,8 +44,15 @@ def counts():
     return made
 
 
-@pytest.mark.parametrize("model", ["rating_scale", "partial_credit"])
-@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize(
+    ("model", "closed"),
+    [
+        ("rating_scale", False),
+        ("partial_credit", True),
+        pytest.param("rating_scale", True, marks=pytest.mark.slow),
+        pytest.param("partial_credit", False, marks=pytest.mark.slow),
+    ],
+)
 def test_equals_dense(counts, model, closed):
     if not closed:
         counts = simulate(SHAPE, 4, 0, missing=0.4, most=2)
@@ -108,3 +118,129 @@ def test_unexpected_entries_equal_the_dense_ones(fitted):
     assert_same(found, expected)
     assert found.total > 3
     np.testing.assert_array_equal(ratings.judge[places], found.judge)
+
+
+@pytest.fixture(scope="module")
+def five():
+    """(ratings, fit) of five facets with ratings from 1 to 4, half of the places rated."""
+    rng = np.random.default_rng(0)
+    sizes = {"model": 4, "question": 3, "judge": 3, "rubric": 2, "time": 3}
+    places = np.argwhere(rng.random(tuple(sizes.values())) < 0.5)
+    x = sum(rng.normal(size=n)[levels] for n, levels in zip(sizes.values(), places.T, strict=True))
+    cut = np.array([-1.5, 0.0, 1.5])
+    category = (x[:, None] + rng.logistic(size=(x.size, 1)) > cut).sum(axis=1)
+    labels = {name: tuple(f"{name} {level}" for level in range(n)) for name, n in sizes.items()}
+    ratings = mfrm.SparseRatings(
+        *places.T[:4],
+        category,
+        np.ones_like(category),
+        labels,
+        {"time": places[:, 4]},
+        categories=(1, 2, 3, 4),
+    )
+    with jax.enable_x64(True):
+        fit = mfrm.fit_sparse(ratings, precision=PRECISION, errors="levels")
+        return ratings, jax.tree.map(np.asarray, fit)
+
+
+def test_five_facets_equal_a_written_out_likelihood(five):
+    """SciPy's minimum over all effects that sum to zero, and the inverse of the Hessian there."""
+    ratings, fit = five
+    index = [ratings.model, 3 * ratings.model + ratings.question]
+    index += [ratings.question, ratings.judge, ratings.rubric, ratings.extra["time"]]
+    sizes, signs = [4, 12, 3, 3, 2, 3], [1, 1, -1, -1, -1, -1]
+    rows = [s * np.eye(n)[i] for s, n, i in zip(signs, sizes, index, strict=True)]
+    potential = np.arange(4)[:, None] * np.concatenate(rows, axis=1)[:, None]
+    passed = -np.tri(4, 3, -1)  # category k has passed the first k steps
+    passed = np.broadcast_to(passed, (len(potential), 4, 3))
+    potential = np.concatenate([potential, passed], axis=2)
+    parts = np.split(np.arange(potential.shape[2]), np.cumsum([*sizes, 3])[:-1])
+    held = np.zeros((5, potential.shape[2]))
+    for row, part in zip(held, parts[2:], strict=True):
+        row[part] = 1
+    basis = scipy.linalg.null_space(held)
+    own = PRECISION
+    values = [0, own.theta, own.question, own.judge, own.rubric, own.rubric, 0]
+    penalty = np.repeat(values, [*sizes, 3])
+
+    def loss(z):
+        x = basis @ z
+        log_p = scipy.special.log_softmax(potential @ x, axis=1)
+        likelihood = np.take_along_axis(log_p, ratings.successes[:, None], axis=1).sum()
+        return 0.5 * (penalty * x**2).sum() - likelihood
+
+    def chances(z):
+        return scipy.special.softmax(potential @ basis @ z, axis=1)
+
+    def slope(z):
+        away = np.eye(4)[ratings.successes] - chances(z)
+        return basis.T @ (penalty * (basis @ z) - np.einsum("nk,nkf->f", away, potential))
+
+    def curvature(z):
+        p = chances(z)
+        centred = potential - np.einsum("nk,nkf->nf", p, potential)[:, None]
+        hessian = np.einsum("nk,nkf,nkg->fg", p, centred, centred, optimize=True)
+        return basis.T @ (hessian + np.diag(penalty)) @ basis
+
+    start = np.zeros(basis.shape[1])
+    found = scipy.optimize.minimize(
+        loss, start, jac=slope, hess=curvature, method="trust-exact", options={"gtol": 1e-10}
+    )
+    x = basis @ found.x
+    error = np.sqrt(np.diag(basis @ np.linalg.inv(curvature(found.x)) @ basis.T))
+    levels = mfrm.facet_levels(fit, ratings) | {"step": (fit.step[0], fit.standard_error.step[0])}
+    names = ("question", "judge", "rubric", "time", "step")
+    for name, part in zip(names, parts[2:], strict=True):
+        np.testing.assert_allclose(levels[name][0], x[part], atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(levels[name][1], error[part], atol=1e-7, err_msg=name)
+    quality = x[:4, None] + x[parts[1]].reshape(4, 3)
+    np.testing.assert_allclose(fit.quality, quality, atol=1e-7)
+    likelihood = 0.5 * (penalty * x**2).sum() - found.fun
+    np.testing.assert_allclose(fit.log_likelihood, likelihood, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_two_categories_are_yes_and_no(five):
+    ratings = five[0]
+    yes = ratings.successes >= 2
+    ordinal = dataclasses.replace(ratings, successes=yes.astype(int), categories=(0, 1))
+    binary = dataclasses.replace(ordinal, categories=None)
+    with jax.enable_x64(True):
+        one, other = (mfrm.fit_sparse(each, errors="levels") for each in (ordinal, binary))
+        assert_fits_agree(one, other, atol=1e-8)
+        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)
+    assert one.step.tolist() == [[0.0]]
+    tables = [level_statistics(fit, each) for fit, each in ((one, ordinal), (other, binary))]
+    for name, about in tables[0].items():
+        assert_same(about, tables[1][name], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_float32(five):
+    ratings, exact = five
+    fit = mfrm.fit_sparse(ratings, precision=PRECISION, errors="levels")
+    assert fit.converged and fit.score.dtype == np.float32
+    for name in ("quality", "judge", "rubric", "question", "score", "step"):
+        np.testing.assert_allclose(getattr(fit, name), getattr(exact, name), atol=5e-5)
+    for name in ("judge", "rubric", "question", "score", "intercept", "step"):
+        found, expected = (getattr(each.standard_error, name) for each in (fit, exact))
+        np.testing.assert_allclose(found, expected, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({"categories": (1, 2, 3)}, {}, r"successes must be whole numbers from 0 to 2 and trials"),
+        ({"categories": None}, {"model": "rating_scale"}, "must be binomial of yes/no ratings"),
+        ({}, {"model": "binomial"}, "must be rating_scale or partial_credit of ordinal ratings"),
+        ({"successes": 2}, {}, "no model has a finite score"),
+    ],
+)
+def test_refusals(five, change, options, message):
+    ratings = five[0]
+    if "successes" in change:
+        change = {"successes": np.full_like(ratings.successes, change["successes"])}
+    if change.get("categories", ()) is None:
+        change["successes"] = np.minimum(ratings.successes, 1)
+    with pytest.raises(ValueError, match=message):
+        mfrm.fit_sparse(dataclasses.replace(ratings, **change), **options)
