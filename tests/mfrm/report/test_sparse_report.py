@@ -1,0 +1,105 @@
+"""Tables of a list of ordinal ratings are those of the arrays; five facets at the command line."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from dignified_jax import mfrm
+from dignified_jax.mfrm.__main__ import main
+from dignified_jax.mfrm.report.report import report
+from dignified_jax.mfrm.report.sparse_report import (
+    sparse_bias,
+    sparse_figures,
+    sparse_summary,
+    sparse_tables,
+)
+from tests.mfrm.dense_ordinal import simulate
+from tests.mfrm.sparse.test_ordinal import as_list
+
+pytestmark = pytest.mark.wiring
+
+PAIR = ("judge", "model")
+FACETS = ("model", "question", "judge", "rubric")
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(fit, list, tables of the list, tables of the arrays) of scores 2, 3, 4, 6."""
+    counts = simulate((4, 6, 5, 3), 4, 0, missing=0.4, by_item=False)
+    counts[2, ..., 3] += counts[2, ..., :3].sum(axis=-1)  # a model of highest scores only
+    counts[2, ..., :3] = 0
+    fit = mfrm.fit(counts, model="rating_scale", method="ridge")
+    ratings = as_list(counts, (2, 3, 4, 6))
+    arrays = mfrm.OrdinalRatings(counts, ratings.labels, ratings.categories)
+    about = mfrm.diagnose(fit, counts, categories=ratings.categories)
+    bias = sparse_bias(fit, ratings, [PAIR])
+    dense = report(fit, about, arrays, pairs=[PAIR]).tables
+    return fit, ratings, {table.name: table for table in sparse_tables(fit, ratings, bias)}, dense
+
+
+def test_tables_equal_those_of_the_arrays(made):
+    dense = {table.name: table for table in made[3]}
+    shared = [*FACETS, "categories", "steps", "bias_judge_model", "contrasts", "unexpected"]
+    for name in shared:
+        found, expected = made[2][name].columns, dense[name].columns
+        own = {*found} - {"extreme"}
+        assert own <= {*expected} and len(own) > 4, name
+        for column in own:
+            one, other = found[column], expected[column]
+            if isinstance(one[0], float) and name == "model" and column in ("measure", "se"):
+                # Arrays have adjusted measures of extreme models, lists infinite ones.
+                other = [a if math.isinf(a) else b for a, b in zip(one, other, strict=True)]
+            if isinstance(one[0], float):
+                np.testing.assert_allclose(one, other, atol=1e-9, err_msg=f"{name}, {column}")
+            else:
+                assert one == other, (name, column)
+    assert made[2]["model"].columns["extreme"] == ["", "", "all highest", ""]
+
+
+def test_summary_speaks_of_scores_and_the_method(made):
+    lines = sparse_summary(*made[:2])
+    assert any("Extreme: model 2 (all highest)" in line for line in lines)
+    assert any("by the ridge method: the priors' precisions are given" in line for line in lines)
+    assert not any("successes" in line for line in lines)
+
+
+def test_figures_have_the_scale(made):
+    fit, ratings = made[:2]
+    figures = {name: figure for name, _, figure in sparse_figures(fit, ratings, {})}
+    assert [*figures] == ["wright_map", "category_curves"]
+    *_, scale = figures["wright_map"].axes
+    assert scale.get_title() == "score" and "4" in {text.get_text() for text in scale.texts}
+
+
+@pytest.mark.slow
+def test_five_facets_from_the_command_line(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    names = ("writer", "task", "rater", "trait", "time")
+    places = np.argwhere(rng.random((6, 2, 3, 2, 2)) < 0.7)
+    x = np.linspace(-1, 1, 6)[places[:, 0]] - 0.4 * places[:, 4] + rng.logistic(size=len(places))
+    score = 1 + (x[:, None] > np.array([-2, -1, 0, 1])).sum(axis=1)
+    path = tmp_path / "ratings.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*names, "score"])
+        rows.writerows([*place, s] for place, s in zip(places.tolist(), score, strict=True))
+    common = [str(path), "--facets", ",".join(names), "--categories", "1", "5"]
+    assert main([*common, "--pairs", "rater:time", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "6 writers, 2 tasks, 3 raters, 2 traits, 2 times" in printed
+    tables = {
+        t["name"]: t for t in json.loads((tmp_path / "out" / "fit.json").read_text())["tables"]
+    }
+    assert {*names, "steps", "categories", "bias_rater_time"} <= {*tables}
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == {
+        "wright_map",
+        "category_curves",
+        "bias_rater_time",
+    }
+    assert main([*common, "--bootstrap", "9"]) == 1
+    assert (
+        "--bootstrap is not for --sparse, nor for more than four facets" in capsys.readouterr().err
+    )
