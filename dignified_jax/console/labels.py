@@ -40,13 +40,18 @@ def width(text: str) -> int:
 def shorten(texts: Sequence[str], most: int) -> list[str]:
     """Texts of at most `most` letters; those that differ still do.
 
-    Of a long text the middle is left out, or, where others would then look the same, what it has
-    in common with them. Texts that cannot be told apart so are numbered.
+    Of a long text the middle is left out, or, where others begin alike and differ in it, what it
+    has in common with them. Texts that cannot be told apart so are numbered.
     """
     found = {text: _without_middle(text, most) for text in texts}
-    for group in _alike(found):
-        start = _shared(group)
-        found |= {text: _around(text, start, most) for text in group}
+    tail = most // 2
+    head = most - tail - 1
+    for group in _alike({text: text[:head] for text in found if len(text) > most}):
+        if len({text[head:-tail] for text in group}) > 1:
+            start = _shared(group)
+            cut = {text: _around(text, start, most) for text in group}
+            if len(set(cut.values())) >= len({found[text] for text in group}):
+                found |= cut
     for group in _alike(found):
         for number, text in enumerate(group, start=1):
             mark = f"~{number}"

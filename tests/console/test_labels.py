@@ -46,6 +46,15 @@ def test_names_are_cut_where_they_differ():
     assert all(f"3.{n}" in text for n, text in enumerate(found, start=1))
 
 
+def test_what_differs_is_shown_even_where_ends_tell_apart():
+    names = [f"openrouter/google/gemini-2.5-{n}-preview-06-05" for n in ("flash", "pro", "lite")]
+    found = shorten(names, 30)
+    assert [n in text for n, text in zip(("flash", "pro", "lite"), found, strict=True)] == [
+        True
+    ] * 3
+    assert max(map(len, found)) <= 30
+
+
 def test_names_that_differ_twice_are_numbered_at_worst():
     names = ["a" * 50 + one + "b" * 50 + two + "c" * 50 for one in "xy" for two in "xy"]
     found = shorten(names, 20)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 COLOURS = {"model": "#0072B2", "judge": "#D55E00", "rubric": "#009E73", "question": "#8C5A8C"}
 MARKERS = {"model": "o", "judge": "s", "rubric": "^", "question": "."}
+# Of further facets, by their place.
+MORE_COLOURS, MORE_MARKERS = ("#56B4E9", "#E69F00", "#CC79A7"), "DvP"
 INK, FAINT, GRID = "#222222", "#BBBBBB", "#E8E8E8"
 PLURALS = {"model": "models", "judge": "judges", "rubric": "rubric items", "question": "questions"}
 DPI = 160
@@ -34,7 +36,11 @@ COMMENTS = re.compile(r"<!--.*?-->", re.DOTALL)
 def plural(facet: str, names: Mapping[str, str] | None = None) -> str:
     """A facet's heading: its plural, or the name that the user gave it."""
     name = (names or {}).get(facet, facet)
-    return PLURALS[facet] if name == facet else printable(name).replace("$", r"\$")
+    return (
+        PLURALS[facet]
+        if name == facet and facet in PLURALS
+        else printable(name).replace("$", r"\$")
+    )
 
 
 def blank(
@@ -76,8 +82,8 @@ def _choose_fonts(figure: Figure) -> None:
     from matplotlib.text import Text
 
     texts = figure.findobj(Text)
-    families = font_families("".join(text.get_text() for text in texts))
-    for text in texts if families else ():
+    families, _ = font_families("".join(text.get_text() for text in texts))
+    for text in texts:
         text.set_fontfamily(families)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from dignified_jax.console.labels import printable, shorten
 
-MOST_LETTERS = 22
+MOST_LETTERS = 30
+# matplotlib's font whose letters are boxes that name a script.
+PLACEHOLDERS = "Last Resort"
 # Names at one place, beyond which their number is told.
 MOST_AT_ONE_PLACE = 3
 
@@ -19,44 +21,44 @@ def drawn_names(labels: Sequence[object], facet: str) -> list[str]:
     A label with letters that no installed font has is drawn as its number, counted from 1 in the
     order of the tables.
     """
-    families = font_families("".join(map(str, labels)))
+    absent = font_families("".join(map(str, labels)))[1]
     texts = [printable(str(label)) for label in labels]
     for index, text in enumerate(texts):
-        if families is None and not _covers(None, text):
+        if absent & set(text):
             texts[index] = f"{facet} #{index + 1}"
     return [text.replace("$", r"\$") for text in shorten(texts, MOST_LETTERS)]
 
 
-def font_families(text: str) -> list[str] | None:
-    """Families to draw a text with: the usual one, and one that has its other letters.
-
-    None where no installed font has them all.
-    """
-    if _covers(None, text):
-        return ["DejaVu Sans"]
+def font_families(text: str) -> tuple[list[str], set[str]]:
+    """Families to draw a text with, the usual one and what has its other letters; letters that no
+    installed font has."""
     from matplotlib import font_manager
 
-    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: font.name):
-        if font.name != "DejaVu Sans" and _covers(font.fname, text):
-            return ["DejaVu Sans", font.name]
-    return None
+    families = ["DejaVu Sans"]
+    absent = {c for c in text if ord(c) > 127 and c.isprintable() and not c.isspace()}
+    if absent:
+        absent -= _letters(font_manager.findfont(families[0]), absent)
+    fonts = sorted(font_manager.fontManager.ttflist, key=lambda font: font.name) if absent else []
+    fonts = [font for font in fonts if PLACEHOLDERS not in font.name]
+    while absent:
+        has = {font.name: _letters(font.fname, absent) for font in fonts}
+        best = max(has, key=lambda name: len(has[name]), default=None)
+        if best is None or not has[best]:
+            break
+        families.append(best)
+        absent -= has[best]
+    return families, absent
 
 
-def _covers(path: str | None, text: str) -> bool:
-    """Tells whether a font, together with the usual one, has every letter."""
+def _letters(file: str, wanted: set[str]) -> set[str]:
+    """Those that a font has."""
     from matplotlib import font_manager
 
-    usual = font_manager.findfont("DejaVu Sans")
-    letters = {c for c in text if c.isprintable() and not c.isspace()}
-    if all(ord(c) < 128 for c in letters):
-        return True
-    for file in filter(None, (usual, path)):
-        try:
-            present = font_manager.get_font(file).get_charmap()
-        except (OSError, RuntimeError):  # a font file that can't be read
-            continue
-        letters = {c for c in letters if ord(c) not in present}
-    return not letters
+    try:
+        present = font_manager.get_font(file).get_charmap()
+    except (OSError, RuntimeError):  # a font file that can't be read
+        return set()
+    return {c for c in wanted if ord(c) in present}
 
 
 def together(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,8 @@ from dignified_jax.mfrm.report.figures import (
     GRID,
     INK,
     MARKERS,
+    MORE_COLOURS,
+    MORE_MARKERS,
     blank,
     plural,
     save,
@@ -64,11 +66,9 @@ def calibration_shift(
 def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -> Figure:
     """Raw scores against calibrated ones: the logit of the plain mean, and the score of the fit.
 
-    Ranks are given where they differ; of many models, those with the highest scores. Bars are 95%
-    intervals with the questions taken as fixed. Models of infinite score have a hollow mark at
-    their adjusted measure, and a raw mean adjusted likewise.
+    Models of infinite score have a hollow mark at their adjusted measure, and a raw mean adjusted
+    likewise.
     """
-    names = drawn_names(labels["model"], "model")
     statistics = diagnostics.model.statistics
     # Of ordered categories as a share of the highest.
     highest = 1 if fit.step is None else np.shape(fit.step)[-1]
@@ -76,14 +76,41 @@ def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -
     mean = np.asarray(statistics.observed) / most
     mean = np.clip(mean, ADJUSTMENT / most, 1 - ADJUSTMENT / most)
     score, error = measures_to_draw(fit, diagnostics)["model"]
-    known = np.flatnonzero(np.isfinite(score) & np.isfinite(mean))
+    raw = np.full(mean.shape, np.nan)
+    raw[np.isfinite(mean)] = measure_at(fit, mean[np.isfinite(mean)])
+    return draw_shift(labels["model"], raw, score, error, np.isinf(np.asarray(fit.score)))
+
+
+def draw_shift(
+    models: Sequence[object],
+    raw: np.ndarray,
+    score: np.ndarray,
+    error: np.ndarray,
+    infinite: np.ndarray,
+) -> Figure:
+    """Raw measures beside calibrated scores.
+
+    Ranks are given where they differ; of many models, those with the highest scores. Bars are 95%
+    intervals with the questions taken as fixed.
+
+    Args:
+      models: labels.
+      raw: (M,) logits of the plain means.
+      score: (M,) calibrated, with its `error`.
+      error: (M,).
+      infinite: (M,) bool, whether these are adjusted; drawn hollow.
+    """
+    names = drawn_names(models, "model")
+    known = np.flatnonzero(np.isfinite(score) & np.isfinite(raw))
     order = known[np.argsort(score[known], kind="stable")][-MOST_MODELS:]
-    raw = measure_at(fit, mean[order])
     rows = np.arange(order.size)
     figure, (axes,) = blank(8.0, 1.5 + 0.32 * max(order.size, 3), 1, 1)
     style = {"linestyle": "", "zorder": 3}
     axes.plot(
-        np.stack([raw, score[order]]), np.stack([rows + LIFT, rows]), color=FAINT, linewidth=1.5
+        np.stack([raw[order], score[order]]),
+        np.stack([rows + LIFT, rows]),
+        color=FAINT,
+        linewidth=1.5,
     )
     axes.errorbar(
         score[order],
@@ -95,7 +122,7 @@ def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -
         label="calibrated score, 95% interval",
         **style,
     )
-    hollow = np.isinf(np.asarray(fit.score))[order]
+    hollow = infinite[order]
     axes.plot(
         score[order][hollow],
         rows[hollow],
@@ -106,7 +133,7 @@ def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -
         zorder=4,
     )
     axes.plot(
-        raw,
+        raw[order],
         rows + LIFT,
         marker="D",
         markersize=5,
@@ -116,7 +143,7 @@ def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -
         label="logit of the raw mean",
         **style,
     )
-    before, after = _ranks(mean, known), _ranks(score, known)
+    before, after = _ranks(raw, known), _ranks(score, known)
     moved = {i: f"  (#{before[i]} to #{after[i]})" for i in order if before[i] != after[i]}
     ticks = [names[index] + moved.get(index, "") for index in order]
     axes.set_yticks(rows, ticks, fontsize=9)
@@ -145,26 +172,42 @@ def draw_fit_plot(
     fit: Fit, diagnostics: Diagnostics, labels: Labels, names: Names | None = None
 ) -> Figure:
     """Infit by measure for every level; the most surprising are named."""
+    found = {
+        facet: (
+            np.asarray(measures(fit)[facet][0]),
+            np.asarray(getattr(diagnostics, facet).statistics.infit),
+            np.asarray(getattr(diagnostics, facet).statistics.count),
+        )
+        for facet in FACETS
+    }
+    return draw_infit(found, float(diagnostics.overall.infit), labels, names)
+
+
+def draw_infit(
+    found: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    overall: float,
+    labels: Labels,
+    names: Names | None = None,
+) -> Figure:
+    """Infit by measure; facet, or name of a further one -> measures, infit, numbers of ratings."""
     figure, (axes,) = blank(8.0, 5.2, 1, 1)
-    overall = float(diagnostics.overall.infit)
     axes.axhspan(*PRODUCTIVE, color="#F2F2F2", zorder=0, label="0.5 to 1.5")
     axes.axhline(overall, color=INK, linewidth=1, linestyle="--", label=f"overall {overall:.2f}")
     points = []
-    for facet in reversed(FACETS):
-        statistics = getattr(diagnostics, facet).statistics
-        measure, infit = np.asarray(measures(fit)[facet][0]), np.asarray(statistics.infit)
+    for place, facet in reversed([*enumerate(found)]):
+        measure, infit, count = found[facet]
         shown = np.flatnonzero(np.isfinite(measure) & np.isfinite(infit))
         drawn = drawn_names(labels[facet], facet)
         # In proportion to a standardised difference from all ratings together.
-        surprise = np.abs(infit - overall) * np.sqrt(np.asarray(statistics.count))
+        surprise = np.abs(infit - overall) * np.sqrt(count)
         points += [(surprise[i], measure[i], infit[i], drawn[i]) for i in shown]
         axes.plot(
             measure[shown],
             infit[shown],
             linestyle="",
-            marker=MARKERS[facet],
+            marker=MARKERS.get(facet, MORE_MARKERS[place % len(MORE_MARKERS)]),
             markersize=6,
-            color=COLOURS[facet],
+            color=COLOURS.get(facet, MORE_COLOURS[place % len(MORE_COLOURS)]),
             alpha=0.8,
             label=plural(facet, names),
             zorder=2 if facet == "question" else 3,

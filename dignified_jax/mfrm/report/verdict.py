@@ -167,9 +167,17 @@ class Fitting:
         return float(np.average(self.infit[inside], weights=self.count[inside]))
 
 
+# What a facet's misfit may be, and what to do.
 CURES = {
-    "erratic": "look at their unexpected responses, or leave them out",
-    "too regular": "they may use few scores, or copy others",
+    "judge": {
+        "erratic": "look at their unexpected responses, or leave them out",
+        "too regular": "they may use few scores, or copy others",
+    },
+    "rubric": {
+        "erratic": "judges read them in different ways, or they ask for something else",
+        "too regular": "they may repeat what other items ask",
+    },
+    "model": {"erratic": "judges or items disagree about them, see the tables of bias"},
 }
 
 
@@ -181,12 +189,12 @@ def misfit_sentences(
     for facet, about in found.items():
         usual = about.usual(overall)
         surprising = (np.abs(about.zstd) >= 2.0) & ~about.extreme
-        sides = {"erratic": about.infit > MISFIT * usual}
-        if facet != "model":  # whose ratings are no deed of theirs
-            sides["too regular"] = about.infit < usual / MISFIT
-        for kind, side in sides.items():
-            chosen = np.flatnonzero(surprising & side)
-            cure = CURES[kind] if facet != "model" else "others disagree about them most"
+        sides = {
+            "erratic": about.infit > MISFIT * usual,
+            "too regular": about.infit < usual / MISFIT,
+        }
+        for kind, cure in CURES[facet].items():
+            chosen = np.flatnonzero(surprising & sides[kind])
             texts = [f"{clip(labels[facet][i])} (infit {about.infit[i]:.2f})" for i in chosen]
             if texts:
                 told.append(f"{kind} {word(facet, names)}s: {_listed(texts)}; {cure}")
@@ -263,7 +271,8 @@ def _scale(findings: Findings, names: Names | None) -> list[str]:
         if first >= CONTRAST and first > one.reference_upper[0]:
             sentences.append(
                 f"dimensionality: {of}s fall into two sides (first contrast {first:.1f} "
-                f"{of}s strong, {one.reference_upper[0]:.1f} by chance); see their loadings"
+                f"{of}s strong, {one.reference_upper[0]:.1f} by chance); see their loadings, and "
+                "calibrate the sides apart if they mean different things"
             )
     return sentences
 

@@ -34,6 +34,8 @@ EDGE = 0.1
 # More levels than this are drawn as a histogram, without names.
 MOST_NAMES = 80
 NAME_INCHES = 0.17
+# Width of a letter, and letters for which every column has room.
+LETTER_INCHES, FREE_LETTERS = 0.08, 16
 # Probabilities that the last column of a map has for yes/no ratings.
 CHANCES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
@@ -63,7 +65,10 @@ def draw_wright_map(
     most = max(len(labels[f]) for f in facets if len(labels[f]) <= MOST_NAMES or f == "model")
     height = max(6.0, NAME_INCHES * min(most, MOST_NAMES))
     widths = [1.0] * len(facets) + [0.4]
-    figure, columns = blank(9.0, height, 1, len(widths), sharey=True, width_ratios=widths)
+    texts = {facet: drawn_names(labels[facet], facet) for facet in facets}
+    long = [max(map(len, texts[f])) for f in facets if len(labels[f]) <= MOST_NAMES]
+    width = 9.0 + LETTER_INCHES * sum(max(letters - FREE_LETTERS, 0) for letters in long)
+    figure, columns = blank(width, height, 1, len(widths), sharey=True, width_ratios=widths)
     shown = measures_to_draw(fit, diagnostics)
     values = {facet: shown[facet][0] for facet in facets}
     extreme = {facet: np.isinf(np.asarray(measures(fit)[facet][0])) for facet in facets}
@@ -80,9 +85,7 @@ def draw_wright_map(
             axes.set_ylim(low, high)
             drawn = [
                 f"{name} ({value:+.1f})" if far else name
-                for name, value, far in zip(
-                    drawn_names(labels[facet], facet), values[facet], beyond, strict=True
-                )
+                for name, value, far in zip(texts[facet], values[facet], beyond, strict=True)
             ]
             _ladder(axes, inside, errors, drawn, extreme[facet], facet, NAME_INCHES / height)
     for axes in columns:
@@ -119,8 +122,15 @@ def _score_column(axes: Axes, fit: Fit, categories: Sequence[float] | None, gap:
     for line in lines:
         if low < line < high:
             axes.plot([0.05, 0.95], [line, line], color=INK, linewidth=0.9)
+    places = measure_at(fit, shares) + offset
+    if len(lines):  # the ends of the scale, as far as the map has them
+        inside = 0.5 * gap * (high - low)
+        if places[0] <= low < lines[0] - 2 * inside:
+            places[0] = low + inside
+        if places[-1] >= high > lines[-1] + 2 * inside:
+            places[-1] = high - inside
     last = -np.inf
-    for place, text in zip(measure_at(fit, shares) + offset, texts, strict=True):
+    for place, text in zip(places, texts, strict=True):
         if low < place < high and place - last > gap * (high - low):
             axes.text(0.5, place, text, ha="center", va="center", fontsize=9, color=INK)
             last = place

@@ -10,7 +10,7 @@ import scipy.optimize
 
 from dignified_jax.mfrm.report import plots, scale_plots, wright
 from dignified_jax.mfrm.report.figures import as_svg, save
-from dignified_jax.mfrm.report.names import drawn_names, together
+from dignified_jax.mfrm.report.names import drawn_names, font_families, together
 
 pytestmark = pytest.mark.wiring
 
@@ -163,6 +163,9 @@ def test_the_map_has_a_column_of_scores(scale):
     for text in axes.texts:
         k = int(text.get_text()) - 1
         x = text.get_position()[1] - offset
+        if k == 3:  # beyond the map: at its edge
+            assert 0 < axes.get_ylim()[1] - text.get_position()[1] < 0.1
+            continue
         weight = np.exp(x * np.arange(4) - [0, -1, -0.8, 0.3])
         expected = weight @ np.arange(4) / weight.sum()
         assert abs(expected - np.clip(k, 0.25, 2.75)) < 1e-3
@@ -191,11 +194,25 @@ def test_names_stay_distinct_and_share_a_mark():
 
 def test_letters_without_a_font_become_a_number(monkeypatch):
     monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", [])
-    assert drawn_names(["plain", "\u8a55\u4fa1", "caf\u00e9"], "judge") == [
-        "plain",
-        "judge #2",
-        "caf\u00e9",
-    ]
+    names = ["plain", "\u8a55\u4fa1", "caf\u00e9"]
+    numbered = ["plain", "judge #2", "caf\u00e9"]
+    assert drawn_names(names, "judge") == numbered
+    # matplotlib's own font of last resort has boxes for letters.
+    boxes = types.SimpleNamespace(name="Last Resort High-Efficiency", fname="none")
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", [boxes])
+    monkeypatch.setattr(
+        "dignified_jax.mfrm.report.names._letters",
+        lambda file, wanted: wanted if file == "none" else wanted & {"\u00e9"},
+    )
+    assert drawn_names(names, "judge") == numbered
+    # Two fonts together have what neither has.
+    fonts = [types.SimpleNamespace(name=name, fname=name) for name in ("\u8a55", "\u4fa1")]
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", fonts)
+    monkeypatch.setattr(
+        "dignified_jax.mfrm.report.names._letters", lambda file, wanted: wanted & {"\u00e9", file}
+    )
+    assert drawn_names(names, "judge") == names
+    assert font_families("".join(names)) == (["DejaVu Sans", "\u4fa1", "\u8a55"], set())
 
 
 @pytest.mark.parametrize("seed", range(3))
