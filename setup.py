@@ -69,6 +69,9 @@ setup(
             "tokamax>=0.0.12,<0.1",  # splash attention with masks known at run time
         ],
         "wandb": ["wandb>=0.19"],  # for the field wandb_project
+        # Run directories in buckets: how etils, below Orbax, reaches them.
+        "gs": ["gcsfs>=2025.5"],  # brings google-cloud-storage, which Orbax asks for gs://
+        "s3": ["s3fs>=2025.5"],
         "eval": [
             "lm-eval>=0.4.13",  # general benchmarks (MMLU, BBH), driven by our decoder
             "inspect-ai>=0.3.285",  # judges behind endpoints: providers, retries, logs
@@ -118,6 +121,9 @@ setup(
             "torch==2.13.0",  # reference implementation of the decoders
             "trl>=1.16,<2",  # DPO losses to compare with
             "peft>=0.21,<1",  # LoRA to compare with, and the loader of our adapters
+            # Stores on the loopback. moto's server is run, whose own extra brings much more.
+            *("s3fs>=2025.5", "gcsfs>=2025.5", "boto3", "moto[s3]>=5", "flask", "flask-cors"),
+            "gcp-storage-emulator>=2026.7",
             "pyte",  # a terminal to show the live display in
             "tensorboard",  # reads event files back
             *("nbclient", "ipykernel"),  # run the notebooks of docs/

@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, notify: Callable[[str], None]) -> None:
     """Runs the command, in the first process with the others at its side."""
     from dignified_jax.cluster import job, members, team
+    from dignified_jax.files import mirror
     from dignified_jax.typed_config import ConfigError
 
     config = job.of_arguments(options)
@@ -78,8 +79,11 @@ def _run(options: argparse.Namespace, notify: Callable[[str], None]) -> None:
         )
     with job.joined(config):
         if members.is_first():
-            with team.led(config.join_timeout):
-                options.module.run(options, notify)
+            with (
+                team.led(config.join_timeout),
+                mirror.workdir(options.workdir, notify) as (options.workdir, shown),
+            ):
+                options.module.run(options, shown)
             return
         from dignified_jax.evaluation import works
 

@@ -20,6 +20,7 @@ something is refused or fails, or calls have failed; 130 for Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax import typed_config
     from dignified_jax.console import safe_stream
     from dignified_jax.construction import config, pipeline
+    from dignified_jax.files import mirror
     from dignified_jax.training import command
     from dignified_jax.typed_config import yaml_text
 
@@ -52,8 +54,9 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
         print(yaml_text.dump(typed_config.as_dict(parsed)), end="")
         return
     notify = functools.partial(print, file=safe_stream.SafeStream(sys.stdout), flush=True)
-    found = pipeline.run(parsed, notify)
-    notify(f"{parsed.until}: {found}")
+    with mirror.workdir(parsed.workdir, notify) as (workdir, shown):
+        found = pipeline.run(dataclasses.replace(parsed, workdir=workdir), shown)
+        shown(f"{parsed.until}: {found}")
 
 
 def _help(options: argparse.Namespace, overrides: Mapping[str, Any]) -> str:

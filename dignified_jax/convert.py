@@ -7,9 +7,10 @@ Worked example:
     python -m dignified_jax.convert to-peft --checkpoint runs/lora --out adapter
 
 `to-hf` and `to-peft` take a run directory (its newest checkpoint), one numbered checkpoint, or a
-bare one. Of a LoRA run, `to-hf` merges with the base, which is looked for where it was in training
-or at --base and must have the same weights; `to-peft` writes a PEFT adapter. The dtype of the
-parameters (of the base, when merging) is kept unless --dtype says otherwise.
+bare one, here or in a bucket (gs://…, s3://…). Of a LoRA run, `to-hf` merges with the base, which
+is looked for where it was in training or at --base and must have the same weights; `to-peft` writes
+a PEFT adapter. The dtype of the parameters (of the base, when merging) is kept unless --dtype says
+otherwise.
 
 A directory that is not empty is refused. With --overwrite the files that were converted into it
 before are replaced, and no other file is touched.
@@ -27,7 +28,7 @@ from absl import logging
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.console.waiting import waiting
-from dignified_jax.files import owned
+from dignified_jax.files import owned, store
 from dignified_jax.training.run import quiet
 from dignified_jax.typed_config import path_argument
 
@@ -135,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
+        store.refuse("--out", options.out, "write the directory here, and copy it then")
         with quiet.background(), owned.writing(options.out, options.overwrite) as out:
             if options.command == "to-orbax":
                 to_orbax(options.hf, out, options.dtype)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dignified_jax.evaluation.config import EvaluationConfig
 
 _NAME = "evaluate"
-_TRAIN = "train:"
+_TRAIN, _TRAINED = "train:", "trained"
 SHORT_STEPS = 6
 """Optimiser steps of a model that is trained for the evaluation alone."""
 
@@ -51,6 +51,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.cluster import members, team
     from dignified_jax.console import safe_stream
     from dignified_jax.evaluation import chain, config, works
+    from dignified_jax.files import mirror
     from dignified_jax.training import command
     from dignified_jax.typed_config import yaml_text
 
@@ -62,13 +63,17 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
         return
     notify = functools.partial(print, file=safe_stream.SafeStream(sys.stdout), flush=True)
     with command.joined(given):
-        if members.is_first():
-            with team.led(parsed.distributed.join_timeout):
-                found = chain.run(_with_trained(parsed, notify), notify)
-        else:
-            found = works.serve()
-    if found is not None:
-        notify(f"\n{_summary(pathlib.Path(parsed.workdir))}\n\nreport: {found}")
+        if not members.is_first():
+            works.serve()
+            return
+        with (
+            team.led(parsed.distributed.join_timeout),
+            mirror.workdir(parsed.workdir, notify, apart=[_TRAINED]) as (workdir, shown),
+        ):
+            parsed = dataclasses.replace(_with_trained(parsed, shown), workdir=workdir)
+            found = chain.run(parsed, shown)
+            if found is not None:
+                shown(f"\n{_summary(pathlib.Path(workdir))}\n\nreport: {found}")
 
 
 def _with_trained(config: EvaluationConfig, notify: Callable[[str], None]) -> EvaluationConfig:
@@ -77,14 +82,15 @@ def _with_trained(config: EvaluationConfig, notify: Callable[[str], None]) -> Ev
     for each in config.models:
         name, _, path = each.partition("=")
         if path.startswith(_TRAIN):
-            path = str(_trained(path.removeprefix(_TRAIN), config, notify))
+            path = _trained(path.removeprefix(_TRAIN), config, notify)
         models.append(f"{name}={path}")
     return dataclasses.replace(config, models=tuple(models))
 
 
-def _trained(preset: str, config: EvaluationConfig, notify: Callable[[str], None]) -> pathlib.Path:
+def _trained(preset: str, config: EvaluationConfig, notify: Callable[[str], None]) -> str:
     """The export of a configuration's own run, or of a short one in the evaluation's directory."""
     from dignified_jax.cluster import members
+    from dignified_jax.files import store
     from dignified_jax.training import config as training_config
     from dignified_jax.training import config_file, export, stages
     from dignified_jax.typed_config import ConfigError, merge
@@ -93,10 +99,10 @@ def _trained(preset: str, config: EvaluationConfig, notify: Callable[[str], None
     own = pathlib.Path(training_config.parse(values).workdir) / export.DIRECTORY
     if (own / "config.json").is_file():
         notify(f"{_TRAIN}{preset}: the run in {own.parent}")
-        return own
-    workdir = pathlib.Path(config.workdir) / "trained" / preset.replace(":", "-")
-    made = workdir / export.DIRECTORY
-    if not (made / "config.json").is_file():
+        return str(own)
+    workdir = store.join(config.workdir, _TRAINED, preset.replace(":", "-"))
+    made = store.join(workdir, export.DIRECTORY)
+    if not (store.place(made) / "config.json").is_file():
         notify(
             f"{_TRAIN}{preset}: {own.parent} has no finished run (python -m dignified_jax.train "
             f"--config={preset} makes one); training {SHORT_STEPS} steps in {workdir}"
@@ -106,7 +112,7 @@ def _trained(preset: str, config: EvaluationConfig, notify: Callable[[str], None
                 f"models: {_TRAIN}{preset} has to be trained first, by python -m "
                 f"dignified_jax.train --config={preset}: several processes train none here"
             )
-        short = {"workdir": str(workdir), "max_steps": SHORT_STEPS}
+        short = {"workdir": workdir, "max_steps": SHORT_STEPS}
         stages.run(training_config.parse(merge(values, short)))
     return made
 

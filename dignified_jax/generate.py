@@ -147,7 +147,9 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
 
 def _check_flags(options: argparse.Namespace) -> None:
     from dignified_jax.cluster import job
+    from dignified_jax.files import store
 
+    store.refuse("--out", options.out, "responses are appended one by one; copy the file then")
     served = options.endpoint is not None
     if served and job.of_arguments(options).joins:
         raise ValueError(

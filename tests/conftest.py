@@ -24,6 +24,7 @@ from jax._src import lru_cache
 from jaxtyping import install_import_hook
 
 from tests import annotations
+from tests.oracles import stores
 
 # Modules whose annotations of arrays (dtypes, axes) are checked at every call while tests run.
 _OBJECTIVES = (
@@ -94,6 +95,23 @@ def compilation_cache(tmp_path_factory):
 def token_cache(tmp_path_factory):
     """Keeps token ids of the tests, and of the commands they start, apart from the user's."""
     os.environ["DIGNIFIED_JAX_CACHE"] = str(tmp_path_factory.mktemp("token_ids"))
+
+
+@pytest.fixture(scope="session", params=["s3", "gs"])
+def bucket(request):
+    """URL of a bucket on the loopback, which the environment leads to."""
+    if absent := stores.missing(request.param):
+        pytest.skip(f"not installed: {', '.join(absent)}")
+    with stores.serving(request.param) as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"{request.param}://{stores.BUCKET}"
+
+
+@pytest.fixture
+def url(bucket, tmp_path):
+    """URL of an empty directory of the bucket."""
+    return f"{bucket}/{tmp_path.parent.name}/{tmp_path.name}"
 
 
 # Of the modules that are not of wiring, those that take more than ten seconds.

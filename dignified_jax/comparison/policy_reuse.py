@@ -34,7 +34,7 @@ def share_policies(runs: Sequence[Run]) -> tuple[Run, ...]:
         elif lends:
             for key, stage in needed.items():
                 if stage.start is None:
-                    trained[key] = str(stages.stage_export(run.config, stage.name))
+                    trained[key] = stages.stage_export(run.config, stage.name)
         shared.append(run)
     return tuple(shared)
 

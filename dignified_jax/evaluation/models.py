@@ -18,6 +18,7 @@ from dignified_jax.files import json_digest
 from dignified_jax.generation.sources import generation_stops, run_template_kwargs
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint, policy
+from dignified_jax.models.checkpoint.fetched import fetched
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.hf import peft, peft_reader
 from dignified_jax.models.lora import LoraParams
@@ -141,7 +142,7 @@ def _kwargs(given: Mapping[str, Any] | None, directory: pathlib.Path) -> dict[st
 
 def _find(path: str) -> tuple[Callable[[ShowCount], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
     """A function that digests the weights, the directory of the tokenizer, others that matter."""
-    directory = pathlib.Path(resolve(path))
+    directory = pathlib.Path(fetched(resolve(path)))
     if (directory / peft.CONFIG_FILE).is_file():
         base = hf.resolve(resolve(peft_reader.read_base(directory)))
         first, second = (directory, base) if policy.has_vocabulary(directory) else (base, directory)

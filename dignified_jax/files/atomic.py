@@ -9,6 +9,8 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from dignified_jax.files import process
+
 _PARTIAL = re.compile(r".+\.(\d+)\.partial", re.DOTALL)
 
 
@@ -61,22 +63,14 @@ def remove_leftovers(directory: str | pathlib.Path) -> None:
     for pattern in ("*.partial", "*/*.partial"):
         for file in pathlib.Path(directory).glob(pattern):
             match = _PARTIAL.fullmatch(file.name)
-            if match and not file.is_symlink() and file.is_file() and not _alive(int(match[1])):
+            if (
+                match
+                and not file.is_symlink()
+                and file.is_file()
+                and not process.alive(int(match[1]))
+            ):
                 with contextlib.suppress(OSError):  # they harm nothing
                     file.unlink()
-
-
-def _alive(process: int) -> bool:
-    """Returns whether another process has this number; ours had been given to the writer before."""
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # of another user
-        return True
-    return process > 0  # 0 means this process's own group
 
 
 @contextlib.contextmanager

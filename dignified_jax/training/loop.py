@@ -53,21 +53,20 @@ def run(config: TrainConfig) -> dict[str, Any]:
       directory.BusyError: another run is writing to the directory.
     """
     with contextlib.ExitStack() as stack:
-        if jax.process_index() == 0:
-            stack.enter_context(run_directory.locked(config, _notify))
-        stack.enter_context(compilation_cache.used(config, _notify))
-        context = prepare(config, run_directory.path(config), _notify)
+        place = stack.enter_context(_opened(config))
+        stack.enter_context(compilation_cache.used(config, place.notify))
+        context = prepare(config, place.files, place.notify)
         manager = stack.enter_context(
             checkpoint.opened(
-                context.workdir / continuation.CHECKPOINTS_DIRECTORY,
+                run_directory.checkpoints(context.workdir),
                 config.checkpoints_to_keep,
                 best_metric=config.best_metric,
                 best_mode=config.best_mode or "min",
             )
         )
-        state = _start(context, manager)
+        state = _start(context, manager, place.notify)
         with _watched(context, int(state.step)) as watch:
-            state = _train(context, state, manager, watch)
+            state = _train(context, state, manager, watch, place.publish)
         members.at("writing the last checkpoint")
         with _show()(
             "writing the last checkpoint", share=True, look=checkpoint.watched(manager, state)
@@ -78,7 +77,11 @@ def run(config: TrainConfig) -> dict[str, Any]:
                 f"testing and exporting step {manager.best_step()}, best by {config.best_metric}"
             )
             state = checkpoint.restore(manager, state, manager.best_step(), _show())
-        return _finish(context, state, config.method.name)
+        return _finish(context, state, config.method.name, place.notify)
+
+
+def _opened(config: TrainConfig) -> contextlib.AbstractContextManager[run_directory.RunDirectory]:
+    return run_directory.opened(config, _notify, leads=jax.process_index() == 0)
 
 
 def assess(
@@ -95,14 +98,11 @@ def assess(
       As `run`.
     """
     with contextlib.ExitStack() as stack:
-        if jax.process_index() == 0:
-            stack.enter_context(run_directory.locked(config, _notify))
-        stack.enter_context(compilation_cache.used(config, _notify))
+        place = stack.enter_context(_opened(config))
+        stack.enter_context(compilation_cache.used(config, place.notify))
         # The policy is whole, whatever its stages trained.
         config = dataclasses.replace(config, lora=LoraConfig())
-        context = prepare(
-            dataclasses.replace(config, method=objective), run_directory.path(config), _notify
-        )
+        context = prepare(dataclasses.replace(config, method=objective), place.files, place.notify)
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
             params=policy(context.model.mesh),
@@ -111,20 +111,22 @@ def assess(
         )
         with _show()("compiling the score step"):
             _compile_evaluation(context, state, _notify)
-        return _finish(context, state, config.method.name)
+        return _finish(context, state, config.method.name, place.notify)
 
 
-def _start(context: RunContext, manager: CheckpointManager) -> TrainState:
+def _start(
+    context: RunContext, manager: CheckpointManager, notify: Callable[[str], None]
+) -> TrainState:
     """The first state, or that of the newest checkpoint; the log is cut back to it."""
     config, model = context.config, context.model
     count = len(config.data.dimensions)
     state = init_state(model.params, config.method, count, context.optimizer, model.mesh)
     if manager.latest_step() is not None:
         state = checkpoint.restore(manager, state, show=_show())
-        _notify(f"resuming after step {int(state.step)} from {manager.directory}")
+        notify(f"resuming after step {int(state.step)} from {manager.directory}")
     if jax.process_index() == 0:
         for note in run_directory.trim_metrics(context.workdir, int(state.step)):
-            _notify(note)
+            notify(note)
     return state
 
 
@@ -158,7 +160,11 @@ def _watched(context: RunContext, start: int) -> Iterator[_Watch]:
 
 
 def _train(
-    context: RunContext, state: TrainState, manager: CheckpointManager, watch: _Watch
+    context: RunContext,
+    state: TrainState,
+    manager: CheckpointManager,
+    watch: _Watch,
+    publish: Callable[[], None],
 ) -> TrainState:
     """Steps from the state's own to the last, with logging, evaluation and checkpoints."""
     config, steps = context.config, context.steps
@@ -180,6 +186,7 @@ def _train(
         # Last, so that a checkpoint never comes before what was logged for its step.
         if _due(step, config.checkpoint_every, steps) or signal:
             members.at(f"saving the checkpoint of step {step}")
+            publish()
             checkpoint.save(manager, state, _judged(config, evaluated), origin)
             members.at(f"after saving that of step {step}", "between")
         if signal and step < steps:
@@ -273,7 +280,9 @@ def _rates(context: RunContext) -> Callable[[PackedBatch, int, float], dict[str,
     return rates
 
 
-def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]:
+def _finish(
+    context: RunContext, state: TrainState, name: str, notify: Callable[[str], None]
+) -> dict[str, Any]:
     """Test, summary under the method's name, export to Hugging Face, and the final table."""
     config, workdir = context.config, context.workdir
     visible = jax.process_index() == 0
@@ -288,10 +297,10 @@ def _finish(context: RunContext, state: TrainState, name: str) -> dict[str, Any]
         atomic.write_json(workdir / run_directory.SUMMARY_FILE, result)
         if (workdir / run_directory.METRICS_FILE).is_file():
             plots.write(workdir)
-    _notify(summary.table(result))
-    _notify(f"run directory: {workdir}\nHugging Face export: {exported}")
+    notify(summary.table(result))
+    notify(f"run directory: {workdir}\nHugging Face export: {exported}")
     for directory in adapters:
-        _notify(f"PEFT adapter: {directory}")
+        notify(f"PEFT adapter: {directory}")
     return result
 
 

@@ -6,7 +6,6 @@ Every stage can be killed and goes on like any run; its exported weights are the
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +13,13 @@ import jax
 from jax.sharding import Mesh
 
 from dignified_jax.console.waiting import waiting
+from dignified_jax.files import store
 from dignified_jax.models import hf
 from dignified_jax.models.decoder import Params
 from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup, terms
 from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import compilation_cache, devices
-from dignified_jax.training.run import directory as run_directory
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     if method.needs_rewards and not config.reward_policies:
         stages = method.stages(config.data.dimensions)
         exports = _train(config, stages)
-        trained = {stage.name: str(path) for stage, path in zip(stages, exports, strict=True)}
+        trained = {stage.name: path for stage, path in zip(stages, exports, strict=True)}
         # A dimension without a stage has no say; the first model gives it rewards of 0.
         paths = tuple(
             trained.get(dimension, config.model.path) for dimension in config.data.dimensions
@@ -49,26 +48,26 @@ def run(config: TrainConfig) -> dict[str, Any]:
     return loop.run(config)
 
 
-def stage_export(config: TrainConfig, name: str) -> pathlib.Path:
-    """Returns where a run exports the policy of one of its stages."""
-    return _stage_directory(config, name) / export.DIRECTORY
+def stage_export(config: TrainConfig, name: str) -> str:
+    """Returns where a run exports the policy of one of its stages, here or in a store."""
+    return store.join(_stage_directory(config, name), export.DIRECTORY)
 
 
-def _train(config: TrainConfig, stages: Sequence[Stage]) -> list[pathlib.Path]:
+def _train(config: TrainConfig, stages: Sequence[Stage]) -> list[str]:
     """Trains the stages in order; their exports."""
-    exports: list[pathlib.Path] = []
+    exports: list[str] = []
     for stage in stages:
         start = None if stage.start is None else exports[stage.start]
         exports.append(_train_stage(config, stage, start))
     return exports
 
 
-def _train_stage(config: TrainConfig, stage: Stage, start: pathlib.Path | None) -> pathlib.Path:
+def _train_stage(config: TrainConfig, stage: Stage, start: str | None) -> str:
     """Trains a stage, from another's export or the run's own model; its export."""
     workdir = _stage_directory(config, stage.name)
     model = dataclasses.replace(
         config.model,
-        path=config.model.path if start is None else str(start),
+        path=config.model.path if start is None else start,
         # A narrower file would round the policy between stages.
         export_dtype=config.model.param_dtype,
     )
@@ -76,7 +75,7 @@ def _train_stage(config: TrainConfig, stage: Stage, start: pathlib.Path | None) 
         dataclasses.replace(
             config,
             method=stage.objective,
-            workdir=str(workdir),
+            workdir=workdir,
             model=model,
             reference_cache=None,
             reward_policies=(),
@@ -86,19 +85,17 @@ def _train_stage(config: TrainConfig, stage: Stage, start: pathlib.Path | None) 
     return stage_export(config, stage.name)
 
 
-def _stage_directory(config: TrainConfig, name: str) -> pathlib.Path:
-    return run_directory.path(config) / "stages" / name
+def _stage_directory(config: TrainConfig, name: str) -> str:
+    return store.join(config.workdir, "stages", name)
 
 
-def _assess(
-    config: TrainConfig, exports: Sequence[pathlib.Path], shares: Sequence[float]
-) -> dict[str, Any]:
+def _assess(config: TrainConfig, exports: Sequence[str], shares: Sequence[float]) -> dict[str, Any]:
     """Tests and exports the weighted mean of policies against the run's own model."""
     mixed = [(path, share) for path, share in zip(exports, shares, strict=True) if share > 0]
 
-    def load(path: pathlib.Path, mesh: Mesh) -> Params:
+    def load(path: str, mesh: Mesh) -> Params:
         with waiting(f"loading {path}", jax.process_index() == 0, share=True) as count:
-            return hf.load(path, config.model.param_dtype, mesh, progress=count)[1]
+            return hf.load(hf.resolve(path), config.model.param_dtype, mesh, progress=count)[1]
 
     def policy(mesh: Mesh) -> Params:
         loaded = [load(path, mesh) for path, _ in mixed]

@@ -154,14 +154,14 @@ def test_a_second_run_in_the_same_directory_is_refused(root, finished):
     config = configuration(root, finished[0])
     before = (finished[0] / "metrics.jsonl").read_bytes()
     with (
-        run_directory.locked(config),
+        run_directory.opened(config),
         pytest.raises(
             run_directory.BusyError, match=f"another run is writing here .process {os.getpid()}"
         ),
     ):
         loop.run(config)
     assert (finished[0] / "metrics.jsonl").read_bytes() == before
-    with run_directory.locked(config):  # free again
+    with run_directory.opened(config):  # free again
         pass
 
 

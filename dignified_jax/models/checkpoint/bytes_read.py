@@ -8,11 +8,13 @@ from collections.abc import Callable
 import jax
 import tensorstore
 
+from dignified_jax.files import store
+
 _METRICS = "/tensorstore/kvstore/"
 _NAME = "bytes_read"
 
 
-def watched(directory: str | pathlib.Path) -> Callable[[], tuple[int, int] | None]:
+def watched(directory: str | store.Directory) -> Callable[[], tuple[int, int] | None]:
     """Begins to watch, and returns a function that says how many bytes have been read since.
 
     Args:
@@ -23,7 +25,8 @@ def watched(directory: str | pathlib.Path) -> Callable[[], tuple[int, int] | Non
       A function without arguments; it gives (bytes read, bytes of the directory that are a
       process's share), or None where they are not counted.
     """
-    files = [file for file in pathlib.Path(directory).rglob("*") if file.is_file()]
+    local = not store.is_url(directory)
+    files = [file for file in pathlib.Path(directory).rglob("*") if file.is_file()] if local else []
     total = sum(file.stat().st_size for file in files) // jax.process_count()
     begun = _bytes_read()
 

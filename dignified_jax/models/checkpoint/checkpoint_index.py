@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
-import pathlib
-import shutil
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from dignified_jax.files import store
 from dignified_jax.models.checkpoint.literal_path import literal
 
 
@@ -19,7 +18,7 @@ def arrays(tree: PyTree) -> list[str]:
     return sorted(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
 
 
-def verify(directory: pathlib.Path, expected: list[str]) -> None:
+def verify(directory: store.Directory, expected: list[str]) -> None:
     """Checks that the index of a saved pytree is readable and names all its arrays.
 
     Args:
@@ -40,7 +39,7 @@ def verify(directory: pathlib.Path, expected: list[str]) -> None:
         )
 
 
-def probe(directory: pathlib.Path) -> None:
+def probe(directory: store.Directory) -> None:
     """Writes a small array as a checkpoint's are written, looks for it, and removes it.
 
     In all processes. What a directory can't hold (TensorStore takes a backslash in its name for a
@@ -59,4 +58,4 @@ def probe(directory: pathlib.Path) -> None:
             verify(place, arrays(tree))
     finally:
         if jax.process_index() == 0:
-            shutil.rmtree(place, ignore_errors=True)
+            store.remove_tree(place)

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from dignified_jax.files import store
+from dignified_jax.models.checkpoint import orbax_s3
+
 _LocalPath: type[epath.Path] = type(epath.Path("/"))
 
 
@@ -26,6 +29,9 @@ class LiteralPath(_LocalPath):
             yield self._new(found)
 
 
-def literal(path: str | pathlib.Path) -> LiteralPath:
-    """The absolute path, for Orbax."""
+def literal(path: str | pathlib.Path | epath.Path) -> epath.Path:
+    """The absolute path, or that in a store, for Orbax."""
+    if store.is_url(path):
+        orbax_s3.teach(str(path))
+        return store.place(path)
     return LiteralPath(pathlib.Path(path).absolute())

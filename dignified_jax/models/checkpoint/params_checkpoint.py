@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,14 +22,20 @@ from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jaxtyping import PyTree
 
 from dignified_jax.console.waiting import Waiting, silent
+from dignified_jax.files import store
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.models import partition
 from dignified_jax.models.checkpoint import bytes_read, checkpoint_index
 from dignified_jax.models.checkpoint.digest import of_arrays
+from dignified_jax.models.checkpoint.fetched import (
+    CHECKSUM,
+    COMMITTED,
+    MODEL_DIRECTORY,
+    PARAMS,
+    fetched,
+)
 from dignified_jax.models.checkpoint.literal_path import literal
 
-MODEL_DIRECTORY = "model"
-PARAMS, CHECKSUM = "params", "checksum"
 # Files that travel with the weights unchanged.
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
@@ -114,12 +121,13 @@ def _readers(mesh: Mesh | None) -> ocp.options.MultiprocessingOptions:
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     """(checkpoint directory, its `model` directory) for a path given by a person.
 
-    The path may be a run directory, its `checkpoints`, one numbered checkpoint, or a bare one.
+    The path may be a run directory, its `checkpoints`, one numbered checkpoint, or a bare one; of a
+    store, what is found is a copy here.
 
     Raises:
       CheckpointError: none is there; the message says where was looked.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(fetched(os.fspath(path)))
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such directory")
     checkpoint = path if (path / PARAMS).is_dir() else newest_in(path)
@@ -136,11 +144,17 @@ def find(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     raise CheckpointError(f"{checkpoint}: no config.json found in {looked}")
 
 
-def newest_in(path: pathlib.Path) -> pathlib.Path | None:
+def newest_in(path: store.Directory) -> store.Directory | None:
     """Returns the newest numbered checkpoint of a run directory, or of its `checkpoints`."""
+    # In a store a checkpoint has its name from the beginning, and this file in the end.
+    whole = COMMITTED if store.is_url(path) else ""
     for root in (path, path / "checkpoints"):
         entries = root.iterdir() if root.is_dir() else ()
-        numbered = [e for e in entries if e.name.isdigit() and (e / PARAMS).is_dir()]
+        numbered = [
+            entry
+            for entry in entries
+            if entry.name.isdigit() and (entry / PARAMS).is_dir() and (entry / whole).exists()
+        ]
         if numbered:
             return max(numbered, key=lambda entry: int(entry.name))
     return None
@@ -164,7 +178,7 @@ def copy_model_files(
         shutil.copyfile(file, target / name)
 
 
-def read_checksum(checkpoint: pathlib.Path) -> dict[str, Any]:
+def read_checksum(checkpoint: store.Directory) -> dict[str, Any]:
     """Returns what a checkpoint says of itself: the digest of each part, and more in training."""
     # As Orbax's JsonCheckpointHandler names its file.
     return json.loads((checkpoint / CHECKSUM / "metadata").read_text(encoding="utf-8"))
@@ -192,7 +206,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(where: str | pathlib.Path, done: str) -> Iterator[None]:
+def explained(where: str | store.Directory, done: str) -> Iterator[None]:
     """Turns any error inside into "`where`: cannot be `done`", with its first line.
 
     Raises:

@@ -13,6 +13,7 @@ from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
+from dignified_jax.models.checkpoint.fetched import fetched
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.hf import peft, peft_reader
 from dignified_jax.models.hf.config import read_config
@@ -49,7 +50,7 @@ def load(
     model or of LoRA), a bare checkpoint, or a PEFT adapter.
 
     Args:
-      path: of it, or "embedded:NAME".
+      path: of it, here or in a store, or "embedded:NAME".
       dtype: of the parameters and the computation.
       mesh: over which parameters are split; None puts them on the default device.
       base: of LoRA: directory or hub id, if it is not where it was in training.
@@ -60,7 +61,7 @@ def load(
       FileNotFoundError, CheckpointError, WeightsError, UnsupportedModelError, ModelFileError: what
         is missing or can't be used, by name.
     """
-    directory = pathlib.Path(resolve(path))
+    directory = pathlib.Path(fetched(resolve(path)))
     if (directory / peft.CONFIG_FILE).is_file():
         return _adapter(directory, dtype, mesh, base, show)
     is_run = (directory / params_checkpoint.PARAMS).is_dir()

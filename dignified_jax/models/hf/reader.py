@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from dignified_jax.console.waiting import ShowCount, uncounted
+from dignified_jax.files import store
 from dignified_jax.models import partition
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Decoder, Params, abstract_params
@@ -75,13 +76,18 @@ def load(
 def resolve(path: str, weights: bool = True) -> pathlib.Path:
     """A directory as it is; a hub id ("owner/name") downloaded, the weights as safetensors only.
 
+    One of a store ("gs://…", "s3://…") is copied here, for this process's life.
+
     Args:
       path: the directory, or the hub id.
       weights: whether to download those; configuration and tokenizer come anyway.
 
     Raises:
       FileNotFoundError: neither a directory nor a hub id that can be reached.
+      StoreError, ValueError: the store can't be read.
     """
+    if store.is_url(path):
+        return store.fetched(path.rstrip("/"))
     directory = pathlib.Path(path)
     if directory.is_dir():
         return directory

@@ -7,6 +7,7 @@ import importlib.util
 from typing import Annotated, Literal
 
 from dignified_jax.cluster.settings import DistributedConfig
+from dignified_jax.files import store
 from dignified_jax.models.lora import LoraConfig
 from dignified_jax.objectives import Method
 from dignified_jax.training.config.data import DataConfig
@@ -86,6 +87,7 @@ class TrainConfig:
         for name in ("workdir", "compilation_cache", "reference_cache", "wandb_project"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} must not be empty", name)
+        self._check_stores()
         if self.wandb_project is not None and not _installed("wandb"):
             raise ConfigError(
                 f"wandb_project={self.wandb_project!r} needs the package wandb, which is not "
@@ -108,6 +110,21 @@ class TrainConfig:
                 "model.init='random' contradicts lora.rank: LoRA is of no use without the very "
                 "weights it was trained on, and those would not be kept"
             )
+
+    def _check_stores(self) -> None:
+        try:
+            if store.is_url(self.workdir):
+                store.check(self.workdir)
+        except ValueError as error:
+            raise ConfigError(f"workdir: {error}", "workdir") from error
+        here = {"reference_cache": self.reference_cache, "data.cache": self.data.cache}
+        for name, path in here.items():
+            if path is not None and store.is_url(path):
+                raise ConfigError(
+                    f"{name}: is read and written as a file; expected a directory here, found "
+                    f"{path}; without {name} a run in a store keeps its own there",
+                    name,
+                )
 
     def _check_reference(self) -> None:
         if self.reference == "cached" and not self.method.needs_reference:

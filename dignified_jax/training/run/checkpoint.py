@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from dignified_jax.console.waiting import Look, Waiting, silent
+from dignified_jax.files import store
 from dignified_jax.models.checkpoint import bytes_read, checkpoint_index
 from dignified_jax.models.checkpoint.literal_path import literal
 from dignified_jax.models.checkpoint.params_checkpoint import (
@@ -43,14 +43,14 @@ class DamagedError(CheckpointError):
 
 @contextlib.contextmanager
 def opened(
-    directory: str | pathlib.Path, keep: int, **best: str | None
+    directory: str | store.Directory, keep: int, **best: str | None
 ) -> Iterator[ocp.CheckpointManager]:
     """`open_manager`, closed in the end; an error on the way tells which checkpoint is left.
 
     Raises:
       CheckpointError: the directory can't hold checkpoints; before anything else is done.
     """
-    directory = pathlib.Path(directory)
+    directory = store.place(directory)
     with explained(directory, "used for checkpoints"):
         if newest_in(directory) is None:
             checkpoint_index.probe(directory)  # before the manager, which removes half a save
@@ -69,7 +69,7 @@ def opened(
 
 
 def open_manager(
-    directory: str | pathlib.Path,
+    directory: str | store.Directory,
     keep: int,
     best_metric: str | None = None,
     best_mode: Literal["min", "max"] = "min",
@@ -80,7 +80,7 @@ def open_manager(
     an older one is deleted, after its index was read back. What an interrupted save left is
     removed, so no other process may be writing there.
     """
-    directory = pathlib.Path(directory).absolute()
+    place = literal(directory)
     policy = [policies.LatestN(keep)]
     options: dict[str, Any] = {}
     if best_metric is not None:
@@ -94,21 +94,21 @@ def open_manager(
         )
         options = {"best_fn": merit, "best_mode": "max"}
     return ocp.CheckpointManager(
-        literal(directory),
+        place,
         options=ocp.CheckpointManagerOptions(
             create=True,
             cleanup_tmp_directories=True,
             preservation_policy=policies.AnyPreservationPolicy(policy),
             # Called before the checkpoint gets its name.
             async_options=ocp.AsyncOptions(
-                post_finalization_callback=functools.partial(_verify_newest, directory)
+                post_finalization_callback=functools.partial(_verify_newest, store.place(place))
             ),
             **options,
         ),
     )
 
 
-def _verify_newest(directory: pathlib.Path) -> None:
+def _verify_newest(directory: store.Directory) -> None:
     """Verifies the checkpoint that was written last, whatever its name is meanwhile."""
     numbered = {entry: entry.name.partition(".")[0] for entry in directory.iterdir()}
     written = [entry for entry, number in numbered.items() if number.isdigit()]
@@ -161,13 +161,15 @@ def finish(manager: ocp.CheckpointManager, state: TrainState | None = None) -> N
 
 def watched(manager: ocp.CheckpointManager, state: TrainState) -> Look:
     """Returns a function that says how many bytes of a checkpoint under way lie on disk."""
-    directory, total = pathlib.Path(manager.directory), storage.size(state)
+    directory, total = store.place(manager.directory), storage.size(state)
+    if store.is_url(directory):
+        return lambda: None
     return lambda: (storage.half_written(directory), total)
 
 
 @contextlib.contextmanager
 def _written(manager: ocp.CheckpointManager, state: TrainState | None) -> Iterator[None]:
-    directory = pathlib.Path(manager.directory)
+    directory = store.place(manager.directory)
     try:
         with explained(directory, "written"):
             yield
@@ -204,7 +206,7 @@ def restore(
         **{name: ocp.args.StandardRestore(part) for name, part in parts.items()},
         **{CHECKSUM: ocp.args.JsonRestore()},
     )
-    look = bytes_read.watched(pathlib.Path(manager.directory) / str(step))
+    look = bytes_read.watched(store.place(manager.directory) / str(step))
     with _damage_told(manager, step):
         with show(f"reading checkpoint {step}", share=True, look=look):
             restored = manager.restore(step, args=args)
@@ -219,14 +221,14 @@ def _damage_told(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
         with explained(f"{manager.directory}/{step}", "restored"):
             yield
     except CheckpointError as error:
-        directory = pathlib.Path(manager.directory)
+        directory = store.place(manager.directory)
         whole = [other for other in manager.all_steps() if other != step]
         whole = [other for other in whole if _readable(directory / str(other))]
         remedy = f"delete it to go on from {whole[-1]}" if whole else "no other is whole"
         raise DamagedError(f"{error}; {remedy}") from error
 
 
-def _readable(checkpoint: pathlib.Path) -> bool:
+def _readable(checkpoint: store.Directory) -> bool:
     try:
         for name in (PARAMS, REST):
             checkpoint_index.verify(checkpoint / name, [])
@@ -245,7 +247,7 @@ def _rest(state: TrainState) -> dict[str, Any]:
     }
 
 
-def read_run(directory: str | pathlib.Path) -> Mapping[str, Any] | None:
+def read_run(directory: str | store.Directory) -> Mapping[str, Any] | None:
     """Returns what `save` was told of its run, by the newest checkpoint under `directory`.
 
     None where there is no checkpoint, or one of a version that did not write it.
@@ -253,7 +255,7 @@ def read_run(directory: str | pathlib.Path) -> Mapping[str, Any] | None:
     Raises:
       CheckpointError: it can't be read.
     """
-    newest = newest_in(pathlib.Path(directory))
+    newest = newest_in(store.place(directory))
     if newest is None:
         return None
     with explained(newest, "read"):

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from dignified_jax.files import store
 from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.run import cache_entries, devices
-from dignified_jax.training.run import directory as run_directory
 
 DIRECTORY = "compilation_cache"
 
@@ -29,8 +29,8 @@ def directory(config: TrainConfig) -> str:
     Absolute, since JAX's keys of programs have the directory in them.
     """
     given = config.compilation_cache or jax.config.jax_compilation_cache_dir
-    place = given or str(run_directory.path(config) / DIRECTORY)
-    return place if "://" in place else str(pathlib.Path(place).absolute())
+    place = given or store.join(config.workdir, DIRECTORY)
+    return place if store.is_url(place) else str(pathlib.Path(place).absolute())
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def used(config: TrainConfig, notify: Callable[[str], None]) -> Iterator[None]:
         # JAX's keys do not have the number of cores, which the programs are made for.
         place += f"/{devices.cpu_cores()}_cores"
     # A bucket ("gs://...") is left to JAX.
-    ours = jax.config.jax_enable_compilation_cache and "://" not in place
+    ours = jax.config.jax_enable_compilation_cache and not store.is_url(place)
     keeps_entries = ours and jax.process_index() == 0
     if ours:
         pathlib.Path(place).mkdir(parents=True, exist_ok=True)

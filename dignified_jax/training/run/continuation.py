@@ -29,9 +29,9 @@ from dignified_jax.training.run.directory import (
     INPUTS_FILE,
     METRICS_FILE,
     as_dict,
+    checkpoints,
 )
 
-CHECKPOINTS_DIRECTORY = "checkpoints"
 # May differ between the first start of a run and its continuation.
 _FREE = {
     *("workdir", "checkpoints_to_keep", "checkpoint_every", "eval_every", "compilation_cache"),
@@ -54,7 +54,7 @@ def begun(workdir: pathlib.Path) -> bool:
 
 
 def _checkpointed(workdir: pathlib.Path) -> bool:
-    return params_checkpoint.newest_in(workdir / CHECKPOINTS_DIRECTORY) is not None
+    return params_checkpoint.newest_in(checkpoints(workdir)) is not None
 
 
 def shared_fields(config: TrainConfig) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _without_default_test(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 def _records(workdir: pathlib.Path, key: str, name: str) -> dict[str, dict[str, Any]]:
     """File or checkpoint -> what it says of the run's configuration or inputs, if it does."""
-    run = checkpoint.read_run(workdir / CHECKPOINTS_DIRECTORY) or {}
+    run = checkpoint.read_run(checkpoints(workdir)) or {}
     found = {name: _read(workdir / name), "its newest checkpoint": run.get(key)}
     return {source: _upgraded(fields) for source, fields in found.items() if fields}
 

@@ -1,4 +1,4 @@
-"""The run directory: what a run writes into it, and who may.
+"""The run directory, here or in a store: what a run writes into it, and who may.
 
 `continuation` says when a new start may go on there.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import warnings
@@ -13,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dignified_jax import typed_config
-from dignified_jax.files import atomic, jsonl, lock
+from dignified_jax.files import atomic, jsonl, lock, mirror, store
 from dignified_jax.files.lock import BusyError
 from dignified_jax.training.config import TrainConfig
 
-__all__ = ["BusyError", "as_dict", "locked", "log", "path", "read_metrics", "trim_metrics"]
+__all__ = ["BusyError", "as_dict", "log", "opened", "path", "read_metrics", "trim_metrics"]
 
 CONFIG_FILE = "config.json"
 INPUTS_FILE = "inputs.json"
@@ -26,32 +27,73 @@ METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.json"
 # Damaged lines of the log, set aside.
 DAMAGED_FILE = "metrics.damaged.jsonl"
+CHECKPOINTS_DIRECTORY = "checkpoints"
+# Entries that stay in a store: written there, or not needed here.
+_APART = (CHECKPOINTS_DIRECTORY, "stages", "compilation_cache")
+# What only the first process reads.
+_UNREAD = ("export", "export_adapter", "plots", "tensorboard", "reference", "rewards")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Made by `opened`.
+
+    Attributes:
+      files: where a run's files are; of a run in a store, their copy here.
+      notify: shows a line to a person.
+      publish: brings the files into the store; nothing for a run here.
+    """
+
+    files: pathlib.Path
+    notify: Callable[[str], None]
+    publish: Callable[[], None]
 
 
 @contextlib.contextmanager
-def locked(config: TrainConfig, notify: Callable[[str], None] = print) -> Iterator[None]:
-    """Makes the run directory and holds it for this process; the kernel frees it if that dies.
+def opened(
+    config: TrainConfig, notify: Callable[[str], None] = print, leads: bool = True
+) -> Iterator[RunDirectory]:
+    """Makes the run directory and holds it for this process; it is free again if that dies.
 
     What a run that was killed left half-written there is removed.
 
     Args:
       config: the run's.
-      notify: shows a line to a person, where the file system has no locks.
+      notify: shows a line to a person.
+      leads: False for the other processes of a job, which hold and write nothing.
 
     Raises:
       BusyError: another run holds it.
       OSError: it can't be made or written to; names it.
     """
+    if store.is_url(config.workdir):
+        options = {"leads": leads, "apart": _APART, "unread": _UNREAD}
+        with (
+            mirror.opened(config.workdir, notify, **options) as copy,
+            copy.told(notify) as named,
+        ):
+            yield RunDirectory(copy.local, named, copy.publish)
+        return
     workdir = path(config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with lock.held(workdir, notify):
-        atomic.remove_leftovers(workdir)
-        yield
+    with contextlib.ExitStack() as stack:
+        if leads:
+            workdir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock.held(workdir, notify))
+            atomic.remove_leftovers(workdir)
+        yield RunDirectory(workdir, notify, lambda: None)
 
 
 def path(config: TrainConfig) -> pathlib.Path:
-    """The run directory."""
+    """The directory of a run that is not in a store."""
     return pathlib.Path(config.workdir)
+
+
+def checkpoints(workdir: pathlib.Path) -> store.Directory:
+    """Returns the directory of a run's checkpoints, which are in the store if the run is."""
+    url = mirror.origin(workdir)
+    if url is None:
+        return workdir / CHECKPOINTS_DIRECTORY
+    return store.place(store.join(url, CHECKPOINTS_DIRECTORY))
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:

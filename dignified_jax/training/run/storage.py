@@ -12,6 +12,9 @@ import shutil
 import jax
 from jaxtyping import PyTree
 
+from dignified_jax.files import store
+from dignified_jax.models.checkpoint.fetched import COMMITTED
+
 # As strerror has them: TensorStore passes that text on, with the file in quotes before it.
 _REASONS = {
     number: os.strerror(number)
@@ -23,7 +26,7 @@ _REASONS = {
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def explained(error: BaseException, directory: pathlib.Path, tree: PyTree = None) -> str | None:
+def explained(error: BaseException, directory: store.Directory, tree: PyTree = None) -> str | None:
     """A line on why a checkpoint can't be written; None where it was not the file system.
 
     Args:
@@ -40,7 +43,7 @@ def explained(error: BaseException, directory: pathlib.Path, tree: PyTree = None
     named = re.findall(r'"(/[^"]+)"', text)
     file = error.filename if isinstance(error, OSError) else None
     line = f"{file or (named[0] if named else directory)}: {_REASONS[number]}"
-    if number in _FULL and tree is not None:
+    if number in _FULL and tree is not None and not store.is_url(directory):
         line += f"; {_shortage(directory, tree)}"
     return line
 
@@ -66,12 +69,15 @@ def half_written(directory: pathlib.Path) -> int:
     return found
 
 
-def remove_half_written(directory: pathlib.Path) -> None:
+def remove_half_written(directory: store.Directory) -> None:
     """Frees what a failed save of a numbered checkpoint holds."""
     for place in _half_written(directory):
-        shutil.rmtree(place, ignore_errors=True)
+        store.remove_tree(place)
 
 
-def _half_written(directory: pathlib.Path) -> list[pathlib.Path]:
+def _half_written(directory: store.Directory) -> list[store.Directory]:
     entries = directory.iterdir() if directory.is_dir() else ()
+    if store.is_url(directory):  # by its name from the beginning
+        numbered = [entry for entry in entries if entry.name.isdigit()]
+        return [entry for entry in numbered if not (entry / COMMITTED).exists()]
     return [entry for entry in entries if entry.name.endswith(".orbax-checkpoint-tmp")]

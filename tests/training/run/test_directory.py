@@ -49,5 +49,5 @@ def test_a_log_cut_off_is_told(log):
 def test_a_start_removes_what_a_killed_one_left(tmp_path):
     left = tmp_path / f"summary.json.{2**40}.partial"
     left.write_text("{")
-    with directory.locked(tiny_run.config(tmp_path, tmp_path)):
+    with directory.opened(tiny_run.config(tmp_path, tmp_path)):
         assert not left.exists()
