@@ -18,7 +18,7 @@ from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
 from dignified_jax.mfrm.report.facet_names import file_name, rename, say, word
 from dignified_jax.mfrm.result import FACETS, Fit, extreme_words
 from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
-from dignified_jax.mfrm.sparse.fit import facet_extremes
+from dignified_jax.mfrm.sparse.fit import facet_extremes, facet_levels
 from dignified_jax.mfrm.sparse.statistics import (
     LevelStatistics,
     level_statistics,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # More models than this have no table of their pairs.
 MOST_COMPARED = 60
+# Share of the prior's variance that is left where ratings tell nothing.
+CONFOUNDED = 0.98
 Bias = dict[tuple[str, str], Interactions]
 
 
@@ -125,7 +127,13 @@ def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:
         if labels != (None,)
     )
     named = {facet: word(facet, ratings.names) for facet in FACETS}
-    status = say(fit.sentence(), ratings.names) + fit.extremes(_all_labels(ratings), named)
+    # A list has no other center.
+    cure = "use center='grand', which shrinks all scores, or add"
+    status = say(fit.sentence().replace(cure, "add"), ratings.names)
+    status += fit.extremes(_all_labels(ratings), named)
+    held = ["judge", "rubric"]
+    if len(ratings.labels["question"]) > 1:
+        held = ["theta", "question", *held]
     return [
         f"{int(ratings.trials.sum()):,} ratings: {sizes}",
         *(f"note: {note}" for note in ratings.notes),
@@ -134,7 +142,27 @@ def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:
         "estimated",
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
-        + ", ".join(f"{name} {float(value):.3g}" for name, value in vars(fit.precision).items()),
+        + ", ".join(f"{name} {float(getattr(fit.precision, name)):.3g}" for name in held),
+        *_confounded(fit, ratings),
+    ]
+
+
+def _confounded(fit: Fit, ratings: SparseRatings) -> list[str]:
+    """Facets of which the ratings tell nothing, as those whose levels are nested in another's."""
+    unknown = []
+    for name, (_, error) in facet_levels(fit, ratings).items():
+        precision = getattr(fit.precision, name if name in FACETS else "rubric", None)
+        size = len(error)
+        if precision is None or size < 2:
+            continue
+        # Levels that sum to zero have this variance without ratings.
+        prior = (1.0 - 1.0 / size) / float(precision)
+        if (np.asarray(error, float) ** 2 > CONFOUNDED * prior).all():
+            unknown.append(word(name, ratings.names))
+    return [
+        f"{name}: the ratings tell nothing of it (its errors are those of its prior). Each of its "
+        "levels may stand with levels of another facet that no other one meets"
+        for name in unknown
     ]
 
 

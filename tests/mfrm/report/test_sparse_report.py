@@ -1,6 +1,7 @@
 """Tables of a list of ordinal ratings are those of the arrays; five facets at the command line."""
 
 import csv
+import dataclasses
 import json
 import math
 
@@ -103,3 +104,26 @@ def test_five_facets_from_the_command_line(tmp_path, capsys):
     assert (
         "--bootstrap is not for --sparse, nor for more than four facets" in capsys.readouterr().err
     )
+
+
+def test_a_facet_nested_in_the_models_is_known_by_its_prior_only(made):
+    """Its levels' errors are those of the prior, and the summary says so."""
+    fit, ratings = made[:2]
+    group = np.array([0, 0, 1, 1])[ratings.model]
+    nested = dataclasses.replace(
+        ratings,
+        extra={"country": group},
+        labels=ratings.labels | {"country": ("here", "there")},
+    )
+    prior = np.sqrt([0.5, 0.5])
+    errors = dataclasses.replace(
+        fit.standard_error, rubric=np.concatenate([fit.standard_error.rubric, prior])
+    )
+    wider = dataclasses.replace(
+        fit,
+        rubric=np.concatenate([fit.rubric, [0.0, 0.0]]),
+        standard_error=errors,
+        extreme=dataclasses.replace(fit.extreme, rubric=np.zeros(5, np.int8)),
+    )
+    told = [line for line in sparse_summary(wider, nested) if "tell nothing" in line]
+    assert len(told) == 1 and told[0].startswith("country: ")
