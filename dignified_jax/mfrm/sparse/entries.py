@@ -55,8 +55,8 @@ class Entries:
     def moments(self, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,) residuals and variances at other logits; 0 where the model's is infinite."""
         finite = np.isfinite(self.logit)
-        p, rank = _chances(self.scale, np.where(finite, logit, 0.0), self.set_of)
-        residual, variance, _ = _moments(p, rank, self.successes, self.trials)
+        p, rank = chances(self.scale, np.where(finite, logit, 0.0), self.set_of)
+        residual, variance = _moments(p, rank, self.successes, self.trials)
         return finite * residual, finite * variance
 
 
@@ -83,13 +83,13 @@ def entries_of(fit: Fit, ratings: SparseRatings, *, without_theta: bool = False)
     scale = Scale.of(fit)
     set_of = ratings.rubric if len(scale.step) > 1 else np.zeros_like(ratings.rubric)
     trials = np.asarray(ratings.trials, float)
-    p, rank = _chances(scale, np.where(finite, logit, 0.0), set_of)
+    p, rank = chances(scale, np.where(finite, logit, 0.0), set_of)
     score = successes = np.asarray(ratings.successes, float)
     if ratings.categories is not None:
         place = np.asarray(ratings.successes)
         values = np.asarray(ratings.categories, float)
-        successes, score = rank[np.arange(len(place)), place], values[place]
-    residual, variance, fourth = _moments(p, rank, successes, trials)
+        successes, score = scale.rank[set_of, place], values[place]
+    residual, variance = _moments(p, rank, successes, trials)
     known = finite & (variance > 0)
     chance = np.where(finite, (p * rank).sum(axis=1), successes / trials)
     expected_score = trials * chance
@@ -106,7 +106,7 @@ def entries_of(fit: Fit, ratings: SparseRatings, *, without_theta: bool = False)
         set_of=set_of,
         chance=chance,
         variance=np.where(known, variance, 0.0),
-        fourth_moment=np.where(known, fourth, 0.0),
+        fourth_moment=np.where(known, _fourth_moment(p, rank, trials), 0.0),
         residual=np.where(known, residual, 0.0),
         known=known,
         score=score,
@@ -116,26 +116,36 @@ def entries_of(fit: Fit, ratings: SparseRatings, *, without_theta: bool = False)
 
 def category_chances(at: Entries) -> np.ndarray:
     """(N, K) probabilities of the categories of entries; at a logit of 0 where it is infinite."""
-    return _chances(at.scale, np.where(np.isfinite(at.logit), at.logit, 0.0), at.set_of)[0]
+    return chances(at.scale, np.where(np.isfinite(at.logit), at.logit, 0.0), at.set_of)[0]
 
 
-def _chances(scale: Scale, logit: np.ndarray, set_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, K) probabilities of the categories at (N,) finite logits, and their scores from 0."""
-    rank = scale.rank[set_of]
-    potential = logit[:, None] * rank - scale.passed()[set_of]
-    weight = np.exp(potential - potential.max(axis=1, keepdims=True))
-    return weight / weight.sum(axis=1, keepdims=True), rank
+def chances(scale: Scale, logit: np.ndarray, set_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) probabilities of the categories at (N,) finite logits, and their scores from 0, which
+    are (1, K) where there is one set of steps."""
+    rank, passed = scale.rank, scale.passed()
+    if len(rank) > 1:
+        rank, passed = rank[set_of], passed[set_of]
+    # Category after category: sums over these then run along the entries.
+    weight = rank.T * logit - passed.T
+    weight = np.exp(weight - weight.max(axis=0))
+    return (weight / weight.sum(axis=0)).T, rank
 
 
 def _moments(
     p: np.ndarray, rank: np.ndarray, successes: np.ndarray, trials: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) residuals, variances and fourth central moments of sums of judgments' scores.
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) residuals and variances of sums of judgments' scores.
 
     In the residual nothing cancels where one category is all but sure.
     """
-    residual = ((successes[:, None] - trials[:, None] * rank) * p).sum(axis=1)
-    away = rank - (p * rank).sum(axis=1, keepdims=True)
-    variance, fourth = ((p * away**power).sum(axis=1) for power in (2, 4))
-    fourth = trials * fourth + 3.0 * trials * (trials - 1.0) * variance**2
-    return residual, trials * variance, fourth
+    rank, p = rank.T, p.T
+    residual = ((successes - trials * rank) * p).sum(axis=0)
+    away = rank - (p * rank).sum(axis=0)
+    return residual, trials * (p * (away * away)).sum(axis=0)
+
+
+def _fourth_moment(p: np.ndarray, rank: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """(N,) fourth central moments of sums of judgments' scores."""
+    square = (rank - (p * rank).sum(axis=1, keepdims=True)) ** 2
+    variance, fourth = (p * square).sum(axis=1), (p * square * square).sum(axis=1)
+    return trials * fourth + 3.0 * trials * (trials - 1.0) * variance**2

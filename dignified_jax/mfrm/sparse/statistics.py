@@ -18,6 +18,9 @@ from dignified_jax.mfrm.result import Fit
 from dignified_jax.mfrm.sparse.entries import category_chances, entries_of
 from dignified_jax.mfrm.sparse.fit import facet_levels
 
+# Entries whose categories are looked at together, which bounds memory.
+BLOCK = 2**18
+
 
 @dataclasses.dataclass(frozen=True)
 class LevelStatistics:
@@ -113,16 +116,19 @@ def sparse_category_statistics(fit: Fit, ratings: SparseRatings) -> CategoryStat
     at = entries_of(fit, ratings)
     sets, size = at.scale.used.shape
     places = np.arange(size)
-    if ratings.categories is None:
-        given = np.stack([at.trials - at.successes, at.successes], axis=1)
-    else:
-        given = (np.asarray(ratings.successes)[:, None] == places).astype(float)
-    terms = category_terms(given, at.logit, category_chances(at), at.scale.rank[at.set_of])
-    place = (at.set_of[:, None] * size + places).ravel()
-    sums = {
-        name: np.bincount(place, weights=values.ravel(), minlength=sets * size)
-        for name, values in terms.items()
-    }
+    chance, sums = category_chances(at), {}
+    for start in range(0, at.logit.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        set_of, trials, successes = at.set_of[part], at.trials[part], at.successes[part]
+        if ratings.categories is None:
+            given = np.stack([trials - successes, successes], axis=1)
+        else:
+            given = (np.asarray(ratings.successes)[part, None] == places).astype(float)
+        terms = category_terms(given, at.logit[part], chance[part], at.scale.rank[set_of])
+        place = (set_of[:, None] * size + places).ravel()
+        for name, values in terms.items():
+            total = np.bincount(place, weights=values.ravel(), minlength=sets * size)
+            sums[name] = sums.get(name, 0.0) + total
     return statistics_of(fit, {name: value.reshape(sets, size) for name, value in sums.items()})
 
 
