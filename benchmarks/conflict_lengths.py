@@ -17,6 +17,7 @@ from benchmarks.conflict_methods import DIALS, interval
 from benchmarks.conflict_training import BATCH, World, accuracy, train_path
 from dignified_jax.objectives import LagDPO, MultiNegativeDPO, Objective
 from dignified_jax.objectives.duals.controllers import Ascent
+from dignified_jax.objectives.duals.normalized import Normalized
 from dignified_jax.objectives.duals.paced import PacedAscent
 
 LENGTHS = (27, 150, 750)
@@ -31,6 +32,8 @@ RULES: dict[str, Objective] = {
     "rate 32 a run": LagDPO(controller=PacedAscent(32.0)),
     "rate 64 a run": LagDPO(controller=PacedAscent(64.0)),
     "rate 128 a run": LagDPO(controller=PacedAscent(128.0)),
+    "normalized, 4 a run": LagDPO(controller=Normalized(4.0)),
+    "normalized, 8 a run": LagDPO(controller=Normalized(8.0)),
 }
 
 
