@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.real import rows
 from dignified_jax.comparison.statistics import CONFIDENCE, Paired, paired_interval
 from dignified_jax.data import DIMENSIONS
 
 DRAWS = 2000
+_OPPOSED = [DIMENSIONS.index(name) for name in (rows.OPPOSED, rows.OPPOSING)]
 Figure = Callable[["PairFigures"], np.ndarray]
 
 
@@ -48,10 +50,22 @@ def mean_accuracy(found: PairFigures) -> np.ndarray:
     return np.nanmean(found.accuracy, axis=-1)
 
 
+def opposed_accuracy(found: PairFigures) -> np.ndarray:
+    """Returns (draw,) the lesser accuracy of the two dimensions that oppose each other."""
+    return np.nanmin(found.accuracy[:, _OPPOSED], axis=-1)
+
+
+def opposed_loss(found: PairFigures) -> np.ndarray:
+    """Returns (draw,) the greater loss of the two dimensions that oppose each other."""
+    return np.nanmax(found.loss[:, _OPPOSED], axis=-1)
+
+
 MEASURES: dict[str, Figure] = {
     "worst accuracy": worst_accuracy,
     "worst loss": worst_loss,
     "mean accuracy": mean_accuracy,
+    "worse of A and E, accuracy": opposed_accuracy,
+    "worse of A and E, loss": opposed_loss,
 }
 
 

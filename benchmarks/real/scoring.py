@@ -31,7 +31,7 @@ from dignified_jax.training.step.train_step import make_kl_step, make_score_step
 FILE = "test.json"
 BETA = 0.1
 DTYPE = "float32"
-KL_BATCHES = 3  # spread over the test rows: it costs two passes each
+KL_BATCHES = 2  # spread over the test rows: it costs two passes each
 
 
 @dataclasses.dataclass(frozen=True)
