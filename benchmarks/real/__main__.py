@@ -19,7 +19,17 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks.real import behaviour, clock, plan, report, results, rows, scoring, training
+from benchmarks.real import (
+    behaviour,
+    clock,
+    plan,
+    report,
+    results,
+    rows,
+    scoring,
+    training,
+    upper,
+)
 from benchmarks.real.entries import ENTRIES, WORLDS, RunId, Setting, rows_file
 from benchmarks.real.rows import Sizes
 from dignified_jax.data.tokenizer import load_tokenizer
@@ -63,10 +73,12 @@ def _work(
         run = _train(setting, options, group, notify, check)
         if not scoring.is_scored(setting, run):
             notify(f"reading the test rows of {run.label}")
-            scoring.score(setting, run, notify)
+            score = scoring.score if setting.upper_layers is None else upper.score
+            score(setting, run, notify)
         write()
         check()
-    behaviour.measure(setting, options, _chosen(setting, options, contrasts), notify)
+    if setting.upper_layers is None:  # of whole policies alone
+        behaviour.measure(setting, options, _chosen(setting, options, contrasts), notify)
 
 
 def _train(
@@ -77,17 +89,18 @@ def _train(
     check: Callable[[], None],
 ) -> RunId:
     """Trains a group's runs; the one whose test rows may be read."""
+    train = training.train if setting.upper_layers is None else upper.train
     first = dataclasses.replace(group, seed=options.seeds[0])
     candidates = plan.trials(first, options.rates)
     for trial in candidates:
         if not training.is_trained(setting, trial):
-            training.train(setting, trial, notify)
+            train(setting, trial, notify)
             check()
     best = training.chosen(setting, candidates)
     assert best is not None
     run = dataclasses.replace(best, seed=group.seed)
     if not training.is_trained(setting, run):
-        training.train(setting, run, notify)
+        train(setting, run, notify)
     return run
 
 
@@ -136,7 +149,13 @@ def _setting(options: argparse.Namespace) -> Setting:
         sentence=options.sentence,
     )
     return Setting(
-        options.model, options.out, sizes, options.steps, options.batch_size, options.rank
+        options.model,
+        options.out,
+        sizes,
+        options.steps,
+        options.batch_size,
+        options.rank,
+        options.upper_layers,
     )
 
 
@@ -176,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=64, help="of each run")
     add("--batch_size", type=int, default=16)
     add("--rank", type=int, default=16, help="of LoRA")
+    add("--upper_layers", type=int, help="LoRA in so many alone, the others' states kept: cheaper")
     add("--max_length", type=int, default=384, help="tokens of a prompt and a reply")
     add("--train_rows", type=int, default=1024)
     add("--validation_rows", type=int, default=40, help="of each dimension")

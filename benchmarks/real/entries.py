@@ -73,6 +73,7 @@ class Setting:
       sizes: of rows.
       steps, batch_size: of each run.
       rank: of LoRA.
+      upper_layers: how many have LoRA, the lower ones' states being kept; None for all.
     """
 
     model: str
@@ -81,6 +82,7 @@ class Setting:
     steps: int = 64
     batch_size: int = 16
     rank: int = 16
+    upper_layers: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
