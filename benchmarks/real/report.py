@@ -51,8 +51,10 @@ def write(
 
 
 def _what(setting: Setting, options: argparse.Namespace, counts: Counts) -> str:
+    layers = f" in the upper {setting.upper_layers} layers" if setting.upper_layers else ""
     lines = [
-        f"`{pathlib.Path(setting.model).name}`, LoRA of rank {setting.rank}, {setting.steps} steps "
+        f"`{pathlib.Path(setting.model).name}`, LoRA of rank {setting.rank}{layers}, "
+        f"{setting.steps} steps "
         f"of {setting.batch_size} rows of at most {setting.sizes.max_length} tokens; learning "
         f"rates tried, each by each method with seed {options.seeds[0]}: "
         f"{', '.join(f'{rate:g}' for rate in options.rates)}"

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax.sharding import Mesh
@@ -123,7 +125,8 @@ def score(setting: Setting, run: RunId, notify: Notify) -> dict[str, Any]:
     with compilation_cache.used(train_config(setting, run), notify):
         ready = prepare(setting, run.world, notify)
         with np.load(directory / WEIGHTS_FILE) as file:
-            lora = traverse_util.unflatten_dict(dict(file), sep="/")
+            leaves = {name: jnp.asarray(leaf) for name, leaf in file.items()}
+        lora = traverse_util.unflatten_dict(leaves, sep="/")
         policy = LoraParams(ready.base, lora)
         rows = data.read_rows(rows_file(setting, run.world, TEST))
         found = _figures(ready, policy, TEST, rows)
@@ -134,13 +137,22 @@ def score(setting: Setting, run: RunId, notify: Notify) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def prepare(setting: Setting, world: str, notify: Notify) -> Prepared:
-    """Returns the upper layers on a set of rows; the lower ones' states are made where not kept."""
-    assert setting.upper_layers is not None
+    """Returns the upper layers on a set of rows; the lower ones' states are made where not kept.
+
+    Raises:
+      ValueError: the model has not so many layers, or such that are not alike.
+    """
     directory = hf.resolve(resolve(setting.model))
-    tokenizer, mesh = load_tokenizer(directory), sharding.make_mesh(sharding.MeshConfig())
+    tokenizer = load_tokenizer(directory)
+    mesh = sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])  # a batch is one row
     model, params = hf.load(directory, "float32", mesh)
     model = model.clone(remat="none")
-    layers = model.config.num_layers - setting.upper_layers
+    all_layers = model.config.num_layers
+    if setting.upper_layers is None or not 0 < setting.upper_layers < all_layers:
+        raise ValueError(
+            f"--upper_layers: expected 1 to {all_layers - 1}, found {setting.upper_layers}"
+        )
+    layers = all_layers - setting.upper_layers
     files = {
         name: rows_file(setting, PLAIN if name == TEST else world, name)
         for name in (TRAIN, VALIDATION, TEST)
