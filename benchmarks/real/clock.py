@@ -17,6 +17,7 @@ from types import FrameType
 from dignified_jax.training.run.interrupt import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 2.0  # seconds; Python drops what is raised inside a garbage collector's callback
 
 
 class Stopped(BaseException):
@@ -31,8 +32,17 @@ def budget(seconds: float) -> Iterator[Callable[[], None]]:
     to its end. Must be entered in the main thread, where Python handles signals.
     """
 
+    timers: list[threading.Timer] = []
+
+    def send_after(wait: float, number: int) -> None:
+        timer = threading.Timer(wait, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
+
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
+        send_after(_AGAIN, number)
         raise Stopped(signal.Signals(number).name)
 
     end = time.monotonic() + seconds
@@ -42,13 +52,12 @@ def budget(seconds: float) -> Iterator[Callable[[], None]]:
             raise Stopped("the time is over")
 
     former = {name: signal.signal(name, stop) for name in _SIGNALS}
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
+    send_after(seconds, signal.SIGTERM)
     try:
         with contextlib.suppress(Interrupted, Stopped):
             yield check
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
         for name, handler in former.items():
             signal.signal(name, handler)

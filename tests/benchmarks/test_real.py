@@ -297,6 +297,25 @@ def test_the_budget_ends_the_work_and_nothing_else():
         raise ValueError("of the work")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_python_drops_ends_the_work_all_the_same(monkeypatch):
+    """In finalizers and callbacks of the collector, what a handler raises is ignored."""
+    monkeypatch.setattr(clock, "_AGAIN", 0.2)
+
+    class Interrupted:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    started, done = time.monotonic(), []
+    with clock.budget(60):
+        Interrupted()
+        done.append("went on")
+        time.sleep(30)
+        done.append("never ended")
+    assert done == ["went on"] and time.monotonic() - started < 10
+
+
 def trained(setting, run, accuracy, loss=0.6):
     """What a finished run leaves, as far as the command looks at it."""
     directory = run.directory(setting.out)
