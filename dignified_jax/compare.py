@@ -24,7 +24,6 @@ from typing import Any
 from dignified_jax.console import entry
 
 _NAME = "compare"
-_HERE = "the report reads the files of all runs; mount the bucket, or train each run in the store"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +40,6 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     from dignified_jax.comparison import plan, report
     from dignified_jax.comparison import runs as comparison
     from dignified_jax.console import safe_stream
-    from dignified_jax.files import store
     from dignified_jax.training import command
     from dignified_jax.typed_config import yaml_text
 
@@ -49,7 +47,6 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     with contextlib.nullcontext() if options.print_config else command.joined(given):
         with command.located(given):
             parsed = plan.parse(given.values)
-            store.refuse("workdir", parsed.workdir, _HERE)
             plan.runs(parsed)
         if options.print_config:
             print(yaml_text.dump(plan.as_dict(parsed)), end="")

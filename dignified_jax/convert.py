@@ -28,9 +28,9 @@ from absl import logging
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
 from dignified_jax.console.waiting import waiting
-from dignified_jax.files import owned, store
+from dignified_jax.files import owned
 from dignified_jax.training.run import quiet
-from dignified_jax.typed_config import path_argument
+from dignified_jax.typed_config import path_argument, place_argument
 
 
 def to_orbax(hf_path: str, out: pathlib.Path, dtype: str | None) -> None:
@@ -112,18 +112,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     orbax = commands.add_parser("to-orbax", help="Hugging Face directory to Orbax checkpoint")
     orbax.add_argument(
-        "--hf", required=True, type=path_argument, help="directory, hub id, or embedded:NAME"
+        "--hf", required=True, type=place_argument, help="directory, hub id, or embedded:NAME"
     )
     back = commands.add_parser("to-hf", help="Orbax checkpoint to Hugging Face directory")
     back.add_argument(
-        "--checkpoint", required=True, type=path_argument, help="run directory or checkpoint"
+        "--checkpoint", required=True, type=place_argument, help="run directory or checkpoint"
     )
     back.add_argument(
-        "--base", type=path_argument, help="of LoRA: directory or hub id, if it was moved"
+        "--base", type=place_argument, help="of LoRA: directory or hub id, if it was moved"
     )
     adapter = commands.add_parser("to-peft", help="Orbax checkpoint of LoRA to PEFT adapter")
     adapter.add_argument(
-        "--checkpoint", required=True, type=path_argument, help="run directory or checkpoint"
+        "--checkpoint", required=True, type=place_argument, help="run directory or checkpoint"
     )
     for command in (orbax, back, adapter):
         command.add_argument("--out", required=True, type=path_argument, help="directory to write")
@@ -136,7 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of metadata that only its manager writes
     try:
-        store.refuse("--out", options.out, "write the directory here, and copy it then")
         with quiet.background(), owned.writing(options.out, options.overwrite) as out:
             if options.command == "to-orbax":
                 to_orbax(options.hf, out, options.dtype)

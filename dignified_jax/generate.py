@@ -147,9 +147,7 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
 
 def _check_flags(options: argparse.Namespace) -> None:
     from dignified_jax.cluster import job
-    from dignified_jax.files import store
 
-    store.refuse("--out", options.out, "responses are appended one by one; copy the file then")
     served = options.endpoint is not None
     if served and job.of_arguments(options).joins:
         raise ValueError(
@@ -174,7 +172,7 @@ def _facts(settings: Settings) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     from dignified_jax.cluster import job
     from dignified_jax.generation.flags import add_template_kwargs
-    from dignified_jax.typed_config import path_argument
+    from dignified_jax.typed_config import path_argument, place_argument
 
     parser = argparse.ArgumentParser(
         prog="python -m dignified_jax.generate",
@@ -183,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--model", required=True, type=path_argument, help="see above; with --endpoint, its name")
+    add("--model", required=True, type=place_argument, help="see above; with --endpoint, its name")
     add("--prompts", required=True, type=path_argument, metavar="FILE", help="JSON lines")
     add("--out", required=True, type=path_argument, metavar="FILE", help="JSON lines")
     add("--max_new_tokens", type=int, help="of a response; default 256")
@@ -206,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("float32", "bfloat16"),
         help="of weights and computation; default float32 on CPUs, else bfloat16",
     )
-    add("--base", type=path_argument, help="of LoRA: directory or hub id, if it was moved")
+    add("--base", type=place_argument, help="of LoRA: directory or hub id, if it was moved")
     add("--batch_size", type=int, help="sequences sampled together; default 32")
     add(
         "--plain",

@@ -15,6 +15,7 @@ from dignified_jax.typed_config import (
     Count,
     NonNegative,
     Path,
+    Place,
     Seed,
     SourcePath,
     check_bounds,
@@ -140,7 +141,7 @@ class ConstructionConfig:
       audit: how accepted rows are audited.
     """
 
-    workdir: Path = "runs/construct"
+    workdir: Place = "runs/construct"
     rows: Count = 100
     providers: tuple[str, ...] = ()
     anchors: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from dignified_jax.typed_config import (
     Count,
     NonNegative,
     Path,
+    Place,
     Seed,
     SourcePath,
     check_bounds,
@@ -183,7 +184,7 @@ class EvaluationConfig:
       distributed: how the processes of the evaluation find each other.
     """
 
-    workdir: Path = "runs/evaluate"
+    workdir: Place = "runs/evaluate"
     models: tuple[str, ...] = ()
     prompts: SourcePath = "embedded:personaknob_mini/test.jsonl"
     most_prompts: Count | None = None

@@ -71,21 +71,6 @@ def check(url: str) -> None:
         )
 
 
-def refuse(name: str, path: str | os.PathLike[str], why: str) -> None:
-    """Refuses a URL where none can be used.
-
-    Args:
-      name: of the field or flag.
-      path: its value.
-      why: no store will do, and what to do.
-
-    Raises:
-      ValueError: it is a URL.
-    """
-    if is_url(path):
-        raise ValueError(f"{name}: expected a path here, found {os.fspath(path)}: {why}")
-
-
 def place(path: str | os.PathLike[str]) -> Directory:
     """Returns a local path as `pathlib.Path`, and one in a store as `epath.Path`.
 

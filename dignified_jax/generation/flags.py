@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dignified_jax.typed_config import count_argument, object_argument, path_argument
+from dignified_jax.typed_config import count_argument, object_argument, place_argument
 
 
 def add_sampled_model(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +13,7 @@ def add_sampled_model(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         required=True,
-        type=path_argument,
+        type=place_argument,
         help="Hugging Face directory or hub id, run directory or checkpoint, or embedded:NAME",
     )
     add("--name", help="label of the model; default its path")

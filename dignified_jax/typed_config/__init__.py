@@ -16,11 +16,13 @@ from dignified_jax.typed_config.errors import ConfigError, suggestion
 from dignified_jax.typed_config.paths import (
     Path,
     Paths,
+    Place,
     SourcePath,
     count_argument,
     expand_home,
     object_argument,
     path_argument,
+    place_argument,
 )
 from dignified_jax.typed_config.sections import as_dict, convert_fields, defaults, merge, parse
 
@@ -31,6 +33,7 @@ __all__ = [
     "NonNegative",
     "Path",
     "Paths",
+    "Place",
     "Positive",
     "Seed",
     "SourcePath",
@@ -44,5 +47,6 @@ __all__ = [
     "object_argument",
     "parse",
     "path_argument",
+    "place_argument",
     "suggestion",
 ]

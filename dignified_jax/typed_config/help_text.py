@@ -138,6 +138,8 @@ def describe_type(hint: object) -> str:
             return "section; its name is one of " + ", ".join(args[1])
         if args[1] is paths.PATH:
             return "path"
+        if args[1] is paths.PLACE:
+            return "path or directory in a bucket"
         if isinstance(args[1], Mapping):
             return f"section, whose name is one of {', '.join(args[1])}"
         bounds = find_bounds(hint)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from typing import Annotated, Any
 
 from dignified_jax.typed_config.errors import ConfigError
 
-PATH, SOURCE = "path", "source"
+PATH, PLACE, SOURCE = "path", "place", "source"
 Path = Annotated[str, PATH]
-"""A path, a hub id, or "embedded:NAME"; "~" is expanded."""
+"""A path, a hub id, or "embedded:NAME"; "~" is expanded, and a URL refused."""
+Place = Annotated[str, PLACE]
+"""The same, or the URL of a directory in a bucket."""
 SourcePath = Annotated[str, SOURCE]
 """KIND:PATH; a "~" that begins the path is expanded."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 Paths = Path | tuple[Path, ...]
 """One path as text, or a list of at least two; a list of one is that one."""
 
@@ -22,14 +26,14 @@ def expand(text: str, kind: str, key: str) -> str:
     """Returns the text of a path field with its "~" expanded.
 
     Raises:
-      ConfigError: a home directory that is not known, or a NUL character.
+      ConfigError: a home directory that is not known, a NUL character, or a URL for a path.
     """
     head, path = "", text
-    if kind == SOURCE:
+    if kind == SOURCE and _URL.match(text) is None:
         head, colon, path = text.partition(":")
         head += colon
     try:
-        return head + expand_home(path)
+        return head + (expand_home(path) if kind == PLACE else _here(path))
     except ValueError as error:
         raise ConfigError(f"{key}: {error}", key) from error
 
@@ -52,12 +56,34 @@ def expand_home(path: str) -> str:
     return found
 
 
+def _here(path: str) -> str:
+    """A path with its "~" expanded.
+
+    Raises:
+      ValueError: as `expand_home`, or it is a URL.
+    """
+    if _URL.match(path):
+        raise ValueError(
+            f"expected a path here, found {path}; mount the bucket, or copy what is wanted"
+        )
+    return expand_home(path)
+
+
 def path_argument(text: str) -> str:
     """Reads a path that is not empty, as argparse has its types."""
+    return _argument(text, PATH)
+
+
+def place_argument(text: str) -> str:
+    """Reads a path that is not empty, or the URL of a directory in a bucket."""
+    return _argument(text, PLACE)
+
+
+def _argument(text: str, kind: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("expected a path, found an empty text")
     try:
-        return expand_home(text)
+        return expand_home(text) if kind == PLACE else _here(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -5,7 +5,15 @@ import os
 
 import pytest
 
-from dignified_jax.typed_config import ConfigError, Path, SourcePath, expand_home, path_argument
+from dignified_jax.typed_config import (
+    ConfigError,
+    Path,
+    Place,
+    SourcePath,
+    expand_home,
+    path_argument,
+    place_argument,
+)
 from dignified_jax.typed_config.sections import convert
 
 
@@ -24,6 +32,9 @@ def home(monkeypatch):
         (Path, "embedded:x/y", "embedded:x/y"),
         (Path, "owner/name:split", "owner/name:split"),
         (Path, "", ""),
+        (Path, "a/b://c", "a/b://c"),
+        (Place, "~/run", "/home/me/run"),
+        (Place, "gs://bucket/~run", "gs://bucket/~run"),
         (Path | None, None, None),
         (tuple[Path, ...], ["~/a", "b"], ("/home/me/a", "b")),
         (tuple[SourcePath, ...], ["truthfulqa:~/t.csv"], ("truthfulqa:/home/me/t.csv",)),
@@ -51,3 +62,16 @@ def test_what_is_no_path_is_refused(text):
 def test_a_flag_without_a_path_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="found an empty text"):
         path_argument(text)
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/rows.jsonl", "gs://b/c", "https://host/file"])
+@pytest.mark.parametrize("hint", [Path, SourcePath, Path | None])
+def test_a_url_is_refused_where_a_path_is_wanted(text, hint):
+    with pytest.raises(ConfigError) as caught:
+        convert(hint, text, "data.train")
+    assert str(caught.value) == (
+        f"data.train: expected a path here, found {text}; mount the bucket, or copy what is wanted"
+    )
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a path here, found"):
+        path_argument(text)
+    assert convert(Place, text, "workdir") == place_argument(text) == text

@@ -23,13 +23,13 @@ from dignified_jax.evaluation.stages.generate import read_prompts
 from dignified_jax.files import atomic, lock
 from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from dignified_jax.models.checkpoint.vector_file import read as read_vectors
-from dignified_jax.typed_config import count_argument, path_argument
+from dignified_jax.typed_config import count_argument, path_argument, place_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     add = parser.add_argument
-    add("--base", required=True, type=path_argument, help=f"before training: {flags.MODEL}")
+    add("--base", required=True, type=place_argument, help=f"before training: {flags.MODEL}")
     add(
         "--model",
         required=True,

@@ -6,7 +6,7 @@ import argparse
 import datetime
 
 import dignified_jax
-from dignified_jax.typed_config import count_argument, path_argument
+from dignified_jax.typed_config import count_argument, place_argument
 
 MODEL = "Hugging Face directory or hub id, run directory or checkpoint, PEFT adapter, embedded:NAME"
 
@@ -16,7 +16,7 @@ def add_workdir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir",
         required=True,
-        type=path_argument,
+        type=place_argument,
         metavar="DIR",
         help="for all that is written; responses that are there are not made again",
     )
@@ -50,7 +50,7 @@ def named(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     if not equals or not name.strip() or not path.strip():
         raise argparse.ArgumentTypeError(f"expected NAME=PATH, found {text!r}")
-    return name.strip(), path_argument(path.strip())
+    return name.strip(), place_argument(path.strip())
 
 
 def names(text: str) -> tuple[str, ...]:

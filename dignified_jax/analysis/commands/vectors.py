@@ -31,7 +31,7 @@ from dignified_jax.files import atomic, lock
 from dignified_jax.generation.settings import Settings
 from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from dignified_jax.models.checkpoint.vector_file import write as write_vectors
-from dignified_jax.typed_config import path_argument
+from dignified_jax.typed_config import path_argument, place_argument
 
 FILE = "vectors.safetensors"
 AXIS, AXIS_CONTRAST = "assistant", "assistant_contrast"
@@ -41,7 +41,7 @@ _BUILTIN = ""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     add = parser.add_argument
-    add("--model", required=True, type=path_argument, help=flags.MODEL)
+    add("--model", required=True, type=place_argument, help=flags.MODEL)
     flags.add_workdir(parser)
     add(
         "--pairs",

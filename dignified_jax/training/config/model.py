@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from dignified_jax.typed_config import NonNegative, Path, check_bounds
+from dignified_jax.typed_config import NonNegative, Place, check_bounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ModelConfig:
         loads them (`experts/balance_loss` in the metrics, which the metric `loss` leaves out).
     """
 
-    path: Path = "embedded:tiny-qwen3"
+    path: Place = "embedded:tiny-qwen3"
     init: Literal["pretrained", "random"] = "pretrained"
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"

@@ -20,6 +20,7 @@ from dignified_jax.typed_config import (
     ConfigError,
     Count,
     Path,
+    Place,
     Seed,
     check_bounds,
 )
@@ -58,7 +59,7 @@ class TrainConfig:
     """
 
     method: Method
-    workdir: Path = "runs/train"
+    workdir: Place = "runs/train"
     seed: Seed = 0
     epochs: Count = 3
     max_steps: Count | None = None
@@ -71,8 +72,8 @@ class TrainConfig:
     best_mode: Literal["min", "max"] | None = None
     reference: Literal["resident", "cached"] = "resident"
     reference_cache: Path | None = None
-    reward_policies: tuple[Path, ...] = ()
-    compilation_cache: Path | None = None
+    reward_policies: tuple[Place, ...] = ()
+    compilation_cache: Place | None = None
     wandb_project: str | None = None
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -87,7 +88,7 @@ class TrainConfig:
         for name in ("workdir", "compilation_cache", "reference_cache", "wandb_project"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} must not be empty", name)
-        self._check_stores()
+        self._check_workdir()
         if self.wandb_project is not None and not _installed("wandb"):
             raise ConfigError(
                 f"wandb_project={self.wandb_project!r} needs the package wandb, which is not "
@@ -111,20 +112,11 @@ class TrainConfig:
                 "weights it was trained on, and those would not be kept"
             )
 
-    def _check_stores(self) -> None:
+    def _check_workdir(self) -> None:
         try:
-            if store.is_url(self.workdir):
-                store.check(self.workdir)
+            store.place(self.workdir)
         except ValueError as error:
             raise ConfigError(f"workdir: {error}", "workdir") from error
-        here = {"reference_cache": self.reference_cache, "data.cache": self.data.cache}
-        for name, path in here.items():
-            if path is not None and store.is_url(path):
-                raise ConfigError(
-                    f"{name}: is read and written as a file; expected a directory here, found "
-                    f"{path}; without {name} a run in a store keeps its own there",
-                    name,
-                )
 
     def _check_reference(self) -> None:
         if self.reference == "cached" and not self.method.needs_reference:
