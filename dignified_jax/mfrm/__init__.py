@@ -42,9 +42,14 @@ from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_lo
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import plots, tables
 from dignified_jax.mfrm.result import Extreme, Fit, Precision, StandardErrors, Status
+from dignified_jax.mfrm.sparse.agreement import sparse_agreement
 from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
 from dignified_jax.mfrm.sparse.fit import facet_levels, fit_sparse
-from dignified_jax.mfrm.sparse.statistics import sparse_category_statistics
+from dignified_jax.mfrm.sparse.shifts import sparse_shifts
+from dignified_jax.mfrm.sparse.statistics import (
+    sparse_category_statistics,
+    sparse_residual_summary,
+)
 
 __all__ = [
     "Agreement",
@@ -92,8 +97,11 @@ __all__ = [
     "propagate",
     "residual_summary",
     "shifts",
+    "sparse_agreement",
     "sparse_category_statistics",
     "sparse_interactions",
+    "sparse_residual_summary",
+    "sparse_shifts",
     "sparse_unexpected",
     "subsets",
     "tables",

@@ -47,12 +47,7 @@ from dignified_jax.mfrm.report import options as parsing
 from dignified_jax.mfrm.report import report as reports
 from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.report.options import FitOption
-from dignified_jax.mfrm.report.sparse_report import (
-    sparse_bias,
-    sparse_figures,
-    sparse_summary,
-    sparse_tables,
-)
+from dignified_jax.mfrm.report.sparse_report import sparse_report, sparse_summary
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.sparse.fit import fit_sparse
 
@@ -102,14 +97,7 @@ def _run_dense(arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings)
     pairs = [parsing.pair(text, ratings.names) for text in given_pairs]
     options = parsing.fit_options(arguments, ratings)
     groups = parsing.groups(arguments.group, ratings)
-    members = parsing.judge_groups(arguments.judge_group, ratings)
-    if arguments.judge_type is not None:
-        members |= parsing.judge_types(
-            embedded.resolve(arguments.ratings),
-            ratings.names.get("judge", arguments.judge),
-            arguments.judge_type,
-            ratings,
-        )
+    members = _judge_groups(arguments, ratings)
     if arguments.seed < 0:
         raise ValueError(f"--seed: expected at least 0, found {arguments.seed}")
     if groups and arguments.bootstrap:
@@ -175,18 +163,17 @@ def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
         "--bootstrap": bool(arguments.bootstrap),
         "--leave-one-out": arguments.leave_one_out,
         "--order": arguments.order is not None,
-        "--judge-group": bool(arguments.judge_group),
-        "--judge-type": arguments.judge_type is not None,
         "--center": arguments.center != "model",
         "--allow-disconnected": arguments.allow_disconnected,
     }
     for option in (name for name, given in unfit.items() if given):
         raise ValueError(
-            f"{option} is not for --sparse, nor for more than four facets: a ridge fit with tables "
-            "of the facets, bias, contrasts and unexpected ratings"
+            f"{option} is not for --sparse, nor for more than four facets: a list is fitted by the "
+            "ridge method, without arrays of all combinations, which this needs"
         )
     given_pairs = ["judge:model"] if arguments.pairs is None else arguments.pairs
     pairs = [parsing.pair(text, ratings.names, tuple(ratings.extra)) for text in given_pairs]
+    members = _judge_groups(arguments, ratings)
     options = {"precision": parsing.precision(arguments.precision)}
     options["max_iterations"] = arguments.max_iterations
     options["model"] = arguments.ordinal
@@ -197,23 +184,37 @@ def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
     if not found.converged:
         raise ValueError(found.message)
     with waiting("tables"):
-        bias = sparse_bias(found, ratings, pairs)
-        tables, lines = sparse_tables(found, ratings, bias), sparse_summary(found, ratings)
+        report = sparse_report(found, ratings, pairs=pairs, judge_groups=members)
+    lines = sparse_summary(report)
     written = []
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         drawn = {}
         if not arguments.no_plots:
+            from dignified_jax.mfrm.report.sparse_figures import sparse_figures
+
             with waiting("figures"):
-                drawn = files.draw(sparse_figures(found, ratings, bias), arguments.out)
+                drawn = files.draw(sparse_figures(report), arguments.out)
         about = (arguments.out, _title(arguments), _plain_options(arguments))
-        written = files.write_sparse(found, tables, lines, *about, list(drawn.values()))
+        written = files.write_sparse(report, lines, *about, list(drawn.values()))
         written += drawn
     print("\n".join(map(printable, lines)))
-    _print(tables, {ratings.names.get(name, name) for name in ratings.labels})
+    _print(report.tables, {ratings.names.get(name, name) for name in ratings.labels})
     if written:
         _print_written(arguments, written)
     return 0
+
+
+def _judge_groups(
+    arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings | SparseRatings
+) -> dict[str, list[int]]:
+    """Groups of judges by number, as named and by their kind."""
+    members = parsing.judge_groups(arguments.judge_group, ratings)
+    if arguments.judge_type is None:
+        return members
+    path = embedded.resolve(arguments.ratings)
+    judge = ratings.names.get("judge", arguments.judge)
+    return members | parsing.judge_types(path, judge, arguments.judge_type, ratings)
 
 
 def _print(tables: Sequence[Table], sorted_ones: set[str]) -> None:

@@ -71,8 +71,9 @@ MESSAGES: dict[Status, str] = {
     ),
     Status.EXTREME_MODEL: (
         "converged, but a model has only successes or only failures (see `fit.extreme.model`): its "
-        "score is infinite and tells nothing of the other facets. For a finite one use "
-        "center='grand', which shrinks all scores, or add harder or easier ratings."
+        "score is infinite and tells nothing of the other facets; tables adjust it by 0.3 of "
+        "a score. For a finite estimate add harder or easier ratings, or, with `mfrm.fit`, use "
+        "center='grand', which shrinks all scores."
     ),
     Status.EXTREME_LEVEL: (
         "converged, but a judge or rubric item has only successes or only failures: its measure is "

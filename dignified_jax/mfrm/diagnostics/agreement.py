@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -111,15 +111,36 @@ def agreement(
       ValueError: for ratings of another shape than the fit's, fewer than 2 judges, bad groups.
     """
     counts = counts_of(fit, successes, trials)
-    judges = counts[0].shape[2]
+    members = members_of(groups, counts[0].shape[2])
+    units = Units.of(fit, counts, categories)
+    return agreement_of(units, members, replicates=replicates, seed=seed, level=level)
+
+
+def members_of(groups: Mapping[str, Sequence[int]] | None, judges: int) -> dict[str, np.ndarray]:
+    """Group -> numbers of its judges, ascending.
+
+    Raises:
+      ValueError: for fewer than 2 judges, or groups that are not of two or more of them.
+    """
     if judges < 2:
         raise ValueError("agreement needs at least 2 judges")
     members = {name: np.unique(np.asarray(group, int)) for name, group in (groups or {}).items()}
     for name, group in members.items():
         if group.size < 2 or group[0] < 0 or group[-1] >= judges:
             raise ValueError(f"groups[{name!r}] must list two judges of {judges} or more by index")
-    units = _Units.of(fit, counts, categories)
-    everyone = np.arange(judges)
+    return members
+
+
+def agreement_of(
+    units: Units,
+    members: Mapping[str, np.ndarray],
+    *,
+    replicates: int,
+    seed: int,
+    level: float,
+) -> Agreement:
+    """Agreement in units, of all judges and of groups of them by number."""
+    everyone = np.arange(units.given.shape[2])
     draws = np.random.default_rng(seed).integers(
         units.questions, size=(replicates, units.questions)
     )
@@ -149,7 +170,7 @@ def agreement(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Units:
+class Units:
     """Scores that judges gave, N units a question.
 
     Attributes:
@@ -165,7 +186,7 @@ class _Units:
     @classmethod
     def of(
         cls, fit: Fit, counts: tuple[jax.Array, ...], categories: Sequence[float] | None
-    ) -> _Units:
+    ) -> Units:
         """From the ratings of a fit."""
         if fit.step is None:
             total, number = (np.asarray(array, float) for array in counts)
@@ -181,7 +202,7 @@ class _Units:
         logit = np.where(np.isfinite(logit), logit, np.sign(logit) * MOST_LOGIT)
         with xp.on_host(True):
             if fit.step is None:
-                chance = _share_chances(xp.sigmoid(logit), number, values)
+                chance = share_chances(xp.sigmoid(logit), number, values)
             else:
                 chance = category_chances(logit, np.asarray(fit.step, float))
                 # Means of several ratings have no chances here.
@@ -196,13 +217,13 @@ class _Units:
         """Q."""
         return len(self.given)
 
-    def of_judges(self, group: np.ndarray) -> _Units:
+    def of_judges(self, group: np.ndarray) -> Units:
         """Returns those of some judges only."""
-        return _Units(self.values, self.given[:, :, group], self.foreseen[:, group][:, :, group])
+        return Units(self.values, self.given[:, :, group], self.foreseen[:, group][:, :, group])
 
-    def of_questions(self, draw: np.ndarray) -> _Units:
+    def of_questions(self, draw: np.ndarray) -> Units:
         """Returns those of some questions, which may stand several times."""
-        return _Units(self.values, self.given[draw], self.foreseen[draw])
+        return Units(self.values, self.given[draw], self.foreseen[draw])
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(J, J) numbers of common units, exact and expected agreement, Cohen's kappa."""
@@ -233,7 +254,7 @@ class _Units:
         }
 
 
-def _share_chances(success: np.ndarray, number: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def share_chances(success: np.ndarray, number: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """(..., V) probabilities of V shares of successes among (...) judgments: binomial."""
     trials = number[..., None]
     count = np.round(shares * trials)

@@ -73,51 +73,68 @@ def residual_summary(
     scale = Scale.of(fit)
     given = category_values(fit, categories)
     values = np.asarray([0.0, 1.0] if given is None else given, float)
-    # Sums over single ratings, a model at a time: of what, and of its square.
-    sums = dict.fromkeys(("number", "pearson", "log", "variance"), 0.0)
-    pairs = dict.fromkeys(("score", "expected", "residual", "standardized"), np.zeros(2))
+    sums: dict[str, np.ndarray] = {}
     answers = 0
     measure = np.asarray(fitted_responses(fit, counts, given).measure, float)
-    for model, x in enumerate(measure):
+    for model, x in enumerate(measure):  # one at a time, for memory
         finite = np.isfinite(x)
         inside = by_category(tuple(array[model] for array in counts)) * finite[..., None]
-        number = inside.sum(axis=-1)
-        chance = scale.chances(np.where(finite, x, 0.0))
-        mean = chance @ values
-        away = values - mean[..., None]
-        variance = (chance * away**2).sum(axis=-1)
-        deviation = np.sqrt(np.where(variance > 0, variance, np.inf))[..., None]
-        chosen = inside > 0
-        terms = {
-            "score": np.broadcast_to(values, away.shape),
-            "expected": np.broadcast_to(mean[..., None], away.shape),
-            "residual": away,
-            "standardized": away / deviation,
-        }
-        for name, term in terms.items():
-            moments = [(inside * term**power).sum() for power in (1, 2)]
-            pairs[name] = pairs[name] + moments
-        sums["number"] += number.sum()
-        sums["log"] += (inside[chosen] * np.log(chance[chosen])).sum()
-        sums["variance"] += (number * variance).sum()
-        answers += int((number.sum(axis=(1, 2)) > 0).sum())
+        own = residual_sums(inside, scale.chances(np.where(finite, x, 0.0)), values)
+        sums = {name: sums.get(name, 0.0) + value for name, value in own.items()}
+        answers += int((inside.sum(axis=(1, 2, 3)) > 0).sum())
+    return summary_of(sums, parameters=_parameters(fit), answers=answers)
+
+
+def residual_sums(
+    inside: np.ndarray, chance: np.ndarray, values: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Sums over single ratings, and of moments sums of the values and of their squares.
+
+    Args:
+      inside: (..., K) numbers of ratings in each category.
+      chance: (..., K) probabilities of the categories.
+      values: (K,) their scores.
+    """
+    number = inside.sum(axis=-1)
+    mean = chance @ values
+    away = values - mean[..., None]
+    variance = (chance * away**2).sum(axis=-1)
+    deviation = np.sqrt(np.where(variance > 0, variance, np.inf))[..., None]
+    chosen = inside > 0
+    terms = {
+        "score": np.broadcast_to(values, away.shape),
+        "expected": np.broadcast_to(mean[..., None], away.shape),
+        "residual": away,
+        "standardized": away / deviation,
+    }
+    moments = {
+        name: np.array([(inside * term**power).sum() for power in (1, 2)])
+        for name, term in terms.items()
+    }
+    return moments | {
+        "number": number.sum(),
+        "log": (inside[chosen] * np.log(chance[chosen])).sum(),
+        "variance": (number * variance).sum(),
+    }
+
+
+def summary_of(sums: dict[str, np.ndarray], *, parameters: int, answers: int) -> ResidualSummary:
+    """Summary from `residual_sums` of all ratings."""
     count = float(sums["number"]) or float("nan")
+    pairs = {name: sums[name] for name in ("score", "expected", "residual", "standardized")}
     residual = pairs["residual"][1]
     total = pairs["score"][1] - pairs["score"][0] ** 2 / count
     expected = pairs["expected"][1] - pairs["expected"][0] ** 2 / count
+    foreseen = expected + sums["variance"]
     return ResidualSummary(
         count=int(sums["number"]),
         moments={name: _mean_and_deviations(*pair, count) for name, pair in pairs.items()},
         pearson=float(pairs["standardized"][1]),
         deviance=float(-2.0 * sums["log"]),
-        parameters=_parameters(fit),
+        parameters=parameters,
         answers=answers,
         explained=float(1.0 - residual / total) if total > 0 else float("nan"),
-        expected_explained=(
-            float(expected / (expected + sums["variance"]))
-            if expected + sums["variance"] > 0
-            else float("nan")
-        ),
+        expected_explained=float(expected / foreseen) if foreseen > 0 else float("nan"),
     )
 
 
@@ -136,6 +153,11 @@ def _parameters(fit: Fit) -> int:
         error = np.asarray(getattr(fit.standard_error, facet))
         free = np.isfinite(error) & (error > 0)  # not anchored, not infinite
         found += max(int(free.sum()) - 1, 0)
-    if fit.step is not None:
-        found += int((np.isfinite(np.asarray(fit.step)).sum(axis=1) - 1).sum())
-    return found
+    return found + step_parameters(fit)
+
+
+def step_parameters(fit: Fit) -> int:
+    """Number of free steps: those of a set sum to zero."""
+    if fit.step is None:
+        return 0
+    return int((np.isfinite(np.asarray(fit.step)).sum(axis=1) - 1).sum())

@@ -78,12 +78,22 @@ def shifts(
     finite = np.isfinite(severity)
     inside = weight * finite
     severity = np.where(finite, severity, 0.0)
+    by_model = (inside * severity).sum(axis=(1, 2, 3))
+    return shifts_of(fit, plain_means(fit, counts), by_model, inside.sum(axis=(1, 2, 3)))
+
+
+def shifts_of(fit: Fit, mean: np.ndarray, by_model: np.ndarray, number: np.ndarray) -> Shifts:
+    """Shifts from sums by model.
+
+    Args:
+      fit: whose scores they lead to.
+      mean: (M,) plain means, as shares of the highest score.
+      by_model: (M,) sums of the severities that ratings met.
+      number: (M,) numbers of these ratings.
+    """
     score = np.asarray(fit.score, float)
     known = np.isfinite(score)
-    by_model = (inside * severity).sum(axis=(1, 2, 3))
-    number = inside.sum(axis=(1, 2, 3))
     gauge = by_model[known].sum() / number[known].sum() if known.any() else float("nan")
-    mean = plain_means(fit, counts)
     raw = np.where(known, measure_at(fit, mean), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         panel = np.where(known, by_model / number - gauge, np.nan)

@@ -16,7 +16,7 @@ from dignified_jax.files import atomic
 from dignified_jax.mfrm.report.facet_names import file_name, say
 from dignified_jax.mfrm.report.page import page
 from dignified_jax.mfrm.report.report import Report, status, summary
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.report.sparse_report import SparseReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,8 +104,7 @@ def write_page(
 
 
 def write_sparse(
-    fit: Fit,
-    tables: Sequence[Table],
+    found: SparseReport,
     lines: Sequence[str],
     directory: pathlib.Path,
     title: str,
@@ -113,11 +112,16 @@ def write_sparse(
     drawn: Sequence[tuple[str, str, str]] = (),
 ) -> list[pathlib.Path]:
     """CSV files of a sparse fit's tables, fit.json and report.html; their paths."""
-    written = _write_csv(tables, directory)
-    content = {"options": options, "status": fit.message, "tables": [t.json() for t in tables]}
+    written = _write_csv(found.tables, directory)
+    content = {
+        "options": options,
+        "status": found.fit.message,
+        "verdict": list(found.verdict),
+        "tables": [table.json() for table in found.tables],
+    }
     for name, text in {
         "fit.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
-        "report.html": page(title, lines, tables, figures=drawn),
+        "report.html": page(title, lines, found.tables, verdict=found.verdict, figures=drawn),
     }.items():
         written.append(directory / name)
         atomic.write_text(written[-1], text, errors="backslashreplace")

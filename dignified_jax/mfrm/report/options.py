@@ -12,6 +12,7 @@ from dignified_jax.mfrm.input.anchors import ANCHORABLE
 from dignified_jax.mfrm.input.files import read_file
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
 from dignified_jax.mfrm.input.scores import shown
+from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.report.facet_names import role
 from dignified_jax.mfrm.result import FACETS, Precision
@@ -89,7 +90,7 @@ def groups(
 
 
 def judge_groups(
-    options: Sequence[Sequence[str]], ratings: Ratings | OrdinalRatings
+    options: Sequence[Sequence[str]], ratings: Ratings | OrdinalRatings | SparseRatings
 ) -> dict[str, list[int]]:
     """Name -> judges by number, from NAME JUDGE ... of each --judge-group."""
     found = {}
@@ -116,7 +117,7 @@ def facets(text: str, scored: str | None, random: str | None) -> list[str]:
 
 
 def judge_types(
-    path: str, judge: str, column: str, ratings: Ratings | OrdinalRatings
+    path: str, judge: str, column: str, ratings: Ratings | OrdinalRatings | SparseRatings
 ) -> dict[str, list[int]]:
     """Kind -> judges by number, from the column of a file that says each judge's kind."""
     if judge == ABSENT:
@@ -137,7 +138,10 @@ def judge_types(
 
 
 def _level(
-    where: str, facet: str | None, label: str | None, ratings: Ratings | OrdinalRatings
+    where: str,
+    facet: str | None,
+    label: str | None,
+    ratings: Ratings | OrdinalRatings | SparseRatings,
 ) -> int:
     if facet not in ANCHORABLE:
         raise ValueError(f"{where}: facet must be {', '.join(ANCHORABLE)}, found {shown(facet)}")

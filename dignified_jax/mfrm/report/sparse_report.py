@@ -1,105 +1,183 @@
-"""Tables and figures of a sparse fit: every facet, however many, bias of pairs, contrasts."""
+"""Everything there is to say about a sparse fit, as tables and sentences; `report` for lists."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dignified_jax.console.table import Table
 from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.diagnostics.category_statistics import CategoryStatistics
 from dignified_jax.mfrm.diagnostics.contrasts import contrasts
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
-from dignified_jax.mfrm.diagnostics.separation import independent_chi_square, separation
+from dignified_jax.mfrm.diagnostics.separation import (
+    Separation,
+    independent_chi_square,
+    separation,
+)
+from dignified_jax.mfrm.diagnostics.shifts import Shifts
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
-from dignified_jax.mfrm.report.facet_names import file_name, rename, say, word
-from dignified_jax.mfrm.result import FACETS, Fit, extreme_words
+from dignified_jax.mfrm.report import verdict as sentences
+from dignified_jax.mfrm.report.facet_names import rename, say, word
+from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, Fit, extreme_words
+from dignified_jax.mfrm.sparse.agreement import sparse_agreement
 from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
 from dignified_jax.mfrm.sparse.fit import facet_extremes, facet_levels
+from dignified_jax.mfrm.sparse.shifts import adjusted_scores, sparse_shifts
 from dignified_jax.mfrm.sparse.statistics import (
     LevelStatistics,
     level_statistics,
+    overall_mean_squares,
     sparse_category_statistics,
+    sparse_residual_summary,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 # More models than this have no table of their pairs.
 MOST_COMPARED = 60
 # Share of the prior's variance that is left where ratings tell nothing.
 CONFOUNDED = 0.98
-Bias = dict[tuple[str, str], Interactions]
+LACKING = (
+    "not made of lists, as they need arrays of all combinations: judge effects (halo), drift, "
+    "dimensionality, what groups of judges measure, a table of answers, the bootstrap, leaving "
+    "judges out"
+)
 
 
-def sparse_bias(fit: Fit, ratings: SparseRatings, pairs: Sequence[tuple[str, str]]) -> Bias:
-    """Pair of facets -> its interactions; pairs with a facet of a single level are left out."""
-    return {
+@dataclasses.dataclass(frozen=True)
+class SparseReport:
+    """A sparse fit with what was made of it.
+
+    Attributes:
+      fit: the estimates.
+      ratings: what it was fitted to.
+      statistics: facet, or name of a further one -> of its levels, the models' adjusted.
+      infit: mean square of all entries.
+      outfit: likewise, unweighted.
+      bias: pair of facets -> its interactions.
+      shifts: from raw means to scores.
+      tables: to print, in this order.
+      verdict: sentences on who is harsh, who misfits, which pairs are biased.
+    """
+
+    fit: Fit
+    ratings: SparseRatings
+    statistics: dict[str, LevelStatistics]
+    infit: float
+    outfit: float
+    bias: dict[tuple[str, str], Interactions]
+    shifts: Shifts
+    tables: tuple[Table, ...]
+    verdict: tuple[str, ...]
+
+
+def sparse_report(
+    fit: Fit,
+    ratings: SparseRatings,
+    *,
+    pairs: Sequence[tuple[str, str]] = (("judge", "model"),),
+    judge_groups: Mapping[str, Sequence[int]] | None = None,
+) -> SparseReport:
+    """The tables of a sparse fit; pairs with a facet of a single level are left out.
+
+    `judge_groups` (name -> judges by number) have agreements of their own.
+    """
+    labels, categories = ratings.labels, ratings.categories
+    found = level_statistics(fit, ratings)
+    score, error = adjusted_scores(fit, ratings)
+    found["model"] = dataclasses.replace(found["model"], measure=score, standard_error=error)
+    several = {name: about for name, about in found.items() if about.measure.size > 1}
+    apart = {name: _separation(fit, name, about) for name, about in several.items()}
+    bias = {
         pair: sparse_interactions(fit, ratings, facets=pair)
         for pair in pairs
-        if min(len(ratings.labels[name]) for name in pair) > 1
+        if min(len(labels[name]) for name in pair) > 1
     }
-
-
-def sparse_tables(fit: Fit, ratings: SparseRatings, bias: Bias) -> list[Table]:
-    """A table for each facet of more than one level, their separation, categories and steps, bias,
-    contrasts of models and unexpected ratings."""
-    found = level_statistics(fit, ratings)
-    several = {name: about for name, about in found.items() if about.measure.size > 1}
+    scale, raw = sparse_category_statistics(fit, ratings), sparse_shifts(fit, ratings)
     made = [
-        rename(_measures(fit, name, about, ratings), ratings.names)
-        for name, about in several.items()
+        tables.separations_table(apart),
+        scale_tables.residual_table(sparse_residual_summary(fit, ratings)),
+        scale_tables.shift_table(raw, labels),
+        scale_tables.category_table(scale, labels, categories),
     ]
-    rows = {}
-    for name, about in several.items():
-        with xp.on_host(True):
-            pair = about.measure, about.standard_error
-            chi_square = independent_chi_square(*pair, zero_sum=name != "model")
-            rows[name] = separation(*pair, chi_square)
-    more = [tables.separations_table(rows)]
-    labels, categories = ratings.labels, ratings.categories
-    of_scale = sparse_category_statistics(fit, ratings)
-    more.append(scale_tables.category_table(of_scale, labels, categories))
     if categories is not None:
-        more.append(tables.step_table(fit, labels, categories))
-    more += [
+        made.append(tables.step_table(fit, labels, categories))
+    made += [
         tables.bias_table(about, labels, pair, categories is not None)
         for pair, about in bias.items()
     ]
-    if 1 < len(ratings.labels["model"]) <= MOST_COMPARED:
-        more.append(tables.contrast_table(contrasts(fit), ratings.labels))
-    more.append(_unexpected(fit, ratings))
-    return [*made, *(rename(table, ratings.names) for table in more)]
-
-
-def sparse_figures(
-    fit: Fit, ratings: SparseRatings, bias: Bias
-) -> Iterator[tuple[str, str, Figure]]:
-    """Name, title and figure of all there is to draw."""
-    from dignified_jax.mfrm.report import scale_plots, wright
-
-    names, categories = ratings.names, ratings.categories
-    headings = names
-    if ratings.extra:
-        headings = names | {"rubric": " and ".join([word("rubric", names), *ratings.extra])}
-    map_of_all = wright.draw_wright_map(
-        fit, _all_labels(ratings), categories=categories, names=headings
+    if len(labels["judge"]) > 1:
+        members = {n: judges for n, judges in (judge_groups or {}).items() if len(judges) > 1}
+        agreed = sparse_agreement(fit, ratings, groups=members)
+        made.append(judge_tables.agreement_table(agreed))
+        if agreed.common.size:
+            made.append(judge_tables.agreement_pairs_table(agreed, labels))
+    made.append(_unexpected(fit, ratings))
+    if 1 < len(labels["model"]) <= MOST_COMPARED:
+        made.append(tables.contrast_table(contrasts(fit), labels))
+    measures = [_measures(fit, name, about, ratings) for name, about in several.items()]
+    infit, outfit = overall_mean_squares(fit, ratings)
+    return SparseReport(
+        fit=fit,
+        ratings=ratings,
+        statistics=found,
+        infit=infit,
+        outfit=outfit,
+        bias=bias,
+        shifts=raw,
+        tables=tuple(rename(table, ratings.names) for table in (*measures, *made)),
+        verdict=tuple(_verdict(fit, ratings, found, apart, infit, bias, scale)),
     )
-    yield "wright_map", "Wright map", map_of_all
-    if categories is not None:
-        curves = scale_plots.draw_category_plot(fit, ratings.labels, categories)
-        yield "category_curves", "Category probabilities and information", curves
-    for pair, about in bias.items():
-        title = f"Bias of {say(' by '.join(pair), names)}"
-        figure = scale_plots.draw_bias_plot(about, ratings.labels, pair)
-        yield file_name(f"bias_{'_'.join(pair)}", names), title, figure
 
 
-def _all_labels(ratings: SparseRatings) -> dict[str, tuple[object, ...]]:
+def _separation(fit: Fit, name: str, about: LevelStatistics) -> Separation:
+    measure, error = about.measure, about.standard_error
+    if name == "model":  # those without a finite score are not told apart by their adjustment
+        measure = np.where(np.isinf(np.asarray(fit.score)), np.nan, measure)
+    with xp.on_host(True):
+        chi_square = independent_chi_square(measure, error, zero_sum=name != "model")
+        return separation(measure, error, chi_square)
+
+
+def _verdict(
+    fit: Fit,
+    ratings: SparseRatings,
+    found: Mapping[str, LevelStatistics],
+    apart: Mapping[str, Separation],
+    infit: float,
+    bias: Mapping[tuple[str, str], Interactions],
+    scale: CategoryStatistics,
+) -> list[str]:
+    """Sentences as those of `verdict`, as far as a list has what they are about."""
+    labels, names, judge = ratings.labels, ratings.names, found["judge"]
+    codes = facet_extremes(fit, ratings)
+    told = [sentences.separation_sentence(apart["model"], names)] if "model" in apart else []
+    if judge.measure.size > 1 and not np.isfinite(judge.standard_error).any():
+        told.append(
+            f"{word('judge', names)}s: too many for standard errors, so none is called harsh or "
+            "mild; see their measures"
+        )
+    else:
+        known = np.zeros(judge.measure.size, bool)
+        pair = judge.measure, judge.standard_error
+        told += sentences.severity_sentences(*pair, known, labels["judge"], names)
+    fitting = {
+        name: sentences.Fitting(
+            found[name].infit,
+            found[name].infit_zstd,
+            found[name].count,
+            np.isin(codes[name], (ALL_SUCCESSES, ALL_FAILURES)),
+        )
+        for name in ("judge", "rubric", "model")
+    }
+    told += sentences.misfit_sentences(fitting, infit, labels, names)
+    told += [sentences.bias_sentence(one, labels, pair, names) for pair, one in bias.items()]
+    return told + sentences.disorder_sentences(scale_tables.disordered_scales(scale, labels))
+
+
+def all_labels(ratings: SparseRatings) -> dict[str, tuple[object, ...]]:
     """Labels as levels stand in `Fit.rubric`: those of further facets after the rubric items'."""
     items = [*ratings.labels["rubric"]] if ratings.labels["rubric"] != (None,) else [""]
     for name in ratings.extra:
@@ -119,18 +197,16 @@ def _unexpected(fit: Fit, ratings: SparseRatings) -> Table:
     return dataclasses.replace(table, columns=columns | table.columns)
 
 
-def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:
+def sparse_summary(report: SparseReport) -> list[str]:
     """Lines to read before the tables."""
+    fit, ratings = report.fit, report.ratings
     sizes = ", ".join(
         f"{len(labels)} {word(name, ratings.names)}{'' if len(labels) == 1 else 's'}"
         for name, labels in ratings.labels.items()
         if labels != (None,)
     )
     named = {facet: word(facet, ratings.names) for facet in FACETS}
-    # A list has no other center.
-    cure = "use center='grand', which shrinks all scores, or add"
-    status = say(fit.sentence().replace(cure, "add"), ratings.names)
-    status += fit.extremes(_all_labels(ratings), named)
+    status = say(fit.sentence(), ratings.names) + fit.extremes(all_labels(ratings), named)
     held = ["judge", "rubric"]
     if len(ratings.labels["question"]) > 1:
         held = ["theta", "question", *held]
@@ -138,12 +214,15 @@ def sparse_summary(fit: Fit, ratings: SparseRatings) -> list[str]:
         f"{int(ratings.trials.sum()):,} ratings: {sizes}",
         *(f"note: {note}" for note in ratings.notes),
         status,
+        *report.verdict,
         "a list of ratings, fitted by the ridge method: the priors' precisions are given, not "
         "estimated",
         f"{int(fit.iterations)} iterations, log-likelihood {float(fit.log_likelihood):.2f}",
         "precision of the priors: "
         + ", ".join(f"{name} {float(getattr(fit.precision, name)):.3g}" for name in held),
         *_confounded(fit, ratings),
+        f"overall infit {report.infit:.2f}, outfit {report.outfit:.2f}: compare levels with these",
+        say(LACKING, ratings.names),
     ]
 
 
@@ -183,10 +262,19 @@ def _measures(fit: Fit, name: str, about: LevelStatistics, ratings: SparseRating
         "outfit": about.outfit.tolist(),
         "outfit_z": about.outfit_zstd.tolist(),
     }
+    columns["correlation"] = about.correlation.tolist()
+    columns["expected_correlation"] = about.expected_correlation.tolist()
     words = extreme_words(fit.step is not None)
     extreme = [words.get(int(code), "") for code in facet_extremes(fit, ratings)[name]]
+    notes: tuple[str, ...] = ()
     if any(extreme):
-        columns["extreme"] = extreme
+        own = np.asarray(fit.score) if name == "model" else about.measure
+        moved = np.isinf(own) & np.isfinite(about.measure)
+        columns["extreme"] = [
+            f"{text}, adjusted" if changed else text
+            for text, changed in zip(extreme, moved, strict=True)
+        ]
+        notes = (tables.ADJUSTED,) if moved.any() else ()
     kind = {"model": "score", "judge": "severity"}.get(name, "difficulty")
     title = f"{name}: measure is the {kind} in logits"
-    return Table(name, title, columns, summarised=tables.SUMMARISED)
+    return Table(name, title, columns, summarised=tables.SUMMARISED, notes=notes)

@@ -35,6 +35,10 @@ SUMMARISED = (
     "outfit",
 )
 
+ADJUSTED = (
+    "adjusted: the estimate is infinite; shown is the measure for a score of "
+    f"{ADJUSTMENT} less (or more) than the extreme one"
+)
 Labels = Mapping[str, Sequence[object]]
 
 
@@ -106,11 +110,7 @@ def measure_table(fit: Fit, diagnostics: Diagnostics, labels: Labels, facet: str
             f"{text}, adjusted" if moved else text
             for text, moved in zip(extreme, changed, strict=True)
         ]
-        if changed.any():
-            notes = (
-                "adjusted: the estimate is infinite; shown is the measure for a score of "
-                f"{ADJUSTMENT} less (or more) than the extreme one",
-            )
+        notes = (ADJUSTED,) if changed.any() else ()
     kind = {"model": "score", "judge": "severity"}.get(facet, "difficulty")
     title = f"{facet}: measure is the {kind} in logits"
     return Table(facet, title, columns, summarised=SUMMARISED, notes=notes)

@@ -260,12 +260,7 @@ def _construct(part: Construct) -> str:
 
 def _scale(findings: Findings, names: Names | None) -> list[str]:
     """Disordered thresholds and further dimensions."""
-    sentences = []
-    if findings.disordered:
-        sentences.append(
-            f"disordered thresholds: {_listed(findings.disordered)}; a category is never the most "
-            "likely: join it with a neighbour, or describe it better"
-        )
+    sentences = disorder_sentences(findings.disordered)
     for one in findings.dimensions:
         first, of = one.eigenvalue[0], word(one.facet, names)
         if first >= CONTRAST and first > one.reference_upper[0]:
@@ -275,6 +270,16 @@ def _scale(findings: Findings, names: Names | None) -> list[str]:
                 "calibrate the sides apart if they mean different things"
             )
     return sentences
+
+
+def disorder_sentences(disordered: Sequence[str]) -> list[str]:
+    """Scales with a disordered threshold, by name."""
+    if not disordered:
+        return []
+    return [
+        f"disordered thresholds: {_listed(disordered)}; a category is never the most likely: join "
+        "it with a neighbour, or describe it better"
+    ]
 
 
 def bias_sentence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Adjusted = Mapping[str, tuple[np.ndarray, np.ndarray]]
 # Logits between the edge of a map and a level that is beyond it.
 EDGE = 0.1
 # More levels than this are drawn as a histogram, without names.
@@ -46,6 +47,7 @@ def draw_wright_map(
     diagnostics: Diagnostics | None = None,
     categories: Sequence[float] | None = None,
     names: Names | None = None,
+    adjusted: Adjusted | None = None,
 ) -> Figure:
     """All facets on one logit scale: better models and harder judges, items, questions are higher.
 
@@ -60,6 +62,7 @@ def draw_wright_map(
       fit, labels, diagnostics: as elsewhere.
       categories: scores of an ordinal fit's categories; None for 0, 1, ...
       names: facet -> heading, where it has another name.
+      adjusted: facet -> measures and errors to be drawn, where there are no diagnostics of it.
     """
     facets = ["model", *(f for f in ("judge", "rubric", "question") if len(labels[f]) > 1)]
     most = max(len(labels[f]) for f in facets if len(labels[f]) <= MOST_NAMES or f == "model")
@@ -69,7 +72,7 @@ def draw_wright_map(
     long = [max(map(len, texts[f])) for f in facets if len(labels[f]) <= MOST_NAMES]
     width = 9.0 + LETTER_INCHES * sum(max(letters - FREE_LETTERS, 0) for letters in long)
     figure, columns = blank(width, height, 1, len(widths), sharey=True, width_ratios=widths)
-    shown = measures_to_draw(fit, diagnostics)
+    shown = measures_to_draw(fit, diagnostics) | dict(adjusted or {})
     values = {facet: shown[facet][0] for facet in facets}
     extreme = {facet: np.isinf(np.asarray(measures(fit)[facet][0])) for facet in facets}
     low, high = finite_range([values[facet][~extreme[facet]] for facet in facets])

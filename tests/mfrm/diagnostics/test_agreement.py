@@ -9,7 +9,7 @@ import scipy.stats
 
 from dignified_jax import mfrm
 from dignified_jax.agreement import fleiss_kappa, icc_2k, krippendorff_alpha
-from dignified_jax.mfrm.diagnostics.agreement import _share_chances
+from dignified_jax.mfrm.diagnostics.agreement import share_chances
 from tests.mfrm.diagnostics.conftest import SHAPE
 
 pytestmark = pytest.mark.wiring
@@ -137,7 +137,7 @@ def test_chances_of_shares_are_binomial():
     """Judges with 1, 2 and 4 judgments, at the shares that occur."""
     shares = np.array([0.0, 0.25, 0.5, 1.0])
     success, number = np.array([0.3, 0.6, 0.8]), np.array([1.0, 2.0, 4.0])
-    found = _share_chances(success, number, shares)
+    found = share_chances(success, number, shares)
     expected = [[scipy.stats.binom.pmf(n * v, n, p) if n * v % 1 == 0 else 0 for v in shares]
                 for n, p in zip(number, success, strict=True)]  # fmt: skip
     np.testing.assert_allclose(found, expected, atol=1e-12)

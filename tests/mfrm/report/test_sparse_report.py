@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import math
 
 import numpy as np
 import pytest
@@ -11,24 +10,21 @@ import pytest
 from dignified_jax import mfrm
 from dignified_jax.mfrm.__main__ import main
 from dignified_jax.mfrm.report.report import report
-from dignified_jax.mfrm.report.sparse_report import (
-    sparse_bias,
-    sparse_figures,
-    sparse_summary,
-    sparse_tables,
-)
+from dignified_jax.mfrm.report.sparse_figures import sparse_figures
+from dignified_jax.mfrm.report.sparse_report import sparse_report, sparse_summary
 from tests.mfrm.dense_ordinal import simulate
 from tests.mfrm.sparse.test_ordinal import as_list
 
 pytestmark = pytest.mark.wiring
 
 PAIR = ("judge", "model")
+ABSENT = ("halo", "central tendency", "extreme scores", "dimensionality")
 FACETS = ("model", "question", "judge", "rubric")
 
 
 @pytest.fixture(scope="module")
 def made():
-    """(fit, list, tables of the list, tables of the arrays) of scores 2, 3, 4, 6."""
+    """(report of a list, tables of the list, report of the arrays) of scores 2, 3, 4, 6."""
     counts = simulate((4, 6, 5, 3), 4, 0, missing=0.4, by_item=False)
     counts[2, ..., 3] += counts[2, ..., :3].sum(axis=-1)  # a model of highest scores only
     counts[2, ..., :3] = 0
@@ -36,41 +32,45 @@ def made():
     ratings = as_list(counts, (2, 3, 4, 6))
     arrays = mfrm.OrdinalRatings(counts, ratings.labels, ratings.categories)
     about = mfrm.diagnose(fit, counts, categories=ratings.categories)
-    bias = sparse_bias(fit, ratings, [PAIR])
-    dense = report(fit, about, arrays, pairs=[PAIR]).tables
-    return fit, ratings, {table.name: table for table in sparse_tables(fit, ratings, bias)}, dense
+    found = sparse_report(fit, ratings, pairs=[PAIR], judge_groups={"some": [0, 2, 4]})
+    dense = report(fit, about, arrays, pairs=[PAIR], judge_groups={"some": [0, 2, 4]})
+    return found, {table.name: table for table in found.tables}, dense
 
 
 def test_tables_equal_those_of_the_arrays(made):
-    dense = {table.name: table for table in made[3]}
-    shared = [*FACETS, "categories", "steps", "bias_judge_model", "contrasts", "unexpected"]
-    for name in shared:
-        found, expected = made[2][name].columns, dense[name].columns
+    dense = {table.name: table for table in made[2].tables}
+    judges = ["agreement", "agreement_pairs", "bias_judge_model", "contrasts", "unexpected"]
+    for name in [*FACETS, "residuals", "shifts", "categories", "steps", *judges]:
+        found, expected = made[1][name].columns, dense[name].columns
         own = {*found} - {"extreme"}
         assert own <= {*expected} and len(own) > 4, name
+        assert own >= {*expected} - {"extreme", "displacement"}, name
         for column in own:
             one, other = found[column], expected[column]
-            if isinstance(one[0], float) and name == "model" and column in ("measure", "se"):
-                # Arrays have adjusted measures of extreme models, lists infinite ones.
-                other = [a if math.isinf(a) else b for a, b in zip(one, other, strict=True)]
             if isinstance(one[0], float):
                 np.testing.assert_allclose(one, other, atol=1e-9, err_msg=f"{name}, {column}")
             else:
                 assert one == other, (name, column)
-    assert made[2]["model"].columns["extreme"] == ["", "", "all highest", ""]
+    assert made[1]["model"].columns["extreme"] == ["", "", "all highest, adjusted", ""]
+    assert made[1]["model"].notes == dense["model"].notes != ()
+    assert made[1]["residuals"].notes == dense["residuals"].notes
 
 
 def test_summary_speaks_of_scores_and_the_method(made):
-    lines = sparse_summary(*made[:2])
+    lines = sparse_summary(made[0])
+    # But for effects and dimensions, what the arrays' verdict says.
+    told = [line for line in made[2].verdict if line.split(":")[0] not in ABSENT]
+    assert list(made[0].verdict) == told and len(told) >= 3
     assert any("Extreme: model 2 (all highest)" in line for line in lines)
     assert any("by the ridge method: the priors' precisions are given" in line for line in lines)
     assert not any("successes" in line for line in lines)
 
 
 def test_figures_have_the_scale(made):
-    fit, ratings = made[:2]
-    figures = {name: figure for name, _, figure in sparse_figures(fit, ratings, {})}
-    assert [*figures] == ["wright_map", "category_curves"]
+    figures = {name: figure for name, _, figure in sparse_figures(made[0])}
+    drawn = ["wright_map", "calibration_shift", "fit_plot", "category_curves"]
+    assert [*figures] == [*drawn, "bias_judge_model"]
+    assert len(figures["calibration_shift"].axes[0].get_yticklabels()) == 4
     *_, scale = figures["wright_map"].axes
     assert scale.get_title() == "score" and "4" in {text.get_text() for text in scale.texts}
 
@@ -97,6 +97,8 @@ def test_five_facets_from_the_command_line(tmp_path, capsys):
     assert {*names, "steps", "categories", "bias_rater_time"} <= {*tables}
     assert {path.stem for path in (tmp_path / "out").glob("*.png")} == {
         "wright_map",
+        "calibration_shift",
+        "fit_plot",
         "category_curves",
         "bias_rater_time",
     }
@@ -108,7 +110,7 @@ def test_five_facets_from_the_command_line(tmp_path, capsys):
 
 def test_a_facet_nested_in_the_models_is_known_by_its_prior_only(made):
     """Its levels' errors are those of the prior, and the summary says so."""
-    fit, ratings = made[:2]
+    fit, ratings = made[0].fit, made[0].ratings
     group = np.array([0, 0, 1, 1])[ratings.model]
     nested = dataclasses.replace(
         ratings,
@@ -125,5 +127,9 @@ def test_a_facet_nested_in_the_models_is_known_by_its_prior_only(made):
         standard_error=errors,
         extreme=dataclasses.replace(fit.extreme, rubric=np.zeros(5, np.int8)),
     )
-    told = [line for line in sparse_summary(wider, nested) if "tell nothing" in line]
+    told = [
+        line
+        for line in sparse_summary(dataclasses.replace(made[0], fit=wider, ratings=nested))
+        if "tell nothing" in line
+    ]
     assert len(told) == 1 and told[0].startswith("country: ")
