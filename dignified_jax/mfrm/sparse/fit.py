@@ -14,10 +14,12 @@ from dignified_jax.mfrm.result import FACETS, Fit, Precision, Status, without_es
 from dignified_jax.mfrm.solver import extremes
 from dignified_jax.mfrm.solver.estimate import MODELS, ResponseModel
 from dignified_jax.mfrm.solver.memory import refuse_sparse
-from dignified_jax.mfrm.sparse import ordinal, system
+from dignified_jax.mfrm.sparse import ordinal
+from dignified_jax.mfrm.sparse.newton import maximise
 from dignified_jax.mfrm.sparse.rating_list import Mains, RatingList
 from dignified_jax.mfrm.sparse.selection import select
 from dignified_jax.mfrm.sparse.standard_errors import ERRORS, Errors, standard_errors
+from dignified_jax.mfrm.sparse.system import system
 
 
 def fit_sparse(
@@ -104,10 +106,10 @@ def fit_sparse(
     extreme = jax.tree.map(jnp.asarray, selected.extreme)
     active = jnp.asarray(selected.model, dtype)
     infinite = jnp.asarray(~selected.model)
-    theta, mains, change, iterations = system.maximise(
+    theta, mains, change, iterations = maximise(
         arrays, active, precision, jnp.asarray(tolerance, dtype), int(max_iterations)
     )
-    at = system.system(arrays, active, theta, mains, precision)
+    at = system(arrays, active, theta, mains, precision)
     standard_error, covariance = standard_errors(at, errors)
     status = Status.EXTREME_MODEL if infinite.any() else Status.CONVERGED
     if not change <= tolerance:

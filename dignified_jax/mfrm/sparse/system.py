@@ -22,7 +22,6 @@ solver's tolerance (a relative residual of SOLVED); nothing is taken as independ
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -156,19 +155,6 @@ def system(
     return dataclasses.replace(blank, diagonal=diagonal)
 
 
-def newton_step(at: System, theta: jax.Array, mains: Mains) -> tuple[jax.Array, Mains]:
-    """Changes of theta (M, Q) and of the mains."""
-    ratings, precision = at.ratings, at.precision
-    gradient = ratings.by_cell(at.residual) - precision.theta * theta
-    shared = ratings.at_cell(gradient / at.curvature)
-    carried = at.gather(at.residual - at.weight * shared, -shared)
-    if at.steps is not None:
-        carried = dataclasses.replace(carried, step=carried.step + at.steps.residual)
-    right = jax.tree.map(jnp.subtract, carried, scaled(precision, mains))
-    step = at.solve(right)
-    return (gradient - ratings.by_cell(at.pulled(step))) / at.curvature, step
-
-
 def conjugate_gradients(
     times: Callable[[Mains], Mains],
     precondition: Callable[[Mains], Mains],
@@ -198,42 +184,3 @@ def conjugate_gradients(
     zero = jax.tree.map(jnp.zeros_like, right)
     state = (zero, right, start, size, jnp.asarray(0, jnp.int32))
     return jax.lax.while_loop(unfinished, advance, state)[0]
-
-
-@functools.partial(jax.jit, static_argnames="max_iterations")
-def maximise(
-    ratings: RatingList,
-    active: jax.Array,
-    precision: Precision,
-    tolerance: jax.Array,
-    max_iterations: int,
-) -> tuple[jax.Array, Mains, jax.Array, jax.Array]:
-    """theta, mains, the last largest change of a logit, iterations; steps as in `ridge`.
-
-    Of ordinal ratings the change is that of the log-odds of any two categories.
-    """
-    models, questions, judges, items = ratings.sizes
-    dtype = ratings.trials.dtype
-
-    def advance(state):
-        theta, mains, _, count = state
-        d_theta, d_mains = newton_step(
-            system(ratings, active, theta, mains, precision), theta, mains
-        )
-        parts = [d_mains.intercept[:, None] + d_theta + d_mains.question, d_mains.judge]
-        change = sum(jnp.abs(part).max() for part in [*parts, d_mains.rubric])
-        if d_mains.step is not None:
-            passed = jnp.pad(jnp.cumsum(d_mains.step, axis=1), ((0, 0), (1, 0)))
-            between = (passed.max(axis=1) - passed.min(axis=1)).max()
-            change = d_mains.step.shape[1] * change + between
-        scale = jnp.where(change > 1.0, jnp.log1p(change) / change, 1.0)
-        mains = jax.tree.map(lambda a, b: a + scale * b, mains, d_mains)
-        return theta + scale * d_theta, mains, change, count + 1
-
-    step = None if ratings.step_used is None else jnp.zeros_like(ratings.step_used)
-    mains = Mains(*(jnp.zeros(size, dtype) for size in (judges, items, questions, models)), step)
-    theta = jnp.zeros((models, questions), dtype)
-    state = (theta, mains, jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32))
-    return jax.lax.while_loop(
-        lambda state: (state[2] > tolerance) & (state[3] < max_iterations), advance, state
-    )
