@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -23,8 +24,8 @@ from dignified_jax.files.differences import differences
 from dignified_jax.typed_config import ConfigError
 
 _BEAT = "beat"
-WORK = ("job", "result", "done", "over")
-"""Kinds of messages that wait in a member's inbox; see `team`."""
+WORK = ("job", "item", "result", "done", "over")
+"""Kinds of messages that wait in a member's inbox; see `team` and `dealing`."""
 _MOST_BEAT_SECONDS, _LEAST_BEAT_SECONDS = 5.0, 0.1
 # How long a process that fails waits for the news to be on its way.
 _LINGER_SECONDS = 1.0
@@ -56,6 +57,8 @@ class Member:
         now = time.monotonic()
         self._own = Standing(self.host, "the start", "long", 0, now, now)
         self._others: dict[int, Standing] = {}
+        # How often a process has said `again`, by its number.
+        self._moves: collections.Counter[int] = collections.Counter()
         self._longest_step: float | None = None
         self._told: set[tuple[int | None, int]] = set()
         self._agreements = 0
@@ -74,6 +77,13 @@ class Member:
             if before.kind == "step":
                 self._longest_step = max(self._longest_step or 0.0, now - before.since)
         self._moved.set()
+
+    def again(self, place: str, kind: Kind) -> None:
+        """Says that this process goes on, without having come to where the others come too."""
+        now = time.monotonic()
+        with self._lock:
+            self._own = Standing(self.host, place, kind, self._own.ticks, now, now)
+            self._moves[self.index] += 1
 
     def agree(self, what: str, facts: Mapping[str, Any]) -> None:
         """Refuses to go on where this process has other facts than the first one.
@@ -113,8 +123,10 @@ class Member:
         with self._lock:
             before = self._others.get(process)
             # The first report of a place is the nearest to when it was reached.
-            if before is not None and before.ticks == standing.ticks:
+            stays = message["moves"] == self._moves[process]
+            if before is not None and before.ticks == standing.ticks and stays:
                 standing = Standing(kind=kind, since=before.since, heard=now, **fields)
+            self._moves[process] = message["moves"]
             self._others[process] = standing
 
     def _watch(self) -> None:
@@ -125,13 +137,13 @@ class Member:
             # After a long sleep of this process, what the others said meanwhile is not read yet.
             awake, looked = now - looked < self._timeout / 2, now
             with self._lock:
-                own = self._own
+                own, moves = self._own, self._moves[self.index]
                 standings = {n: self._others[n] for n in self.wire.connected if n in self._others}
                 longest = self._longest_step
             self.wire.tell(
                 _BEAT,
                 **{"host": own.host, "place": own.place, "kind_of": own.kind},
-                **{"ticks": own.ticks, "age": now - own.since},
+                **{"ticks": own.ticks, "moves": moves, "age": now - own.since},
             )
             alive = Standing(own.host, own.place, own.kind, own.ticks, own.since, now)
             if not awake:
@@ -208,6 +220,16 @@ def at(place: str, kind: Kind = "long") -> None:
     """
     if _current is not None:
         _current.at(place, kind)
+
+
+def again(place: str, kind: Kind) -> None:
+    """Says that this process goes on, if there are others, at something that they don't come to.
+
+    Args:
+      place, kind: as for `at`.
+    """
+    if _current is not None:
+        _current.again(place, kind)
 
 
 def agree(what: str, facts: Mapping[str, Any]) -> None:

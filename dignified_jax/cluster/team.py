@@ -21,7 +21,7 @@ Work = Callable[[Shared, list[Any]], Iterator[Any]]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_JOB, _RESULT, _DONE, _OVER = members.WORK
+_JOB, _RESULT, _DONE, _OVER = "job", "result", "done", "over"
 
 
 def serve(works: Mapping[str, Work]) -> None:
@@ -59,16 +59,27 @@ def led(seconds: float) -> Iterator[None]:
         yield
         return
     members.at("the first process's own work", "idle")
-    until = time.monotonic() + seconds
-    while missing := set(range(1, member.count)) - set(member.wire.connected):
-        if time.monotonic() > until:
-            raise ConfigError(
-                f"distributed: no connection of process {min(missing)} after {seconds:.0f} s: the "
-                f"ports of {member.host} have to be open to the other hosts"
-            )
-        time.sleep(0.05)
+    if missing := unconnected(seconds):
+        raise ConfigError(
+            f"distributed: no connection of process {missing[0]} after {seconds:.0f} s: the ports "
+            f"of {member.host} have to be open to the other hosts"
+        )
     yield
     member.wire.tell(_OVER)
+
+
+def unconnected(seconds: float) -> list[int]:
+    """Returns the other processes of which there is no connection, in the first process.
+
+    Args:
+      seconds: to wait for them.
+    """
+    member, until = members.current(), time.monotonic() + seconds
+    while missing := set(range(1, member.count)) - set(member.wire.connected):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    return sorted(missing)
 
 
 def share(

@@ -239,11 +239,11 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def chunks_of(rows: Iterable[PreferenceRow]) -> Iterator[Chunk]:
-    """Yields rows, as many at a time as an `Encoder` takes."""
+def chunks_of(rows: Iterable[PreferenceRow], together: int = ROWS_A_CALL) -> Iterator[Chunk]:
+    """Yields rows, some at a time: by default as many as an `Encoder` takes well."""
     rows = iter(rows)
-    for start in itertools.count(0, ROWS_A_CALL):
-        chunk = list(itertools.islice(rows, ROWS_A_CALL))
+    for start in itertools.count(0, together):
+        chunk = list(itertools.islice(rows, together))
         if not chunk:
             return
         yield start, chunk

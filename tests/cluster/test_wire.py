@@ -169,7 +169,8 @@ def test_the_first_process_ends_all_when_one_is_frozen(ends, monkeypatch):
     member.start()
     for step in range(3):
         member.at(f"step {step}", "step")
-        far.say(kind="beat", host="b", place=f"step {step}", kind_of="step", ticks=step + 1, age=0)
+        beat = {"host": "b", "place": f"step {step}", "kind_of": "step", "moves": 0}
+        far.say(kind="beat", ticks=step + 1, age=0, **beat)
         threading.Event().wait(0.2)
     (line,) = ends()
     assert line.startswith("error: process 1 on b is missing: nothing was heard of it for ")
@@ -180,14 +181,16 @@ def test_the_first_process_ends_all_when_one_is_frozen(ends, monkeypatch):
 
 def test_the_first_report_of_a_place_tells_since_when(monkeypatch):
     monkeypatch.setattr(members.jax, "process_index", lambda: 0)
-    clock = iter([0.0, 10.0, 20.0, 30.0])
+    clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
     monkeypatch.setattr(members.time, "monotonic", lambda: next(clock))
     member = members.Member(timeout=60)
-    beat = {"host": "b", "place": "step 1", "kind_of": "step", "ticks": 1}
+    beat = {"host": "b", "place": "step 1", "kind_of": "step", "ticks": 1, "moves": 0}
     member._heard(1, {**beat, "age": 2.0})
     member._heard(1, {**beat, "age": 11.5})
     assert member._others == {1: Standing("b", "step 1", "step", 1, 8.0, 20.0)}
     member._heard(1, {**beat, "ticks": 2, "age": 1.0})
     assert member._others[1].since == 29.0
+    member._heard(1, {**beat, "ticks": 2, "moves": 1, "age": 3.0})  # it went on where it is
+    assert member._others[1].since == 37.0
     assert member._described(1) == "process 1 on b (step 1)"
     assert member._described(2) == "process 2"

@@ -64,12 +64,20 @@ class Cache:
       directory: made when the first entry is; None keeps nothing.
       most_bytes: of all entries together, but for those that this object gave.
       notify: shows a line to a person.
+      in_memory: whether what is not kept is in memory, rather than in temporary files.
     """
 
-    def __init__(self, directory: pathlib.Path | None, most_bytes: int, notify: Notify) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path | None,
+        most_bytes: int,
+        notify: Notify,
+        in_memory: bool = True,
+    ) -> None:
         self._directory = directory
         self._most_bytes = most_bytes
         self._notify = notify
+        self._in_memory = in_memory
         self._used: set[str] = set()
 
     @property
@@ -110,7 +118,7 @@ class Cache:
             growing = Arrays(partial, self._notify)
             notes = json.loads(json.dumps(fill(growing)))
             arrays, files = growing.finish()
-            if growing.in_files:
+            if growing.in_files and self.keeps:
                 self._keep(partial, key, files, notes)
             return Entry(arrays, notes)
         finally:
@@ -120,6 +128,8 @@ class Cache:
     def _begin(self, key: str) -> pathlib.Path | None:
         """A directory for an entry that is being made."""
         if self._directory is None:
+            with contextlib.suppress(OSError):
+                return None if self._in_memory else pathlib.Path(tempfile.mkdtemp(_PARTIAL))
             return None
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

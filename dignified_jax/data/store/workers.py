@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 MOST = 8
 _AHEAD = 2  # items a process, done or under way, that nobody has taken yet
+MOST_AHEAD = _AHEAD * MOST
+"""Items that `map_in_order` takes at most before it yields the first result."""
 _START = (
     "import sys; sys.path[:] = {path!r}; from dignified_jax.data.store import worker; worker.main()"
 )

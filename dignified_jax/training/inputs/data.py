@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from dignified_jax import data
+from dignified_jax.cluster import members
 from dignified_jax.console.waiting import ShowCount, waiting
 from dignified_jax.data import packing_report
 from dignified_jax.data.mixture import Mixture
@@ -60,6 +61,7 @@ def prepare_data(
     """
     encoder = text_encoder.prepare(config, workdir)
     splits = tokens_of_splits(config, workdir, encoder, notify)
+    members.at("planning batches")
     for name, tokens in splits.items():
         _check(config, name, tokens, encoder)
     shares, note = mixture(config.data, splits["train"].files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 import warnings
@@ -12,16 +13,18 @@ import jax
 import numpy as np
 
 from dignified_jax import data, typed_config
+from dignified_jax.cluster import members
 from dignified_jax.console.waiting import ShowCount, Waiting, waiting
 from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.store import cache as token_cache
-from dignified_jax.data.store import origin
+from dignified_jax.data.store import origin, workers
 from dignified_jax.data.store.arrays import Arrays
+from dignified_jax.data.store.cache import Entry
 from dignified_jax.data.store.texts import Chosen
-from dignified_jax.data.tokenize import Encoder
+from dignified_jax.data.tokenize import ROWS_A_CALL, Encoder
 from dignified_jax.embedded import resolve
 from dignified_jax.training.config import ConfigError, TrainConfig
-from dignified_jax.training.inputs import tokens
+from dignified_jax.training.inputs import dealt, spread, tokens
 from dignified_jax.training.inputs.rows import Rows, RowSplits, read_splits, rejected_file
 from dignified_jax.training.inputs.text_encoder import TextEncoder
 from dignified_jax.training.inputs.tokens import SplitTokens
@@ -37,12 +40,33 @@ Digests = Mapping[str, tuple[str, str | None]]
 """Source, as it is named -> its file, and the digest of its content where that is known."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """What the tokens of a run are made with.
+
+    Attributes:
+      config, workdir: the run's.
+      encoders: by split.
+      cache: of this process.
+      show: shows what is waited for.
+      dealt: whether several processes share the rows.
+    """
+
+    config: TrainConfig
+    workdir: pathlib.Path
+    encoders: Mapping[str, Encoder]
+    cache: token_cache.Cache
+    show: Waiting
+    dealt: bool
+
+
 def tokens_of_splits(
     config: TrainConfig, workdir: pathlib.Path, encoder: TextEncoder, notify: Notify | None
 ) -> dict[str, SplitTokens]:
     """Returns the tokens of each split, "validation" and "test" only where there are any.
 
-    Rows are not read where the cache has all of them.
+    Rows are not read where the cache has all of them. Of several processes the first one reads
+    them, and each tokenises its share.
 
     Args:
       config: the run's.
@@ -52,66 +76,129 @@ def tokens_of_splits(
 
     Raises:
       BadRowsError, ValueError, FileNotFoundError: see `dignified_jax.data`.
-      ConfigError: a method has nothing to train on.
+      ConfigError: a method has nothing to train on; or this process has other files of rows or
+        another tokenizer than the first one.
     """
-    cache = _cache(config, encoder, notify)
-    visible = notify is not None and jax.process_index() == 0
-    show = functools.partial(waiting, visible=visible)
-    encoders = {name: encoder.encoder(config, name) for name in _names(config)}
-    keys = _keys(config, encoders, show) if cache.keeps else {}
+    first = jax.process_index() == 0
+    show: Waiting = functools.partial(waiting, visible=notify is not None and first)
+    shared = dealt.begin(notify or (lambda text: None))
+    start = _Start(
+        config,
+        workdir,
+        {name: encoder.encoder(config, name) for name in _names(config)},
+        _cache(config, encoder, notify),
+        dealt.moving(show) if shared else show,
+        shared,
+    )
+    if shared:
+        members.agree("inputs", {**_described(_digests(start)), **encoder.identity})
+    keys = _keys(start) if start.cache.keeps else {}
     found = {}
     for name, key in keys.items():
-        with show(f"reading {name} token ids", share=True) as count:
-            if entry := cache.find(key, count):
+        with start.show(f"reading {name} token ids", share=True) as count:
+            if entry := start.cache.find(key, count):
                 found[name] = entry
-    if found.keys() == encoders.keys() and all(entry.notes["clean"] for entry in found.values()):
+    whole = found.keys() == start.encoders.keys() and all(
+        entry.notes["clean"] for entry in found.values()
+    )
+    if whole and first:
         for text in dict.fromkeys(t for entry in found.values() for t in entry.notes["warnings"]):
             warnings.warn(text, stacklevel=2)
-        return {name: tokens.read(entry) for name, entry in found.items()}
-    rows, said = _read_rows(config, workdir, show)
-    changed = cache.keeps and _keys(config, encoders, show) != keys  # while they were read
+    if not (spread.on_all(whole) if shared else whole):
+        found = _made(start, keys, found, whole)
+    return {name: tokens.read(entry) for name, entry in found.items()}
+
+
+def _made(
+    start: _Start, keys: Mapping[str, str], found: Mapping[str, Entry], whole: bool
+) -> dict[str, Entry]:
+    """The entries, made of rows where this process or another has not all of them."""
+    made: dict[str, tuple[str, Entry]] = {}
+    if whole:
+        made = {name: (keys[name], entry) for name, entry in found.items()}
+    if start.dealt and jax.process_index():
+        dealt.serve(start.encoders)
+    elif not whole:
+        made = _of_rows_read(start, keys, found)
+    if not start.dealt:
+        return {name: entry for name, (_, entry) in made.items()}
+    if jax.process_index() == 0:
+        dealt.finish()
+    return spread.spread(made, start.cache)
+
+
+def _of_rows_read(
+    start: _Start, keys: Mapping[str, str], found: Mapping[str, Entry]
+) -> dict[str, tuple[str, Entry]]:
+    """Name -> (key, entry), after the rows were read."""
+    config, cache = start.config, start.cache
+    rows, said = _read_rows(config, start.workdir, start.show)
+    changed = cache.keeps and _keys(start) != keys  # while they were read
     made = {}
-    for name, of_split in encoders.items():
-        split = _trained_on(config, name, getattr(rows, name), of_split)
+    for name, encoder in start.encoders.items():
+        split = _trained_on(config, name, getattr(rows, name), encoder)
         key = None if changed else keys.get(name)
         entry = None if changed else found.get(name)
         if key is None and cache.keeps:
-            key = tokens.key(_of_rows(split), of_split, _settings(config))
+            key = tokens.key(_of_rows(split), encoder, _settings(config))
             entry = cache.find(key)
         if entry is None:
-            with show(f"tokenising {name} rows") as progress:
-                fill = functools.partial(_fill, config, split, of_split, said, progress)
+            with start.show(f"tokenising {name} rows") as progress:
+                fill = functools.partial(_fill, start, name, split, said, progress)
                 entry = cache.make(key or "", fill)
-        made[name] = tokens.read(entry)
-        _set_aside(config, workdir, name, split, made[name])
+        _set_aside(config, start.workdir, name, split, entry)
+        made[name] = key or "", entry
     return made
 
 
 def _fill(
-    config: TrainConfig,
+    start: _Start,
+    name: str,
     rows: Rows,
-    encoder: Encoder,
     said: Sequence[str],
     progress: ShowCount,
     arrays: Arrays,
 ) -> dict[str, Any]:
-    notes = tokens.fill(arrays, rows, encoder, config.data.on_bad_row, progress)
+    encoder, settings = start.encoders[name], start.config.data
+    encode: tokens.Encode = functools.partial(
+        workers.map_in_order, encoder, count=tokens.workers_for(len(rows))
+    )
+    together = ROWS_A_CALL
+    if start.dealt:
+        encode = functools.partial(
+            dealt.encode, name, encoder, rows=len(rows), dimensions=settings.dimensions
+        )
+        together = min(together, -(-len(rows) // jax.process_count()))
+    notes = tokens.fill(arrays, rows, encode, settings.on_bad_row, progress, together)
     # Bad rows are set aside anew in every run directory, which takes the rows.
     clean = not notes["rejected"] and not any("were skipped" in text for text in said)
     return {**notes, "clean": clean, "warnings": said}
 
 
-def _keys(config: TrainConfig, encoders: Mapping[str, Encoder], show: Waiting) -> dict[str, str]:
-    """The key of each split whose rows are known by the content of their sources."""
-    names = dict.fromkeys((*config.data.train_sources, *config.data.test_sources))
+def _digests(start: _Start) -> Digests:
+    """Of each source of rows."""
+    data_settings = start.config.data
+    names = dict.fromkeys((*data_settings.train_sources, *data_settings.test_sources))
     files = [resolve(name) for name in names]
-    with show("looking for changes in the rows", share=True) as count:
+    with start.show("looking for changes in the rows", share=True) as count:
         found = zip(files, origin.digests(files, count), strict=True)
-    digests = dict(zip(names, found, strict=True))
-    parts = {name: _part(config, name, digests) for name in encoders}
-    settings = _settings(config)
+    return dict(zip(names, found, strict=True))
+
+
+def _described(digests: Digests) -> dict[str, str]:
+    """The same, for a comparison with other processes'."""
     return {
-        name: tokens.key(part, encoders[name], settings)
+        f"rows of {name}": f"{file}, {digest[:16] if digest else 'not here'}"
+        for name, (file, digest) in digests.items()
+    }
+
+
+def _keys(start: _Start) -> dict[str, str]:
+    """The key of each split whose rows are known by the content of their sources."""
+    digests, settings = _digests(start), _settings(start.config)
+    parts = {name: _part(start.config, name, digests) for name in start.encoders}
+    return {
+        name: tokens.key(part, start.encoders[name], settings)
         for name, part in parts.items()
         if part is not None
     }
@@ -128,6 +215,7 @@ def _cache(config: TrainConfig, encoder: TextEncoder, notify: Notify | None) -> 
         token_cache.token_directory(config.data.cache) if kept else None,
         int(config.data.cache_gib * 2**30),
         notify or (lambda text: None),
+        in_memory=jax.process_count() == 1,
     )
 
 
@@ -198,12 +286,12 @@ def _set_aside(
     workdir: pathlib.Path,
     split: str,
     rows: Rows,
-    found: SplitTokens,
+    entry: Entry,
 ) -> None:
     """Writes the rows, and pairs of rows, that have no tokens to the rejected ones."""
-    if not found.rejected:
+    bad = [(rows[index], problems) for index, problems in tokens.rejected_of(entry).items()]
+    if not bad:
         return
-    bad = [(rows[index], problems) for index, problems in found.rejected.items()]
-    if len(bad) == len(rows) and not len(found.examples):
+    if len(bad) == len(rows) and not len(entry.arrays["indices"]):
         raise data.BadRowsError(problem for _, problems in bad for problem in problems)
     set_aside(rejected_file(config, workdir, "test" if split == "test" else "train"), bad)

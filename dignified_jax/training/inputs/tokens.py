@@ -36,6 +36,13 @@ _ROWS_A_WORKER = 8_000
 # Whose versions token ids may depend on.
 _LIBRARIES = ("tokenizers", "transformers", "jinja2", "datasets")
 Progress = Callable[[int, int], None]
+Encode = Callable[[Iterator[Chunk]], Iterator[EncodedRows]]
+"""Takes rows and gives what they become, in order."""
+
+
+def workers_for(rows: int) -> int:
+    """Returns how many processes of this machine tokenise so many rows."""
+    return workers.available(rows, _ROWS_A_WORKER)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,11 +76,20 @@ class SplitTokens:
 def fill(
     arrays: Arrays,
     rows: Sequence[data.PreferenceRow],
-    encoder: Encoder,
+    encode: Encode,
     on_bad_row: str,
     progress: Progress,
+    rows_a_call: int = ROWS_A_CALL,
 ) -> dict[str, Any]:
-    """Encodes rows into arrays, in several processes where there are many.
+    """Encodes rows into arrays.
+
+    Args:
+      arrays: empty.
+      rows: of a split.
+      encode: what encodes them.
+      on_bad_row: as in `data.encode`.
+      progress: told how many rows are done, and how many there are.
+      rows_a_call: that `encode` is given at a time.
 
     Returns:
       What `read` makes a `SplitTokens` of, besides the arrays.
@@ -86,7 +102,7 @@ def fill(
     largest, done = 0, 0
 
     def drawn() -> Iterator[Chunk]:
-        for start, chunk in chunks_of(rows):
+        for start, chunk in chunks_of(rows, rows_a_call):
             for row in chunk:
                 rows_digest.add(row)
             arrays.append(_about(chunk, files))
@@ -94,14 +110,13 @@ def fill(
 
     def written() -> Iterator[EncodedRows]:
         nonlocal largest, done
-        count = workers.available(len(rows), _ROWS_A_WORKER)
-        for part in workers.map_in_order(encoder, drawn(), count):
+        for part in encode(drawn()):
             for example in part.examples:
                 tokens_digest.add(example)
             table = part.examples
             largest = max(largest, int(table.ids.max(initial=0)))
             arrays.append({"ids": table.ids, "lengths": table.lengths, "indices": table.indices})
-            done = min(done + ROWS_A_CALL, len(rows))
+            done = min(done + rows_a_call, len(rows))
             progress(done, len(rows))
             yield part
 
@@ -129,17 +144,22 @@ def read(entry: Entry) -> SplitTokens:
     notes = {name: value for name, value in entry.notes.items() if name in known}
     table = ExampleTable(*(arrays[name] for name in ("ids", "lengths", "indices")))
     names = notes.pop("files")
-    rejected = {
-        int(index): [RowProblem(**problem) for problem in problems]
-        for index, problems in notes.pop("rejected").items()
-    }
+    del notes["rejected"]
     return SplitTokens(
         examples=table,
         prompts=Texts(arrays["prompts"], arrays["prompt_lengths"], table.indices),
         files=[names[number] for number in arrays["files"][table.indices].tolist()],
-        rejected=rejected,
+        rejected=rejected_of(entry),
         **notes,
     )
+
+
+def rejected_of(entry: Entry) -> dict[int, list[RowProblem]]:
+    """Returns the position of each bad row that `fill` met -> its problems."""
+    return {
+        int(index): [RowProblem(**problem) for problem in problems]
+        for index, problems in entry.notes["rejected"].items()
+    }
 
 
 def _about(rows: Sequence[data.PreferenceRow], files: dict[str, int]) -> dict[str, np.ndarray]:
