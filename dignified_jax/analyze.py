@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace, notify: Callable[[str], None]) -> None:
     with job.joined(config):
         if members.is_first():
             with (
-                team.led(config.join_timeout),
+                team.led(),
                 mirror.workdir(options.workdir, notify) as (options.workdir, shown),
             ):
                 options.module.run(options, shown)

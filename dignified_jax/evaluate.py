@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
             works.serve()
             return
         with (
-            team.led(parsed.distributed.join_timeout),
+            team.led(),
             mirror.workdir(parsed.workdir, notify, apart=[_TRAINED]) as (workdir, shown),
         ):
             parsed = dataclasses.replace(_with_trained(parsed, shown), workdir=workdir)

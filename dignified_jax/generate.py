@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 # Flags of one of the two sources; without a default here, so that one that is given is seen.
 _LOCAL = ("dtype", "base", "batch_size", "plain", "chat_template", "fsdp", "tensor")
 _SERVED = ("concurrency", "timeout", "api_key_env")
-_CONNECT_SECONDS = 300
 _SETTINGS = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "batch_size")
 
 
@@ -80,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
         if not members.is_first():
             sharing.serve(_source(options, settings))
             return 0
-        with team.led(_CONNECT_SECONDS):
+        with team.led():
             return _respond(options, settings)
 
 

@@ -31,6 +31,7 @@ from benchmarks.gpu.result import Result, markdown, read
 from benchmarks.gpu.sizes import SIZES
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "trl")
+_DEVICE_SECONDS = 60
 _LEAST_SECONDS = 10.0  # a part that has less is not begun
 
 
@@ -129,8 +130,13 @@ def head() -> list[str]:
             continue
     # In a process of its own: this one must not hold the device.
     asked = "import jax; d = jax.devices(); print(len(d), d[0].device_kind, sep=' x ')"
-    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
-    device = (found.stdout or found.stderr).strip().splitlines()[-1:] or ["none"]
+    try:
+        found = subprocess.run(
+            [sys.executable, "-c", asked], capture_output=True, text=True, timeout=_DEVICE_SECONDS
+        )
+        device = (found.stdout or found.stderr).strip().splitlines()[-1:] or ["none"]
+    except subprocess.TimeoutExpired:  # a driver that hangs: the parts will say so too
+        device = [f"no device after {_DEVICE_SECONDS} s"]
     return [
         f"{device[0]}; Python {platform.python_version()}, {', '.join(versions)}",
         f"{datetime.date.today()}; XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r}",

@@ -29,8 +29,8 @@ def joined(config: DistributedConfig, *together: type[BaseException]) -> Iterato
     # Imported late: a process that is alone has no use for them.
     from dignified_jax.cluster import join, members, versions
 
-    join.start(config)
-    with members.watched(config.timeout, *together):
+    connections = join.start(config)
+    with members.watched(config.timeout, connections, *together):
         members.agree("versions", versions.here())
         yield
 

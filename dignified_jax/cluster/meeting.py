@@ -1,7 +1,8 @@
 """The processes of a job meet before JAX joins them: JAX aborts with a dump of its stack where one
 does not come, and does not say which.
 
-They meet at the coordinator's own port, which the first process gives up when all are there.
+They meet at the coordinator's own port, at which the first process then listens no more; the
+connections stay.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from dignified_jax.typed_config import ConfigError
 
 _PAUSE_SECONDS = 0.2
 _ANSWER_SECONDS = 5.0
+_MOST_BYTES = 10_000  # of a line
+Connections = dict[int, socket.socket]
+"""Number of a process -> the connection to it."""
 _Came = dict[int, tuple[str, socket.socket]]
 """Number of a process that is there -> its host and its connection."""
 
@@ -35,12 +39,15 @@ class Seat:
     process: int
 
 
-def meet(place: Seat, seconds: float) -> None:
+def meet(place: Seat, seconds: float) -> Connections:
     """Waits until all processes are there.
 
     Args:
       place: of this one.
       seconds: to wait at most.
+
+    Returns:
+      In the first process the connections to all others, in those the one to it.
 
     Raises:
       ConfigError: some are not there after so long, one is started twice, or two have been told
@@ -49,9 +56,12 @@ def meet(place: Seat, seconds: float) -> None:
     host, _, port = place.coordinator.rpartition(":")
     until = time.monotonic() + seconds
     if place.process == 0:
-        _receive(place, int(port), until, seconds)
+        met = _receive(place, int(port), until, seconds)
     else:
-        _come(place, (host.strip("[]"), int(port)), until, seconds)
+        met = {0: _come(place, (host.strip("[]"), int(port)), until, seconds)}
+    for connection in met.values():
+        connection.settimeout(None)
+    return met
 
 
 def listening(port: int) -> socket.socket:
@@ -65,12 +75,12 @@ def listening(port: int) -> socket.socket:
     return socket.create_server(("", port))
 
 
-def _receive(place: Seat, port: int, until: float, seconds: float) -> None:
+def _receive(place: Seat, port: int, until: float, seconds: float) -> Connections:
     """Waits for the others, and tells them that all are there."""
     came: _Came = {}
     try:
         with listening(port) as server, contextlib.ExitStack() as stack:
-            while missing := _missing(came, place.count):
+            while missing := _still_missing(came, place.count):
                 server.settimeout(max(until - time.monotonic(), 0.01))
                 try:
                     connection = stack.enter_context(server.accept()[0])
@@ -93,16 +103,18 @@ def _receive(place: Seat, port: int, until: float, seconds: float) -> None:
                     )
                 came[number] = host, connection
             _answer(came, "")
+            kept = {number: connection.dup() for number, (_, connection) in came.items()}
     except OSError as error:
         raise ConfigError(
             f"distributed.coordinator: process 0 can't listen at port {port}: "
             f"{error.strerror or error}",
             "distributed.coordinator",
         ) from error
+    return kept
 
 
-def _missing(came: _Came, count: int) -> list[int]:
-    """Numbers of the processes that are not there; those that came and went leave `came`."""
+def _still_missing(came: _Came, count: int) -> list[int]:
+    """Takes those that came and went out of `came`; numbers of the processes that are not there."""
     for number in [n for n, (_, connection) in came.items() if _is_closed(connection)]:
         del came[number]
     return sorted(set(range(1, count)) - came.keys())
@@ -112,10 +124,18 @@ def _greeting(connection: socket.socket) -> tuple[int, str, int] | None:
     """Number, host and count that a process says; None where a stranger says something else."""
     connection.settimeout(_ANSWER_SECONDS)
     try:
-        told = json.loads(connection.makefile("r", encoding="utf-8").readline())
+        told = json.loads(_line(connection))
         return int(told["process"]), str(told["host"]), int(told["processes"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _line(connection: socket.socket) -> bytes:
+    """The next line and no byte more, as the connection is read on by others."""
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) < _MOST_BYTES and (byte := connection.recv(1)):
+        line += byte
+    return bytes(line)
 
 
 def _refuse(came: _Came, reason: str) -> None:
@@ -142,7 +162,7 @@ def _is_closed(connection: socket.socket) -> bool:
         connection.settimeout(_ANSWER_SECONDS)
 
 
-def _come(place: Seat, address: tuple[str, int], until: float, seconds: float) -> None:
+def _come(place: Seat, address: tuple[str, int], until: float, seconds: float) -> socket.socket:
     """Goes to the first process, and waits for its answer."""
     here = f"process {place.process} on {socket.gethostname()}"
     while True:
@@ -159,13 +179,14 @@ def _come(place: Seat, address: tuple[str, int], until: float, seconds: float) -
                 ) from error
         time.sleep(_PAUSE_SECONDS)
     told = {"process": place.process, "processes": place.count, "host": socket.gethostname()}
-    answer = ""
-    with connection, contextlib.suppress(OSError):
+    answer = b""
+    with contextlib.suppress(OSError):
         connection.sendall((json.dumps(told) + "\n").encode())
         # The first process gives up before, and says for whom it has waited.
         connection.settimeout(max(until - time.monotonic(), 0) + 2 * _ANSWER_SECONDS)
-        answer = connection.makefile("r", encoding="utf-8").readline()
+        answer = _line(connection)
     if not answer:
         raise ConfigError(f"distributed: {here}: the first process has ended before all were there")
     if reason := json.loads(answer)["reason"]:
         raise ConfigError(f"distributed: {reason}")
+    return connection

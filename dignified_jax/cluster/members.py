@@ -15,15 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-from jax._src import distributed
 
-from dignified_jax.cluster import join
+from dignified_jax.cluster.meeting import Connections
 from dignified_jax.cluster.standing import Kind, Standing, find_straggler, named
-from dignified_jax.cluster.wire import GO_ON, Wire
+from dignified_jax.cluster.wire import GO_ON, Wire, open_lines
 from dignified_jax.files.differences import differences
 from dignified_jax.typed_config import ConfigError
 
-_BEAT = "beat"
+_BEAT, _FACTS = "beat", "facts"
 WORK = ("job", "item", "result", "done", "over")
 """Kinds of messages that wait in a member's inbox; see `team` and `dealing`."""
 _MOST_BEAT_SECONDS, _LEAST_BEAT_SECONDS = 5.0, 0.1
@@ -61,8 +60,9 @@ class Member:
         self._moves: collections.Counter[int] = collections.Counter()
         self._longest_step: float | None = None
         self._told: set[tuple[int | None, int]] = set()
-        self._agreements = 0
+        self._facts: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.wire.handle(_BEAT, self._heard)
+        self.wire.handle(_FACTS, lambda process, message: self._facts.put(message["facts"]))
 
     def start(self) -> None:
         """Begins to tell the others that this process lives, and to look for one that does not."""
@@ -93,13 +93,11 @@ class Member:
         Raises:
           ConfigError: they differ; names this process, its host, and both values of each.
         """
-        self._agreements += 1
-        key, client = f"dignified_jax/facts/{self._agreements}", distributed.global_state.client
         if self.index == 0:
-            client.key_value_set(key, json.dumps(dict(facts)))
+            self.wire.tell(_FACTS, facts=dict(facts))
             return
         # The wire ends this process if the first one fails before it gets there.
-        first = json.loads(client.blocking_key_value_get(key, 1000 * 24 * 3600))
+        first = self._facts.get()
         found = json.loads(json.dumps(dict(facts)))
         lines = differences(first, found)
         if lines:
@@ -171,20 +169,24 @@ class Member:
 
 
 @contextlib.contextmanager
-def watched(timeout: float, *together: type[BaseException]) -> Iterator[None]:
+def watched(
+    timeout: float, connections: Connections, *together: type[BaseException]
+) -> Iterator[None]:
     """Ends this process in a line if another fails, is lost or hangs, and tells the others if it
     fails itself.
 
     Args:
       timeout: seconds that the others wait for one, as in `find_straggler`.
+      connections: between the first process and each of the others, by number; none alone.
       together: errors that end all processes at the same place, so that there is nothing to tell.
     """
-    if jax.process_count() == 1:
+    if not connections:
         yield
         return
     global _current
     _current = member = Member(timeout)
-    join.connect(member.wire)
+    for process, connection in connections.items():
+        member.wire.add(process, *open_lines(connection))
     member.start()
     try:
         yield
@@ -240,7 +242,7 @@ def agree(what: str, facts: Mapping[str, Any]) -> None:
 
 def leave(status: int) -> None:
     """Exits now where there are several processes: JAX would wait for the others."""
-    if distributed.global_state.client is not None:
+    if jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         threading.Event().wait(_LINGER_SECONDS)

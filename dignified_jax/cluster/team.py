@@ -7,12 +7,10 @@ yields their results as they come; the others wait for jobs and know nothing els
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dignified_jax.cluster import members
-from dignified_jax.typed_config import ConfigError
 
 Shared = Mapping[str, Any]
 """JSON values that all shares of a job need."""
@@ -45,41 +43,15 @@ def serve(works: Mapping[str, Work]) -> None:
 
 
 @contextlib.contextmanager
-def led(seconds: float) -> Iterator[None]:
-    """Has the others at work inside, and lets them end after; in the first process, or alone.
-
-    Args:
-      seconds: to wait until they are connected.
-
-    Raises:
-      ConfigError: one is not, so that it can't be given work.
-    """
+def led() -> Iterator[None]:
+    """Has the others at work inside, and lets them end after; in the first process, or alone."""
     member = members.current()
     if member is None:
         yield
         return
     members.at("the first process's own work", "idle")
-    if missing := unconnected(seconds):
-        raise ConfigError(
-            f"distributed: no connection of process {missing[0]} after {seconds:.0f} s: the ports "
-            f"of {member.host} have to be open to the other hosts"
-        )
     yield
     member.wire.tell(_OVER)
-
-
-def unconnected(seconds: float) -> list[int]:
-    """Returns the other processes of which there is no connection, in the first process.
-
-    Args:
-      seconds: to wait for them.
-    """
-    member, until = members.current(), time.monotonic() + seconds
-    while missing := set(range(1, member.count)) - set(member.wire.connected):
-        if time.monotonic() > until:
-            break
-        time.sleep(0.05)
-    return sorted(missing)
 
 
 def share(

@@ -103,9 +103,11 @@ def meet(coordinator, places, seconds=20.0):
 
     def one(place):
         try:
-            meeting.meet(meeting.Seat(coordinator, *place), seconds)
+            met = meeting.meet(meeting.Seat(coordinator, *place), seconds)
         except ConfigError as error:
             return str(error)
+        for connection in met.values():
+            connection.close()
         return ""
 
     with ThreadPoolExecutor(len(places)) as threads:
@@ -115,6 +117,45 @@ def meet(coordinator, places, seconds=20.0):
 def test_all_meet_whoever_comes_first(coordinator):
     assert meet(coordinator, [(3, 2), (3, 0), (3, 1)]) == ["", "", ""]
     assert meet(coordinator, [(3, 0), (3, 1), (3, 2)]) == ["", "", ""]  # the port is free again
+
+
+def test_they_stay_connected_while_something_else_listens_at_the_port(coordinator):
+    """As JAX's own service does, at once."""
+    with ThreadPoolExecutor(3) as threads:
+        first, *others = threads.map(
+            lambda index: meeting.meet(meeting.Seat(coordinator, 3, index), 20.0), range(3)
+        )
+    assert sorted(first) == [1, 2] and [sorted(other) for other in others] == [[0], [0]]
+    with meeting.listening(int(coordinator.split(":")[1])):
+        for number, other in enumerate(others, 1):
+            first[number].sendall(f"to {number}\n".encode())
+            assert other[0].makefile("r").readline() == f"to {number}\n"
+            other[0].sendall(f"from {number}\n".encode())
+            assert first[number].makefile("r").readline() == f"from {number}\n"
+    for connection in (*first.values(), *(other[0] for other in others)):
+        connection.close()
+
+
+def test_a_jax_that_cannot_be_asked_for_its_cluster_is_told_by_hand(monkeypatch, coordinator):
+    """The one private function of JAX that is called may be another in its next version."""
+    from jax._src import clusters
+
+    def otherwise(coordinator_address, *, timeout):
+        raise AssertionError
+
+    asked = []
+    monkeypatch.setattr(
+        clusters.ClusterEnv, "auto_detect_unset_distributed_params", staticmethod(otherwise)
+    )
+    monkeypatch.setattr(join.jax.distributed, "initialize", lambda **given: asked.append(given))
+    with pytest.raises(ConfigError, match=r"jax .* can't be asked .* give distributed.coordinator"):
+        join.start(DistributedConfig(enabled=True))
+    given = DistributedConfig(coordinator=coordinator, processes=1, process=0)
+    assert join.start(given) == {}
+    monkeypatch.delattr(clusters, "ClusterEnv")
+    assert join.start(given) == {}
+    assert [each["num_processes"] for each in asked] == [1, 1]
+    assert asked[0]["coordinator_address"] == coordinator
 
 
 def test_those_that_do_not_come_are_told_to_all_that_did(coordinator):
@@ -159,11 +200,11 @@ def test_one_that_came_and_went_is_missing():
         address = ("localhost", server.getsockname()[1])
         here, gone = (socket.create_connection(address) for _ in range(2))
         came = {number: ("a", server.accept()[0]) for number in (1, 2)}
-        assert meeting._missing(came, 4) == [3]
+        assert meeting._still_missing(came, 4) == [3]
         gone.close()
         came[2][1].settimeout(10)
         assert came[2][1].recv(1, socket.MSG_PEEK) == b""  # the end has arrived
-        assert meeting._missing(came, 4) == [2, 3] and list(came) == [1]
+        assert meeting._still_missing(came, 4) == [2, 3] and list(came) == [1]
         here.close()
 
 

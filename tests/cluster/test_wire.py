@@ -11,6 +11,7 @@ import pytest
 
 from dignified_jax.cluster import members, wire
 from dignified_jax.cluster.standing import Standing
+from dignified_jax.typed_config import ConfigError
 
 
 class Ended(Exception):
@@ -194,3 +195,20 @@ def test_the_first_report_of_a_place_tells_since_when(monkeypatch):
     assert member._others[1].since == 37.0
     assert member._described(1) == "process 1 on b (step 1)"
     assert member._described(2) == "process 2"
+
+
+def test_facts_that_differ_from_the_first_ones_are_refused_by_name(ends, monkeypatch):
+    monkeypatch.setattr(members.jax, "process_index", lambda: 1)
+    member = members.Member(timeout=60)
+    far = Far(member.wire, 0)
+    for facts in ({"a": 1, "b": [2]}, {"jax": "1", "python": "3"}):
+        far.say(kind="facts", facts=facts)
+    member.agree("inputs", {"a": 1, "b": (2,)})
+    expected = f"process 1 on {member.host} has versions other than process 0: jax: 1 in process 0"
+    with pytest.raises(ConfigError, match=f"{expected}, 2 here"):
+        member.agree("versions", {"jax": "2", "python": "3"})
+    monkeypatch.setattr(members.jax, "process_index", lambda: 0)
+    first = members.Member(timeout=60)
+    far = Far(first.wire, 1)
+    first.agree("inputs", {"a": 1})
+    assert far.hear() == {"kind": "facts", "process": 0, "facts": {"a": 1}}

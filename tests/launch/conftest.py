@@ -41,6 +41,7 @@ class Machine:
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=_heed_ctrl_c,
+            process_group=0,  # for a Ctrl-C to all of it
         )
 
     def run(self, script, *arguments, **settings):
@@ -63,7 +64,7 @@ def _heed_ctrl_c():
 @pytest.fixture
 def machine(tmp_path):
     for directory, names in {
-        "bin": ("gcloud", "srun", "scontrol", "kubectl"),
+        "bin": ("gcloud", "sbatch", "srun", "scontrol", "kubectl"),
         "hosts_bin": ("python3",),
     }.items():
         (tmp_path / directory).mkdir()

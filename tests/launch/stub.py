@@ -1,7 +1,8 @@
-"""Stands for gcloud, srun, scontrol and kubectl: records what it is asked, starts processes here.
+"""Stands for gcloud, sbatch, srun, scontrol and kubectl.
 
-It is called by the name of the program that it stands for. STUB_HOME holds `calls.jsonl`, a line a
-call, and a directory for each host; STUB_PYTHON is what the hosts have for Python.
+It records what it is asked, and starts processes here. It is called by the name of the program that
+it stands for. STUB_HOME holds `calls.jsonl`, a line a call, and a directory for each host;
+STUB_PYTHON is what the hosts have for Python.
 """
 
 import json
@@ -70,6 +71,20 @@ def gcloud():
         for index in chosen
     ]
     return max(process.wait() for process in running)
+
+
+def sbatch():
+    """The batch script on this machine, at once; options come before it, its arguments after."""
+    place = next(n for n, word in enumerate(ARGUMENTS) if not word.startswith("-"))
+    given = [word.partition("=") for word in (option("--export") or "").split(",")]
+    environment = {
+        **{name: value for name, _, value in given if value},
+        **{"SLURM_SUBMIT_DIR": os.getcwd(), "SLURM_JOB_ID": str(int(PORT) + 4096)},
+    }
+    print(f"Submitted batch job {environment['SLURM_JOB_ID']}", flush=True)
+    return subprocess.run(
+        ["bash", *ARGUMENTS[place:]], env={**os.environ, **environment}
+    ).returncode
 
 
 def srun():
@@ -141,5 +156,5 @@ def python3():
 name = pathlib.Path(sys.argv[0]).name
 with open(HOME / "calls.jsonl", "a", encoding="utf-8") as calls:
     calls.write(json.dumps([name, *ARGUMENTS]) + "\n")
-handlers = {"gcloud": gcloud, "srun": srun, "kubectl": kubectl, "python3": python3}
+handlers = {each.__name__: each for each in (gcloud, sbatch, srun, kubectl, python3)}
 sys.exit(handlers.get(name, lambda: 0)())

@@ -1,6 +1,7 @@
 """Every launch script: what it would run, and what its hosts are really told to run."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -98,23 +99,11 @@ def test_ctrl_c_saves_a_checkpoint_on_every_host_and_gives_the_slice_back(machin
     while not all(log.exists() and log.with_name("run.pid").exists() and runs(log) for log in logs):
         assert time.monotonic() < until
         time.sleep(0.05)
-    for child in children(process.pid):  # as a terminal does, to all in the foreground
-        child_signal(child)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all at once
     process.communicate(timeout=300)
     assert process.returncode == 130
     assert all(log.read_text().endswith("saved\n") for log in logs)
     assert not (machine.home / "slice").exists()
-
-
-def children(pid):
-    """Ids of the processes below one."""
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
-    return [*found, *(below for child in found for below in children(child))]
-
-
-def child_signal(pid):
-    subprocess.run(["kill", "-INT", pid], capture_output=True)
 
 
 def test_slurm_starts_a_task_a_node_and_queues_again_after_a_checkpoint(machine):

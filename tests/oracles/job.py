@@ -15,22 +15,35 @@ def free_port():
         return server.getsockname()[1]
 
 
-def start(count, module, *flags, devices=DEVICES, place=None, own=(), timeout=20, cwd=None):
+def start(
+    count,
+    module,
+    *flags,
+    devices=DEVICES,
+    place=None,
+    own=(),
+    timeout=20,
+    cwd=None,
+    repository=REPOSITORY,
+    absent=(),
+):
     """The processes of a job, started.
 
-    `place` has those of `own` (numbers) hang before it: (place, seconds). `flags` may be a function
-    of the process's number.
+    `place` has those of `own` (numbers) hang before it: (place, seconds); `repository` is theirs.
+    Those that are `absent` are not started. `flags` may be a function of the process's number.
     """
     port = free_port()
     return [
-        _start(module, port, count, index, devices, place if index in own else None, timeout, cwd)(
-            *(flags[0](index) if flags and callable(flags[0]) else flags)
-        )
+        _start(
+            *(module, port, count, index, devices, place if index in own else None, timeout, cwd),
+            repository if index in own else REPOSITORY,
+        )(*(flags[0](index) if flags and callable(flags[0]) else flags))
         for index in range(count)
+        if index not in absent
     ]
 
 
-def _start(module, port, count, index, devices, place, timeout, cwd):
+def _start(module, port, count, index, devices, place, timeout, cwd, repository):
     prefix = "--config.distributed." if module not in ("generate", "analyze") else "--"
     joined = [
         f"{prefix}coordinator=127.0.0.1:{port}",
@@ -46,10 +59,10 @@ def _start(module, port, count, index, devices, place, timeout, cwd):
         ordered = [*flags[:1], *joined, *flags[1:]] if module == "analyze" else [*flags, *joined]
         return subprocess.Popen(
             [sys.executable, *run, *(ordered if count > 1 else flags)],
-            cwd=cwd or REPOSITORY,
+            cwd=cwd or repository,
             env={
                 **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-                "PYTHONPATH": str(REPOSITORY),
+                "PYTHONPATH": str(repository),
                 "PYTHONUNBUFFERED": "1",
                 "JAX_PLATFORMS": "cpu",
                 "HF_HUB_OFFLINE": "1",

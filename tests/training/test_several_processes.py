@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 
@@ -14,6 +15,7 @@ from tests.oracles import command, job, tiny_run
 pytestmark = pytest.mark.slow
 
 BOUND = 10  # seconds of `distributed.timeout`
+GRACE = 30  # seconds that clouds give between SIGTERM and SIGKILL
 
 
 def flags(root, workdir, data, *more):
@@ -86,6 +88,87 @@ def test_killed_in_mid_save_and_in_mid_step_nothing_is_lost(root, undisturbed, t
     command.assert_equal(workdir, undisturbed)
 
 
+def test_killed_in_mid_evaluation_nothing_is_lost(root, undisturbed, tmp_path):
+    workdir, where = tmp_path / "run", tmp_path / "hangs-1"
+    held = {"place": ("validation batch 1", 3600), "own": (1,), "cwd": tmp_path}
+    processes = start(root, workdir, 2, **held)
+    wait(processes, where.exists)  # after step 3
+    processes[1].kill()
+    (output,), _ = ended(processes, 1, BOUND)
+    assert "error: process 1 on " in output and ") is lost (killed, " in output
+    job.kill(processes)
+    assert [status for status, _ in job.end(start(root, workdir, 2))] == [0, 0]
+    command.assert_equal(workdir, undisturbed)
+
+
+def test_a_slow_one_is_waited_for(root, undisturbed, tmp_path):
+    """Frozen for less than the timeout: nothing comes of it but the wait."""
+    processes = start(root, tmp_path / "run", 2)
+    wait(processes, logs(tmp_path / "run", 3))
+    for process in (processes[1], processes[0]):
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(BOUND / 2)
+        process.send_signal(signal.SIGCONT)
+    assert [status for status, _ in job.end(processes)] == [0, 0]
+    command.assert_equal(tmp_path / "run", undisturbed)
+
+
+def test_a_damaged_newest_checkpoint_ends_all_and_the_last_whole_one_is_named(
+    root, undisturbed, tmp_path
+):
+    workdir = tmp_path / "run"
+    processes = start(root, workdir, 2)
+    wait(processes, (workdir / "checkpoints" / "9").is_dir)
+    job.kill(processes)
+    kept = (workdir / "checkpoints").iterdir()
+    before, newest = sorted(int(step.name) for step in kept if step.name.isdecimal())[-2:]
+    content = list((workdir / "checkpoints" / str(newest) / "params").rglob("d/*"))
+    assert content
+    for file in content:
+        file.write_bytes(bytes(len(file.read_bytes())))
+    for status, output in job.end(start(root, workdir, 2)):
+        assert status == 1
+        assert f"checkpoints/{newest}" in output, output
+        assert f"delete it to go on from {before}" in output
+    shutil.rmtree(workdir / "checkpoints" / str(newest))
+    (first, told), (second, _) = job.end(start(root, workdir, 2))
+    assert (first, second) == (0, 0) and f"resuming after step {before} from" in told
+    command.assert_equal(workdir, undisturbed)
+
+
+def test_a_second_job_in_the_directory_is_refused_and_the_first_unharmed(
+    root, undisturbed, tmp_path
+):
+    workdir = tmp_path / "run"
+    first = start(root, workdir, 2)
+    wait(first, logs(workdir, 2))
+    for status, output in job.end(start(root, workdir, 2)):
+        assert status == 1
+        assert f"{workdir}: another run is writing here (process {first[0].pid} on " in output
+    assert [status for status, _ in job.end(first)] == [0, 0]
+    command.assert_equal(workdir, undisturbed)
+
+
+def test_a_first_process_that_never_comes_is_named(root, tmp_path):
+    more = flags(root, tmp_path / "run", 2, "--config.distributed.join_timeout=3")
+    ((status, output),) = job.end(job.start(2, "train", *more, absent=(0,)))
+    assert status == 1
+    assert "error: distributed: process 1 on " in output
+    assert "has waited for 3 s for the first process at 127.0.0.1:" in output
+
+
+def test_a_host_with_other_code_is_refused(root, tmp_path):
+    copy = tmp_path / "repository"
+    shutil.copytree(command.REPOSITORY / "dignified_jax", copy / "dignified_jax")
+    shutil.copytree(command.REPOSITORY / "configs", copy / "configs")
+    with (copy / "dignified_jax" / "train.py").open("a") as stream:
+        stream.write("\n# A change.\n")
+    for status, output in job.end(start(root, tmp_path / "run", 2, own=(1,), repository=copy)):
+        assert status == 1
+        assert "error: process 1 on " in output
+        assert "has versions other than process 0: dignified_jax: " in output
+
+
 def test_four_processes_two_and_one_take_the_same_examples(root, tmp_path):
     """SIGTERM to one saves on all; each checkpoint is gone on from by fewer."""
     alone, workdir = tmp_path / "alone", tmp_path / "run"
@@ -93,7 +176,9 @@ def test_four_processes_two_and_one_take_the_same_examples(root, tmp_path):
     four = start(root, workdir, 4)
     wait(four, logs(workdir, 4))
     four[2].send_signal(signal.SIGTERM)
+    began = time.monotonic()
     found = job.end(four)
+    assert time.monotonic() - began < GRACE
     assert [status for status, _ in found] == [143] * 4, found
     two = start(root, workdir, 2)
     wait(two, logs(workdir, 8))

@@ -10,13 +10,13 @@ import base64
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from dignified_jax import data
-from dignified_jax.cluster import dealing, members, team
+from dignified_jax.cluster import dealing, members
 from dignified_jax.console.waiting import ShowCount, Waiting
 from dignified_jax.data.examples import ExampleTable
 from dignified_jax.data.schema import RowProblem
@@ -24,33 +24,17 @@ from dignified_jax.data.schema.conversation import Message
 from dignified_jax.data.store import workers
 from dignified_jax.data.tokenize import Chunk, EncodedRows, Encoder
 from dignified_jax.training.inputs import tokens
-from dignified_jax.training.inputs.spread import on_all
 
-_CONNECT_SECONDS = 60
 _READING = "reading rows"
 _ROW_FIELDS = ("golden", "rejects", "file", "row", "pairs")
 _PART_FIELDS = ("truncated", "dropped", "lossy", "too_long")
 _TABLE = {"ids": np.int32, "lengths": np.int32, "indices": np.int64}
 
 
-def begin(notify: Callable[[str], None]) -> bool:
-    """Says that rows can be dealt out: there are others, all connected to the first process.
-
-    All of them call it.
-
-    Args:
-      notify: shows a line to a person, where one is not connected.
-    """
+def begin() -> bool:
+    """Says that there are others, to whom rows are dealt; all of them call it."""
     member = members.current()
     if member is None:
-        return False
-    missing = () if member.index else team.unconnected(_CONNECT_SECONDS)
-    for process in missing[:1]:
-        notify(
-            f"distributed: no connection of process {process} after {_CONNECT_SECONDS} s, so every "
-            f"process tokenises all rows; to share them, open the ports of {member.host}"
-        )
-    if not on_all(not missing):
         return False
     members.again(*(("waiting for rows", "idle") if member.index else (_READING, "job")))
     return True

@@ -81,7 +81,7 @@ def tokens_of_splits(
     """
     first = jax.process_index() == 0
     show: Waiting = functools.partial(waiting, visible=notify is not None and first)
-    shared = dealt.begin(notify or (lambda text: None))
+    shared = dealt.begin()
     start = _Start(
         config,
         workdir,
