@@ -82,14 +82,20 @@ class Wire:
     def end(self, reason: str) -> NoReturn:
         """Ends this process with status 1 and a line, and all others with the same."""
         with self._ending:  # the first reason is the one that is told
-            self._tell_end(reason=reason, whole=True)
-            _leave(reason)
+            self._end(reason)
 
-    def _tell_end(self, **content: Any) -> None:
+    def _end(self, reason: str, lost: int | None = None) -> NoReturn:
+        # First of all, as JAX aborts this process soon after the first one is gone.
+        os.write(2, f"error: {reason}\n".encode())
+        self._tell_end(lost, reason=reason, whole=True)
+        os._exit(1)
+
+    def _tell_end(self, lost: int | None = None, **content: Any) -> None:
         # One that is frozen takes nothing in: the others are not to wait for it.
         threads = [
             threading.Thread(target=self.send, args=(one, END), kwargs=content, daemon=True)
             for one in sorted(self._writers)  # also those that have ended before
+            if one != lost
         ]
         for thread in threads:
             thread.start()
@@ -112,8 +118,7 @@ class Wire:
                 f"{self._name(process)} is lost (killed, out of memory, or its machine is down), "
                 f"while process {self._process} stood at: {self._place()}; {GO_ON}"
             )
-            self._tell_end(reason=reason, whole=True)
-            _leave(reason)
+            self._end(reason, process)
 
     def _ended(self, process: int, message: Mapping[str, Any]) -> None:
         if message["reason"] is None:
@@ -122,8 +127,7 @@ class Wire:
         with self._ending:
             whole = message.get("whole", False)
             reason = message["reason"] if whole else f"{self._name(process)}: {message['reason']}"
-            self._tell_end(reason=reason, whole=True)
-            _leave(reason)
+            self._end(reason)
 
 
 def open_lines(connection: socket.socket) -> tuple[IO[str], IO[str]]:
@@ -136,8 +140,3 @@ def open_lines(connection: socket.socket) -> tuple[IO[str], IO[str]]:
         if hasattr(socket, option):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
     return connection.makefile("r", encoding="utf-8"), connection.makefile("w", encoding="utf-8")
-
-
-def _leave(reason: str) -> NoReturn:
-    os.write(2, f"error: {reason}\n".encode())
-    os._exit(1)

@@ -61,7 +61,9 @@ def ended(processes, but, within):
     began = time.monotonic()
     rest = [process for number, process in enumerate(processes) if number != but]
     outputs = [process.communicate(timeout=within)[0] for process in rest]
-    assert [process.returncode for process in rest] == [1] * len(rest), outputs
+    # Where the first one is killed, JAX may abort another that has just said why it ends.
+    known = {1, -signal.SIGABRT} if but == 0 else {1}
+    assert {process.returncode for process in rest} <= known, outputs
     return outputs, time.monotonic() - began
 
 
@@ -169,8 +171,8 @@ def test_a_host_with_other_code_is_refused(root, tmp_path):
         assert "has versions other than process 0: dignified_jax: " in output
 
 
-def test_four_processes_two_and_one_take_the_same_examples(root, tmp_path):
-    """SIGTERM to one saves on all; each checkpoint is gone on from by fewer."""
+def test_four_processes_two_and_one_take_the_same_examples(root, undisturbed, tmp_path):
+    """SIGTERM to one saves on all; each checkpoint is gone on from by fewer; two to the end too."""
     alone, workdir = tmp_path / "alone", tmp_path / "run"
     assert [status for status, _ in job.end(start(root, alone, 1))] == [0]
     four = start(root, workdir, 4)
@@ -186,16 +188,22 @@ def test_four_processes_two_and_one_take_the_same_examples(root, tmp_path):
     ended(two, 1, BOUND)
     job.kill(two)
     assert [status for status, _ in job.end(start(root, workdir, 1))] == [0]
-    one, several = command.logged(alone), command.logged(workdir)
-    assert [r["step"] for r in one] == [r["step"] for r in several]
+    for run in (undisturbed, workdir):
+        check_close(alone, run)
+
+
+def check_close(alone, several):
+    """Losses, multipliers and weights are those of one process to 1e-6."""
+    one, other = command.logged(alone), command.logged(several)
+    assert [r["step"] for r in one] == [r["step"] for r in other]
     worst = {}
-    for left, right in zip(one, several, strict=True):
+    for left, right in zip(one, other, strict=True):
         for key in left:
             if "loss" in key or "lambda" in key:
                 worst[key] = max(worst.get(key, 0), abs(left[key] - right[key]))
     print(json.dumps(worst))
     assert max(worst.values()) < 1e-6, worst
-    weights = [load_file(run / "export" / "model.safetensors") for run in (alone, workdir)]
+    weights = [load_file(run / "export" / "model.safetensors") for run in (alone, several)]
     for name in weights[0]:
         np.testing.assert_allclose(weights[0][name], weights[1][name], atol=1e-6, err_msg=name)
 

@@ -42,7 +42,7 @@ Digests = Mapping[str, tuple[str, str | None]]
 
 @dataclasses.dataclass(frozen=True)
 class _Start:
-    """What the tokens of a run are made with.
+    """All that the tokens of a run are made with.
 
     Attributes:
       config, workdir: the run's.
@@ -104,6 +104,7 @@ def tokens_of_splits(
     if whole and first:
         for text in dict.fromkeys(t for entry in found.values() for t in entry.notes["warnings"]):
             warnings.warn(text, stacklevel=2)
+    members.again("comparing caches of token ids", "long")
     if not (spread.on_all(whole) if shared else whole):
         found = _made(start, keys, found, whole)
     return {name: tokens.read(entry) for name, entry in found.items()}
@@ -119,6 +120,7 @@ def _made(
     if start.dealt and jax.process_index():
         dealt.serve(start.encoders)
     elif not whole:
+        members.again("reading rows", "job")
         made = _of_rows_read(start, keys, found)
     if not start.dealt:
         return {name: entry for name, (_, entry) in made.items()}
@@ -176,7 +178,7 @@ def _fill(
 
 
 def _digests(start: _Start) -> Digests:
-    """Of each source of rows."""
+    """The digest of each source of rows."""
     data_settings = start.config.data
     names = dict.fromkeys((*data_settings.train_sources, *data_settings.test_sources))
     files = [resolve(name) for name in names]

@@ -1,4 +1,4 @@
-"""What the first of several processes has, in all of them: yes or no, JSON, and token ids."""
+"""Token ids that the first of several processes has, in all of them."""
 
 from __future__ import annotations
 
