@@ -162,7 +162,6 @@ def _run_sparse(arguments: argparse.Namespace, ratings: SparseRatings) -> int:
         "--group": bool(arguments.group),
         "--bootstrap": bool(arguments.bootstrap),
         "--leave-one-out": arguments.leave_one_out,
-        "--order": arguments.order is not None,
         "--center": arguments.center != "model",
         "--allow-disconnected": arguments.allow_disconnected,
     }

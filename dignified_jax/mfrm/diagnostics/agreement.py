@@ -103,7 +103,7 @@ def agreement(
       trials: as for `fit`.
       categories: scores of an ordinal fit's categories; None for 0, 1, ...
       groups: name -> indices of judges, such as {"human": [0, 1], "llm": [2, 3, 4]}.
-      replicates: samples of the questions for the intervals; 0 for none (NaN).
+      replicates: samples of the questions for the intervals; 0 for none (NaN), as of one question.
       seed: of the samples.
       level: coverage of the intervals.
 
@@ -141,9 +141,7 @@ def agreement_of(
 ) -> Agreement:
     """Agreement in units, of all judges and of groups of them by number."""
     everyone = np.arange(units.given.shape[2])
-    draws = np.random.default_rng(seed).integers(
-        units.questions, size=(replicates, units.questions)
-    )
+    draws = question_draws(units.questions, replicates, seed)
 
     def with_intervals(group: np.ndarray) -> dict[str, tuple[float, float, float]]:
         part = units.of_judges(group)
@@ -167,6 +165,12 @@ def agreement_of(
         groups={name: with_intervals(group) for name, group in members.items()},
         level=level,
     )
+
+
+def question_draws(questions: int, replicates: int, seed: int) -> np.ndarray:
+    """(R, Q) samples of Q questions; none of a single one, which has no other samples."""
+    number = replicates if questions > 1 else 0
+    return np.random.default_rng(seed).integers(questions, size=(number, questions))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -113,7 +113,7 @@ def from_long(
         nothing, as their score (trials), or with nothing or a code that is no number as a label,
         are left out. None refuses them.
       order: column of the order or time of a rating, for `drift`: numbers, or dates in ISO 8601.
-        Where it is blank the rating counts, but has no time.
+        Where it is blank the rating counts, but has no time. Not for lists of ratings.
       facets: columns of any number of facets, in place of the four above: that which is scored (its
         levels are the models), that of the occasions on which it shows its quality (the questions,
         random by default), the judges, and more that are alike (rubric items). More than four are
@@ -142,6 +142,10 @@ def from_long(
         limits = rows_of.category_limits(categories)
     given = dict(zip(FACETS, (model, question, judge, rubric), strict=True))
     names, extra = (given, ()) if facets is None else facet_columns(facets, given)
+    if order is not None and (sparse or extra):
+        raise ValueError(
+            "order is not kept in a list of ratings: leave it out, or name four facets"
+        )
     called = {} if facets is None else {facet: name for facet, name in names.items() if name}
     wanted = list(
         dict.fromkeys(

@@ -170,7 +170,7 @@ def _verdict(
             found[name].count,
             np.isin(codes[name], (ALL_SUCCESSES, ALL_FAILURES)),
         )
-        for name in ("judge", "rubric", "model")
+        for name in ("judge", "rubric", *ratings.extra, "model")
     }
     told += sentences.misfit_sentences(fitting, infit, labels, names)
     told += [sentences.bias_sentence(one, labels, pair, names) for pair, one in bias.items()]

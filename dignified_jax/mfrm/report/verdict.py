@@ -179,6 +179,8 @@ CURES = {
     },
     "model": {"erratic": "judges or items disagree about them, see the tables of bias"},
 }
+# Of further facets, whose part is not known.
+FURTHER = {"erratic": "see who departs there in tables of bias (--pairs)"}
 
 
 def misfit_sentences(
@@ -193,7 +195,7 @@ def misfit_sentences(
             "erratic": about.infit > MISFIT * usual,
             "too regular": about.infit < usual / MISFIT,
         }
-        for kind, cure in CURES[facet].items():
+        for kind, cure in CURES.get(facet, FURTHER).items():
             chosen = np.flatnonzero(surprising & sides[kind])
             texts = [f"{clip(labels[facet][i])} (infit {about.infit[i]:.2f})" for i in chosen]
             if texts:

@@ -24,6 +24,7 @@ from dignified_jax.mfrm.diagnostics.agreement import (
     Units,
     agreement_of,
     members_of,
+    question_draws,
     share_chances,
 )
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
@@ -61,7 +62,7 @@ def sparse_agreement(
     numbers = number * units.max() * judges * max(met.values.size, met.chance.shape[1])
     if judges <= MOST_PAIRED and numbers <= MOST_NUMBERS:
         return agreement_of(_paired(met, number, judges), members, **options)
-    draws = np.random.default_rng(seed).integers(number, size=(replicates, number))
+    draws = question_draws(number, replicates, seed)
     times = [np.bincount(draw, minlength=number) for draw in draws]
 
     def with_intervals(group: np.ndarray) -> dict[str, tuple[float, float, float]]:

@@ -86,6 +86,15 @@ def test_overall_is_the_mean_over_pairs(found):
         np.testing.assert_allclose(found.overall[name][0], mean, atol=1e-12)
 
 
+def test_one_question_has_no_other_samples():
+    """Intervals of no width would promise certainty."""
+    rng = np.random.default_rng(0)
+    counts = np.eye(3, dtype=int)[rng.integers(0, 3, size=(6, 1, 3, 2))]
+    fit = mfrm.fit(counts, model="rating_scale", method="ridge")
+    value, lower, upper = mfrm.agreement(fit, counts).overall["exact"]
+    assert 0 < value < 1 and np.isnan([lower, upper]).all()
+
+
 def test_published_numbers():
     """Shrout & Fleiss (1979), table 2; Fleiss (1971) as often reprinted, 14 judges."""
     ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]

@@ -60,6 +60,7 @@ def test_four_facets_are_a_list_where_asked():
         (("writer", "task"), {"judge": "rater"}, "leave judge out"),
         (("writer", "task", "-"), {}, "only the second may be"),
         (("writer", "tusk"), {}, "has no column 'tusk'"),
+        (("writer", "task", "rater", "trait", "language"), {"order": "task"}, "not kept in a list"),
     ],
 )
 def test_refusals(facets, options, message):
