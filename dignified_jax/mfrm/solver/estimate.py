@@ -92,7 +92,7 @@ def estimate(
     center: Center,
     method: FitMethod,
 ) -> Fit:
-    """See `fit`; counts as `blocks_of` takes them; `near`: where to begin, if not at zero."""
+    """See `fit`; counts as `blocks_of` takes them; `near`: where to begin, if not from sums."""
     selected = select(counts, fixed, model=model, center=center, method=method)
     blocks = blocks_of(counts, model, selected)
     sums = totals(blocks)
@@ -102,8 +102,9 @@ def estimate(
     design = _design(blocks, selected, informed, fixed, center, method)
     unobserved = (selected.steps() == 0).all() if blocks.scales else xp.asarray(False)
     log_precision = 0.0 if near is None else near.log_precision
-    start = starting.from_zero(blocks, fixed)
-    if near is not None:
+    if near is None:
+        start = starting.from_margins(blocks, sums, fixed, precision, design)
+    else:
         start = starting.constrained(near.parameters, design)
     # What can't be refused under tracing is answered with NaN, from the start.
     bad_anchors = anchoring.any_bad(fixed)

@@ -39,7 +39,7 @@ from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import log_likelihood, moments
 from dignified_jax.mfrm.solver.moments import Parameters
-from dignified_jax.mfrm.solver.ridge import is_last, largest_change, select
+from dignified_jax.mfrm.solver.ridge import SAME, is_last, largest_change, select
 
 
 @jax.tree_util.register_dataclass
@@ -128,18 +128,18 @@ def maximise(
         parameters = select(bold, state.parameters.plus(leap), parameters)
         after = xp.where(bold, before + log_leap, after)
         after = xp.clip(after, least, LOG_PRECISION_BOUND)
-        # The pass after the last step is for the Hessian there: nothing moves any more.
-        done = is_last(state, tolerance, max_iterations)
-        after = xp.where(done, before, after)
+        # A pass after the last step is for the Hessian there: nothing moves any more.
+        over = is_last(state, tolerance, max_iterations)
+        after = xp.where(over, before, after)
         return LaplaceSearch(
-            parameters=select(done, state.parameters, parameters),
+            parameters=select(over, state.parameters, parameters),
             log_theta=after[0],
             log_question=after[1],
             arrow=arrow,
-            change=xp.where(done, state.change, change),
-            iterations=state.iterations + ~done,
+            change=xp.where(over, state.change, change),
+            iterations=state.iterations + ~over,
             finite=state.finite & xp.isfinite(change),
-            done=done,
+            done=over | (change <= xp.minimum(tolerance, SAME)),
             history=history,
         )
 

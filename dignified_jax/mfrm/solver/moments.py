@@ -4,9 +4,10 @@ With x the logit, y successes of n trials and p = 1 / (1 + e^-x),
 
     residual = y - n p        weight = n p (1 - p)        skew = d weight / d x = weight (1 - 2 p)
 
-All three are written in z = e^-|x|, whose powers do not cancel: for a cell with only successes
-the residual is n z / (1 + z), right to the last bit however small, while n - n p is lost in
-rounding once p is near 1.
+All three are written in the odds e^x, as products that do not cancel: for a cell with only
+successes the residual is n / (1 + e^x), right to the last bit however small, while n - n p is lost
+in rounding once p is near 1. Odds are products too, of a cell's and a pair's: no rating costs an
+exponential.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.solver.blocks import Blocks, incidence, pair_sums
@@ -79,29 +81,24 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
     matrix = incidence(blocks)
     everything = xp.ones_like(matrix[:1])
-    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+    pairs = odds(parameters.pairs(blocks.judges, blocks.items))[:, None]
 
     def add(carry, block):
         y, n, cell, active = block
         y, n = active * y, active * n
-        x = cell + pairs
-        z = xp.exp(-xp.abs(x))
-        near = 1.0 / (1.0 + z)  # the larger of p and 1 - p
-        far = z * near
-        positive = x >= 0.0
-        residual = y * xp.where(positive, far, near) - (n - y) * xp.where(positive, near, far)
-        weight = n * (far * near)
+        p, q = chances(cell * pairs)
+        residual = y * q - (n - y) * p
+        weight = n * (p * q)
         sums = [pair_sums(everything, residual)[0], pair_sums(matrix, weight)]
         if skew:
-            # 1 - 2 p = -sign(x) (1 - z) / (1 + z)
-            tilt = xp.where(positive, -1.0, 1.0) * ((1.0 - z) * near)
-            sums.append(pair_sums(matrix, weight * tilt))
+            sums.append(pair_sums(matrix, weight * (q - p)))
         carry = (carry[0] + residual.sum(axis=1), carry[1] + weight.sum(axis=1))
         return carry, tuple(sums)
 
     nothing = xp.zeros_like(everything[0])
+    cells = odds(parameters.cell())
     carry, sums = xp.scan(
-        add, (nothing, nothing), (blocks.successes, blocks.trials, parameters.cell(), blocks.active)
+        add, (nothing, nothing), (blocks.successes, blocks.trials, cells, blocks.active)
     )
     rater_weight = sums[1]
     return Moments(
@@ -112,6 +109,18 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
         pair_weight=carry[1].reshape(blocks.judges, blocks.items),
         rater_skew=sums[2] if skew else None,
     )
+
+
+def odds(logit: jax.Array) -> jax.Array:
+    """e^logit, of parts of a logit so far from 0 at most that those of two have a product."""
+    most = 0.49 * np.log(xp.finfo(logit.dtype).max)  # 43 in float32, 347 in float64
+    return xp.exp(xp.clip(logit, -most, most))
+
+
+def chances(odds: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """p and 1 - p from p / (1 - p), the smaller of them right to the last bit as well."""
+    failure = 1.0 / (1.0 + odds)
+    return odds * failure, failure
 
 
 def cell_sums(

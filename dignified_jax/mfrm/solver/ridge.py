@@ -9,7 +9,8 @@ evaluated, whose rounding in float32 exceeds the last iterations' gain.
 
 It stops when c is at most the tolerance: the step is taken and leaves an error of order c^2 in
 every logit, extreme cells included. (A tolerance on the Newton decrement does not see those: at
-a precision of 1e-6 a cell that is off by 1 adds less to it than the rounding of the rest.)
+a precision of 1e-6 a cell that is off by 1 adds less to it than the rounding of the rest.) Weights
+change by a factor of e^c at most: after a step that short the Hessian is still the one before it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.likelihood import moments
 from dignified_jax.mfrm.solver.moments import Moments, Parameters
 
+# Steps that change no weight by more than this, relatively, need no other Hessian after them.
+SAME = 1e-5
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,7 @@ class RidgeSearch:
       base: parameters whose step is being tried.
       step: that step.
       trial: base + step, or less where it was cut; the solution at the end.
-      arrow: Hessian at the trial before; at the end, at the solution.
+      arrow: Hessian at the trial before; at the end, as good as at the solution.
       cut: whether the step was.
       change: largest change of a logit from base to base + step.
       iterations: steps tried so far.
@@ -87,18 +91,18 @@ def maximise(
         step = select(back, state.step, arrows.solve(arrow, design, gradient))
         change = largest_change(step, blocks)
         scale = xp.where(back, xp.log1p(change) / change, 1.0)
-        # The pass after the last step is for the Hessian there: nothing moves any more.
-        done = is_last(state, tolerance, max_iterations)
+        # A pass after the last step is for the Hessian there: nothing moves any more.
+        over = is_last(state, tolerance, max_iterations)
         return RidgeSearch(
             base=base,
             step=step,
-            trial=select(done, state.trial, base.plus(step, scale)),
+            trial=select(over, state.trial, base.plus(step, scale)),
             arrow=arrow,
             cut=back,
-            change=xp.where(done, state.change, change),
-            iterations=state.iterations + ~done,
+            change=xp.where(over, state.change, change),
+            iterations=state.iterations + ~over,
             finite=state.finite & xp.isfinite(change),
-            done=done,
+            done=over | (change <= xp.minimum(tolerance, SAME)),
         )
 
     state = RidgeSearch(
