@@ -83,7 +83,8 @@ INSIDE = {
         "*": {"rubrics", "responses", "models", "judging", "scores", "report", "stages"},
     },
     "mfrm": {
-        "arrays": set(),
+        "products": set(),
+        "arrays": {"products"},
         "mesh": set(),
         "result": {"arrays"},
         "input": INPUT,

@@ -22,8 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.mfrm import products
+
 # A tree of arrays: of JAX's, or of NumPy's on the host.
 PyTree: TypeAlias = object
+# Numbers of one array among several that a step of NumPy's works on.
+IN_CACHE = 2**14
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -124,6 +128,19 @@ def vmap(function: Callable[..., T]) -> Callable[..., T]:
     return lambda *arguments: each(lambda row: function(*row), arguments)
 
 
+def by_slices(function: Callable[..., T], arrays: tuple[jax.Array, ...], depth: int) -> T:
+    """The function of arrays with a last axis in common, which no place of its results mixes.
+
+    On the host of so many places at a time that `depth` numbers for each stay in a core's cache.
+    """
+    width, length = max(IN_CACHE // depth, 16), arrays[0].shape[-1]
+    if not _host.get() or width >= length:
+        return function(*arrays)
+    starts = range(0, length, width)
+    parts = [function(*(array[..., at : at + width] for array in arrays)) for at in starts]
+    return jax.tree.map(lambda *each: np.concatenate(each, axis=-1), *parts)
+
+
 def either(condition: jax.Array, one: Callable[[], T], other: Callable[[], T]) -> T:
     """`jax.lax.cond` of functions without arguments."""
     if not _host.get():
@@ -171,40 +188,16 @@ def einsum(subscripts: str, *operands: jax.Array) -> jax.Array:
     if not _host.get():
         # Accelerators multiply float32 matrices in a shorter format unless told otherwise.
         return jnp.einsum(subscripts, *operands, precision="highest")
-    plan = _plan(subscripts)
+    plan = products.plan(subscripts)
     return np.einsum(subscripts, *operands, optimize=True) if plan is None else plan(*operands)
 
 
-@functools.cache
-def _plan(subscripts: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """The sums as one matrix product, many times faster on small arrays than NumPy's einsum.
-
-    None where they are not the sums of a product of two arrays.
-    """
-    inputs, output = subscripts.split("->")
-    names = inputs.split(",")
-    shared = set(names[0]) & set(names[-1])
-    alone = [[i for i in name if i not in shared] for name in names]
-    if len(names) != 2 or not set(output) >= set(alone[0] + alone[1]):
-        return None
-    batch = [i for i in output if i in shared]
-    summed = [i for i in names[0] if i in shared and i not in output]
-    order = [batch + alone[0] + summed, batch + summed + alone[1]]
-    axes = [[name.index(i) for i in wanted] for name, wanted in zip(names, order, strict=True)]
-    found = batch + alone[0] + alone[1]
-    back = [found.index(i) for i in output]
-    many, first = len(batch), len(batch) + len(alone[0])
-
-    def product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        one, other = one.transpose(axes[0]), other.transpose(axes[1])
-        sizes = one.shape[:many]
-        length = math.prod(one.shape[first:])
-        left = one.reshape(*sizes, -1, length)
-        right = other.reshape(*sizes, length, -1)
-        shape = one.shape[:first] + other.shape[many + len(summed) :]
-        return (left @ right).reshape(shape).transpose(back)
-
-    return product
+def leading_sum(array: jax.Array) -> jax.Array:
+    """Sum over the first axis; by XLA as a product, on CPUs many times faster than its sums."""
+    if _host.get():
+        return array.sum(axis=0)
+    flat = array.reshape(len(array), -1)
+    return einsum("i,ia->a", jnp.ones(len(array), array.dtype), flat).reshape(array.shape[1:])
 
 
 def tensordot(one: jax.Array, other: jax.Array, axes: int | list[list[int]]) -> jax.Array:

@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm import products
 
 SIZES = dict(zip("abcdefgijklmnopqrst", range(2, 21), strict=True))
 RNG = np.random.default_rng(0)
@@ -23,6 +24,33 @@ def test_sums_of_products(subscripts):
     with xp.on_host(True):
         found = xp.einsum(subscripts, *operands)
     np.testing.assert_allclose(found, np.einsum(subscripts, *operands), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3, 9), (9, 40_001)), ((3, 70_001), (70_001, 4)), ((40_001, 5), (5, 6))]
+)
+def test_long_products_are_done_in_slices(shapes, monkeypatch):
+    left, right = (RNG.normal(size=shape) for shape in shapes)
+    np.testing.assert_allclose(products.multiply(left, right), left @ right, atol=1e-10)
+    monkeypatch.setattr(products, "ONE_CORE", 2**40)
+    assert (products.multiply(left, right) == left @ right).all()
+
+
+def test_slices_of_the_last_axis():
+    """Several on the host, where the last is shorter; one by JAX."""
+    array, lengths = RNG.normal(size=(3, 1000)), []
+
+    def double(a, b):
+        lengths.append(a.shape[1])
+        return a + b[0], (2 * a,)
+
+    for host, number in ((True, 8), (False, 1)):
+        lengths.clear()
+        with xp.on_host(host):
+            found, (twice,) = xp.by_slices(double, (array, array), xp.IN_CACHE // 128)
+        assert len(lengths) == number and sum(lengths) == 1000
+        np.testing.assert_allclose(found, array + array[0], rtol=1e-6)
+        np.testing.assert_allclose(twice, 2 * array, rtol=1e-6)
 
 
 def test_which_of_the_two_does_it():

@@ -26,6 +26,15 @@ def cell_sums(
     return kind.cell_sums(blocks, parameters, cells)
 
 
+def mean_weights(
+    blocks: Blocks, parameters: Parameters, cells: jax.Array, chances: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Weights by pair (J, I), by rater (M, R) and by model (M,), averaged over (M, K, Q) logits of
+    the cells, of which `chances` are the probabilities; of ordinal ratings the steps' as well."""
+    kind = ordinal if blocks.scales else binary
+    return kind.mean_weights(blocks, parameters, cells, chances)
+
+
 def steps_taken(blocks: Blocks) -> jax.Array:
     """(T,) what `cell_sums` omits of the steps' residuals, over all cells; empty if binary."""
     return ordinal.steps_taken(blocks) if blocks.scales else xp.zeros(0, blocks.trials.dtype)

@@ -13,12 +13,16 @@ exponential.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.solver.blocks import Blocks, incidence, pair_sums
+
+# Farther from 0 a cell's logit gives the same answers.
+MOST_LOGIT = 43.0
 
 
 @jax.tree_util.register_dataclass
@@ -81,7 +85,8 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     """Sums at the given parameters; `skew`: whether the skews are wanted as well."""
     matrix = incidence(blocks)
     everything = xp.ones_like(matrix[:1])
-    pairs = odds(parameters.pairs(blocks.judges, blocks.items))[:, None]
+    logits = parts(parameters.cell(), parameters.pairs(blocks.judges, blocks.items)[:, None])
+    cells, pairs = map(xp.exp, logits)
 
     def add(carry, block):
         y, n, cell, active = block
@@ -96,7 +101,6 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
         return carry, tuple(sums)
 
     nothing = xp.zeros_like(everything[0])
-    cells = odds(parameters.cell())
     carry, sums = xp.scan(
         add, (nothing, nothing), (blocks.successes, blocks.trials, cells, blocks.active)
     )
@@ -111,10 +115,16 @@ def moments(blocks: Blocks, parameters: Parameters, *, skew: bool = False) -> Mo
     )
 
 
-def odds(logit: jax.Array) -> jax.Array:
-    """e^logit, of parts of a logit so far from 0 at most that those of two have a product."""
-    most = 0.49 * np.log(xp.finfo(logit.dtype).max)  # 43 in float32, 347 in float64
-    return xp.exp(xp.clip(logit, -most, most))
+def parts(
+    cells: jax.Array, pairs: jax.Array, most: float | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Logits of cells and pairs, moved together so that pairs lie about 0, and none beyond `most`.
+
+    None for as far as the odds of the sum of two have a number: 43 in float32.
+    """
+    most = 0.49 * float(np.log(xp.finfo(cells.dtype).max)) if most is None else most
+    middle = 0.5 * (pairs.max() + pairs.min())
+    return xp.clip(cells + middle, -most, most), xp.clip(pairs - middle, -most, most)
 
 
 def chances(odds: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -134,22 +144,74 @@ def cell_sums(
       cells: (M, K, Q) what their ratings share of the logit, at K points each.
     """
     matrix = incidence(blocks)
-    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None, None]
+    cells, logits = parts(cells, parameters.pairs(blocks.judges, blocks.items), MOST_LOGIT)
+    pairs = xp.exp(logits)[:, None, None]
+    # So many have a product.
+    together = int(np.log(xp.finfo(cells.dtype).max) // (2.0 * MOST_LOGIT))
+    once = (blocks.trials <= 1.0).all()
 
     def add(carry, block):
         y, n, cell, active = block
-        y, n = (active * y)[:, None], (active * n)[:, None]
-        x = cell + pairs
-        z = xp.exp(-xp.abs(x))
-        near = 1.0 / (1.0 + z)
-        far = z * near
-        positive = x >= 0.0
-        residual = y * xp.where(positive, far, near) - (n - y) * xp.where(positive, near, far)
-        total = n * xp.log1p(z) + xp.where(positive, n - y, y) * xp.abs(x)
-        return carry, (-total.sum(axis=0), by_rater(matrix, residual))
+        y, n = active * y, active * n
+
+        def at(y, n, cell):
+            failure = 1.0 / (1.0 + xp.exp(cell) * pairs)
+            n = n[:, None]
+            lost = xp.either(
+                once,
+                lambda: _log_product(xp.where(n > 0.0, failure, 1.0), together),
+                lambda: (n * xp.log(failure)).sum(axis=0),
+            )
+            value = y.sum(axis=0) * cell + xp.einsum("p,pq->q", logits, y) + lost
+            return value, by_rater(matrix, n * failure)
+
+        value, failures = xp.by_slices(at, (y, n, cell), len(logits) * len(cell))
+        return carry, (value, failures - pair_sums(matrix, n - y)[:, None])
 
     rows = (blocks.successes, blocks.trials, cells, blocks.active)
     return xp.scan(add, None, rows)[1]
+
+
+def mean_weights(
+    blocks: Blocks, parameters: Parameters, cells: jax.Array, chances: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Weights by pair (J, I), by rater (M, R) and by model (M,), averaged over points of the cells.
+
+    Args:
+      blocks: the ratings.
+      parameters: of which the raters' are used.
+      cells: (M, K, Q) what their ratings share of the logit.
+      chances: (M, K, Q) of these.
+    """
+    pairs = parameters.pairs(blocks.judges, blocks.items)[:, None]
+    cells, pairs = map(xp.exp, parts(cells, pairs))
+
+    def add(carry, block):
+        n, cell, chance, active = block
+
+        def at(n, cell, chance):
+            total = 0.0
+            for logit, share in zip(cell, chance, strict=True):
+                failure = 1.0 / (1.0 + logit * pairs)
+                total = total + share * (failure - failure * failure)
+            return n * total
+
+        weight = xp.by_slices(at, (n, cell, chance), len(pairs))
+        return carry, active * weight.sum(axis=1)
+
+    rows = (blocks.trials, cells, chances, blocks.active)
+    by_pair = xp.scan(add, None, rows)[1]
+    by_model = xp.einsum("rp,mp->mr", incidence(blocks), by_pair)
+    shape = (blocks.judges, blocks.items)
+    return by_pair.sum(axis=0).reshape(shape), by_model, by_pair.sum(axis=1)
+
+
+def _log_product(values: jax.Array, together: int) -> jax.Array:
+    """Sum over the first axis of logs, of so many numbers together."""
+    total = 0.0
+    for start in range(0, len(values), together):
+        total = total + xp.log(functools.reduce(xp.multiply, values[start : start + together]))
+    return total
 
 
 def by_rater(matrix: jax.Array, values: jax.Array) -> jax.Array:

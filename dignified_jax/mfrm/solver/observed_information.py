@@ -20,7 +20,7 @@ from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import Precision
 from dignified_jax.mfrm.solver.blocks import Blocks
 from dignified_jax.mfrm.solver.gauge import Design
-from dignified_jax.mfrm.solver.likelihood import moments, steps_taken
+from dignified_jax.mfrm.solver.likelihood import mean_weights, steps_taken
 from dignified_jax.mfrm.solver.moments import Parameters
 from dignified_jax.mfrm.solver.quadrature import (
     Posterior,
@@ -54,8 +54,8 @@ def derivatives(
 ) -> Derivatives:
     """Derivatives of log L at a posterior."""
     within, node_weight, means, theta, variance = _within(found, precision, blocks.judges)
-    by_question = _by_question(means, found, precision, design)
-    mean = (found.question_weight * by_question).sum(axis=1)
+    by_question = _with_question(means, found, precision, design)
+    mean = over_points(found.question_weight, by_question)
     score = xp.add_at(mean.sum(axis=1), slice(design.mains, design.raters), steps_taken(blocks))
     apart = by_question - mean[:, None]
     covariance = within + gram(found.question_weight * apart, apart)
@@ -63,11 +63,16 @@ def derivatives(
     # E[p theta^2 / 2] is what half the number of cells exceeds the score by.
     numbers = 0.5 * xp.stack([found.spread.size, design.free_question.sum()])
     complete = xp.put(complete, ([-2, -1], [-2, -1]), numbers.astype(score.dtype) - score[-2:])
-    question = (found.question_weight * found.question()).sum(axis=0)
+    question = over_points(found.question_weight, found.question())
     variance = xp.maximum(variance, xp.finfo(variance.dtype).tiny)
     weight = xp.maximum(1.0 / variance - precision.theta, 0.0)
     center = dataclasses.replace(found.center, theta=theta, question=question)
     return Derivatives(score, complete - covariance, by_question, center, weight)
+
+
+def over_points(weight: jax.Array, values: jax.Array) -> jax.Array:
+    """(..., Q) sums of weight (L, Q) * values (..., L, Q)."""
+    return sum(weight[point] * values[..., point, :] for point in range(len(weight)))
 
 
 def gram(one: jax.Array, other: jax.Array) -> jax.Array:
@@ -76,26 +81,47 @@ def gram(one: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def _within(found: Posterior, precision: Precision, judges: int) -> tuple[jax.Array, ...]:
-    """Covariances (P + 2, P + 2) of the scores within cells given their question; (K, M, Q)
-    probabilities of the cells' points; (M, R + 1, L, Q) `means_given_question`; (M, Q)
+    """Covariances (P + 2, P + 2) of the scores within cells given their question; (M, K, Q)
+    probabilities of the cells' points; (P + 1, L, Q) means of the scores given the question; (M, Q)
     means of theta, and its variances given the question."""
 
-    def one(block):
-        cell = effects(*block, found, precision)
-        joint = found.question_weight * cell.weight
-        node_weight = joint.sum(axis=1)
-        means = means_given_question(cell)
-        products = gram(found.question_weight * means, means)
-        product = gram(node_weight * cell.residual, cell.residual)
-        mixed = gram(cell.residual, (joint * cell.spread).sum(axis=1)[None])
-        square = (joint * cell.spread**2).sum()
-        products = xp.block([[product, mixed], [mixed.T, square]]) - products
-        given = (cell.weight * cell.theta).sum(axis=0)
-        variance = (joint * (cell.theta - given) ** 2).sum(axis=(0, 1))
-        theta = (found.question_weight * given).sum(axis=0)
-        return products, node_weight, means, theta, variance
+    nodes = xp.asarray(rule(found.cell_weight.shape[1])[0], found.spread.dtype)[:, None]
+    question = found.question_weight
 
-    products, node_weight, means, theta, variance = xp.each(one, by_model(found))
+    # In two passes: within one XLA would compute the first one's arrays for each use anew.
+    def sums(block):
+        cell = effects(*block, found, precision)
+        # Over the question's points, of 1, of the offset and of its square.
+        node_weight = over_points(question, cell.weight)
+        offset = over_points(question * cell.offset, cell.weight)
+        square = over_points(question * cell.offset**2, cell.weight)
+        z = cell.spread * nodes
+        slope = 0.5 * (
+            node_weight - precision.theta * (square + z * (2.0 * offset + z * node_weight))
+        )
+        last, mean_square, _ = cell.slope_moments()
+        return (
+            means_given_question(cell),
+            last,
+            node_weight,
+            slope,
+            over_points(question, mean_square - last**2),
+            over_points(question, cell.mean()),
+            over_points(question, cell.variance()),
+        )
+
+    def products(block):
+        residual, raters, last, node_weight, slope, total = block
+        product = gram(node_weight * residual, residual) - gram(question * raters, raters)
+        mixed = gram(residual, slope[None]) - gram(raters, (question * last)[None])
+        products = xp.block([[product, mixed], [mixed.T, total.sum()]])
+        return products, xp.leading_sum(raters[:judges])
+
+    *parts, theta, variance = xp.each(sums, by_model(found))
+    products, own_means = xp.each(products, (found.rater_residual, *parts))
+    raters, last, node_weight, *_ = parts
+    means = [xp.leading_sum(raters), own_means, xp.leading_sum(last)[None]]
+    means = xp.concatenate(means)
     # From (raters, log p) to (raters, intercept of the model, log p) of each.
     own = products[:, :judges].sum(axis=1)  # (M, R + 1)
     total, corner = products.sum(axis=0), own[:, :judges].sum(axis=1)
@@ -109,34 +135,23 @@ def _within(found: Posterior, precision: Precision, judges: int) -> tuple[jax.Ar
             [xp.zeros((1, total.shape[0] + len(own) + 1), total.dtype)],
         ]
     )
-    return covariance, node_weight.swapaxes(0, 1), means, theta, variance
+    return covariance, node_weight, means, theta, variance
 
 
-def _by_question(
+def _with_question(
     means: jax.Array, found: Posterior, precision: Precision, design: Design
 ) -> jax.Array:
-    """(P + 2, L, Q) from `means_given_question` of all models."""
-    total = means.sum(axis=0)
-    own = means[:, : design.judges].sum(axis=1)
+    """(P + 2, L, Q) means given the question, of its log precision too."""
     end = 0.5 * (1.0 - precision.question * found.question() ** 2)
-    end = xp.where(design.free_question, end, 0.0)
-    return xp.concatenate([total[:-1], own, total[-1:], end[None]])
+    return xp.concatenate([means, xp.where(design.free_question, end, 0.0)[None]])
 
 
 def _complete(blocks: Blocks, found: Posterior, node_weight: jax.Array) -> jax.Array:
-    """(P + 2, P + 2) E[-d^2 c], 0 for the log precisions."""
-
-    def at(point):
-        node, weight = point
-        here = dataclasses.replace(found.center, theta=found.center.theta + node * found.spread)
-        scaled = dataclasses.replace(blocks, trials=blocks.trials * weight[:, None])
-        sums = moments(scaled, here)
-        steps = (sums.step_weight, sums.step_block) if blocks.scales else ()
-        return sums.pair_weight, sums.rater_weight.sum(axis=2), sums.weight.sum(axis=1), *steps
-
-    nodes = xp.asarray(rule(len(node_weight))[0], found.spread.dtype)
-    points = xp.each(at, (nodes, node_weight))
-    pairs, by_rater, own, *steps = (values.sum(axis=0) for values in points)
+    """(P + 2, P + 2) E[-d^2 c], 0 for the log precisions; (M, K, Q) probabilities of the points."""
+    center, nodes = found.center, rule(node_weight.shape[1])[0][:, None]
+    off = found.spread[:, None] * xp.asarray(nodes, found.spread.dtype)
+    cells = center.cell()[:, None] + off
+    pairs, by_rater, own, *steps = mean_weights(blocks, center, cells, node_weight)
     mains = xp.block([[xp.diag(pairs.sum(axis=1)), pairs], [pairs.T, xp.diag(pairs.sum(axis=0))]])
     if steps:
         mains = xp.block([[mains, steps[0]], [steps[0].T, steps[1]]])

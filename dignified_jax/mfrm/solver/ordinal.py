@@ -19,6 +19,8 @@ written as sums of products of probabilities that do not cancel where one catego
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 
 from dignified_jax.mfrm import arrays as xp
@@ -164,6 +166,24 @@ def cell_sums(
 
     rows = (blocks.successes, blocks.trials, cells, blocks.active)
     return xp.scan(add, None, rows)[1]
+
+
+def mean_weights(
+    blocks: Blocks, parameters: Parameters, cells: jax.Array, chances: jax.Array
+) -> tuple[jax.Array, ...]:
+    """See `moments.mean_weights`; then (J + I, T) of judges and items with steps, and (T, T)."""
+    other = parameters.intercept[:, None] + parameters.question
+
+    def at(point):
+        cell, chance = point
+        here = dataclasses.replace(parameters, theta=cell - other)
+        scaled = dataclasses.replace(blocks, trials=blocks.trials * chance[:, None])
+        sums = moments(scaled, here)
+        by_rater, own = sums.rater_weight.sum(axis=2), sums.weight.sum(axis=1)
+        return sums.pair_weight, by_rater, own, sums.step_weight, sums.step_block
+
+    points = xp.each(at, (cells.swapaxes(0, 1), chances.swapaxes(0, 1)))
+    return tuple(values.sum(axis=0) for values in points)
 
 
 def steps_taken(blocks: Blocks) -> jax.Array:

@@ -21,6 +21,7 @@ exact for polynomials f of degree below K: at a = 0 the plain Gauss rule, at a =
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -71,27 +72,54 @@ class Posterior:
 
 
 class Effects(NamedTuple):
-    """A model's cells at the points of its `Posterior`.
+    """A model's cells at the points of its `Posterior`, theta being offset + spread z_k there.
 
     Attributes:
       weight: (K, L, Q) of k given l.
       residual: (R, K, Q) of the raters at k.
-      theta: (K, L, Q) at k and l.
-      spread: (K, L, Q) 1/2 - p theta^2 / 2, the derivative by log p.
+      offset: (L, Q) theta at l and the middle point.
+      spread: (Q,).
+      powers: (4, L, Q) means of z, z^2, z^3 and z^4 given l.
+      precision: scalar p of theta.
     """
 
     weight: jax.Array
     residual: jax.Array
-    theta: jax.Array
+    offset: jax.Array
     spread: jax.Array
+    powers: jax.Array
+    precision: jax.Array
+
+    def mean(self) -> jax.Array:
+        """(L, Q) of theta given l."""
+        return self.offset + self.spread * self.powers[0]
+
+    def variance(self) -> jax.Array:
+        """(L, Q) likewise."""
+        return self.spread**2 * (self.powers[1] - self.powers[0] ** 2)
+
+    def slope_moments(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(L, Q) means and mean squares of 1/2 - p theta^2 / 2, the derivative by log p, and its
+        covariances with theta, given l."""
+        e, p = self.offset, self.precision
+        first, second, third, fourth = (
+            self.spread**j * power for j, power in enumerate(self.powers, 1)
+        )
+        square = e * (e + 2.0 * first) + second
+        quartic = e**2 * (e * (e + 4.0 * first) + 6.0 * second) + 4.0 * e * third + fourth
+        mean_square = 0.25 * (1.0 - 2.0 * p * square + p**2 * quartic)
+        covariance = 2.0 * e * (second - first**2) + third - first * second
+        return 0.5 * (1.0 - p * square), mean_square, -0.5 * p * covariance
 
 
+@functools.cache
 def rule(points: int) -> tuple[np.ndarray, np.ndarray]:
     """(points,) nodes and weights of the standard normal distribution."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(points)
     return nodes, weights / weights.sum()
 
 
+@functools.cache
 def blend(points: int, question_points: int) -> np.ndarray:
     """(n, k, l) w_k h_n(z_k) h_n(v_l), n < K, of K points z and L points v."""
     nodes, weights = rule(points)
@@ -126,7 +154,7 @@ def posterior(
     dtype = center.theta.dtype
     nodes = xp.asarray(rule(points)[0], dtype)
     question_nodes, question_mass = (xp.asarray(a, dtype) for a in rule(question_points))
-    inner_rule = xp.asarray(blend(points, question_points), dtype)
+    inner_rule = xp.asarray(blend(points, question_points).reshape(points, -1), dtype)
     curvature = weight + precision.theta
     shrink, follow = precision.theta / curvature, weight / curvature
     shared = (shrink * weight).sum(axis=0)
@@ -145,15 +173,16 @@ def posterior(
 
     def inner(carry, block):
         excess, powers = block
-        mass = xp.tensordot(inner_rule, powers, [[0], [0]])  # (k, l, Q)
-        mass = mass * xp.exp(excess)[:, None]
+        mass = xp.einsum("nk,nq->kq", inner_rule, powers)
+        mass = mass.reshape(points, question_points, -1)
+        mass = mass * excess[:, None]
         # Positive wherever the points are well placed.
-        total = xp.maximum(mass.sum(axis=0), 1e-3 * xp.abs(mass).sum(axis=0))
+        total = xp.maximum(xp.leading_sum(mass), 1e-3 * xp.leading_sum(xp.abs(mass)))
         return carry + xp.log(total), mass / total
 
     pull = (precision.theta * center.theta).sum(axis=0) - precision.question * center.question
     start = xp.log(question_mass)[:, None] + pull * question_spread * question_nodes[:, None]
-    log_mass, cell_weight = xp.scan(inner, start, (excess, powers))
+    log_mass, cell_weight = xp.scan(inner, start, (xp.exp(excess), powers))
     total = xp.logsumexp(log_mass)
 
     gain = follow - precision.theta * follow**2 * inverse
@@ -187,11 +216,12 @@ def effects(
     precision: Precision,
 ) -> Effects:
     """Effects of one model, whose parts of `found` these are."""
-    nodes = xp.asarray(rule(len(weight))[0], theta.dtype)
-    theta = theta + (spread * nodes[:, None])[:, None]
-    theta = theta - (found.question() - found.center.question)
-    spread = 0.5 * (1.0 - precision.theta * theta**2)
-    return Effects(weight, residual, theta, spread)
+    nodes = rule(len(weight))[0]
+    powers = xp.asarray(nodes ** np.arange(1, 5)[:, None], theta.dtype)
+    offset = theta - (found.question() - found.center.question)
+    means = xp.einsum("jk,kq->jq", powers, weight.reshape(len(weight), -1))
+    means = means.reshape(-1, *offset.shape)
+    return Effects(weight, residual, offset, spread, means, precision.theta)
 
 
 def by_model(found: Posterior) -> tuple[jax.Array, ...]:
@@ -200,9 +230,8 @@ def by_model(found: Posterior) -> tuple[jax.Array, ...]:
 
 
 def means_given_question(cell: Effects) -> jax.Array:
-    """(R + 1, L, Q) of the raters' scores and that of log p_theta, given the question."""
+    """(R, L, Q) of the raters' scores, given the question."""
     # Term by term: XLA's reduction of a product whose factors are both broadcast goes wrong on CPUs
     # in float32 beyond about 1,500 questions (jax 0.10.2), and is slower.
     points = range(len(cell.weight))
-    raters = sum(cell.weight[k] * cell.residual[:, k, None] for k in points)
-    return xp.concatenate([raters, (cell.weight * cell.spread).sum(axis=0)[None]])
+    return sum(cell.weight[k] * cell.residual[:, k, None] for k in points)

@@ -26,8 +26,8 @@ from dignified_jax.mfrm.solver.arrow import Arrow, solve_questions
 from dignified_jax.mfrm.solver.gauge import Design
 from dignified_jax.mfrm.solver.marginal import MarginalSearch
 from dignified_jax.mfrm.solver.moments import Parameters
-from dignified_jax.mfrm.solver.observed_information import gram
-from dignified_jax.mfrm.solver.quadrature import by_model, effects
+from dignified_jax.mfrm.solver.observed_information import gram, over_points
+from dignified_jax.mfrm.solver.quadrature import by_model, effects, rule
 
 
 def standard_errors(arrow: Arrow, design: Design) -> tuple[StandardErrors, jax.Array]:
@@ -130,53 +130,55 @@ def marginal_standard_errors(
     moved = 1.0 if design.zero_sum_question else 0.0
     question = found.question()
     weight = found.question_weight
-    question_mean = (weight * question).sum(axis=0)
+    question_mean = over_points(weight, question)
     off = weight * (question - question_mean)
 
-    def over_points(weight: jax.Array) -> jax.Array:
-        """(P + 2, Q) sums over the questions' points."""
-        return sum(score[:, point] * weight[point] for point in range(len(weight)))
-
-    question_variance = (off * (question - question_mean)).sum(axis=0)
+    question_variance = over_points(off, question - question_mean)
     shift_variance = moved * question_variance.mean() / questions
-    question_slope = over_points(off)
+    question_slope = over_points(off, score)
     shift_slope = moved * question_slope.mean(axis=1)
+    nodes = xp.asarray(rule(found.cell_weight.shape[1])[0], covariance.dtype)[:, None]
     places = xp.eye(len(found.spread), len(covariance), raters, dtype=covariance.dtype)
 
     def by_cell(slope: jax.Array) -> jax.Array:
         """(Q,) d' V d of (P + 2, Q) slopes."""
-        return (slope * xp.einsum("ij,jq->iq", covariance, slope)).sum(axis=0)
+        return xp.leading_sum(slope * xp.einsum("ij,jq->iq", covariance, slope))
 
-    def one(block):
-        place, cell = block[0], effects(*block[1:], found, precision)
-        given = (cell.weight * cell.theta).sum(axis=0)
-        mean = (weight * given).sum(axis=0)
-        apart = given - mean
-        joint = weight * cell.weight
-        inside = joint * (cell.theta - given)
-        variance = (inside * cell.theta).sum(axis=(0, 1)) + (weight * apart**2).sum(axis=0)
-        by_rater = (inside.sum(axis=1) * cell.residual).sum(axis=1)
-        own = by_rater[:judges].sum(axis=0)
-        slope = over_points(weight * apart)
+    # In two passes: within one XLA would compute the first one's arrays for each use anew.
+    def own(block):
+        cell = effects(*block, found, precision)
+        inside = nodes * over_points(weight, cell.weight)
+        inside = inside - over_points(weight * cell.powers[0], cell.weight)
+        by_rater = (cell.spread * inside * cell.residual).sum(axis=1)
+        by_precision = over_points(weight, cell.slope_moments()[2])
+        return cell.mean(), over_points(weight, cell.variance()), by_rater, by_precision
+
+    def with_others(block):
+        place, given, alone, by_rater, by_precision = block
+        mean = over_points(weight, given)
+        variance = alone + over_points(weight, (given - mean) ** 2)
+        slope = over_points(weight * (given - mean), score)
         slope = xp.add_at(slope, slice(raters), by_rater)
-        slope = xp.add_at(slope, -2, (inside * cell.spread).sum(axis=(0, 1)))
-        slope = slope + place[:, None] * own
-        common = (off * given).sum(axis=0)
-        quality = variance + 2.0 * moved * common / questions + shift_variance
+        slope = xp.add_at(slope, -2, by_precision)
+        slope = slope + place[:, None] * xp.leading_sum(by_rater[:judges])
+        # Of theta; and of the quality, whose slope is that and the same everywhere.
+        error = by_cell(slope)
+        same = place + shift_slope
+        same_error = covariance @ same
+        along, moves = xp.einsum("ip,pq->iq", xp.stack([same_error, step]), slope)
+        quality = variance + 2.0 * moved * over_points(off, given) / questions + shift_variance
         with_question = given + moved * question
-        apart = with_question - (weight * with_question).sum(axis=0)
-        alone = (inside * cell.theta).sum()
-        both = (place + shift_slope)[:, None] + slope
         return (
-            mean + slope.T @ step,
-            variance + by_cell(slope),
-            quality + by_cell(both),
-            both.mean(axis=1),
-            apart,
-            alone,
+            mean + moves,
+            variance + error,
+            quality + error + 2.0 * along + same @ same_error,
+            same + slope.mean(axis=1),
+            with_question - over_points(weight, with_question),
+            alone.sum(),
         )
 
-    theta, theta_variance, quality, slope, apart, alone = xp.each(one, (places, *by_model(found)))
+    rows = (places, *xp.each(own, by_model(found)))
+    theta, theta_variance, quality, slope, apart, alone = xp.each(with_others, rows)
     within = gram(weight * apart, apart) + xp.diag(alone)
     score_covariance = within / questions**2 + xp.einsum("mi,ij,nj->mn", slope, covariance, slope)
     diagonal = _root(xp.diag(covariance))

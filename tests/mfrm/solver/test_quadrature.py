@@ -96,17 +96,41 @@ def test_inner_rule_integrates_polynomials():
     np.testing.assert_allclose(weights.sum(), 1)
 
 
+def a_models_cells(questions):
+    """(cells, weights, their thetas) of 7 points, 5 of the questions', and 6 raters."""
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(size=(7, 5, questions))
+    weight /= weight.sum(axis=0)
+    offset, spread = rng.normal(size=(5, questions)), rng.uniform(0.5, 1.0, questions)
+    residual, nodes = rng.normal(size=(6, 7, questions)), quadrature.rule(7)[0]
+    powers = np.einsum("jk,klq->jlq", nodes ** np.arange(1, 5)[:, None], weight)
+    cells = quadrature.Effects(weight, residual, offset, spread, powers, np.float64(0.7))
+    return cells, weight, offset + spread * nodes[:, None, None]
+
+
 def test_sums_over_points_at_many_questions():
     """A reduction that XLA gets wrong on CPUs from about 1,500 questions on."""
-    rng = np.random.default_rng(0)
-    weight, theta, spread = rng.normal(size=(3, 7, 5, 1504)).astype(np.float32)
-    residual = rng.normal(size=(6, 7, 1504)).astype(np.float32)
-    found = jax.jit(quadrature.means_given_question)(
-        quadrature.Effects(weight, residual, theta, spread)
-    )
-    expected = np.einsum("klq,rkq->rlq", weight, residual, dtype=np.float64)
-    np.testing.assert_allclose(found[:-1], expected, atol=1e-5)
-    np.testing.assert_allclose(found[-1], (weight * spread).sum(axis=0), atol=1e-5)
+    cells, weight, _ = a_models_cells(1504)
+    single = jax.tree.map(lambda leaf: leaf.astype(np.float32), cells)
+    found = jax.jit(quadrature.means_given_question)(single)
+    expected = np.einsum("klq,rkq->rlq", weight, cells.residual)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_moments_from_powers():
+    """Of theta and of the derivative by log p, against sums over the points themselves."""
+    cells, weight, theta = a_models_cells(3)
+    mean = (weight * theta).sum(axis=0)
+    slope = 0.5 - 0.5 * 0.7 * theta**2
+    slope_mean, mean_square, covariance = cells.slope_moments()
+    for found, expected in [
+        (cells.mean(), mean),
+        (cells.variance(), (weight * (theta - mean) ** 2).sum(axis=0)),
+        (slope_mean, (weight * slope).sum(axis=0)),
+        (mean_square, (weight * slope**2).sum(axis=0)),
+        (covariance, (weight * (theta - mean) * slope).sum(axis=0)),
+    ]:
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.slow
