@@ -19,6 +19,7 @@ Fits are in float32, whose differences from float64 (below 1e-4) are far below t
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import NamedTuple
 
@@ -129,6 +130,8 @@ def main() -> None:
         parser.error("--replicates must be at least 2")
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     print("\n".join(lines), flush=True)
+    begun = time.perf_counter()
+    rows = len(arguments.methods) * len(SHAPES) * len(MISSING) * len(SPREADS)
     for method in arguments.methods:
         for shape in SHAPES:
             program = jax.jit(
@@ -150,6 +153,10 @@ def main() -> None:
                     cells += [str(len(good)), str(int((~good).sum())), *row(kept)]
                     lines.append("| " + " | ".join([*cells, f"{seconds:.0f}"]) + " |")
                     print(lines[-1], flush=True)
+                    done = len(lines) - 2
+                    left = (time.perf_counter() - begun) / done * (rows - done) / 60
+                    note = f"row {done} of {rows}, about {left:.0f} minutes left at this pace"
+                    print(note, file=sys.stderr, flush=True)
     if arguments.markdown:
         with open(arguments.markdown, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")

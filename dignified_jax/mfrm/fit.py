@@ -68,7 +68,7 @@ def fit(
         "grand" intercept, or "zero". The last two shrink the differences between models.
       method: "quadrature", marginal maximum likelihood with theta and question random and their
         variances estimated, by adaptive Gauss-Hermite quadrature; "laplace", the same by Laplace's
-        approximation, in a third to a half of the time, with errors that take the variances as
+        approximation, in a fifth to a half of the time, with errors that take the variances as
         known; or "ridge", penalised maximum likelihood with the given precisions, whose scores
         shrink where few ratings make a cell or the precisions are wrong. None for ridge if
         precision is given, else quadrature.

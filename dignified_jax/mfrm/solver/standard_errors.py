@@ -149,12 +149,13 @@ def marginal_standard_errors(
         cell = effects(*block, found, precision)
         inside = nodes * over_points(weight, cell.weight)
         inside = inside - over_points(weight * cell.powers[0], cell.weight)
-        by_rater = (cell.spread * inside * cell.residual).sum(axis=1)
         by_precision = over_points(weight, cell.slope_moments()[2])
-        return cell.mean(), over_points(weight, cell.variance()), by_rater, by_precision
+        variance = over_points(weight, cell.variance())
+        return cell.mean(), variance, cell.spread * inside, by_precision
 
     def with_others(block):
-        place, given, alone, by_rater, by_precision = block
+        place, residual, given, alone, inside, by_precision = block
+        by_rater = sum(inside[point] * residual[:, point] for point in range(len(inside)))
         mean = over_points(weight, given)
         variance = alone + over_points(weight, (given - mean) ** 2)
         slope = over_points(weight * (given - mean), score)
@@ -177,7 +178,7 @@ def marginal_standard_errors(
             alone.sum(),
         )
 
-    rows = (places, *xp.each(own, by_model(found)))
+    rows = (places, found.rater_residual, *xp.each(own, by_model(found)))
     theta, theta_variance, quality, slope, apart, alone = xp.each(with_others, rows)
     within = gram(weight * apart, apart) + xp.diag(alone)
     score_covariance = within / questions**2 + xp.einsum("mi,ij,nj->mn", slope, covariance, slope)
