@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,12 +17,13 @@ MOST_UNEXPECTED = 5
 """Ratings that are listed of a dimension."""
 _FACETS = {"judge": "judge", "rubric": "item"}
 _STATISTICS = ("infit", "infit_zstd", "outfit", "count")
+_FIGURES = ("observed", "expected", "standardized")
 
 
 def misfit_table(scores: Scores) -> Table:
     """Mean squares of judges and items beside those of all ratings of the dimension."""
     keys = ("of", "facet", "level", "infit", "outfit", "infit to all", "reading", "n")
-    columns: dict[str, list[object]] = {key: [] for key in keys}
+    lines: list[tuple[object, ...]] = []
     for name, found in scores.calibrations.dimensions.items():
         about = mfrm.diagnose(found.fit, found.successes, found.trials)
         overall = [float(getattr(about.overall, key)) for key in _STATISTICS]
@@ -35,13 +36,11 @@ def misfit_table(scores: Scores) -> Table:
         for title, label, (infit, z, outfit, count) in rows:
             ratio = infit / overall[0] if overall[0] > 0 else math.nan
             word = reading(ratio, z)
-            row = (name, title, label, infit, outfit, ratio, word, int(count))
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
+            lines.append((name, title, label, infit, outfit, ratio, word, int(count)))
     return Table(
         name="misfit",
         title="fit of judges and items: mean squares of residuals",
-        columns=columns,
+        columns=_columns(keys, lines),
         notes=(
             "infit weighs ratings by what they tell; outfit does not, and shows single surprises. "
             "Every response has a quality of its own that follows its ratings, so that where all "
@@ -55,7 +54,7 @@ def misfit_table(scores: Scores) -> Table:
 def unexpected_table(scores: Scores) -> Table:
     """Single ratings that the calibration did not expect, the most surprising first."""
     keys = ("of", "model", "question", "judge", "item", "score", "expected", "z", "n")
-    columns: dict[str, list[object]] = {key: [] for key in keys}
+    lines: list[tuple[object, ...]] = []
     counts = []
     for name, found in scores.calibrations.dimensions.items():
         surprises = mfrm.unexpected_responses(
@@ -64,24 +63,24 @@ def unexpected_table(scores: Scores) -> Table:
         counts.append(f"{name} {surprises.total:,} of {surprises.rated:,}")
         levels = _labelled(found, surprises)
         for place in range(len(surprises.observed)):
-            row = (
-                *(name, *(labels[place] for labels in levels.values())),
-                *(float(getattr(surprises, key)[place]) for key in ("observed", "expected")),
-                float(surprises.standardized[place]),
-                int(surprises.judgments[place]),
-            )
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
+            figures = (getattr(surprises, key)[place] for key in _FIGURES)
+            line = (name, *(labels[place] for labels in levels.values()), *map(float, figures))
+            lines.append((*line, int(surprises.judgments[place])))
     return Table(
         name="unexpected",
         title="ratings that the calibration did not expect",
-        columns=columns,
+        columns=_columns(keys, lines),
         notes=(
             "z: standardised residual, of 3 or more either way; "
             f"the first {MOST_UNEXPECTED} of each dimension are listed. There are, of all ratings: "
             f"{'; '.join(counts)}.",
         ),
     )
+
+
+def _columns(keys: Sequence[str], lines: Sequence[tuple[object, ...]]) -> dict[str, list[object]]:
+    """Key -> its values of all lines."""
+    return {key: [line[place] for line in lines] for place, key in enumerate(keys)}
 
 
 def _labelled(found: Calibration, surprises: mfrm.UnexpectedResponses) -> Mapping[str, list[str]]:
