@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from dignified_jax.mfrm.input.files import columns_of_records, read_file, refuse_columns
+from dignified_jax.mfrm.input.files import columns_of_records, plain, read_file, refuse_columns
 
 
 class Frame(Protocol):
@@ -62,4 +62,4 @@ def _as_list(values: object) -> list[object]:
     for method in ("to_pylist", "tolist", "to_list"):
         if hasattr(values, method):
             return getattr(values, method)()
-    return list(values)
+    return list(map(plain, values))

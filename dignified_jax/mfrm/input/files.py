@@ -107,7 +107,14 @@ def columns_of_records(
     """Columns from a row a mapping; a row without a wanted name has None there."""
     names = dict.fromkeys(name for record in records for name in record)
     refuse_columns(list(names), wanted, source)
-    return {name: [record.get(name) for record in records] for name in wanted}
+    return {name: [plain(record.get(name)) for record in records] for name in wanted}
+
+
+def plain(value: object) -> object:
+    """Python's value of an array without axes: two equal tensors are not the same label."""
+    if type(value) not in (str, int, float, bool) and getattr(value, "shape", None) == ():
+        return value.item()
+    return value
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from dignified_jax.console.table import Table
 from dignified_jax.files import atomic
 from dignified_jax.mfrm.report.facet_names import file_name, say
+from dignified_jax.mfrm.report.names import key_of_numbers
 from dignified_jax.mfrm.report.page import page
 from dignified_jax.mfrm.report.report import Report, status, summary
 from dignified_jax.mfrm.report.sparse_report import SparseReport
@@ -98,7 +99,8 @@ def write_page(
 ) -> pathlib.Path:
     """Writes report.html with the tables and the figures that were drawn; its path."""
     path = directory / "report.html"
-    text = page(title, summary(found), found.tables, verdict=found.verdict, figures=drawn)
+    lines = [*summary(found), *_keys(found.ratings.labels, drawn)]
+    text = page(title, lines, found.tables, verdict=found.verdict, figures=drawn)
     atomic.write_text(path, text, errors="backslashreplace")
     return path
 
@@ -113,6 +115,7 @@ def write_sparse(
 ) -> list[pathlib.Path]:
     """CSV files of a sparse fit's tables, fit.json and report.html; their paths."""
     written = _write_csv(found.tables, directory)
+    told = [*lines, *_keys(found.ratings.labels, drawn)]
     content = {
         "options": options,
         "status": found.fit.message,
@@ -121,11 +124,19 @@ def write_sparse(
     }
     for name, text in {
         "fit.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
-        "report.html": page(title, lines, found.tables, verdict=found.verdict, figures=drawn),
+        "report.html": page(title, told, found.tables, verdict=found.verdict, figures=drawn),
     }.items():
         written.append(directory / name)
         atomic.write_text(written[-1], text, errors="backslashreplace")
     return written
+
+
+def _keys(
+    labels: Mapping[str, Sequence[object]], drawn: Sequence[tuple[str, str, str]]
+) -> list[str]:
+    """Lines on labels that the figures show as numbers."""
+    found = [key_of_numbers(levels, facet) for facet, levels in labels.items()] if drawn else []
+    return list(filter(None, found))
 
 
 def _write_csv(tables: Sequence[Table], directory: pathlib.Path) -> list[pathlib.Path]:

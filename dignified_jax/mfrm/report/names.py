@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dignified_jax.console.labels import printable, shorten
+from dignified_jax.console.labels import clip, printable, shorten
 
 MOST_LETTERS = 30
+# Numbers that a page explains.
+MOST_KEYS = 20
 # matplotlib's font whose letters are boxes that name a script.
 PLACEHOLDERS = "Last Resort"
 # Names at one place, beyond which their number is told.
@@ -21,12 +23,25 @@ def drawn_names(labels: Sequence[object], facet: str) -> list[str]:
     A label with letters that no installed font has is drawn as its number, counted from 1 in the
     order of the tables.
     """
-    absent = font_families("".join(map(str, labels)))[1]
     texts = [printable(str(label)) for label in labels]
-    for index, text in enumerate(texts):
-        if absent & set(text):
-            texts[index] = f"{facet} #{index + 1}"
+    for index in _without_font(texts):
+        texts[index] = f"{facet} #{index + 1}"
     return [text.replace("$", r"\$") for text in shorten(texts, MOST_LETTERS)]
+
+
+def key_of_numbers(labels: Sequence[object], facet: str) -> str:
+    """Says which labels are drawn as numbers, as no installed font has their letters; or ""."""
+    texts = [clip(label) for label in labels]
+    numbered = [f"{facet} #{index + 1} is {texts[index]}" for index in _without_font(texts)]
+    more = f" and {len(numbered) - MOST_KEYS} more" if len(numbered) > MOST_KEYS else ""
+    listed = ", ".join(numbered[:MOST_KEYS]) + more
+    return f"in figures, for want of a font: {listed}" if numbered else ""
+
+
+def _without_font(texts: Sequence[str]) -> list[int]:
+    """Places of the texts with letters that no installed font has."""
+    absent = font_families("".join(texts))[1]
+    return [index for index, text in enumerate(texts) if absent & set(text)]
 
 
 def font_families(text: str) -> tuple[list[str], set[str]]:

@@ -65,6 +65,16 @@ def test_polars():
     assert_same(mfrm.from_long(polars.DataFrame(ROWS).lazy()))
 
 
+def test_values_of_arrays_without_axes():
+    """As data sets give them that are formatted for PyTorch, whose equal tensors differ."""
+    torch = pytest.importorskip("torch")
+    numbered = [row | {"question": torch.tensor(int(row["question"][1:]))} for row in ROWS]
+    found = mfrm.from_long(numbered)
+    assert found.labels["question"] == tuple(sorted({int(r["question"][1:]) for r in ROWS}))
+    columns = {name: [row[name] for row in numbered] for name in NAMES}
+    assert mfrm.from_long(columns).labels == found.labels
+
+
 def test_a_field_of_any_length(tmp_path):
     """A judge's reasoning, beyond the standard library's 128 kB."""
     lines = [f"{line},{'x' * (200_000 if i == 3 else 3)}" for i, line in enumerate(text().split())]

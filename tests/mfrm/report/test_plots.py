@@ -10,7 +10,12 @@ import scipy.optimize
 
 from dignified_jax.mfrm.report import plots, scale_plots, wright
 from dignified_jax.mfrm.report.figures import as_svg, save
-from dignified_jax.mfrm.report.names import drawn_names, font_families, together
+from dignified_jax.mfrm.report.names import (
+    drawn_names,
+    font_families,
+    key_of_numbers,
+    together,
+)
 
 pytestmark = pytest.mark.wiring
 
@@ -197,6 +202,9 @@ def test_letters_without_a_font_become_a_number(monkeypatch):
     names = ["plain", "\u8a55\u4fa1", "caf\u00e9"]
     numbered = ["plain", "judge #2", "caf\u00e9"]
     assert drawn_names(names, "judge") == numbered
+    told = key_of_numbers(names, "judge")
+    assert told == "in figures, for want of a font: judge #2 is \u8a55\u4fa1"
+    assert key_of_numbers(["plain"], "judge") == ""
     # matplotlib's own font of last resort has boxes for letters.
     boxes = types.SimpleNamespace(name="Last Resort High-Efficiency", fname="none")
     monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", [boxes])
