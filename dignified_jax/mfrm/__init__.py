@@ -27,6 +27,7 @@ from dignified_jax.mfrm.diagnostics.interactions import Interactions, interactio
 from dignified_jax.mfrm.diagnostics.judges.drift import Drift, drift
 from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects, judge_effects
 from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison, compare_groups
+from dignified_jax.mfrm.diagnostics.pairwise_bias import PairwiseBias, pairwise_bias
 from dignified_jax.mfrm.diagnostics.residual_summary import ResidualSummary, residual_summary
 from dignified_jax.mfrm.diagnostics.scale import category_curves
 from dignified_jax.mfrm.diagnostics.sensitivity import (
@@ -67,6 +68,7 @@ __all__ = [
     "JudgeEffects",
     "JudgeSensitivity",
     "OrdinalRatings",
+    "PairwiseBias",
     "Precision",
     "Ratings",
     "ResidualSummary",
@@ -93,6 +95,7 @@ __all__ = [
     "interactions",
     "judge_effects",
     "leave_one_judge_out",
+    "pairwise_bias",
     "plots",
     "propagate",
     "residual_summary",

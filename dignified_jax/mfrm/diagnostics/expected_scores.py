@@ -110,6 +110,14 @@ def fitted_responses(
     return responses_of(fit, counts, logits(fit), values)
 
 
+@xp.at_once
+def responses_at(
+    fit: Fit, counts: tuple[jax.Array, ...], logit: jax.Array, values: jax.Array | None = None
+) -> Responses:
+    """Moments of the ratings at other logits (M, Q, J, I)."""
+    return responses_of(fit, counts, logit, values)
+
+
 def weights_of(counts: tuple[jax.Array, ...]) -> jax.Array:
     """(M, Q, J, I) numbers of judgments."""
     return counts[1] if len(counts) == 2 else counts[0].sum(axis=-1)

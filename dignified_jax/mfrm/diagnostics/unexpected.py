@@ -1,13 +1,14 @@
 """Unexpected responses: single ratings that the model is surprised by.
 
 The standardised residual of an observation is (observed - expected) / sqrt(variance), with the
-moments of `expected_scores`: beyond 3 either way it is rare. (FACETS, Table 4.)
+moments of `expected_scores`: beyond 3 either way it is rare (FACETS, Table 4). What is left of them
+when the bias of pairs of levels is allowed for is FACETS' Table 10.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -16,8 +17,11 @@ from dignified_jax.mfrm.diagnostics.expected_scores import (
     category_values,
     counts_of,
     fitted_responses,
+    logits,
+    responses_at,
 )
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.diagnostics.interactions import Interactions
+from dignified_jax.mfrm.result import FACETS, Fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,7 @@ def unexpected_responses(
     trials: jax.typing.ArrayLike | None = None,
     *,
     categories: Sequence[float] | None = None,
+    bias: Mapping[tuple[str, str], Interactions] | None = None,
     least: float = 3.0,
     most: int = 1000,
 ) -> UnexpectedResponses:
@@ -66,6 +71,7 @@ def unexpected_responses(
 
     Args:
       fit, successes, trials, categories: as for `agreement.agreement`.
+      bias: pair of facets -> its interactions, which are then expected (FACETS, Table 10).
       least: standardised residual, either way, from which a rating is unexpected.
       most: number of ratings listed.
 
@@ -73,7 +79,11 @@ def unexpected_responses(
       ValueError: for ratings of another shape than the fit's.
     """
     counts = counts_of(fit, successes, trials)
-    found = fitted_responses(fit, counts, category_values(fit, categories))
+    values = category_values(fit, categories)
+    found = fitted_responses(fit, counts, values)
+    if bias:
+        logit = np.asarray(logits(fit), float) + _together(bias)
+        found = responses_at(fit, counts, logit.astype(counts[0].dtype), values)
     variance = np.asarray(found.variance, float)
     known = variance > 0
     size = np.zeros(variance.shape)
@@ -98,3 +108,18 @@ def unexpected_responses(
         total=int(reported.size),
         rated=int(known.sum()),
     )
+
+
+def _together(bias: Mapping[tuple[str, str], Interactions]) -> np.ndarray:
+    """(M, Q, J, I) sums of the biases, of axes as far as they have; 0 where a pair is not rated."""
+    total = np.zeros((1,) * len(FACETS))
+    for pair, found in bias.items():
+        axes = [FACETS.index(facet) for facet in pair]
+        values = np.asarray(found.bias, float)
+        values = np.where(np.isnan(values), 0.0, values)
+        values = values if axes[0] < axes[1] else values.T
+        shape = [1] * len(FACETS)
+        for axis, size in zip(sorted(axes), values.shape, strict=True):
+            shape[axis] = size
+        total = total + values.reshape(shape)
+    return total

@@ -65,8 +65,8 @@ def agreement_pairs_table(found: Agreement, labels: Labels) -> Table:
     return Table("agreement_pairs", "agreement of each pair of judges", columns)
 
 
-def unexpected_table(found: UnexpectedResponses, labels: Labels) -> Table:
-    """A rating a row, the most unexpected first."""
+def unexpected_table(found: UnexpectedResponses, labels: Labels, after_bias: bool = False) -> Table:
+    """A rating a row, the most unexpected first; `after_bias`: with the bias of pairs expected."""
     columns: dict[str, list[object]] = {
         facet: [labels[facet][level] for level in getattr(found, facet)] for facet in FACETS
     }
@@ -74,9 +74,10 @@ def unexpected_table(found: UnexpectedResponses, labels: Labels) -> Table:
         columns[name] = getattr(found, name).tolist()
     columns["judgments"] = found.judgments.astype(int).tolist()
     share = found.total / max(found.rated, 1)
+    kind = "unexpected responses after bias" if after_bias else "unexpected responses"
     return Table(
-        "unexpected",
-        f"unexpected responses: {found.total:,} of {found.rated:,} ratings ({share:.1%}) with a "
+        "unexpected_after_bias" if after_bias else "unexpected",
+        f"{kind}: {found.total:,} of {found.rated:,} ratings ({share:.1%}) with a "
         f"standardised residual of {found.least:g} or more",
         columns,
     )

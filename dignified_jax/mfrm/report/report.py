@@ -18,6 +18,7 @@ from dignified_jax.mfrm.diagnostics.interactions import Interactions, interactio
 from dignified_jax.mfrm.diagnostics.judges.drift import drift
 from dignified_jax.mfrm.diagnostics.judges.effects import judge_effects
 from dignified_jax.mfrm.diagnostics.judges.groups import compare_groups
+from dignified_jax.mfrm.diagnostics.pairwise_bias import pairwise_bias
 from dignified_jax.mfrm.diagnostics.residual_summary import residual_summary
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.diagnostics.shifts import Shifts, shifts
@@ -101,6 +102,11 @@ def report(
         if min(len(labels[facet]) for facet in pair) > 1  # one level has nothing to interact with
     }
     made += [tables.bias_table(found, labels, pair, ordinal) for pair, found in bias.items()]
+    made += [
+        tables.pairwise_bias_table(pairwise_bias(found), labels, pair)
+        for pair, found in bias.items()
+        if len(labels[pair[0]]) <= MOST_COMPARED
+    ]
     about, findings = _judges(fit, counts, ratings, categories, judge_groups or {})
     made += about
     findings = dataclasses.replace(
@@ -108,6 +114,9 @@ def report(
     )
     surprises = unexpected_responses(fit, *counts, categories=categories)
     made.append(judge_tables.unexpected_table(surprises, labels))
+    if bias:
+        left = unexpected_responses(fit, *counts, categories=categories, bias=bias)
+        made.append(judge_tables.unexpected_table(left, labels, after_bias=True))
     if 1 < len(labels["model"]) <= MOST_COMPARED:
         covariance = None if bootstrap is None else bootstrap.covariance
         made.append(tables.contrast_table(contrasts(fit, covariance), labels))

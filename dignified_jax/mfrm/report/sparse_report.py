@@ -12,6 +12,7 @@ from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.category_statistics import CategoryStatistics
 from dignified_jax.mfrm.diagnostics.contrasts import contrasts
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
+from dignified_jax.mfrm.diagnostics.pairwise_bias import pairwise_bias
 from dignified_jax.mfrm.diagnostics.separation import (
     Separation,
     independent_chi_square,
@@ -107,6 +108,11 @@ def sparse_report(
     made += [
         tables.bias_table(about, labels, pair, categories is not None)
         for pair, about in bias.items()
+    ]
+    made += [
+        tables.pairwise_bias_table(pairwise_bias(about), labels, pair)
+        for pair, about in bias.items()
+        if len(labels[pair[0]]) <= MOST_COMPARED
     ]
     if len(labels["judge"]) > 1:
         members = {n: judges for n, judges in (judge_groups or {}).items() if len(judges) > 1}

@@ -16,6 +16,7 @@ from dignified_jax.mfrm.diagnostics.bootstrap import Bootstrap
 from dignified_jax.mfrm.diagnostics.contrasts import Contrasts
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures, shown_measures
 from dignified_jax.mfrm.diagnostics.interactions import Interactions
+from dignified_jax.mfrm.diagnostics.pairwise_bias import PairwiseBias
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.diagnostics.separation import Separation
 from dignified_jax.mfrm.result import FACETS, UNRATED, Fit, extreme_words
@@ -225,6 +226,32 @@ def bias_table(
             },
             "extreme": _extreme(pick(found.extreme), ordinal),
         },
+    )
+
+
+def pairwise_bias_table(found: PairwiseBias, labels: Labels, facets: tuple[str, str]) -> Table:
+    """A contrast of two contexts a row: do they treat the target differently?"""
+    context, target = facets
+    names = {facet: _labels(labels, facet) for facet in facets}
+    columns: dict[str, list[object]] = {
+        target: [names[target][i] for i in found.target],
+        context: [names[context][i] for i in found.first],
+        "other": [names[context][i] for i in found.second],
+        "contrast": found.contrast.tolist(),
+        "joint_se": found.standard_error.tolist(),
+        "t": found.t.tolist(),
+        "df": _whole(found.degrees_of_freedom),
+        "p": found.p.tolist(),
+        "q": found.q.tolist(),
+    }
+    listed = found.t.size
+    notes = (f"the {listed:,} surest of {found.total:,} contrasts",) if listed < found.total else ()
+    return Table(
+        f"bias_pairs_{context}_{target}",
+        f"bias, pairwise: logits by which the first {context} favours the {target} over what the "
+        "other does",
+        columns,
+        notes=notes,
     )
 
 

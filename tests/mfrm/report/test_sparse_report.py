@@ -39,7 +39,8 @@ def made():
 
 def test_tables_equal_those_of_the_arrays(made):
     dense = {table.name: table for table in made[2].tables}
-    judges = ["agreement", "agreement_pairs", "bias_judge_model", "contrasts", "unexpected"]
+    judges = ["agreement", "agreement_pairs", "bias_judge_model", "bias_pairs_judge_model"]
+    judges += ["contrasts", "unexpected"]
     for name in [*FACETS, "residuals", "shifts", "categories", "steps", *judges]:
         found, expected = made[1][name].columns, dense[name].columns
         own = {*found} - {"extreme"}
