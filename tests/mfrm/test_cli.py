@@ -22,6 +22,7 @@ pytestmark = pytest.mark.wiring
 SAMPLE = "embedded:ratings.csv"
 FILES = {
     "model.csv", "question.csv", "judge.csv", "rubric.csv", "facets.csv", "cells.csv",
+    "bias_pairs_judge_model.csv", "bias_pairs_rubric_judge.csv", "unexpected_after_bias.csv",
     "bias_judge_model.csv", "bias_rubric_judge.csv", "agreement.csv", "agreement_pairs.csv",
     "unexpected.csv", "contrasts.csv", "bootstrap.csv", "judges_left_out.csv", "residuals.csv",
     "shifts.csv", "categories.csv", "judge_effects.csv", "dimensionality.csv", "loadings.csv",

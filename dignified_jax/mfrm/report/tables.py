@@ -155,6 +155,7 @@ def separations_table(rows: Mapping[str, Separation]) -> Table:
         "facet": list(rows),
         "levels": _whole([row.levels for row in rows.values()]),
         "sd": column("deviation"),
+        "adj_sd": column("true_deviation"),
         "rmse": column("rmse"),
         "separation": column("separation"),
         "strata": column("strata"),
