@@ -245,8 +245,8 @@ def _confounded(fit: Fit, ratings: SparseRatings) -> list[str]:
         if (np.asarray(error, float) ** 2 > CONFOUNDED * prior).all():
             unknown.append(word(name, ratings.names))
     return [
-        f"{name}: the ratings tell nothing of it (its errors are those of its prior). Each of its "
-        "levels may stand with levels of another facet that no other one meets"
+        f"{name}: the ratings tell nothing of it (its errors are those of its prior): its levels "
+        "are nested in another facet's, or have one score each"
         for name in unknown
     ]
 
