@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -147,46 +148,61 @@ def prepare(setting: Setting, world: str, notify: Notify) -> Prepared:
     mesh = sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])  # a batch is one row
     model, params = hf.load(directory, "float32", mesh)
     model = model.clone(remat="none")
-    all_layers = model.config.num_layers
-    if setting.upper_layers is None or not 0 < setting.upper_layers < all_layers:
-        raise ValueError(
-            f"--upper_layers: expected 1 to {all_layers - 1}, found {setting.upper_layers}"
-        )
-    layers = all_layers - setting.upper_layers
+    layers = _lower(model.config.num_layers, setting.upper_layers)
+    names = {TRAIN: world, VALIDATION: world, TEST: PLAIN}
     files = {
-        name: rows_file(setting, PLAIN if name == TEST else world, name)
-        for name in (TRAIN, VALIDATION, TEST)
+        name: setting.out / "states" / f"{origin}_{name}_{layers}" for name, origin in names.items()
     }
-    rows = {name: data.read_rows(file) for name, file in files.items()}
+    rows = {name: data.read_rows(rows_file(setting, own, name)) for name, own in names.items()}
     batches = {
         name: activations.batches(data.encode(own, tokenizer)[0], setting.batch_size, seed=0)
         for name, own in rows.items()
     }
-    tables, first, placed = [], 0, {}
+    tables, placed, entries = [], {}, 0
     for name, own in batches.items():
-        kept = setting.out / "states" / f"{files[name].parent.name}_{name}_{layers}.npy"
-        if not kept.is_file():
-            notify(f"states of {layers} layers: {len(own.packed)} batches of {files[name]}")
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            states = activations.lower_states(model, params, layers, own.packed)
-            with atomic.replacing(kept) as partial, partial.open("wb") as handle:
-                np.save(handle, states)
-        table = np.load(kept)
-        tables.append(table.reshape(-1, table.shape[-1]))
-        placed[name] = activations.on_devices(own, first, mesh)
-        first += len(tables[-1])
+        notify(f"{name}: {len(own.packed)} batches; states of the lower {layers} layers")
+        make = functools.partial(activations.lower_states, model, params, layers, own.packed)
+        states = _kept(files[name].with_suffix(".npy"), make)
+        tables.append(states.reshape(-1, states.shape[-1]))
+        placed[name] = activations.on_devices(own, entries, mesh)
+        entries += len(tables[-1])
     top, base = activations.upper(model, params, layers, np.concatenate(tables))
     score = make_score_step(top, mesh)
+
+    def reference(name: str) -> np.ndarray:
+        return np.stack([np.asarray(score(base, batch, ONE_STEP)) for batch in placed[name]])
+
     splits = {
         name: Split(
             rows[name],
             batches[name],
             placed[name],
-            [np.asarray(score(base, batch, ONE_STEP)) for batch in placed[name]],
+            list(_kept(_reference_file(files[name]), functools.partial(reference, name))),
         )
-        for name in batches
+        for name in names
     }
     return Prepared(top.clone(lora=LoraConfig(rank=setting.rank)), base, splits, mesh)
+
+
+def _lower(layers: int, upper: int | None) -> int:
+    """How many layers are below the upper ones."""
+    if upper is None or not 0 < upper < layers:
+        raise ValueError(f"--upper_layers: expected 1 to {layers - 1}, found {upper}")
+    return layers - upper
+
+
+def _reference_file(states: pathlib.Path) -> pathlib.Path:
+    return states.with_name(f"{states.name}_reference.npy")
+
+
+def _kept(file: pathlib.Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array in a file, made and written first where there is none."""
+    if not file.is_file():
+        made = make()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(file) as partial, partial.open("wb") as handle:
+            np.save(handle, made)
+    return np.load(file)
 
 
 def _figures(
