@@ -67,7 +67,7 @@ def test_equals_dense(counts, model, closed):
         np.testing.assert_allclose(found, expected, atol=1e-8)
         np.testing.assert_allclose(sparse.log_likelihood, dense.log_likelihood, rtol=1e-10)
         assert sparse.status == dense.status and sparse.converged
-        assert sparse.iterations <= dense.iterations + 1
+        assert sparse.iterations <= 10  # steps that are always cut would be 15
     for facet in CODES:
         one, other = (getattr(fit.extreme, facet) for fit in (sparse, dense))
         np.testing.assert_array_equal(one, other, err_msg=facet)
