@@ -7,6 +7,6 @@ WORKDIR /dignified_jax
 COPY setup.py pyproject.toml README.md LICENSE ./
 COPY dignified_jax dignified_jax
 COPY configs configs
-RUN pip install '.[gpu,eval]'
+RUN pip install '.[gpu,eval,gs,s3]'
 ENV XLA_CLIENT_MEM_FRACTION=0.94
 CMD ["python", "-m", "dignified_jax.train", "--help"]

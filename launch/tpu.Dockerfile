@@ -6,5 +6,5 @@ WORKDIR /dignified_jax
 COPY setup.py pyproject.toml README.md LICENSE ./
 COPY dignified_jax dignified_jax
 COPY configs configs
-RUN pip install '.[tpu,eval]'
+RUN pip install '.[tpu,eval,gs,s3]'
 CMD ["python", "-m", "dignified_jax.train", "--help"]

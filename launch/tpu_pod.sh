@@ -76,7 +76,7 @@ install() {
   [[ "$status" == 0 ]] || return "$status"
   on all "set -e; mkdir -p dignified_jax_run; tar -xzf dignified_jax.tar.gz -C dignified_jax_run; \
 cd dignified_jax_run; python3 -m pip install -q --user uv; python3 -m uv venv -q --allow-existing --python 3.12 .venv; \
-python3 -m uv pip install -q --python .venv/bin/python -e '.[tpu]'"
+python3 -m uv pip install -q --python .venv/bin/python -e '.[tpu,gs]'"
 }
 
 # Detached from the connection, which may break: the process goes on, and `tail` finds it again.

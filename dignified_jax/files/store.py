@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SCHEMES = {"gs": "gcsfs", "s3": "s3fs"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONNECT_SECONDS = 10
+# Of TensorStore: 1, 2, 4, 8, 16, 16, … seconds.
+_RETRIES = {"max_retries": 9, "initial_delay": "1s", "max_delay": "16s"}
 _LOCKED = threading.Lock()
 
 
@@ -123,15 +125,16 @@ def _filesystem(scheme: str) -> fsspec.AbstractFileSystem:
 def kvstore(url: str) -> dict[str, Any]:
     """Returns TensorStore's specification of a directory, whose keys are the names in it.
 
-    Its driver for S3 reads no endpoint from the environment: it gets the one that s3fs found.
+    Its driver for S3 reads no endpoint from the environment: it gets the one that s3fs found. A
+    request that fails is tried again for about two minutes.
     """
     scheme, _, rest = url.partition("://")
     bucket, _, directory = rest.partition("/")
     path = directory.strip("/") + "/"
     if scheme == "gs":
-        return {"driver": "gcs", "bucket": bucket, "path": path}
+        return {"driver": "gcs", "bucket": bucket, "path": path, "gcs_request_retries": _RETRIES}
     found = filesystem(url).s3.meta
-    spec = {"driver": "s3", "bucket": bucket, "path": path}
+    spec = {"driver": "s3", "bucket": bucket, "path": path, "s3_request_retries": _RETRIES}
     if ".amazonaws.com" not in found.endpoint_url:
         spec |= {"endpoint": found.endpoint_url, "aws_region": found.region_name or "us-east-1"}
     if "AWS_ACCESS_KEY_ID" in os.environ:  # else it complains of files that need not be there

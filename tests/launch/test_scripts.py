@@ -169,7 +169,7 @@ def test_the_images_install_this_package():
         copied = [path for line in lines if line.startswith("COPY") for path in line.split()[1:-1]]
         assert all((ROOT / path).exists() for path in copied)
         assert {"setup.py", "dignified_jax", "configs", "README.md"} <= set(copied)
-        assert f"RUN pip install '.[{kind},eval]'" in lines
+        assert f"RUN pip install '.[{kind},eval,gs,s3]'" in lines
 
 
 def test_the_skypilot_task_starts_the_launch_script():

@@ -4,8 +4,11 @@ The stores are servers on the loopback (moto, gcp-storage-emulator), which are n
 differs there, as latency, consistency over regions and credentials that expire, is not tried here.
 """
 
+import json
 import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -179,6 +182,48 @@ def test_a_store_that_is_down_is_told_in_a_line(root, scheme):
     assert status == 1
     assert re.fullmatch(rf"error: {scheme}://bucket/run: .*[Cc]o.*nnect.*\n", output), output
     assert time.monotonic() - began < 120
+
+
+def test_wrong_credentials_are_told_in_a_line(root):
+    if absent := stores.missing("s3"):
+        pytest.skip(f"not installed: {', '.join(absent)}")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.oracles.stores", "s3"],
+        env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "1"},  # moto's: then it looks at keys
+        cwd=command.REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        found = json.loads(server.stdout.readline())
+        process = command.start(root, "s3://bucket/run", variables=found)
+        status, output = command.finish(process)
+    finally:
+        server.kill()
+        server.communicate()
+    assert status == 1
+    assert output == (
+        "error: s3://bucket/run: The AWS Access Key Id you provided does not exist in our "
+        "records.; credentials are looked for as AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY\n"
+    )
+
+
+def test_a_store_that_goes_down_ends_the_run(root, url):
+    """The run is told of it at its next checkpoint, and goes on from the last one later."""
+    scheme = url.partition("://")[0]
+    with stores.serving(scheme) as found:
+        process = command.start(root, url, "--config.epochs=400", variables=found)
+        for line in process.stdout:
+            if "eval 6" in line:
+                break
+    began = time.monotonic()
+    status, output = command.finish(process)
+    print(output, time.monotonic() - began)
+    assert status == 1
+    assert re.search(rf"^error: {url}.*: .*[Cc]onnect.*last whole checkpoint:", output, re.M), (
+        output
+    )
 
 
 def test_methods_of_several_stages(root, url):

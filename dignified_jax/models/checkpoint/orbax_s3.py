@@ -2,8 +2,9 @@
 
 Orbax treats `gs://` as a store: a checkpoint is written under its final name and committed by a
 last object, since nothing can be renamed. Its tests for such a path, and the one place where it
-makes TensorStore's specification of it, are told of `s3://` too. Should a version of Orbax not have
-them, `teach` refuses; a run begins with a small checkpoint that is read back, whatever changes.
+makes TensorStore's specification of it, are told of `s3://` too, and for how long to try again.
+Should a version of Orbax not have them, `teach` refuses `s3://`; a run begins with a small
+checkpoint that is read back, whatever changes.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ _taught = False
 
 
 def teach(url: str) -> None:
-    """Makes Orbax take `s3://…`, in this process; nothing for other URLs.
+    """Makes Orbax take `s3://…`, in this process, and give up a store that is down.
 
     Raises:
-      ValueError: this version of Orbax has none of what is taught.
+      ValueError: the URL is of S3, and this version of Orbax has none of what is taught.
     """
     global _taught
-    if _taught or not url.startswith(_SCHEME):
+    if _taught:
         return
     try:
         from orbax.checkpoint._src.path import gcs_utils
@@ -33,16 +34,18 @@ def teach(url: str) -> None:
         is_store, make_spec = gcs_utils.is_gcs_path, gcs_utils.get_kvstore_for_gcs
         use_store, normalized = tensorstore_utils._use_gcs_driver, tensorstore_utils._normalize_path
     except (ImportError, AttributeError) as error:
+        if not _is_s3(url):
+            return
         raise ValueError(
             f"{url}: this version of Orbax can't be taught s3:// ({error}); install "
             "orbax-checkpoint 0.12, or mount the bucket as a directory"
         ) from error
 
     def spec(path: str) -> dict[str, Any]:
-        if not _is_s3(path):
-            return make_spec(path)
         found = store.kvstore(path)
-        return found | {"path": found["path"].rstrip("/") + "/" * path.endswith("/")}
+        if not _is_s3(path):
+            return found | make_spec(path)
+        return found | {"path": found["path"].rstrip("/")}
 
     gcs_utils.is_gcs_path = lambda path: _is_s3(path.as_posix()) or is_store(path)
     gcs_utils.get_kvstore_for_gcs = spec

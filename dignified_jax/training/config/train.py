@@ -114,7 +114,8 @@ class TrainConfig:
 
     def _check_workdir(self) -> None:
         try:
-            store.place(self.workdir)
+            if store.is_url(self.workdir):
+                store.check(self.workdir)
         except ValueError as error:
             raise ConfigError(f"workdir: {error}", "workdir") from error
 
