@@ -42,10 +42,11 @@ def teach(url: str) -> None:
         ) from error
 
     def spec(path: str) -> dict[str, Any]:
-        found = store.kvstore(path)
-        if not _is_s3(path):
-            return found | make_spec(path)
-        return found | {"path": found["path"].rstrip("/")}
+        if _is_s3(path):
+            found = store.kvstore(path)
+            return found | {"path": found["path"].rstrip("/")}
+        made = make_spec(path)  # TENSORSTORE_GCS_BACKEND may ask for another driver
+        return {**store.kvstore(path), **made} if made["driver"] == "gcs" else made
 
     gcs_utils.is_gcs_path = lambda path: _is_s3(path.as_posix()) or is_store(path)
     gcs_utils.get_kvstore_for_gcs = spec
