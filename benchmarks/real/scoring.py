@@ -112,16 +112,16 @@ def arranged(
         row lacks are 0.
     """
     columns = {name: place for place, name in enumerate(data.DIMENSIONS, start=1)}
-    known = {
-        (str(row.prompt), row.golden, *row.rejects.items()): at for at, row in enumerate(scored)
-    }
+    known, opposed = {}, {}
+    for at, row in enumerate(scored):
+        known[str(row.prompt), row.golden, *row.rejects.items()] = at
+        opposed[str(row.prompt), row.golden, row.rejects.get(row_sets.OPPOSED)] = at
     found = np.zeros((len(rows), table.shape[1]), table.dtype)
     for at, row in enumerate(rows):
         if row.context != row_sets.OPPOSING_CONTEXT:
             found[at] = table[known[str(row.prompt), row.golden, *row.rejects.items()]]
             continue
-        golden = row.rejects[row_sets.OPPOSING]
-        partner = table[known[str(row.prompt), golden, (row_sets.OPPOSED, row.golden)]]
+        partner = table[opposed[str(row.prompt), row.rejects[row_sets.OPPOSING], row.golden]]
         found[at, 0] = partner[columns[row_sets.OPPOSED]]
         found[at, columns[row_sets.OPPOSING]] = partner[0]
     return found

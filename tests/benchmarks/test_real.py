@@ -248,8 +248,9 @@ def test_figures_of_pairs_by_hand():
 
 
 def test_the_figures_of_a_swapped_row_are_its_partners():
-    given = [single("A", "p"), single("T", "p"), single("A", "q", reject="other words of q")]
-    ratios = np.array([[2.0, -1, 0, 0, 0], [1.0, 0, 3.0, 0, 0], [-4.0, 5.0, 0, 0, 0]])
+    several = {"A": "other words of q", "C": "or others"}
+    given = [single("A", "p"), single("T", "p"), data.PreferenceRow("q", SENTENCE, several)]
+    ratios = np.array([[2.0, -1, 0, 0, 0], [1.0, 0, 3.0, 0, 0], [-4.0, 5.0, 0, 0, 6.0]])
     rows_of = rows.with_conflict(given, 1.0, SIZES)
     assert len(rows_of) == 5
     found = scoring.arranged(ratios, given, rows_of)
