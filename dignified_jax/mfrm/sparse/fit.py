@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.console.labels import clip
 from dignified_jax.mfrm.checks import refuse_options
+from dignified_jax.mfrm.connectivity import listed_groups
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.result import FACETS, Fit, Precision, Status, without_estimate
 from dignified_jax.mfrm.solver import extremes
@@ -20,6 +23,9 @@ from dignified_jax.mfrm.sparse.rating_list import Mains, RatingList
 from dignified_jax.mfrm.sparse.selection import select
 from dignified_jax.mfrm.sparse.standard_errors import ERRORS, Errors, standard_errors
 from dignified_jax.mfrm.sparse.system import system
+
+# Labels of a part that are listed where ratings fall into several.
+MOST_NAMED = 8
 
 
 def fit_sparse(
@@ -227,17 +233,25 @@ def _refuse(ratings: SparseRatings) -> tuple[int, int, int, int]:
             "ratings must be whole numbers with 0 <= successes <= trials and trials at least 1; "
             f"rating {first}: successes {y[first]:g}, trials {n[first]:g} ({(~good).sum()} in all)"
         )
-    parts = _parts(list(index.values()), sizes)
-    if parts > 1:
+    part = _parts(list(index.values()), sizes)[: sizes[0]]  # every part has a model
+    if (part != part[0]).any():
+        groups = [np.flatnonzero(part == one) for one in np.unique(part)]
         raise ValueError(
-            f"the design is disconnected: the ratings fall into {parts} parts without a common "
-            "model, question, judge or rubric item; fit them apart"
+            f"the design is disconnected: the ratings fall into {len(groups)} parts without a "
+            "common model, question, judge or rubric item; fit them apart. Their models are "
+            + listed_groups([_named(ratings.labels["model"], group) for group in groups])
         )
     return (*sizes[:3], sum(sizes[3:]))
 
 
-def _parts(index: list[np.ndarray], sizes: list[int]) -> int:
-    """Number of connected components of the levels, joined by ratings."""
+def _named(labels: Sequence[object], levels: np.ndarray) -> str:
+    """The first labels of some levels."""
+    more = f", ... ({levels.size})" if levels.size > MOST_NAMED else ""
+    return ", ".join(clip(labels[level]) for level in levels[:MOST_NAMED]) + more
+
+
+def _parts(index: list[np.ndarray], sizes: list[int]) -> np.ndarray:
+    """Number of the connected component of every level, joined by ratings."""
     offsets = np.cumsum([0, *sizes[:-1]])
     nodes = np.stack([level + offset for level, offset in zip(index, offsets, strict=True)])
     label = np.arange(sum(sizes))
@@ -248,5 +262,5 @@ def _parts(index: list[np.ndarray], sizes: list[int]) -> int:
             np.minimum.at(after, row, lowest)
         after = after[after]  # paths halve
         if (after == label).all():
-            return int(np.unique(label).size)
+            return label
         label = after

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 
 import jax
 import numpy as np
@@ -136,7 +137,9 @@ def test_parts_without_a_common_level(few):
     }
     counts = {name: np.tile(getattr(one, name), 2) for name in ("successes", "trials")}
     labels = {name: tuple(range(2 * size)) for name, size in sizes.items()}
-    with pytest.raises(ValueError, match="2 parts"):
+    models = sizes["model"]
+    apart = " | ".join(", ".join(map(str, range(k * models, (k + 1) * models))) for k in (0, 1))
+    with pytest.raises(ValueError, match=rf"2 parts .* Their models are {re.escape(apart)}$"):
         mfrm.fit_sparse(mfrm.SparseRatings(**two, **counts, labels=labels))
     empty = dataclasses.replace(one, labels=one.labels | {"judge": tuple(range(13))})
     with pytest.raises(ValueError, match=r"no ratings for judge \[12\]"):
