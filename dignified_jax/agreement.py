@@ -77,11 +77,25 @@ def krippendorff_alpha(
       distance: 0 on the diagonal; 1 elsewhere for values without an order.
       weights: (N,) how often each unit counts, as in a sample with replacement; None for once.
     """
-    number = counts.sum(axis=1)
     times = np.ones(len(counts)) if weights is None else weights
+    return alpha_of(coincidences(counts, times), distance)
+
+
+def coincidences(counts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(V, V) numbers of pairs of values in a unit, of a rater's value each 1 in all.
+
+    Args:
+      counts: (N, V) as for `krippendorff_alpha`.
+      times: (N,) how often each unit counts.
+    """
+    number = counts.sum(axis=1)
     counts, number, times = counts[number > 1], number[number > 1], times[number > 1]
     weighted = counts * (times / (number - 1.0))[:, None]
-    coincidences = weighted.T @ counts - np.diag(weighted.sum(axis=0))
+    return weighted.T @ counts - np.diag(weighted.sum(axis=0))
+
+
+def alpha_of(coincidences: np.ndarray, distance: np.ndarray) -> float:
+    """Krippendorff's alpha from (V, V) coincidences, which add up over units."""
     totals = coincidences.sum(axis=1)
     expected = np.outer(totals, totals) - np.diag(totals)
     disagreement = (coincidences * distance).sum() * (totals.sum() - 1.0)

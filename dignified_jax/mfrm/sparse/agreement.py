@@ -13,11 +13,12 @@ Cohen's and Fleiss' kappa and ICC(2, k) compare judges one by one, and are not k
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dignified_jax.agreement import krippendorff_alpha, percentile_interval, ratio
+from dignified_jax.agreement import alpha_of, coincidences, percentile_interval, ratio
 from dignified_jax.mfrm.diagnostics.agreement import (
     FIGURES,
     Agreement,
@@ -66,7 +67,7 @@ def sparse_agreement(
     times = [np.bincount(draw, minlength=number) for draw in draws]
 
     def with_intervals(group: np.ndarray) -> dict[str, tuple[float, float, float]]:
-        sums = _sums(met, np.isin(met.judge, group))
+        sums = _sums(met, np.isin(met.judge, group), number)
         found = sums.figures(np.ones(number))
         samples = [sums.figures(each) for each in times]
         return {
@@ -156,46 +157,59 @@ def _paired(met: _Meetings, questions: int, judges: int) -> Units:
 
 @dataclasses.dataclass(frozen=True)
 class _Sums:
-    """Sums over the judges of each of U units.
+    """Sums over the units of each of Q questions.
 
     Attributes:
       values: (V,) different scores.
-      counts: (U, V) numbers of judges who gave each.
-      foreseen: (U,) pairs of judges that the model expects to agree.
-      question: (U,) of each unit.
+      pairs: (Q,) pairs of judges in a unit.
+      agreed: (Q,) of these, with one score.
+      foreseen: (Q,) of these, those that the model expects to agree.
+      coincidences: (Q, V, V) as `dignified_jax.agreement` has them.
     """
 
     values: np.ndarray
-    counts: np.ndarray
+    pairs: np.ndarray
+    agreed: np.ndarray
     foreseen: np.ndarray
-    question: np.ndarray
+    coincidences: np.ndarray
 
     def figures(self, times: np.ndarray) -> dict[str, float]:
         """The figures by name, with each question (Q,) `times`."""
-        weight = times[self.question]
-        number = self.counts.sum(axis=1)
-        pairs = (weight * number * (number - 1.0)).sum() / 2.0
-        agreed = ratio((weight * (self.counts * (self.counts - 1.0)).sum(axis=1)).sum() / 2, pairs)
-        foreseen = ratio((weight * self.foreseen).sum(), pairs)
+        pairs = times @ self.pairs
+        agreed, foreseen = ratio(times @ self.agreed, pairs), ratio(times @ self.foreseen, pairs)
         distance = (self.values[:, None] - self.values) ** 2
+        together = np.tensordot(times, self.coincidences, 1)
         found = dict.fromkeys(FIGURES, float("nan"))
         return found | {
             "exact": agreed,
             "expected": foreseen,
             "rasch_kappa": ratio(agreed - foreseen, 1.0 - foreseen),
-            "alpha_nominal": krippendorff_alpha(self.counts, (distance > 0).astype(float), weight),
-            "alpha_interval": krippendorff_alpha(self.counts, distance, weight),
+            "alpha_nominal": alpha_of(together, (distance > 0).astype(float)),
+            "alpha_interval": alpha_of(together, distance),
         }
 
 
-def _sums(met: _Meetings, inside: np.ndarray) -> _Sums:
+def _sums(met: _Meetings, inside: np.ndarray, questions: int) -> _Sums:
     """Sums over the (C,) scores that are inside."""
-    units, unit = met.question.size, met.unit[inside]
-    flat = unit * met.values.size + met.value[inside]
-    counts = np.bincount(flat, minlength=units * met.values.size).astype(float)
+    units, unit, size = met.question.size, met.unit[inside], met.values.size
+    flat = unit * size + met.value[inside]
+    counts = np.bincount(flat, minlength=units * size).astype(float).reshape(units, size)
     sums, squares = np.zeros(units), np.zeros(units)
     for column in met.chance[inside].T:
         sums += np.bincount(unit, weights=column, minlength=units) ** 2
         squares += np.bincount(unit, weights=column**2, minlength=units)
-    shape = (units, met.values.size)
-    return _Sums(met.values, counts.reshape(shape), (sums - squares) / 2.0, met.question)
+    number = counts.sum(axis=1)
+    by_unit = {
+        "pairs": number * (number - 1.0),
+        "agreed": (counts * (counts - 1.0)).sum(axis=1),
+        "foreseen": sums - squares,
+    }
+    by_question = {
+        name: np.bincount(met.question, weights=values / 2.0, minlength=questions)
+        for name, values in by_unit.items()
+    }
+    order = np.argsort(met.question, kind="stable")
+    ends = np.searchsorted(met.question[order], np.arange(questions + 1))
+    parts = [counts[order[start:end]] for start, end in itertools.pairwise(ends)]
+    together = np.stack([coincidences(part, np.ones(len(part))) for part in parts])
+    return _Sums(met.values, **by_question, coincidences=together)

@@ -71,7 +71,8 @@ def test_two_categories_equal_binary(plan, model, method):
             np.stack([trials - successes, successes], axis=-1), model=model, method=method
         )
     assert_fits_agree(two, binary, atol=1e-8)
-    np.testing.assert_allclose(two.log_likelihood, binary.log_likelihood, rtol=1e-12)
+    # Iterations end at a step of 1e-9.
+    np.testing.assert_allclose(two.log_likelihood, binary.log_likelihood, rtol=1e-10)
     np.testing.assert_array_equal(two.step, 0)
     np.testing.assert_array_equal(two.standard_error.step, 0)
 
