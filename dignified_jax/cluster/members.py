@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from dignified_jax.cluster import last_words
 from dignified_jax.cluster.meeting import Connections
 from dignified_jax.cluster.standing import Kind, Standing, find_straggler, named
 from dignified_jax.cluster.wire import GO_ON, Wire, open_lines
@@ -26,7 +27,7 @@ _BEAT, _FACTS = "beat", "facts"
 WORK = ("job", "item", "result", "done", "over")
 """Kinds of messages that wait in a member's inbox; see `team` and `dealing`."""
 _MOST_BEAT_SECONDS, _LEAST_BEAT_SECONDS = 5.0, 0.1
-# How long a process that fails waits for the news to be on its way.
+# How long a process that fails waits for the news to be on its way, or for those of another.
 _LINGER_SECONDS = 1.0
 _current: Member | None = None
 
@@ -97,9 +98,15 @@ class Member:
             self.wire.tell(_FACTS, facts=dict(facts))
             return
         # The wire ends this process if the first one fails before it gets there.
-        first = self._facts.get()
-        found = json.loads(json.dumps(dict(facts)))
-        lines = differences(first, found)
+        self.compare(what, self._facts.get(), facts)
+
+    def compare(self, what: str, first: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+        """Refuses to go on where this process has other facts than the first one, whose are known.
+
+        Raises:
+          ConfigError: as `agree`.
+        """
+        lines = differences(first, json.loads(json.dumps(dict(here))))
         if lines:
             told = "; ".join(
                 line.replace(" there, ", " in process 0, ").removesuffix(" now") + " here"
@@ -189,11 +196,15 @@ def watched(
         member.wire.add(process, *open_lines(connection))
     member.start()
     try:
-        yield
+        with last_words.heard(_LINGER_SECONDS):
+            yield
     except together:
         member.wire.close(None)
         raise
     except BaseException as error:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            # A collective fails where another process is lost, which the wire knows by name.
+            threading.Event().wait(_LINGER_SECONDS)
         member.wire.close(str(error) or type(error).__name__)
         raise
     else:

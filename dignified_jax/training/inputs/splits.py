@@ -17,14 +17,14 @@ from dignified_jax.cluster import members
 from dignified_jax.console.waiting import ShowCount, Waiting, waiting
 from dignified_jax.data.rejected import set_aside
 from dignified_jax.data.store import cache as token_cache
-from dignified_jax.data.store import origin, workers
+from dignified_jax.data.store import workers
 from dignified_jax.data.store.arrays import Arrays
 from dignified_jax.data.store.cache import Entry
 from dignified_jax.data.store.texts import Chosen
 from dignified_jax.data.tokenize import ROWS_A_CALL, Encoder
-from dignified_jax.embedded import resolve
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import dealt, spread, tokens
+from dignified_jax.training.inputs.contents import Contents, of_sources
 from dignified_jax.training.inputs.rows import Rows, RowSplits, read_splits, rejected_file
 from dignified_jax.training.inputs.text_encoder import TextEncoder
 from dignified_jax.training.inputs.tokens import SplitTokens
@@ -91,8 +91,9 @@ def tokens_of_splits(
         shared,
     )
     if shared:
-        members.agree("inputs", {**_described(_digests(start)), **encoder.identity})
-    keys = _keys(start) if start.cache.keeps else {}
+        members.agree("inputs", encoder.identity)
+    contents = of_sources(config.data, start.show, shared) if start.cache.keeps or shared else {}
+    keys = _keys(start, contents) if start.cache.keeps else {}
     found = {}
     for name, key in keys.items():
         with start.show(f"reading {name} token ids", share=True) as count:
@@ -135,7 +136,8 @@ def _of_rows_read(
     """Name -> (key, entry), after the rows were read."""
     config, cache = start.config, start.cache
     rows, said = _read_rows(config, start.workdir, start.show)
-    changed = cache.keeps and _keys(start) != keys  # while they were read
+    # While they were read.
+    changed = cache.keeps and _keys(start, of_sources(config.data, start.show)) != keys
     made = {}
     for name, encoder in start.encoders.items():
         split = _trained_on(config, name, getattr(rows, name), encoder)
@@ -177,27 +179,12 @@ def _fill(
     return {**notes, "clean": clean, "warnings": said}
 
 
-def _digests(start: _Start) -> Digests:
-    """The digest of each source of rows."""
-    data_settings = start.config.data
-    names = dict.fromkeys((*data_settings.train_sources, *data_settings.test_sources))
-    files = [resolve(name) for name in names]
-    with start.show("looking for changes in the rows", share=True) as count:
-        found = zip(files, origin.digests(files, count), strict=True)
-    return dict(zip(names, found, strict=True))
-
-
-def _described(digests: Digests) -> dict[str, str]:
-    """The same, for a comparison with other processes'."""
-    return {
-        f"rows of {name}": f"{file}, {digest[:16] if digest else 'not here'}"
-        for name, (file, digest) in digests.items()
-    }
-
-
-def _keys(start: _Start) -> dict[str, str]:
+def _keys(start: _Start, contents: Contents) -> dict[str, str]:
     """The key of each split whose rows are known by the content of their sources."""
-    digests, settings = _digests(start), _settings(start.config)
+    settings = _settings(start.config)
+    digests = {
+        name: (file, content and content.digest()) for name, (file, content) in contents.items()
+    }
     parts = {name: _part(start.config, name, digests) for name in start.encoders}
     return {
         name: tokens.key(part, start.encoders[name], settings)

@@ -36,7 +36,7 @@ def spread(made: Mapping[str, tuple[str, Entry]], cache: Cache) -> dict[str, Ent
     """
     first = jax.process_index() == 0
     entries: dict[str, Entry] = {}
-    for name, key in _same({name: key for name, (key, _) in made.items()}).items():
+    for name, key in same({name: key for name, (key, _) in made.items()}).items():
         here = made[name][1] if first else cache.find(key) if key else None
         if not on_all(here is not None):
             notes, parts = _sent(here if first else None)
@@ -61,7 +61,7 @@ def _sent(entry: Entry | None) -> tuple[dict[str, Any], Iterator[Mapping[str, np
         "notes": dict(entry.notes),
         "arrays": {name: [each.dtype.str, each.shape] for name, each in entry.arrays.items()},
     }
-    described = _same(told)
+    described = same(told)
 
     def parts() -> Iterator[Mapping[str, np.ndarray]]:
         for name, (dtype, (length, *width)) in described["arrays"].items():
@@ -76,8 +76,8 @@ def _sent(entry: Entry | None) -> tuple[dict[str, Any], Iterator[Mapping[str, np
     return described["notes"], parts()
 
 
-def _same(value: Any) -> Any:
-    """The first process's value, which JSON can write, on all."""
+def same(value: Any) -> Any:
+    """Returns the first process's value, which JSON can write, on all; all of them call it."""
     content = json.dumps(value).encode()
     size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content), np.int32)))
     return json.loads(_of_first(content if jax.process_index() == 0 else None, size))
