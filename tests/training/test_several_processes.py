@@ -247,3 +247,23 @@ def test_a_host_with_other_rows_or_another_configuration_is_refused(root, tmp_pa
         assert (first, second) == (1, 1)
         assert told in two and "error: process 1 on " in two
         assert told in one and "error: process 1 on " in one
+
+
+def test_a_host_may_have_its_rows_elsewhere(root, tmp_path):
+    """Two sources by weights, at other paths on the second host."""
+    rows = tiny_run.records()[: tiny_run.TRAIN_ROWS]
+    places = [tmp_path / "here", tmp_path / "there"]
+    for place in places:
+        place.mkdir()
+        tiny_run.write_rows(place / "a.jsonl", rows[:6])
+        tiny_run.write_rows(place / "b.jsonl", rows[6:])
+
+    def own(index):
+        place = places[index]
+        sources = f"('{place / 'a.jsonl'}', '{place / 'b.jsonl'}')"
+        more = (f"--config.data.train={sources}", "--config.data.weights=(1.0, 2.0)")
+        return flags(root, tmp_path / "run", 2, *more, "--config.epochs=2")
+
+    (first, one), (second, two) = job.end(job.start(2, "train", own, timeout=BOUND))
+    assert (first, second) == (0, 0), one + two
+    assert "an epoch draws " in one and str(places[0] / "b.jsonl") in one

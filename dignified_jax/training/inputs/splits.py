@@ -22,6 +22,7 @@ from dignified_jax.data.store.arrays import Arrays
 from dignified_jax.data.store.cache import Entry
 from dignified_jax.data.store.texts import Chosen
 from dignified_jax.data.tokenize import ROWS_A_CALL, Encoder
+from dignified_jax.embedded import resolve
 from dignified_jax.training.config import ConfigError, TrainConfig
 from dignified_jax.training.inputs import dealt, spread, tokens
 from dignified_jax.training.inputs.contents import Contents, of_sources
@@ -108,7 +109,8 @@ def tokens_of_splits(
     members.again("comparing caches of token ids", "long")
     if not (spread.on_all(whole) if shared else whole):
         found = _made(start, keys, found, whole)
-    return {name: tokens.read(entry) for name, entry in found.items()}
+    renamed = {file: resolve(name) for name, (file, _) in contents.items()}
+    return {name: tokens.read(entry, renamed) for name, entry in found.items()}
 
 
 def _made(

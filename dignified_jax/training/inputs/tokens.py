@@ -137,13 +137,18 @@ def fill(
     }
 
 
-def read(entry: Entry) -> SplitTokens:
-    """Returns what `fill` wrote."""
+def read(entry: Entry, renamed: Mapping[str, str]) -> SplitTokens:
+    """Returns what `fill` wrote.
+
+    Args:
+      entry: has it.
+      renamed: a file, as the process that read the rows names it -> as this one does.
+    """
     arrays = entry.arrays
     known = {field.name for field in dataclasses.fields(SplitTokens)}
     notes = {name: value for name, value in entry.notes.items() if name in known}
     table = ExampleTable(*(arrays[name] for name in ("ids", "lengths", "indices")))
-    names = notes.pop("files")
+    names = [renamed.get(name, name) for name in notes.pop("files")]
     del notes["rejected"]
     return SplitTokens(
         examples=table,
