@@ -123,6 +123,7 @@ def main() -> None:
     )
     parser.add_argument("--replicates", type=int, default=2000, help="per row (default 2000)")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--spreads", nargs="+", type=float, default=SPREADS, metavar="SD")
     parser.add_argument("--markdown", help="also write the table to this file")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -131,7 +132,7 @@ def main() -> None:
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     print("\n".join(lines), flush=True)
     begun = time.perf_counter()
-    rows = len(arguments.methods) * len(SHAPES) * len(MISSING) * len(SPREADS)
+    rows = len(arguments.methods) * len(SHAPES) * len(MISSING) * len(arguments.spreads)
     for method in arguments.methods:
         for shape in SHAPES:
             program = jax.jit(
@@ -140,7 +141,7 @@ def main() -> None:
                 )
             )
             for missing in MISSING:
-                for spread in SPREADS:
+                for spread in arguments.spreads:
                     keys = jax.random.split(jax.random.key(arguments.seed), arguments.replicates)
                     start = time.perf_counter()
                     found = program(keys, jnp.float32(spread), jnp.float32(missing))

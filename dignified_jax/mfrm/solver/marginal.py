@@ -28,6 +28,9 @@ NEAR = 1e-2
 LEAST = -2.0
 # Points stay where they are after a step this short.
 SETTLED = 1e-5
+# Above this log precision answers are as good as their questions' in the first step; and such as a
+# step of Laplace's leaves them may be off by much of what they pull with, precision times theta.
+ALIKE = 10.0
 # Below this information on a log precision the likelihood is as good at its bound.
 LEAST_INFORMATION = 0.05
 # And above this ratio of its variance to the inverse of that, rounding or a saddle made it.
@@ -184,8 +187,9 @@ def maximise(
     weight, precision = near.arrow.moments.weight, near.precision()
     found = xp.zeros_of(lambda: posterior(blocks, start, weight, precision, design, points))
     size = design.raters + start.intercept.size + 2
+    theta = xp.where(near.log_theta < ALIKE, near.parameters.theta, 0.0)
     state = MarginalSearch(
-        parameters=near.parameters,
+        parameters=dataclasses.replace(near.parameters, theta=theta),
         log_precision=xp.stack([near.log_theta, near.log_question]),
         weight=weight,
         posterior=found,

@@ -96,6 +96,27 @@ def test_inner_rule_integrates_polynomials():
     np.testing.assert_allclose(weights.sum(), 1)
 
 
+@pytest.mark.slow
+def test_a_variance_at_its_bound_in_float32():
+    """Precision times theta, where the last step of Laplace's leaves a theta of 1e-7."""
+    shape = models, questions, judges, items = 5, 220, 2, 3
+    keys = jax.random.split(jax.random.split(jax.random.key(0), 2000)[1492], 7)
+
+    def effect(key, *size):
+        return np.float32(0.5) * jax.random.normal(key, size)
+
+    quality = effect(keys[0], models, 1) + effect(keys[1], models, questions)
+    sizes = (judges, items, questions)
+    effects = (effect(key, size) for key, size in zip(keys[2:5], sizes, strict=True))
+    judge, item, question = (values - values.mean() for values in effects)
+    logit = (quality - question)[:, :, None, None] - judge[:, None] - item
+    trials = np.asarray(jax.random.uniform(keys[5], shape) >= 0.4, np.float32)
+    successes = trials * (jax.random.uniform(keys[6], shape) < jax.nn.sigmoid(logit))
+    single, double = (mfrm.fit(successes, trials, compiled=c) for c in (True, False))
+    assert single.status == double.status == mfrm.Status.VARIANCE_AT_BOUND
+    assert_fits_agree(single, double, atol=2e-5, errors=1e-4)
+
+
 def a_models_cells(questions):
     """(cells, weights, their thetas) of 7 points, 5 of the questions', and 6 raters."""
     rng = np.random.default_rng(0)
