@@ -63,8 +63,9 @@ def opened(
         with contextlib.suppress(Exception), quiet.background():
             manager.close()  # what went wrong first is what matters
         if isinstance(error, OSError | CheckpointError) and not isinstance(error, DamagedError):
-            newest = newest_in(directory)
-            error.add_note(f"last whole checkpoint: {newest or 'none yet'}")
+            with contextlib.suppress(Exception):  # a store that is down does not say
+                newest = newest_in(directory)
+                error.add_note(f"last whole checkpoint: {newest or 'none yet'}")
         raise
 
 

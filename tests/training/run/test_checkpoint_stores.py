@@ -76,6 +76,15 @@ def test_checkpoints_of_a_bucket(url):
         assert_equal(checkpoint.restore(manager, state(0)), state(3))
 
 
+def test_what_went_wrong_is_told_where_the_store_does_not_say_what_is_left(tmp_path, monkeypatch):
+    def down(directory):
+        raise RuntimeError("could not connect")
+
+    with pytest.raises(OSError, match="no answer"), checkpoint.opened(tmp_path, keep=1):
+        monkeypatch.setattr(checkpoint, "newest_in", down)
+        raise OSError("no answer")
+
+
 def test_an_orbax_that_cannot_be_taught_is_refused(monkeypatch):
     from orbax.checkpoint._src.serialization import tensorstore_utils
 
