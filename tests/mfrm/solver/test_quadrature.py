@@ -114,11 +114,11 @@ def test_a_variance_at_its_bound_in_float32():
     successes = trials * (jax.random.uniform(keys[6], shape) < jax.nn.sigmoid(logit))
     single, double = (mfrm.fit(successes, trials, compiled=c) for c in (True, False))
     assert single.status == double.status == mfrm.Status.VARIANCE_AT_BOUND
-    # Not theta alone, whose errors of 1e-4 and less rounding exceeds.
-    for name in ("score", "judge", "question", "quality"):
-        np.testing.assert_allclose(getattr(single, name), getattr(double, name), atol=1e-3)
+    # Not theta and the qualities: of a few cells rounding exceeds what is left of theta, 1e-4.
+    for name in ("score", "judge", "question"):
+        np.testing.assert_allclose(getattr(single, name), getattr(double, name), atol=1e-4)
         found, expected = (getattr(fit.standard_error, name) for fit in (single, double))
-        np.testing.assert_allclose(found, expected, rtol=1e-2, err_msg=name)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, err_msg=name)
 
 
 def a_models_cells(questions):
