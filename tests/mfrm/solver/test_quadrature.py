@@ -114,11 +114,11 @@ def test_a_variance_at_its_bound_in_float32():
     successes = trials * (jax.random.uniform(keys[6], shape) < jax.nn.sigmoid(logit))
     single, double = (mfrm.fit(successes, trials, compiled=c) for c in (True, False))
     assert single.status == double.status == mfrm.Status.VARIANCE_AT_BOUND
-    # Not theta and the qualities: of a few cells rounding exceeds what is left of theta, 1e-4.
-    for name in ("score", "judge", "question"):
-        np.testing.assert_allclose(getattr(single, name), getattr(double, name), atol=1e-4)
+    # Not theta and what it is part of: of a few cells rounding exceeds what is left of it, 1e-4.
+    for name in ("score", "judge", "rubric"):
+        np.testing.assert_allclose(getattr(single, name), getattr(double, name), atol=1e-5)
         found, expected = (getattr(fit.standard_error, name) for fit in (single, double))
-        np.testing.assert_allclose(found, expected, rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=name)
 
 
 def a_models_cells(questions):
