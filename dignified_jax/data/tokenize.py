@@ -110,7 +110,7 @@ def encode(
     template = template or load_template(tokenizer, chat_template_kwargs)
     encoder = Encoder(template, tuple(responses), limits)
     parts, done = [], 0
-    for chunk in chunks_of(rows):
+    for chunk in chunks_of(rows, ROWS_A_CALL):
         parts.append(encoder(chunk))
         done += len(chunk[1])
         if progress is not None:
