@@ -1,5 +1,7 @@
 """Fixtures shared by all tests. Eight CPU devices, so that meshes can be tested anywhere."""
 
+import contextlib
+import functools
 import gc
 import os
 import pathlib
@@ -97,15 +99,29 @@ def token_cache(tmp_path_factory):
     os.environ["DIGNIFIED_JAX_CACHE"] = str(tmp_path_factory.mktemp("token_ids"))
 
 
-@pytest.fixture(scope="session", params=["s3", "gs"])
-def bucket(request):
+@pytest.fixture(scope="session")
+def stores_here():
+    """Scheme -> URL of a bucket on the loopback, served from its first use to the session's end.
+
+    (A fixture with both as parameters would end one to begin the other, again and again.)
+    """
+    with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+
+        @functools.cache
+        def serve(scheme):
+            for name, value in stack.enter_context(stores.serving(scheme)).items():
+                patch.setenv(name, value)
+            return f"{scheme}://{stores.BUCKET}"
+
+        yield serve
+
+
+@pytest.fixture(params=["s3", "gs"])
+def bucket(request, stores_here):
     """URL of a bucket on the loopback, which the environment leads to."""
     if absent := stores.missing(request.param):
         pytest.skip(f"not installed: {', '.join(absent)}")
-    with stores.serving(request.param) as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield f"{request.param}://{stores.BUCKET}"
+    return stores_here(request.param)
 
 
 @pytest.fixture
