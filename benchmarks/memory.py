@@ -132,6 +132,12 @@ def main() -> None:
     parser.add_argument("--rows-per-device", type=int, default=1, help="computed at a time")
     parser.add_argument("--row-length", type=int, default=4096, help="tokens of a packed row")
     parser.add_argument("--reference", choices=("resident", "cached"), default="resident")
+    parser.add_argument(
+        "--mu-dtype",
+        choices=("float32", "bfloat16"),
+        default=CONFIG.optimizer.mu_dtype,
+        help="of Adam's first moment",
+    )
     parser.add_argument("--lora-rank", type=int, help="train LoRA; whole models by default")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)  # it can't read such programs back
@@ -153,15 +159,25 @@ def main() -> None:
             rows_per_device=arguments.rows_per_device,
             reference=arguments.reference,
             lora=LoraConfig(arguments.lora_rank),
+            optimizer=dataclasses.replace(CONFIG.optimizer, mu_dtype=arguments.mu_dtype),
             data=dataclasses.replace(CONFIG.data, row_length=arguments.row_length),
         )
         plan = plan_of(MODELS[name], kind, arguments.rows, config)
-        found = compiled(plan, on)
-        parts, most = plan.parts, found.peak_memory_in_bytes
+        parts = plan.parts
+        axes = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.shape.items())
+        try:
+            found = compiled(plan, on)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            # The compiler says what it would take (its G are GiB).
+            print(f"| {name}, {axes} | {parts.arguments / 1e9:.3f} | | {parts.total / 1e9:.3f} | |")
+            print(f"\n{str(error).splitlines()[0]}\n", flush=True)
+            continue
+        most = found.peak_memory_in_bytes
         sizes = (parts.arguments, found.argument_size_in_bytes, parts.total, most)
         cells = " | ".join(f"{size / 1e9:.3f}" for size in sizes)
         reserved = found.argument_size_in_bytes + found.temp_size_in_bytes
-        axes = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.shape.items())
         print(
             f"| {name}, {axes} | {cells} | {parts.total / most:.3f} | {reserved / 1e9:.3f} |",
             flush=True,
