@@ -142,7 +142,8 @@ def _scores(by_method: Mapping[str, Mapping[int, Found]]) -> str:
             values = [one[name] for one in measured if name in one]
             return f"{sum(values) / len(values):.3f}" if values else "-"
 
-        parts = [
+        parts = [_mean([results.unopposed_accuracy(one, "A") for one in runs.values()])]
+        parts += [
             _mean([results.part_accuracy(one, "E", part) for one in runs.values()])
             for part in (False, True)
         ]
@@ -159,8 +160,8 @@ def _scores(by_method: Mapping[str, Mapping[int, Found]]) -> str:
     some = next(iter(next(iter(by_method.values())).values())).scored().score["dimensions"]
     longer = [f"{some[k]['longer']:.3f}" if k in some else "-" for k in DIMENSIONS]
     lowest = min(row["longer"] for row in some.values())
-    rows.append(["longer", "-", *longer, *["-"] * 2, f"{lowest:.3f}", *["-"] * 5])
-    header = ["method", "seeds", *DIMENSIONS, "E, own", "E, opposing"]
+    rows.append(["longer", "-", *longer, *["-"] * 3, f"{lowest:.3f}", *["-"] * 5])
+    header = ["method", "seeds", *DIMENSIONS, "A, own", "E, own", "E, opposing"]
     header += ["worst accuracy", "worst loss", "mean accuracy", "worst by seed", "KL", "drift"]
     return _table(header, rows) + (
         "\n\nKL(policy || first model) and drift (log pi - log pi_ref of the golden replies), nats "

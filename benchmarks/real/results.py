@@ -134,3 +134,19 @@ def part_accuracy(found: Found, dimension: str, opposing: bool) -> float:
         if name == dimension and part == opposing
     ]
     return float(np.mean((np.sign(margins) + 1) / 2)) if margins else float("nan")
+
+
+def unopposed_accuracy(found: Found, dimension: str) -> float:
+    """Returns the accuracy on the pairs of a dimension on whose prompts nothing opposes another."""
+    pairs = found.pairs
+    both_wanted = {
+        prompt for prompt, part in zip(pairs["prompt"], pairs["opposing"], strict=True) if part
+    }
+    margins = [
+        margin
+        for margin, name, prompt in zip(
+            *(pairs[key] for key in ("margin", "dimension", "prompt")), strict=True
+        )
+        if name == dimension and prompt not in both_wanted
+    ]
+    return float(np.mean((np.sign(margins) + 1) / 2)) if margins else float("nan")

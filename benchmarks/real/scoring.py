@@ -157,7 +157,7 @@ def figures(
                 continue
             pairs["dimension"].append(dimension)
             pairs["prompt"].append(numbers[at])
-            pairs["opposing"].append(row.context == "opposing")
+            pairs["opposing"].append(row.context == row_sets.OPPOSING_CONTEXT)
             pairs["margin"].append(BETA * float(log_ratios[at, 0] - log_ratios[at, place]))
             ahead = np.sign(int(lengths[at, 0]) - int(lengths[at, place]))
             pairs["longer"].append((float(ahead) + 1) / 2)

@@ -483,3 +483,15 @@ def test_a_tiny_comparison_of_upper_layers(tmp_path, capsys):
     assert "in the upper 1 layers" in (tmp_path / "report.md").read_text(encoding="utf-8")
     losses = [json.loads(line) for line in next(tmp_path.rglob("metrics.jsonl")).open()]
     assert losses[0]["loss"] == pytest.approx(np.log(2), abs=1e-5)  # the policy is the reference
+
+
+def test_a_dimensions_own_pairs_are_on_prompts_that_nothing_opposes():
+    pairs = {
+        "dimension": ["A", "A", "E", "A", "A", "E"],
+        "prompt": [0, 1, 1, 2, 3, 4],
+        "opposing": [False, False, True, False, False, False],
+        "margin": [0.2, -0.5, 0.5, -0.1, 0.0, -1.0],
+    }
+    found = results.Found(RunId("conflict", "average", 1e-3, 0), {"pairs": pairs})
+    assert results.unopposed_accuracy(found, "A") == (1.0 + 0.0 + 0.5) / 3
+    assert results.part_accuracy(found, "E", True) == 1.0
