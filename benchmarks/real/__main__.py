@@ -77,8 +77,7 @@ def _work(
             score(setting, run, notify)
         write()
         check()
-    if setting.upper_layers is None:  # of whole policies alone
-        behaviour.measure(setting, options, _chosen(setting, options, contrasts), notify)
+    behaviour.measure(setting, options, _chosen(setting, options, contrasts), notify)
 
 
 def _train(

@@ -2,7 +2,8 @@
 
 Each is a command of the package, run on the first model and on the policies of Lag-DPO and of
 averaging (first seed), after all training, since they cost generation. A command that came to its
-end is not run again; one that was stopped goes on from its own files.
+end is not run again. One that was stopped goes on with the responses in its files; drift and
+utility, which keep nothing on the way, begin again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks.real.entries import AVERAGE, LAGDPO, Setting, rows_file
+from benchmarks.real import adapter
+from benchmarks.real.entries import AVERAGE, LAGDPO, RunId, Setting, rows_file
 from benchmarks.real.results import Results
 
 FIRST = "first model"
@@ -52,11 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def policies(setting: Setting, found: Results, seed: int) -> list[Policy]:
     """Returns the first model, and those of Lag-DPO and averaging that are there."""
     trained = [
-        Policy(f"{group.world} {group.method}", group.world, str(one.run.directory(setting.out)))
+        Policy(f"{run.world} {run.method}", run.world, str(run.directory(setting.out)))
+        for run in _looked_at(found, seed)
+    ]
+    return [Policy(FIRST, None, setting.model), *trained]
+
+
+def _looked_at(found: Results, seed: int) -> list[RunId]:
+    return [
+        one.run
         for group, one in found.items()
         if group.seed == seed and group.method in (LAGDPO, AVERAGE)
     ]
-    return [Policy(FIRST, None, setting.model), *trained]
 
 
 def measure(
@@ -67,6 +76,9 @@ def measure(
     Raises:
       RuntimeError: one failed; what it said is on the screen.
     """
+    if setting.upper_layers is not None:
+        for run in _looked_at(found, options.seeds[0]):
+            adapter.complete(setting, run)
     for name, arguments, command in commands(setting, options, found):
         done = setting.out / "behaviour" / name / "done"
         if done.is_file():

@@ -2,8 +2,8 @@
 
 A step costs the upper layers and the output head, a fraction of the whole model. A run leaves what
 whole runs leave as far as the comparison reads it: metrics, the validation figures in its summary,
-LoRA's matrices, and after the test its figures. The lower layers' states of a set of rows are made
-once and kept on the disk.
+an adapter of the whole model, and after the test its figures. The lower layers' states of a set of
+rows are made once and kept on the disk.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 from jax.sharding import Mesh
 
-from benchmarks.real import activations, paired, scoring
+from benchmarks.real import activations, adapter, paired, scoring
 from benchmarks.real.activations import Batches
 from benchmarks.real.entries import PLAIN, RunId, Setting, rows_file, train_config
 from benchmarks.real.training import SECONDS_FILE
@@ -42,7 +40,6 @@ from dignified_jax.training.step.state import init_state
 from dignified_jax.training.step.step_inputs import CachedReference, StepInputs
 from dignified_jax.training.step.train_step import make_kl_step, make_score_step, make_train_step
 
-WEIGHTS_FILE = "lora.npz"
 ONE_STEP = np.int32(1)
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 Notify = Callable[[str], None]
@@ -112,9 +109,7 @@ def train(setting: Setting, run: RunId, notify: Notify) -> None:
     (directory / run_directory.METRICS_FILE).unlink(missing_ok=True)  # of a part that was stopped
     for record in records:
         run_directory.log(directory, record)
-    flat = traverse_util.flatten_dict(state.params, sep="/")
-    with atomic.replacing(directory / WEIGHTS_FILE) as partial, partial.open("wb") as handle:
-        np.savez(handle, **{name: np.asarray(leaf) for name, leaf in flat.items()})
+    adapter.save(setting, run, state.params)
     atomic.write_json(directory / SECONDS_FILE, time.perf_counter() - started)
     summary = {"dimensions": _by_dimension(found), "pairs": found["pairs"]}
     atomic.write_json(directory / run_directory.SUMMARY_FILE, summary)
@@ -125,10 +120,7 @@ def score(setting: Setting, run: RunId, notify: Notify) -> dict[str, Any]:
     directory = run.directory(setting.out)
     with compilation_cache.used(train_config(setting, run), notify):
         ready = prepare(setting, run.world, notify)
-        with np.load(directory / WEIGHTS_FILE) as file:
-            leaves = {name: jnp.asarray(leaf) for name, leaf in file.items()}
-        lora = traverse_util.unflatten_dict(leaves, sep="/")
-        policy = LoraParams(ready.base, lora)
+        policy = LoraParams(ready.base, adapter.load(setting, run))
         rows = data.read_rows(rows_file(setting, run.world, TEST))
         found = _figures(ready, policy, TEST, rows)
         found |= {"kl": _divergence(ready, policy), "beta": scoring.BETA}

@@ -465,26 +465,6 @@ def test_a_whole_tiny_comparison_goes_on_where_it_was_stopped(tmp_path, capsys):
     assert stamps == {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.json")}
 
 
-@pytest.mark.slow
-def test_a_tiny_comparison_of_upper_layers(tmp_path, capsys):
-    source = resolve("embedded:personaknob_mini/train.jsonl")
-    flags = ["--model", "embedded:tiny-qwen3", "--train", source, "--out", str(tmp_path)]
-    flags += ["--steps", "6", "--batch_size", "4", "--train_rows", "16", "--test_rows", "4"]
-    flags += ["--validation_rows", "3", "--rates", "1e-3", "1e-2", "--max_length", "512"]
-    flags += ["--sentence", "3", "--methods", LAGDPO, AVERAGE, "--rows", CONFLICT, "--seeds", "0"]
-    flags += ["--upper_layers", "1", "--hours", "1"]
-    command.main(flags)
-    assert "everything that was planned is done" in capsys.readouterr().out
-    content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert {run["method"] for run in content["runs"]} == {LAGDPO, AVERAGE}
-    assert all(run["kl"] > 0 for run in content["runs"])
-    paths = {run["method"]: run["lambda"] for run in content["runs"]}
-    assert len(paths[LAGDPO]) == 6 and not paths[AVERAGE]
-    assert "in the upper 1 layers" in (tmp_path / "report.md").read_text(encoding="utf-8")
-    losses = [json.loads(line) for line in next(tmp_path.rglob("metrics.jsonl")).open()]
-    assert losses[0]["loss"] == pytest.approx(np.log(2), abs=1e-5)  # the policy is the reference
-
-
 def test_a_dimensions_own_pairs_are_on_prompts_that_nothing_opposes():
     pairs = {
         "dimension": ["A", "A", "E", "A", "A", "E"],
