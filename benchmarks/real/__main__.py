@@ -3,7 +3,7 @@
     python -m benchmarks.real --model DIR --train train.jsonl --test test.jsonl --out OUT --hours 4
 
 One command, which goes on where it was stopped: it makes the rows (with and without a conflict of
-A and E), trains in the order of what tells most per hour, reads the test rows of each chosen run
+dimensions), trains in the order of what tells most per hour, reads the test rows of each chosen run
 once, and writes OUT/report.md, report.json and figures whenever it ends, by the budget, Ctrl-C or
 being done. OUT belongs to one setting of the flags but for --hours, --seeds and --methods, which
 may grow.
@@ -30,8 +30,9 @@ from benchmarks.real import (
     training,
     upper,
 )
-from benchmarks.real.entries import ENTRIES, WORLDS, RunId, Setting, rows_file
-from benchmarks.real.rows import Sizes
+from benchmarks.real.entries import CONFLICT, ENTRIES, WORLDS, RunId, Setting, rows_file
+from benchmarks.real.rows import Conflict, Sizes
+from dignified_jax.data import DIMENSIONS
 from dignified_jax.data.tokenizer import load_tokenizer
 from dignified_jax.embedded import resolve
 from dignified_jax.files import atomic, lock
@@ -128,9 +129,12 @@ def _rows(setting: Setting, options: argparse.Namespace) -> dict[str, dict[str, 
         parts = rows.split(options.train, options.test, tokenizer, setting.sizes)
         counts = {}
         for world in WORLDS:
-            share = options.conflict if world == "conflict" else 0.0
+            # In PLAIN nothing is opposed.
+            conflict = setting.conflict
+            conflict = conflict if world == CONFLICT else dataclasses.replace(conflict, share=0.0)
             made = {
-                name: rows.with_conflict(own, share, setting.sizes) for name, own in parts.items()
+                name: rows.with_conflict(own, conflict, setting.sizes)
+                for name, own in parts.items()
             }
             counts[world] = rows.write(rows_file(setting, world, "train").parent, made)
         atomic.write_json(file, counts)
@@ -146,11 +150,21 @@ def _setting(options: argparse.Namespace) -> Setting:
         validation_share=options.validation_share,
         test_share=options.test_share,
         sentence=options.sentence,
+        dimensions=tuple(k for k in DIMENSIONS if k in options.dimensions),
     )
+    opposed, _, opposing = options.oppose.partition(":")
+    try:
+        conflict = Conflict(opposed, tuple(opposing), options.conflict)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    absent = [name for name in conflict.dimensions if name not in sizes.dimensions]
+    if absent:
+        raise SystemExit(f"--oppose: expected dimensions of --dimensions, found {absent[0]}")
     return Setting(
         options.model,
         options.out,
         sizes,
+        conflict,
         options.steps,
         options.batch_size,
         options.rank,
@@ -161,7 +175,7 @@ def _setting(options: argparse.Namespace) -> Setting:
 def _check_same(setting: Setting, options: argparse.Namespace) -> None:
     """Refuses another setting of the flags than that which OUT was begun with."""
     file = setting.out / "setting.json"
-    fields = dataclasses.asdict(setting) | {"out": None, "conflict": options.conflict}
+    fields = dataclasses.asdict(setting) | {"out": None}
     fields |= {"rates": options.rates, "train": options.train, "test": options.test}
     fields |= {"first_seed": options.seeds[0]}
     fields = json.loads(json.dumps(fields))
@@ -186,7 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--test", nargs="*", default=[], help="rows whose prompts are held out, beside a share")
     add("--out", type=pathlib.Path, required=True)
     add("--hours", type=float, required=True, help="until it stops and reports")
-    add("--conflict", type=float, default=1.0, help="share of A's sentences that E opposes")
+    add("--oppose", default="A:E", help="who opposes whom: T:EC, rows of T by E and by C")
+    add("--conflict", type=float, default=1.0, help="share of the sentences that are opposed")
+    add("--dimensions", nargs="+", choices=DIMENSIONS, default=list(DIMENSIONS), help="to learn")
     add("--rows", nargs="+", choices=WORLDS, default=list(WORLDS), help="sets of rows")
     add("--methods", nargs="+", choices=ENTRIES, default=list(ENTRIES))
     add("--rates", type=float, nargs="+", default=[2e-4, 6e-4], help="learning rates to try")

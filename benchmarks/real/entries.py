@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.real.rows import Sizes
+from benchmarks.real.rows import Conflict, Sizes
 from dignified_jax.training import config as training_config
 from dignified_jax.training.config import TrainConfig
 
@@ -71,6 +71,7 @@ class Setting:
       model: directory of the model, or "embedded:NAME".
       out: directory of everything.
       sizes: of rows.
+      conflict: between dimensions, on the rows of CONFLICT.
       steps, batch_size: of each run.
       rank: of LoRA.
       upper_layers: how many have LoRA, the lower ones' states being kept; None for all.
@@ -79,6 +80,7 @@ class Setting:
     model: str
     out: pathlib.Path
     sizes: Sizes
+    conflict: Conflict = dataclasses.field(default_factory=Conflict)
     steps: int = 64
     batch_size: int = 16
     rank: int = 16

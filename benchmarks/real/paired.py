@@ -8,17 +8,17 @@ another test set; the t interval over seeds, beside it, speaks of another traini
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.real import rows
+from benchmarks.real.rows import Conflict
 from dignified_jax.comparison.statistics import CONFIDENCE, Paired, paired_interval
 from dignified_jax.data import DIMENSIONS
 
 DRAWS = 2000
-_OPPOSED = [DIMENSIONS.index(name) for name in (rows.OPPOSED, rows.OPPOSING)]
 Figure = Callable[["PairFigures"], np.ndarray]
 
 
@@ -50,23 +50,27 @@ def mean_accuracy(found: PairFigures) -> np.ndarray:
     return np.nanmean(found.accuracy, axis=-1)
 
 
-def opposed_accuracy(found: PairFigures) -> np.ndarray:
-    """Returns (draw,) the lesser accuracy of the two dimensions that oppose each other."""
-    return np.nanmin(found.accuracy[:, _OPPOSED], axis=-1)
+def accuracy_within(places: Sequence[int], found: PairFigures) -> np.ndarray:
+    """Returns (draw,) the least accuracy of the dimensions at these places."""
+    return np.nanmin(found.accuracy[:, places], axis=-1)
 
 
-def opposed_loss(found: PairFigures) -> np.ndarray:
-    """Returns (draw,) the greater loss of the two dimensions that oppose each other."""
-    return np.nanmax(found.loss[:, _OPPOSED], axis=-1)
+def loss_within(places: Sequence[int], found: PairFigures) -> np.ndarray:
+    """Returns (draw,) the greatest loss of the dimensions at these places."""
+    return np.nanmax(found.loss[:, places], axis=-1)
 
 
-MEASURES: dict[str, Figure] = {
-    "worst accuracy": worst_accuracy,
-    "worst loss": worst_loss,
-    "mean accuracy": mean_accuracy,
-    "worse of A and E, accuracy": opposed_accuracy,
-    "worse of A and E, loss": opposed_loss,
-}
+def measures(conflict: Conflict) -> dict[str, Figure]:
+    """Returns name -> measure; the last two are of the dimensions that oppose each other."""
+    names = ", ".join(conflict.dimensions)
+    places = [DIMENSIONS.index(name) for name in conflict.dimensions]
+    return {
+        "worst accuracy": worst_accuracy,
+        "worst loss": worst_loss,
+        "mean accuracy": mean_accuracy,
+        f"worst of {names}, accuracy": functools.partial(accuracy_within, places),
+        f"worst of {names}, loss": functools.partial(loss_within, places),
+    }
 
 
 def of_pairs(pairs: dict[str, Sequence[Any]], weights: np.ndarray) -> PairFigures:

@@ -15,6 +15,7 @@ from benchmarks.real import behaviour, figures, paired, plan, power, results, sc
 from benchmarks.real.entries import ENTRIES, LAGDPO, Setting
 from benchmarks.real.plan import Contrast
 from benchmarks.real.results import Found, Results
+from benchmarks.real.rows import Conflict
 from dignified_jax.comparison import results as package_results
 from dignified_jax.data import DIMENSIONS
 from dignified_jax.files import atomic
@@ -31,7 +32,7 @@ def write(
 ) -> pathlib.Path:
     """Writes OUT/report.md, report.json and figures; returns the first."""
     out = setting.out
-    leads = {world: results.leads(found, world) for world in options.rows}
+    leads = {world: results.leads(found, world, setting.conflict) for world in options.rows}
     pictures = _draw(out, options.rows, found, leads, setting)
     parts = [
         "# Lag-DPO on a real model",
@@ -68,7 +69,8 @@ def _what(setting: Setting, options: argparse.Namespace, counts: Counts) -> str:
         for world, splits in counts.items()
         for split, own in splits.items()
     ]
-    header = ["rows", "split", *DIMENSIONS, "of E: opposing", "prompts"]
+    opposing = ", ".join(setting.conflict.opposing)
+    header = ["rows", "split", *DIMENSIONS, f"of {opposing}: opposing", "prompts"]
     return "\n".join(lines) + _table(header, shown)
 
 
@@ -113,7 +115,7 @@ def _worlds(
         if not by_method:
             parts += [f"## Rows: {world}", "Nothing was tested yet."]
             continue
-        parts += [f"## Rows: {world}", _scores(by_method), _leads(leads[world])]
+        parts += [f"## Rows: {world}", _scores(by_method, setting.conflict), _leads(leads[world])]
         some = next(iter(next(iter(by_method.values())).values()))
         tested = ", ".join(
             f"{k} {pairs} on {prompts}" for k, (pairs, prompts) in results.clusters(some).items()
@@ -131,7 +133,7 @@ def _worlds(
     return parts
 
 
-def _scores(by_method: Mapping[str, Mapping[int, Found]]) -> str:
+def _scores(by_method: Mapping[str, Mapping[int, Found]], conflict: Conflict) -> str:
     rows = []
     for method, runs in by_method.items():
         scored = [one.scored() for one in runs.values()]
@@ -142,9 +144,11 @@ def _scores(by_method: Mapping[str, Mapping[int, Found]]) -> str:
             values = [one[name] for one in measured if name in one]
             return f"{sum(values) / len(values):.3f}" if values else "-"
 
-        parts = [_mean([results.unopposed_accuracy(one, "A") for one in runs.values()])]
+        opposed = conflict.opposed
+        parts = [_mean([results.unopposed_accuracy(one, opposed) for one in runs.values()])]
         parts += [
-            _mean([results.part_accuracy(one, "E", part) for one in runs.values()])
+            _mean([results.part_accuracy(one, name, part) for one in runs.values()])
+            for name in conflict.opposing
             for part in (False, True)
         ]
         rows.append(
@@ -160,8 +164,10 @@ def _scores(by_method: Mapping[str, Mapping[int, Found]]) -> str:
     some = next(iter(next(iter(by_method.values())).values())).scored().score["dimensions"]
     longer = [f"{some[k]['longer']:.3f}" if k in some else "-" for k in DIMENSIONS]
     lowest = min(row["longer"] for row in some.values())
-    rows.append(["longer", "-", *longer, *["-"] * 3, f"{lowest:.3f}", *["-"] * 5])
-    header = ["method", "seeds", *DIMENSIONS, "A, own", "E, own", "E, opposing"]
+    of_parts = [f"{conflict.opposed}, own"]
+    of_parts += [f"{name}, {part}" for name in conflict.opposing for part in ("own", "opposing")]
+    rows.append(["longer", "-", *longer, *["-"] * len(of_parts), f"{lowest:.3f}", *["-"] * 5])
+    header = ["method", "seeds", *DIMENSIONS, *of_parts]
     header += ["worst accuracy", "worst loss", "mean accuracy", "worst by seed", "KL", "drift"]
     return _table(header, rows) + (
         "\n\nKL(policy || first model) and drift (log pi - log pi_ref of the golden replies), nats "
@@ -173,10 +179,11 @@ def _leads(found: Mapping[str, tuple[int, Mapping[str, paired.Lead]]]) -> str:
     if not found:
         return "No contrast yet."
     rows = [
-        [ENTRIES[method].title, str(seeds), *(_lead(own[name]) for name in paired.MEASURES)]
+        [ENTRIES[method].title, str(seeds), *map(_lead, own.values())]
         for method, (seeds, own) in found.items()
     ]
-    return _table(["Lag-DPO minus", "seeds", *paired.MEASURES], rows)
+    measures = next(iter(found.values()))[1]
+    return _table(["Lag-DPO minus", "seeds", *measures], rows)
 
 
 def _lead(lead: paired.Lead) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.real import paired, plan, scoring, training
 from benchmarks.real.entries import LAGDPO, RunId, Setting
 from benchmarks.real.plan import Contrast, Group
+from benchmarks.real.rows import Conflict
 from dignified_jax.comparison.results import ScoredRun
 from dignified_jax.data import DIMENSIONS
 
@@ -89,7 +90,9 @@ def of_world(results: Results, world: str) -> dict[str, dict[int, Found]]:
     return found
 
 
-def leads(results: Results, world: str) -> dict[str, tuple[int, dict[str, paired.Lead]]]:
+def leads(
+    results: Results, world: str, conflict: Conflict
+) -> dict[str, tuple[int, dict[str, paired.Lead]]]:
     """Returns method -> (number of seeds, measure -> Lag-DPO's lead), over common seeds."""
     by_method = of_world(results, world)
     own = by_method.get(LAGDPO, {})
@@ -99,10 +102,11 @@ def leads(results: Results, world: str) -> dict[str, tuple[int, dict[str, paired
         if method == LAGDPO or not seeds:
             continue
         left, right = ([side[seed].pairs for seed in seeds] for side in (own, runs))
-        measures = {
-            name: paired.lead(left, right, figure) for name, figure in paired.MEASURES.items()
+        of_measure = {
+            name: paired.lead(left, right, figure)
+            for name, figure in paired.measures(conflict).items()
         }
-        found[method] = (len(seeds), measures)
+        found[method] = (len(seeds), of_measure)
     return found
 
 

@@ -1,9 +1,10 @@
-"""Rows of the comparison: splits by prompt, and a conflict between A and E on the same prompts.
+"""Rows of the comparison: splits by prompt, and a conflict of dimensions on the same prompts.
 
-A row of A prefers the reply that does not go along with the user. The conflict adds a row of E
-with the same prompt and the two replies swapped: there the one that goes along counts as the
-warmer. Single words have no warmth, so only rows whose replies both are sentences get such a
-partner. With `conflict` at 1 every one of them does, and no policy can please both on them.
+The conflict gives rows of one dimension a partner in another: the same prompt, the two replies
+swapped. By default rows of A, which prefer the reply that does not go along with the user, have
+one in E, where the one that goes along counts as the warmer. Single words have no warmth, so only
+rows whose replies both are sentences get a partner. With a share of 1 every one of them does, and
+no policy can please both on them. With partners in two dimensions they are two against one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,42 @@ from dignified_jax.data.tokenizer import Tokenizer
 from dignified_jax.files import atomic
 
 SPLITS = ("train", "validation", "test")
-OPPOSED, OPPOSING = "A", "E"
 OPPOSING_CONTEXT = "opposing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Conflict:
+    """Which rows are opposed by which.
+
+    Attributes:
+      opposed: dimension of the rows that get partners.
+      opposing: dimensions of the partners, of which a row gets one in each.
+      share: of the rows that can have partners, those that get them.
+    """
+
+    opposed: str = "A"
+    opposing: tuple[str, ...] = ("E",)
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        every = (self.opposed, *self.opposing)
+        strange = [name for name in every if name not in data.DIMENSIONS]
+        if strange or len(every) < 2 or len(set(every)) != len(every):
+            raise ValueError(
+                f"--oppose: expected a dimension and others that oppose it, of "
+                f"{', '.join(data.DIMENSIONS)}, as in A:E or T:EC; found {_shown(self)}"
+            )
+        if not 0.0 <= self.share <= 1.0:
+            raise ValueError(f"--conflict: expected 0 to 1, found {self.share:g}")
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Those that can't all be had, in the order of all dimensions."""
+        return tuple(k for k in data.DIMENSIONS if k in (self.opposed, *self.opposing))
+
+
+def _shown(conflict: Conflict) -> str:
+    return f"{conflict.opposed}:{''.join(conflict.opposing)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +70,7 @@ class Sizes:
       validation, test: rows of each dimension at the most.
       validation_share, test_share: of the prompts of each dimension, that are held out for them.
       sentence: words from which on a reply is a sentence.
+      dimensions: whose rows take part.
     """
 
     max_length: int = 384
@@ -44,6 +80,7 @@ class Sizes:
     validation_share: float = 0.25
     test_share: float = 0.25
     sentence: int = 12
+    dimensions: tuple[str, ...] = data.DIMENSIONS
 
     @property
     def row_length(self) -> int:
@@ -64,15 +101,17 @@ def split(
       tokenizer: that of the model.
       sizes: of the splits.
     """
-    given = [row for source in train for row in data.read_rows(source)]
-    tested = [row for source in test for row in data.read_rows(source)]
+    given, tested = (
+        _within([row for source in sources for row in data.read_rows(source)], sizes.dimensions)
+        for sources in (train, test)
+    )
     own = {_key(row) for row in tested}
     short = _short([*tested, *given], tokenizer, sizes)
     free = [row for row in short if _key(row) not in own]
     held: dict[str, list[data.PreferenceRow]] = {"validation": [], "test": []}
     taken = set(own)
     rng = np.random.default_rng(0)
-    for dimension in data.DIMENSIONS:
+    for dimension in sizes.dimensions:
         pool = [row for row in free if first(row) == dimension and _key(row) not in taken]
         validation, more = _held_out(pool, sizes)
         published = [row for row in short if _key(row) in own and first(row) == dimension]
@@ -86,13 +125,16 @@ def split(
 
 
 def with_conflict(
-    rows: Sequence[data.PreferenceRow], share: float, sizes: Sizes
+    rows: Sequence[data.PreferenceRow], conflict: Conflict, sizes: Sizes
 ) -> list[data.PreferenceRow]:
     """Returns the rows, and after them the partners of a share of those that can have one."""
-    able = [row for row in rows if _opposable(row, sizes.sentence)]
+    able = [row for row in rows if _opposable(row, conflict.opposed, sizes.sentence)]
     order = np.random.default_rng(3).permutation(len(able))
-    chosen = np.sort(order[: round(share * len(able))])
-    return [*rows, *(_opposing(able[i]) for i in chosen)]
+    chosen = np.sort(order[: round(conflict.share * len(able))])
+    partners = [
+        _opposing(able[i], conflict.opposed, name) for name in conflict.opposing for i in chosen
+    ]
+    return [*rows, *partners]
 
 
 def write(directory: pathlib.Path, splits: dict[str, list[data.PreferenceRow]]) -> dict[str, Any]:
@@ -112,6 +154,15 @@ def write(directory: pathlib.Path, splits: dict[str, list[data.PreferenceRow]]) 
 def first(row: data.PreferenceRow) -> str:
     """Returns the first active dimension, by which rows are counted."""
     return next(dimension for dimension in data.DIMENSIONS if dimension in row.rejects)
+
+
+def _within(
+    rows: Sequence[data.PreferenceRow], dimensions: Sequence[str]
+) -> list[data.PreferenceRow]:
+    """The rows with the rejects of these dimensions alone; rows that have none are left out."""
+    own = [{k: text for k, text in row.rejects.items() if k in dimensions} for row in rows]
+    pairs = zip(rows, own, strict=True)
+    return [dataclasses.replace(row, rejects=rejects) for row, rejects in pairs if rejects]
 
 
 def _short(
@@ -147,16 +198,16 @@ def _turns(prompt: data.schema.Prompt) -> Any:
     return prompt if isinstance(prompt, str) else [dataclasses.asdict(turn) for turn in prompt]
 
 
-def _opposable(row: data.PreferenceRow, sentence: int) -> bool:
-    replies = (row.golden, row.rejects.get(OPPOSED, ""))
+def _opposable(row: data.PreferenceRow, opposed: str, sentence: int) -> bool:
+    replies = (row.golden, row.rejects.get(opposed, ""))
     return all(len(reply.split()) >= sentence for reply in replies)
 
 
-def _opposing(row: data.PreferenceRow) -> data.PreferenceRow:
+def _opposing(row: data.PreferenceRow, opposed: str, opposing: str) -> data.PreferenceRow:
     return data.PreferenceRow(
         prompt=row.prompt,
-        golden=row.rejects[OPPOSED],
-        rejects={OPPOSING: row.golden},
+        golden=row.rejects[opposed],
+        rejects={opposing: row.golden},
         context=OPPOSING_CONTEXT,
         trigger=row.context,
     )

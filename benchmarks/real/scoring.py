@@ -112,18 +112,20 @@ def arranged(
         row lacks are 0.
     """
     columns = {name: place for place, name in enumerate(data.DIMENSIONS, start=1)}
-    known, opposed = {}, {}
+    known, swapped = {}, {}
     for at, row in enumerate(scored):
         known[str(row.prompt), row.golden, *row.rejects.items()] = at
-        opposed[str(row.prompt), row.golden, row.rejects.get(row_sets.OPPOSED)] = at
+        for name, reject in row.rejects.items():
+            swapped[str(row.prompt), reject, row.golden] = at, columns[name]
     found = np.zeros((len(rows), table.shape[1]), table.dtype)
     for at, row in enumerate(rows):
         if row.context != row_sets.OPPOSING_CONTEXT:
             found[at] = table[known[str(row.prompt), row.golden, *row.rejects.items()]]
             continue
-        partner = table[opposed[str(row.prompt), row.rejects[row_sets.OPPOSING], row.golden]]
-        found[at, 0] = partner[columns[row_sets.OPPOSED]]
-        found[at, columns[row_sets.OPPOSING]] = partner[0]
+        ((opposing, reject),) = row.rejects.items()
+        partner, column = swapped[str(row.prompt), row.golden, reject]
+        found[at, 0] = table[partner, column]
+        found[at, columns[opposing]] = table[partner, 0]
     return found
 
 

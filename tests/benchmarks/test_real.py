@@ -1,6 +1,7 @@
 """The comparison on a real model: its rows, order, statistics, budget and report, untrained."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -90,7 +91,7 @@ def test_no_prompt_is_in_two_splits(parts):
 def test_the_dial_is_the_share_of_sentences_that_are_opposed(share, expected):
     given = [single("A", f"p{number}") for number in range(4)]
     given += [single("A", "word", reject="No."), single("E", "of E")]
-    found = rows.with_conflict(given, share, SIZES)
+    found = rows.with_conflict(given, rows.Conflict(share=share), SIZES)
     assert found[: len(given)] == given
     added = found[len(given) :]
     assert len(added) == expected
@@ -101,14 +102,62 @@ def test_the_dial_is_the_share_of_sentences_that_are_opposed(share, expected):
         assert row.context == rows.OPPOSING_CONTEXT
 
 
+def test_two_dimensions_can_oppose_a_third_each_on_the_same_rows():
+    given = [single("T", f"p{number}") for number in range(8)] + many("Given", 1)
+    conflict = rows.Conflict("T", ("E", "C"), 0.5)
+    added = rows.with_conflict(given, conflict, SIZES)[len(given) :]
+    of_kind = {k: [row for row in added if k in row.rejects] for k in DIMENSIONS}
+    assert {k: len(own) for k, own in of_kind.items()} == {"A": 0, "T": 0, "E": 4, "C": 4}
+    assert [row.prompt for row in of_kind["E"]] == [row.prompt for row in of_kind["C"]]
+    assert all((row.golden, *row.rejects.values()) == (OTHER, SENTENCE) for row in added)
+    ratios = np.arange(len(given) * 5, dtype=float).reshape(-1, 5)
+    found = scoring.arranged(ratios, given, [*given, *added])
+    for row, values in zip(added, found[len(given) :], strict=True):
+        at = next(n for n, one in enumerate(given) if one.prompt == row.prompt)
+        place = 1 + DIMENSIONS.index(next(iter(row.rejects)))
+        assert (values[0], values[place]) == (ratios[at, 2], ratios[at, 0])
+        assert np.count_nonzero(values) == np.count_nonzero([ratios[at, 2], ratios[at, 0]])
+    names = list(paired.measures(conflict))
+    assert names[3:] == ["worst of T, E, C, accuracy", "worst of T, E, C, loss"]
+
+
+@pytest.mark.parametrize("flag", ["A", "A:", ":E", "A:A", "T:CC", "T:X", "TE:C"])
+def test_a_conflict_that_is_none_is_refused(flag, tmp_path):
+    place = ["--out", str(tmp_path), "--train", "t.jsonl", "--model", "m", "--hours", "1"]
+    with pytest.raises(SystemExit, match="--oppose: expected a dimension and others"):
+        command._setting(command._parser().parse_args([*place, "--oppose", flag]))
+
+
+def test_a_conflict_is_of_dimensions_that_take_part(tmp_path):
+    place = ["--out", str(tmp_path), "--train", "t.jsonl", "--model", "m", "--hours", "1"]
+    flags = [*place, "--dimensions", "C", "T", "E", "--oppose", "T:CE", "--conflict", "0.2"]
+    setting = command._setting(command._parser().parse_args(flags))
+    assert setting.sizes.dimensions == ("T", "E", "C")
+    assert setting.conflict == rows.Conflict("T", ("C", "E"), 0.2)
+    for wrong, said in ((["--oppose", "A:E"], "found A"), (["--conflict", "1.5"], "found 1.5")):
+        with pytest.raises(SystemExit, match=said):
+            command._setting(command._parser().parse_args([*flags, *wrong]))
+
+
+def test_dimensions_that_take_no_part_have_no_rows(tiny_tokenizer, tmp_path):
+    both = data.PreferenceRow("Both", SENTENCE, {"A": OTHER, "T": OTHER}, context="given")
+    file = written(tmp_path / "train.jsonl", [*many("Given"), both])
+    sizes = dataclasses.replace(SIZES, dimensions=("T", "E"), train=99)
+    found = [row for own in rows.split([file], [], tiny_tokenizer, sizes).values() for row in own]
+    assert {k for row in found for k in row.rejects} == {"T", "E"}
+    assert {"T": OTHER} in [row.rejects for row in found if row.prompt == "Both"]
+
+
 def test_a_stronger_dial_only_adds_partners():
     given = [single("A", f"p{number}") for number in range(9)]
-    weak, strong = (rows.with_conflict(given, share, SIZES) for share in (0.3, 0.8))
+    weak, strong = (
+        rows.with_conflict(given, rows.Conflict(share=share), SIZES) for share in (0.3, 0.8)
+    )
     assert {row.prompt for row in weak[9:]} < {row.prompt for row in strong[9:]}
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    given = rows.with_conflict(many("Given", 2), 1.0, SIZES)
+    given = rows.with_conflict(many("Given", 2), rows.Conflict(), SIZES)
     counts = rows.write(tmp_path, {"train": given})
     assert data.read_rows(tmp_path / "train.jsonl") == given
     assert counts["train"] == {"A": 2, "T": 2, "E": 4, "C": 2, "opposing": 2, "prompts": 8}
@@ -250,8 +299,8 @@ def test_figures_of_pairs_by_hand():
 def test_the_figures_of_a_swapped_row_are_its_partners():
     several = {"A": "other words of q", "C": "or others"}
     given = [single("A", "p"), single("T", "p"), data.PreferenceRow("q", SENTENCE, several)]
-    ratios = np.array([[2.0, -1, 0, 0, 0], [1.0, 0, 3.0, 0, 0], [-4.0, 5.0, 0, 0, 6.0]])
-    rows_of = rows.with_conflict(given, 1.0, SIZES)
+    ratios = np.array([[2.0, -1, 0, 0, 0], [2.0, 0, -1, 0, 0], [-4.0, 5.0, 0, 0, 6.0]])
+    rows_of = rows.with_conflict(given, rows.Conflict(), SIZES)
     assert len(rows_of) == 5
     found = scoring.arranged(ratios, given, rows_of)
     np.testing.assert_array_equal(found[:3], ratios)
