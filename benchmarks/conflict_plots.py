@@ -124,16 +124,21 @@ def multipliers(path: pathlib.Path, history: np.ndarray, optimum: Optimum) -> No
 def lengths(path: pathlib.Path, found: Sequence[Length]) -> None:
     """Lambda of A by the share of the run, a panel for each rule and a curve for each length."""
     rules = [rule for rule in dict.fromkeys(one.rule for one in found) if rule != AVERAGE]
-    figure, panels = plt.subplots(
-        1, len(rules), figsize=(2.6 * len(rules), 3.2), sharey=True, layout="constrained"
+    columns = -(-len(rules) // 2)
+    figure, grid = plt.subplots(
+        2, columns, figsize=(2.8 * columns, 5.6), sharex=True, sharey=True, layout="constrained"
     )
-    for axes, rule in zip(panels, rules, strict=True):
+    panels = grid.ravel()
+    for axes in panels[len(rules) :]:
+        axes.set_visible(False)
+    for axes, rule in zip(panels, rules, strict=False):
         own = [one for one in found if one.rule == rule]
         for (color, _), one in zip(_STYLES.values(), own, strict=False):
             share = np.arange(1, one.steps + 1) / one.steps
             axes.plot(share, one.path[:, 0], color=color, label=f"{one.steps} steps")
-        axes.set(title=rule, xlabel="share of the run")
-    panels[0].set(ylabel="λ of A, mean over seeds")
+        axes.set(title=rule)
+    figure.supxlabel("share of the run")
+    figure.supylabel("λ of A, mean over seeds")
     panels[0].legend(fontsize=8)
     _save(figure, path)
 

@@ -22,20 +22,20 @@ def accuracies(by_method: Mapping[str, Mapping[int, Found]], title: str) -> Figu
     figure = make_figure(7.5, 4.2)
     axes = figure.subplots()
     frame(axes)
-    places = np.arange(len(DIMENSIONS))
+    some = next(iter(next(iter(by_method.values())).values())).scored().score["dimensions"]
+    dimensions = [k for k in DIMENSIONS if k in some]
+    places = np.arange(len(dimensions))
     width = 0.8 / max(len(by_method), 1)
     for number, (method, runs) in enumerate(by_method.items()):
         rows = [one.scored().score["dimensions"] for one in runs.values()]
-        values = np.array(
-            [[row[k]["accuracy"] if k in row else np.nan for k in DIMENSIONS] for row in rows]
-        )
+        values = np.array([[row[k]["accuracy"] for k in dimensions] for row in rows])
         at = places + (number - (len(by_method) - 1) / 2) * width
         colour = curve_style(number)["color"]
         axes.bar(at, values.mean(axis=0), width * 0.9, color=colour, label=ENTRIES[method].title)
         for row in values if len(values) > 1 else ():
             axes.plot(at, row, linestyle="none", marker="_", color=INK, markersize=6)
     axes.axhline(0.5, color=INK, linestyle=":", linewidth=1.2)
-    axes.set_xticks(places, DIMENSIONS)
+    axes.set_xticks(places, dimensions)
     axes.set_ylabel("accuracy on test pairs", color=INK, fontsize=11)
     axes.set_title(title, color=INK, fontsize=10)
     legend(figure)
@@ -62,13 +62,15 @@ def leads(found: Mapping[str, Mapping[str, Lead]], measure: str, title: str) -> 
     return figure
 
 
-def multipliers(paths: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Lambda of each dimension by step, a panel for each set of rows."""
+def multipliers(
+    paths: Mapping[str, Sequence[Mapping[str, float]]], dimensions: Sequence[str]
+) -> Figure:
+    """Lambda of the dimensions by step, a panel for each set of rows."""
     figure = make_figure(3.9 * max(len(paths), 1) + 0.8, 3.4)
     panels = np.atleast_1d(figure.subplots(1, max(len(paths), 1), sharey=True))
     for axes, (world, path) in zip(panels, paths.items(), strict=False):
         frame(axes)
-        for number, dimension in enumerate(DIMENSIONS):
+        for number, dimension in enumerate(dimensions):
             style = curve_style(number) | {"marker": ""}
             values = [step.get(dimension, np.nan) for step in path]
             axes.plot(np.arange(1, len(values) + 1), values, **style, label=dimension)

@@ -15,9 +15,7 @@ from benchmarks.real import behaviour, figures, paired, plan, power, results, sc
 from benchmarks.real.entries import ENTRIES, LAGDPO, Setting
 from benchmarks.real.plan import Contrast
 from benchmarks.real.results import Found, Results
-from benchmarks.real.rows import Conflict
 from dignified_jax.comparison import results as package_results
-from dignified_jax.data import DIMENSIONS
 from dignified_jax.files import atomic
 
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -63,14 +61,15 @@ def _what(setting: Setting, options: argparse.Namespace, counts: Counts) -> str:
         + " Test rows are read once for each chosen run.",
         "",
     ]
-    columns = (*DIMENSIONS, "opposing", "prompts")
+    dimensions = setting.sizes.dimensions
+    columns = (*dimensions, "opposing", "prompts")
     shown = [
         [world, split, *(str(own[name]) for name in columns)]
         for world, splits in counts.items()
         for split, own in splits.items()
     ]
     opposing = ", ".join(setting.conflict.opposing)
-    header = ["rows", "split", *DIMENSIONS, f"of {opposing}: opposing", "prompts"]
+    header = ["rows", "split", *dimensions, f"of {opposing}: opposing", "prompts"]
     return "\n".join(lines) + _table(header, shown)
 
 
@@ -115,7 +114,7 @@ def _worlds(
         if not by_method:
             parts += [f"## Rows: {world}", "Nothing was tested yet."]
             continue
-        parts += [f"## Rows: {world}", _scores(by_method, setting.conflict), _leads(leads[world])]
+        parts += [f"## Rows: {world}", _scores(by_method, setting), _leads(leads[world])]
         some = next(iter(next(iter(by_method.values())).values()))
         tested = ", ".join(
             f"{k} {pairs} on {prompts}" for k, (pairs, prompts) in results.clusters(some).items()
@@ -128,12 +127,14 @@ def _worlds(
         own = by_method.get(LAGDPO)
         last = training.multipliers(setting, next(iter(own.values())).run) if own else []
         if last:
-            shown = ", ".join(f"{k} {value:.2f}" for k, value in last[-1].items())
+            values = {k: last[-1][k] for k in setting.sizes.dimensions}
+            shown = ", ".join(f"{k} {value:.2f}" for k, value in values.items())
             parts.append(f"Lag-DPO's last λ (first seed): {shown}.")
     return parts
 
 
-def _scores(by_method: Mapping[str, Mapping[int, Found]], conflict: Conflict) -> str:
+def _scores(by_method: Mapping[str, Mapping[int, Found]], setting: Setting) -> str:
+    conflict, dimensions = setting.conflict, setting.sizes.dimensions
     rows = []
     for method, runs in by_method.items():
         scored = [one.scored() for one in runs.values()]
@@ -154,7 +155,7 @@ def _scores(by_method: Mapping[str, Mapping[int, Found]], conflict: Conflict) ->
         rows.append(
             [
                 *(ENTRIES[method].title, str(len(runs))),
-                *(mean(f"accuracy/{k}") for k in DIMENSIONS),
+                *(mean(f"accuracy/{k}") for k in dimensions),
                 *parts,
                 *(mean(name) for name in ("worst_accuracy", "worst_loss", "mean_accuracy")),
                 " ".join(one.worst for one in scored),
@@ -162,12 +163,12 @@ def _scores(by_method: Mapping[str, Mapping[int, Found]], conflict: Conflict) ->
             ]
         )
     some = next(iter(next(iter(by_method.values())).values())).scored().score["dimensions"]
-    longer = [f"{some[k]['longer']:.3f}" if k in some else "-" for k in DIMENSIONS]
+    longer = [f"{some[k]['longer']:.3f}" if k in some else "-" for k in dimensions]
     lowest = min(row["longer"] for row in some.values())
     of_parts = [f"{conflict.opposed}, own"]
     of_parts += [f"{name}, {part}" for name in conflict.opposing for part in ("own", "opposing")]
     rows.append(["longer", "-", *longer, *["-"] * len(of_parts), f"{lowest:.3f}", *["-"] * 5])
-    header = ["method", "seeds", *DIMENSIONS, *of_parts]
+    header = ["method", "seeds", *dimensions, *of_parts]
     header += ["worst accuracy", "worst loss", "mean accuracy", "worst by seed", "KL", "drift"]
     return _table(header, rows) + (
         "\n\nKL(policy || first model) and drift (log pi - log pi_ref of the golden replies), nats "
@@ -244,7 +245,7 @@ def _draw(
             path = training.multipliers(setting, next(iter(by_method[LAGDPO].values())).run)
             paths |= {world: path} if path else {}
     if paths:
-        drawn["lambda"] = figures.multipliers(paths)
+        drawn["lambda"] = figures.multipliers(paths, setting.sizes.dimensions)
     for name, figure in drawn.items():
         figure.savefig(out / f"{name}.png", format="png", dpi=110)
     return list(drawn)

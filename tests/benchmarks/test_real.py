@@ -1,6 +1,7 @@
 """The comparison on a real model: order, statistics, budget and report, untrained."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -298,6 +299,21 @@ def test_the_report_tells_what_there_is(half_done):
     for picture in ("accuracy_conflict", "lead_conflict", "lambda"):
         assert (setting.out / f"{picture}.png").stat().st_size > 5000
         assert f"({picture}.png)" in text
+
+
+def test_the_report_is_of_the_dimensions_that_take_part(half_done):
+    setting, options = half_done
+    sizes = dataclasses.replace(SIZES, dimensions=("T", "E", "C"))
+    conflict = rows.Conflict("T", ("E", "C"))
+    setting = dataclasses.replace(setting, sizes=sizes, conflict=conflict)
+    contrasts = plan.order([CONFLICT], [LAGDPO, AVERAGE], [0, 1], 2)
+    found = results.gather(setting, contrasts, {(CONFLICT, m): 2e-3 for m in (LAGDPO, AVERAGE)})
+    counts = {CONFLICT: {"train": dict.fromkeys(("T", "E", "C", "opposing", "prompts"), 3)}}
+    text = report.write(setting, options, contrasts, counts, found).read_text(encoding="utf-8")
+    assert "| rows | split | T | E | C | of E, C: opposing | prompts |" in text
+    assert "| T | E | C | T, own | E, own | E, opposing | C, own | C, opposing |" in text
+    assert "| worst of T, E, C, accuracy | worst of T, E, C, loss |" in text
+    assert "last λ (first seed): T 1.00, E 1.00, C 1.00." in text
 
 
 def test_behaviour_is_asked_of_the_packages_own_commands(half_done):
