@@ -11,11 +11,20 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from benchmarks.real import behaviour, figures, paired, plan, power, results, scoring, training
-from benchmarks.real.entries import ENTRIES, LAGDPO, Setting
+from benchmarks.real import (
+    behaviour,
+    figures,
+    paired,
+    plan,
+    power,
+    results,
+    scoring,
+    tables,
+    training,
+)
+from benchmarks.real.entries import LAGDPO, Setting
 from benchmarks.real.plan import Contrast
-from benchmarks.real.results import Found, Results
-from dignified_jax.comparison import results as package_results
+from benchmarks.real.results import Results
 from dignified_jax.files import atomic
 
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -70,7 +79,7 @@ def _what(setting: Setting, options: argparse.Namespace, counts: Counts) -> str:
     ]
     opposing = ", ".join(setting.conflict.opposing)
     header = ["rows", "split", *dimensions, f"of {opposing}: opposing", "prompts"]
-    return "\n".join(lines) + _table(header, shown)
+    return "\n".join(lines) + tables.table(header, shown)
 
 
 def _power(found: Results, options: argparse.Namespace) -> str:
@@ -98,7 +107,7 @@ def _power(found: Results, options: argparse.Namespace) -> str:
         f"a number of pairs. Two policies differ on {noise.differing:.1%} of the pairs "
         f"({said}), leads differ between seeds by {noise.between_seeds:g} (assumed). Pairs on the "
         "same prompt count for less, down to one for a prompt. "
-        f"{len(options.seeds)} seeds are planned.\n\n{_table(header, rows)}"
+        f"{len(options.seeds)} seeds are planned.\n\n{tables.table(header, rows)}"
     )
 
 
@@ -114,7 +123,8 @@ def _worlds(
         if not by_method:
             parts += [f"## Rows: {world}", "Nothing was tested yet."]
             continue
-        parts += [f"## Rows: {world}", _scores(by_method, setting), _leads(leads[world])]
+        parts += [f"## Rows: {world}", tables.scores(by_method, setting)]
+        parts += [tables.leads(leads[world]), tables.losses(by_method, setting)]
         some = next(iter(next(iter(by_method.values())).values()))
         tested = ", ".join(
             f"{k} {pairs} on {prompts}" for k, (pairs, prompts) in results.clusters(some).items()
@@ -124,73 +134,7 @@ def _worlds(
             "common seeds; in brackets the 95% interval under other prompts, then that over seeds; "
             "\\* both are clear of 0."
         )
-        own = by_method.get(LAGDPO)
-        last = training.multipliers(setting, next(iter(own.values())).run) if own else []
-        if last:
-            values = {k: last[-1][k] for k in setting.sizes.dimensions}
-            shown = ", ".join(f"{k} {value:.2f}" for k, value in values.items())
-            parts.append(f"Lag-DPO's last λ (first seed): {shown}.")
     return parts
-
-
-def _scores(by_method: Mapping[str, Mapping[int, Found]], setting: Setting) -> str:
-    conflict, dimensions = setting.conflict, setting.sizes.dimensions
-    rows = []
-    for method, runs in by_method.items():
-        scored = [one.scored() for one in runs.values()]
-        measured = [package_results.measures(one.score) for one in scored]
-        drifts = [sum(one.test["drift"]) / len(one.test["drift"]) for one in runs.values()]
-
-        def mean(name: str, measured: list[dict[str, float]] = measured) -> str:
-            values = [one[name] for one in measured if name in one]
-            return f"{sum(values) / len(values):.3f}" if values else "-"
-
-        opposed = conflict.opposed
-        parts = [_mean([results.unopposed_accuracy(one, opposed) for one in runs.values()])]
-        parts += [
-            _mean([results.part_accuracy(one, name, part) for one in runs.values()])
-            for name in conflict.opposing
-            for part in (False, True)
-        ]
-        rows.append(
-            [
-                *(ENTRIES[method].title, str(len(runs))),
-                *(mean(f"accuracy/{k}") for k in dimensions),
-                *parts,
-                *(mean(name) for name in ("worst_accuracy", "worst_loss", "mean_accuracy")),
-                " ".join(one.worst for one in scored),
-                *(mean("kl"), f"{sum(drifts) / len(drifts):+.3f}"),
-            ]
-        )
-    some = next(iter(next(iter(by_method.values())).values())).scored().score["dimensions"]
-    longer = [f"{some[k]['longer']:.3f}" if k in some else "-" for k in dimensions]
-    lowest = min(row["longer"] for row in some.values())
-    of_parts = [f"{conflict.opposed}, own"]
-    of_parts += [f"{name}, {part}" for name in conflict.opposing for part in ("own", "opposing")]
-    rows.append(["longer", "-", *longer, *["-"] * len(of_parts), f"{lowest:.3f}", *["-"] * 5])
-    header = ["method", "seeds", *dimensions, *of_parts]
-    header += ["worst accuracy", "worst loss", "mean accuracy", "worst by seed", "KL", "drift"]
-    return _table(header, rows) + (
-        "\n\nKL(policy || first model) and drift (log pi - log pi_ref of the golden replies), nats "
-        "a token."
-    )
-
-
-def _leads(found: Mapping[str, tuple[int, Mapping[str, paired.Lead]]]) -> str:
-    if not found:
-        return "No contrast yet."
-    rows = [
-        [ENTRIES[method].title, str(seeds), *map(_lead, own.values())]
-        for method, (seeds, own) in found.items()
-    ]
-    measures = next(iter(found.values()))[1]
-    return _table(["Lag-DPO minus", "seeds", *measures], rows)
-
-
-def _lead(lead: paired.Lead) -> str:
-    seeds = "" if math.isnan(lead.seeds.half) else f" ± {lead.seeds.half:.3f}"
-    star = " \\*" if lead.clear else ""
-    return f"{lead.mean:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]{seeds}{star}"
 
 
 def _behaviour(out: pathlib.Path) -> list[str]:
@@ -198,7 +142,7 @@ def _behaviour(out: pathlib.Path) -> list[str]:
     for kind, rows in behaviour.tables(out).items():
         columns = [name for name in rows[0] if not isinstance(rows[0][name], list)]
         shown = [[_cell(row.get(name, "")) for name in columns] for row in rows]
-        parts += [f"## {kind}", _table(columns, shown)]
+        parts += [f"## {kind}", tables.table(columns, shown)]
     return parts
 
 
@@ -223,7 +167,7 @@ def _done(setting: Setting, options: argparse.Namespace, contrasts: Sequence[Con
         rate = "-" if best is None else f"{best:g}"
         state = f"{len(ended)} of {len(every)}"
         rows.append([group.world, group.method, str(group.seed), state, rate, f"{minutes:.1f}"])
-    return _table(["rows", "method", "seed", "runs trained", "rate chosen", "minutes"], rows)
+    return tables.table(["rows", "method", "seed", "runs trained", "rate chosen", "minutes"], rows)
 
 
 def _draw(
@@ -292,13 +236,3 @@ def _as_json(
 def _environment() -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "flax", "optax"))
     return f"Python {platform.python_version()}, {versions}, {scoring.device()}"
-
-
-def _mean(values: Sequence[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    return f"{sum(known) / len(known):.3f}" if known else "-"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -14,6 +14,7 @@ from dignified_jax.training import export, stages
 from dignified_jax.training.run import directory as run_directory
 
 SECONDS_FILE = "seconds.json"
+LAST_SHARE = 0.25  # of the steps
 
 
 def train(setting: Setting, run: RunId, notify: Callable[[str], None]) -> None:
@@ -65,14 +66,30 @@ def chosen(setting: Setting, trials: list[RunId]) -> RunId | None:
     return max(trials, key=lambda run: quality(validation(setting, run)))
 
 
+def last_losses(setting: Setting, run: RunId) -> dict[str, float]:
+    """Returns the mean training loss by dimension over the last LAST_SHARE of the steps."""
+    records = _metrics(setting, run)
+    found: dict[str, list[float]] = {}
+    for record in records[int(len(records) * (1 - LAST_SHARE)) :]:
+        for name, value in record.items():
+            if name.startswith("loss/") and value is not None:  # of a batch without such a pair
+                found.setdefault(name.removeprefix("loss/"), []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
 def multipliers(setting: Setting, run: RunId) -> list[dict[str, float]]:
     """Returns lambda by dimension after each step; none of a method without."""
-    file = run_directory.METRICS_FILE
-    if not (run.directory(setting.out) / file).is_file():
-        return []
     prefix = "lambda/"
     return [
         {name.removeprefix(prefix): value for name, value in record.items() if prefix in name}
-        for record in run_directory.read_metrics(run.directory(setting.out))
+        for record in _metrics(setting, run)
         if any(name.startswith(prefix) for name in record)
     ]
+
+
+def _metrics(setting: Setting, run: RunId) -> list[dict[str, Any]]:
+    """The records of the steps that a run has made, in order; there may be none."""
+    directory = run.directory(setting.out)
+    if not (directory / run_directory.METRICS_FILE).is_file():
+        return []
+    return run_directory.read_metrics(directory)

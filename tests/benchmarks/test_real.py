@@ -224,6 +224,7 @@ def trained(setting, run, accuracy, loss=0.6):
     text = json.dumps({"dimensions": own})
     (directory / run_directory.SUMMARY_FILE).write_text(text)
     lines = [{"step": n, **{f"lambda/{k}": n / 2 for k in DIMENSIONS}} for n in (1, 2)]
+    lines[-1] |= {f"loss/{k}": 0.5 + place / 10 for place, k in enumerate("ATE")}
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (directory / run_directory.METRICS_FILE).write_text(text)
 
@@ -292,7 +293,11 @@ def test_the_report_tells_what_there_is(half_done):
     np.testing.assert_allclose(lead["mean"], expected, rtol=1e-9)
     assert f"{expected:+.3f} [" in text and lead["seeds"] == 2
     assert "## Rows: plain\n\nNothing was tested yet." in text
-    assert "Lag-DPO's last λ (first seed): A 1.00" in text
+    losses = next(line for line in text.splitlines() if line.startswith("| losses"))
+    assert losses.split(" | ")[5:9] == ["training: A", "training: T", "training: E", "training: C"]
+    own = next(line for line in text.splitlines() if line.count("0.700") == 1)
+    assert own.endswith(f"| 0.500 | 0.600 | 0.700 | - |{' 1.000 |' * 4}")
+    assert training.last_losses(setting, RunId(PLAIN, LAGDPO, 2e-3, 0)) == {}  # it has not begun
     assert len(content["runs"]) == 4 and content["runs"][0]["lambda"][0] == dict.fromkeys(
         "ATEC", 0.5
     )
@@ -313,7 +318,7 @@ def test_the_report_is_of_the_dimensions_that_take_part(half_done):
     assert "| rows | split | T | E | C | of E, C: opposing | prompts |" in text
     assert "| T | E | C | T, own | E, own | E, opposing | C, own | C, opposing |" in text
     assert "| worst of T, E, C, accuracy | worst of T, E, C, loss |" in text
-    assert "last λ (first seed): T 1.00, E 1.00, C 1.00." in text
+    assert "| last λ: T | last λ: E | last λ: C |" in text
 
 
 def test_behaviour_is_asked_of_the_packages_own_commands(half_done):
