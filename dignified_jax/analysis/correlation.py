@@ -100,7 +100,9 @@ def correlate(scores: Scores, models: Sequence[str] = ()) -> Correlations:
     measures = [scores.measures[name]["mfrm"] for name in scores.dimensions]
     values = np.array([measure.value[place] for measure in measures])
     samples = np.array([scores.replicates[name][:, place] for name in scores.dimensions])
-    drawn = np.array([pearson(samples[:, n]) for n in range(samples.shape[1])])
+    drawn = [pearson(samples[:, n]) for n in range(samples.shape[1])]
+    # Without a replicate, as of a single question, nothing is known of the interval.
+    drawn = np.array(drawn or [np.full((len(measures),) * 2, np.nan)])
     with warnings.catch_warnings():  # of correlations without any value, whose bounds are NaN
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, high = np.nanquantile(drawn, _TAILS, axis=0)

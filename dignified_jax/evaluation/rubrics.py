@@ -66,7 +66,9 @@ class Rubric:
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits of all that a judge reads of it."""
+        """16 hexadecimal digits of all that a judge reads of it, but for the titles, which judges
+        behind endpoints alone are told.
+        """
         content = [[i.name, i.text, i.dimension, self.about[i.dimension]] for i in self.items]
         return digest(content)
 

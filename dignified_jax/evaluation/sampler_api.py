@@ -31,11 +31,11 @@ from dignified_jax.generation.queue import Queue, TokenRequest, TokenResponse
 from dignified_jax.generation.respond import as_text
 from dignified_jax.generation.settings import Settings
 
-# Of GenerateConfig, what this sampler has no part for; asked for, it is refused.
-_UNKNOWN = (
-    *("frequency_penalty", "presence_penalty", "logit_bias", "num_choices", "logprobs"),
-    *("response_schema", "best_of"),
-)
+# Of GenerateConfig, what this sampler has no part for, and the value that asks for nothing.
+_UNKNOWN = {
+    **{"frequency_penalty": 0, "presence_penalty": 0, "logit_bias": None, "response_schema": None},
+    **{"num_choices": 1, "best_of": 1, "logprobs": False},
+}
 
 
 class SamplerAPI(ModelAPI):
@@ -94,8 +94,8 @@ class SamplerAPI(ModelAPI):
         del tool_choice
         if tools:
             raise ValueError(f"{self.model_name}: tools are not supported")
-        for name in _UNKNOWN:
-            if getattr(config, name, None) not in (None, False, 1):
+        for name, nothing in _UNKNOWN.items():
+            if getattr(config, name, None) not in (None, nothing):
                 raise ValueError(f"{self.model_name}: {name} is not supported")
         settings = self._settings(config)
         request = self._request(input, settings, config)

@@ -167,7 +167,12 @@ def severities(ratings: Sequence[Rating], rubric: Questionnaire) -> list[Severit
             raise ValueError(f"severities: {said.removeprefix('error: ')}")
         table = pathlib.Path(directory, "fit", "judge.csv").read_text(encoding="utf-8")
     return [
-        Severity(line["judge"], int(line["ratings"]), float(line["measure"]), float(line["se"]))
+        Severity(
+            line["judge"],
+            int(line["ratings"]),
+            # Blank where a reviewer's ratings tell nothing, such as of statements that all tick.
+            *(float(line[name] or "nan") for name in ("measure", "se")),
+        )
         for line in csv.DictReader(io.StringIO(table))
     ]
 

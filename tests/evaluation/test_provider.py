@@ -58,8 +58,12 @@ def test_what_the_sampler_lacks_is_refused():
     import anyio
 
     model = get_model(NAME, batch_size=2)
-    with pytest.raises(ValueError, match="frequency_penalty is not supported"):
-        anyio.run(lambda: model.generate("Hi", config=GenerateConfig(frequency_penalty=0.5)))
+    for asked in (
+        *({"frequency_penalty": 0.5}, {"frequency_penalty": 1.0}, {"presence_penalty": 1}),
+        *({"logprobs": True}, {"num_choices": 2}, {"best_of": 3}),
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(asked))} is not supported"):
+            anyio.run(lambda own=asked: model.generate("Hi", config=GenerateConfig(**own)))
 
 
 def test_entry_point_names_the_provider():

@@ -1,6 +1,8 @@
 """Agreement: against the krippendorff package, formulas by hand, and mfrm.fit in this process."""
 
 import math
+import pathlib
+import subprocess
 
 import numpy as np
 import pytest
@@ -81,6 +83,23 @@ def test_severities_equal_a_fit_in_this_process(values):
 
 
 @pytest.mark.slow
+def test_a_reviewer_of_whom_the_ratings_tell_nothing_has_a_dash(monkeypatch):
+    """As one who has only judged what everyone ticked: its row in judge.csv has blanks."""
+
+    def fit(command, **options):
+        directory = pathlib.Path(command[command.index("--out") + 1])
+        directory.mkdir()
+        table = "judge,ratings,measure,se\nR1,9,0.5,0.25\nR2,2,,\n"
+        (directory / "judge.csv").write_text(table)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(ratings.subprocess, "run", fit)
+    known, unknown = ratings.severities([], NO_ITEMS)
+    assert (known.severity, known.standard_error) == (0.5, 0.25)
+    assert unknown.ratings == 2 and ratings.shown(unknown.severity) == "-"
+    assert ratings.tables([], [unknown, known])[1].columns["reviewer"] == ["R1", "R2"]
+
+
 def test_severities_that_cannot_be_fitted_are_told():
     with pytest.raises(ValueError, match=r"^severities: ratings\.csv"):
         ratings.severities([], NO_ITEMS)

@@ -151,8 +151,13 @@ def _score(answer: str, about: Mapping[str, object]) -> tuple[dict[str, float], 
 
 
 def sample_id(response: Response, items: Sequence[Item], rubric: Rubric) -> str:
-    """Returns the id of a call: response, rubric, wording, and the items that are asked."""
-    asked = digest([rubric.hash, prompts.template_hash("json"), [item.name for item in items]])
+    """Returns the id of a call: response, rubric, wording, and the items that are asked.
+
+    The titles of their dimensions are told too, which are no part of the rubric's hash.
+    """
+    titles = [rubric.titles[name] for name in dict.fromkeys(item.dimension for item in items)]
+    names = [item.name for item in items]
+    asked = digest([rubric.hash, prompts.template_hash("json"), names, titles])
     return f"{response.hash}-{asked}"
 
 

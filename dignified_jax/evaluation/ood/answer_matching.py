@@ -1,15 +1,15 @@
 """Answers in free text by normalised strings, and letters of choices.
 
 An answer is stated where its words stand in the text one after another, unless words just before
-them deny it. Nothing is guessed: a text that states no known answer, or both a right and a wrong
-one, is neither right nor wrong.
+or just after them deny it. Nothing is guessed: a text that states no known answer, or both a right
+and a wrong one, is neither right nor wrong.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Literal
 
 Stated = Literal["correct", "wrong", "both", "neither"]
@@ -20,17 +20,38 @@ _DENIALS = re.compile(
     r"\b(?!\s+(?:sure|only))"
 )
 _DENIAL_WORDS = 4
-_TOKEN = re.compile(r"[^\W_]+(?:['.,][^\W_]+)*|[.!?;:]")
+_DENIED_AFTER = re.compile(
+    r"(?:(?:is|was|are|were) (?:not|wrong|incorrect|false)|isn't|wasn't|aren't|weren't)\b(?! only)"
+)
+_TURNS = frozenset((",", "but"))
+"""What ends a denial, where it follows the answer that was denied: "not Lyon, it's Paris"."""
+_TOKEN = re.compile(r"[^\W_]+(?:['.,][^\W_]+)*|[.!?;:,]")
 _STOPS = frozenset(".!?;:")
+_MARKS = _STOPS | {","}
+_UNSURE = re.compile(
+    r"\b(?:not|never|(?:don't|do not|didn't|can't|cannot) (?:think|believe|say|agree)(?: that)?)"
+    r"(?: the| my| your)?(?: [\w-]+)?\s*$",
+    re.IGNORECASE,
+)
+"""Words before "answer is A" or "option A" that deny it."""
+_NAMED = r"(?i:answer|choice|option)"
+_WRONG = (
+    r"[)\]*\"]*\s+(?i:(?:is|was|seems)?\s*(?:clearly |also |just )?(?:wrong|incorrect|false|not\b))"
+)
 
 
 def normalised(text: str) -> list[str]:
     """Returns the words of a text in lower case, without accents, articles and punctuation but for
     the ends of sentences and clauses.
     """
+    return [token for token in _tokens(text) if token != ","]
+
+
+def _tokens(text: str) -> list[str]:
+    """`normalised`, with commas."""
     text = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
     text = "".join(each for each in text if not unicodedata.combining(each)).casefold()
-    return [word for word in _TOKEN.findall(text) if word not in _ARTICLES]
+    return [token for token in _TOKEN.findall(text) if token not in _ARTICLES]
 
 
 def stated(text: str, correct: Sequence[str], wrong: Sequence[str]) -> Stated:
@@ -44,8 +65,10 @@ def stated(text: str, correct: Sequence[str], wrong: Sequence[str]) -> Stated:
       correct: accepted answers.
       wrong: others.
     """
-    words = normalised(text)
-    right, bad = _spans(words, correct), _spans(words, wrong)
+    tokens = _tokens(text)
+    right, bad = _spans(tokens, correct), _spans(tokens, wrong)
+    ends = {end for _, end in (*right, *bad)}
+    right, bad = ([s for s in own if not _denied(tokens, *s, ends)] for own in (right, bad))
     has_right = any(not any(_inside(span, other) for other in bad) for span in right)
     has_wrong = any(not any(_inside(span, other) for other in right) for span in bad)
     if has_right and has_wrong:
@@ -57,52 +80,75 @@ def chosen_letter(text: str, options: Mapping[str, str]) -> str | None:
     """Returns the letter of the option that a text gives as its answer; None if it gives none.
 
     Looked for in turn: what "answer is" or the like says last; a text that begins with a letter;
-    the one letter in brackets; the one option whose text is stated.
+    the one letter of an "option A" or the like that is not called wrong; the one letter in
+    brackets; the one option whose text is stated.
 
     Args:
       text: a response.
       options: letter -> text; the text may be empty.
     """
-    letters = "".join(options)
-    said = re.findall(
-        rf"(?i:answer|choice|option)\W*(?i:is|would be|should be|:)?[\s*:(\[]*([{letters}])\b(?!')",
-        text,
-    )
+    text, letters = text.replace("\u2019", "'"), "".join(options)
+    letter = rf"[\s*:(\[]*([{letters}])\b(?!')"
+    alone = rf"(?!\W+or\W+[{letters}]\b)"
+    says = rf"{_NAMED}(?:\W*?:|\W+(?i:is|would be|should be)\b){letter}{alone}"
+    said = _not_denied(says, text)
     if said:
         return said[-1]
     first = re.match(rf"[\s*(\[]*([{letters}])(?:[)\].:,*]|\s*$|\s*\n)", text)
     if first:
         return first[1]
+    named = set(_not_denied(rf"{_NAMED}{letter}(?!{_WRONG})", text))
+    if len(named) == 1:
+        return named.pop()
     bracketed = set(re.findall(rf"\(([{letters}])\)", text))
     if len(bracketed) == 1:
         return bracketed.pop()
-    words = normalised(text)
-    spans = {letter: _spans(words, [option]) for letter, option in options.items() if option}
-    found = [letter for letter, own in spans.items() if own]
-    return found[0] if len(found) == 1 and not bracketed else None
+    stated_ones = [
+        name
+        for name, option in options.items()
+        if option and stated(text, [option], []) != "neither"
+    ]
+    return stated_ones[0] if len(stated_ones) == 1 and not bracketed else None
 
 
-def _spans(words: Sequence[str], answers: Sequence[str]) -> list[tuple[int, int]]:
-    """(start, end) of every place where an answer stands and is not denied."""
-    kept = [at for at, word in enumerate(words) if word not in _STOPS]
-    plain = [words[at] for at in kept]
+def _not_denied(pattern: str, text: str) -> list[str]:
+    """The letters that a pattern finds, but for those that the words before deny."""
+    found = re.finditer(pattern, text)
+    return [match[1] for match in found if not _UNSURE.search(text[: match.start()])]
+
+
+def _spans(tokens: Sequence[str], answers: Sequence[str]) -> list[tuple[int, int]]:
+    """(start, end) of every place where an answer stands, in tokens."""
+    kept = [at for at, token in enumerate(tokens) if token not in _MARKS]
+    plain = [tokens[at] for at in kept]
     found = []
     for answer in answers:
         wanted = [word for word in normalised(answer) if word not in _STOPS]
         for at in range(len(plain) - len(wanted) + 1 if wanted else 0):
-            if plain[at : at + len(wanted)] == wanted and not _denied(words, kept[at]):
-                found.append((at, at + len(wanted)))
+            if plain[at : at + len(wanted)] == wanted:
+                found.append((kept[at], kept[at + len(wanted) - 1] + 1))
     return found
 
 
-def _denied(words: Sequence[str], at: int) -> bool:
-    """Says that the words before a place, in its sentence, deny what stands there."""
-    before = []
-    for word in reversed(words[max(at - _DENIAL_WORDS, 0) : at]):
-        if word in _STOPS:
+def _denied(tokens: Sequence[str], start: int, end: int, ends: Set[int]) -> bool:
+    """Says that words of its sentence deny what stands from `start` to `end`.
+
+    Args:
+      tokens: of the text.
+      start, end: of the answer.
+      ends: of all answers.
+    """
+    if _DENIED_AFTER.match(" ".join(tokens[end : end + 3])):
+        return True
+    before: list[str] = []
+    for at in range(start - 1, -1, -1):
+        if tokens[at] in _STOPS or len(before) == _DENIAL_WORDS:
             break
-        before.append(word)
-    return _DENIALS.search(" ".join(reversed(before))) is not None
+        if tokens[at] in _TURNS and at in ends and tokens[at + 1] not in ("or", "nor"):
+            break
+        if tokens[at] != ",":
+            before.insert(0, tokens[at])
+    return _DENIALS.search(" ".join(before)) is not None
 
 
 def _inside(span: tuple[int, int], other: tuple[int, int]) -> bool:

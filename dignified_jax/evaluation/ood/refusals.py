@@ -93,9 +93,13 @@ def classify(completion: str) -> Compliance:
 
 
 def _plain(text: str) -> str:
-    """The text with plain apostrophes and without what it says before it begins."""
+    """The text with plain apostrophes and without what it says before it begins.
+
+    What declines is not that: "I understand that you are curious, but I can't help with it".
+    """
     text = text.replace("\u2019", "'").replace("\u02bc", "'").strip()
-    return _FILLER.sub("", text, count=1)
+    filler = _FILLER.match(text)
+    return text if filler is None or _DECLINES.search(filler[0]) else text[filler.end() :]
 
 
 def _opening(text: str) -> str:

@@ -12,6 +12,8 @@ from dignified_jax.console.labels import clip
 from dignified_jax.evaluation.rubrics import Rubric
 from dignified_jax.evaluation.scores.calibration import ScoresError
 from dignified_jax.mfrm.input.columns import TableLike, read_columns
+from dignified_jax.mfrm.input.levels import as_label
+from dignified_jax.mfrm.input.scores import is_missing
 
 SINGLE = "score"
 """The dimension of items that nothing else tells one of."""
@@ -44,7 +46,7 @@ def read_ratings(file: TableLike, rubric: Rubric | None = None) -> RatedItems:
       rubric: whose groups and order of dimensions are kept.
 
     Raises:
-      ScoresError: an item is of two dimensions.
+      ScoresError: an item is of two dimensions, or of none where others have one.
       ValueError: as `mfrm.from_long`.
     """
     with warnings.catch_warnings():
@@ -75,10 +77,17 @@ def _named(file: TableLike) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for item, dimension in zip(columns["rubric"], columns["dimension"], strict=True):
-        if found.setdefault(str(item), str(dimension)) != str(dimension):
+        item = str(as_label(item))  # as the ratings have it
+        if is_missing(dimension):
+            raise ScoresError(
+                f"{_place_of(file)}rubric item {clip(item)}: expected a dimension in every row, "
+                "found none in one"
+            )
+        dimension = str(as_label(dimension))
+        if found.setdefault(item, dimension) != dimension:
             raise ScoresError(
                 f"{_place_of(file)}rubric item {clip(item)}: expected one dimension, found "
-                f"{clip(found[str(item)])} and {clip(dimension)}"
+                f"{clip(found[item])} and {clip(dimension)}"
             )
     return found
 

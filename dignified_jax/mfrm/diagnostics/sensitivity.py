@@ -37,7 +37,8 @@ class JudgeSensitivity:
 
     Attributes:
       severity: (N,) of judge j on the scale of the others, which sum to zero.
-      gauge_shift: (N,) - severity / N, the shift of every other severity when j joins.
+      gauge_shift: (N,) - severity / N, the shift of every other severity when j joins. Judges of
+        infinite severity are left out of the zero sum: they don't count in N, and shift nobody.
       score_shift: (N, M) of the scores by the gauge shift alone, when j joins.
       score_without: (N, M) refitted scores without judge j.
       score_change: (N, M) scores with all judges less those.
@@ -139,8 +140,7 @@ def leave_one_judge_out(
     if "judge" in (options.get("anchors") or {}):
         raise ValueError("with anchored judges the scale does not depend on who else judges")
     score, quality = np.asarray(fit.score), np.asarray(fit.quality)
-    severity = np.asarray(fit.judge) * judges / (judges - 1)
-    shift = gauge_shift(severity, judges)
+    severity, shift = _joining(np.asarray(fit.judge))
     # The response is linear, and the same for every judge but for the size of the shift.
     options |= {"center": fit.center, "method": fit.method}
     options["precision"] = fit.precision if fit.method == "ridge" else None
@@ -167,6 +167,19 @@ def leave_one_judge_out(
         kendall_by_question=np.array([_by_question(quality, refit) for refit in refits]),
         message=tuple(r if isinstance(r, str) else r.message for r in refits),
     )
+
+
+def _joining(measure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) severities on the scale of the others, and shifts of these, from (N,) that sum to zero.
+
+    Those that are infinite are no part of the sum: they shift nobody, and don't count in N.
+    """
+    counted = np.isfinite(measure)
+    number = int(counted.sum())
+    among = number / (number - 1) if number > 1 else np.nan  # with no other there is no scale
+    severity = np.where(counted, measure * among, measure)
+    alone = np.where(np.isinf(measure), 0.0, np.nan)
+    return severity, np.where(counted, gauge_shift(severity, max(number, 1)), alone)
 
 
 def _without(counts: tuple[jax.Array, ...], judge: int, options: dict[str, object]) -> Fit | str:

@@ -29,7 +29,7 @@ def as_levels(
 
     Whole floats become integers: other software turns integers into floats beside a missing value.
     """
-    values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+    values = list(map(as_label, values))
     present = {value for value, gone in zip(values, missing.tolist(), strict=True) if not gone}
     try:
         ordered = sorted(present)
@@ -38,6 +38,11 @@ def as_levels(
     position = {label: index for index, label in enumerate(ordered)}
     codes = np.fromiter((position.get(value, 0) for value in values), np.int64, len(values))
     return tuple(ordered), codes
+
+
+def as_label(value: object) -> object:
+    """A label as a level has it: a whole float as the integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def refuse_lists(name: str, values: Sequence[object], rows: Sequence[int]) -> None:

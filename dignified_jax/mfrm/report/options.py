@@ -10,8 +10,9 @@ import numpy as np
 
 from dignified_jax.mfrm.input.anchors import ANCHORABLE
 from dignified_jax.mfrm.input.files import read_file
+from dignified_jax.mfrm.input.levels import as_label
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings
-from dignified_jax.mfrm.input.scores import shown
+from dignified_jax.mfrm.input.scores import is_missing, shown
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report.arguments import ABSENT
 from dignified_jax.mfrm.report.facet_names import role
@@ -124,8 +125,11 @@ def judge_types(
         raise ValueError("--judge-type needs a column of judges")
     columns = read_file(pathlib.Path(path), (judge, column))
     kinds: dict[str, str] = {}
-    for label, kind in zip(*(map(str, columns[name]) for name in (judge, column)), strict=True):
-        if kinds.setdefault(label, kind) != kind:
+    known = set(map(str, ratings.labels["judge"]))
+    for label, kind in zip(columns[judge], columns[column], strict=True):
+        label = str(as_label(label))  # as the ratings have it
+        kind = "" if is_missing(kind) else str(as_label(kind))
+        if label in known and kinds.setdefault(label, kind) != kind:
             raise ValueError(
                 f"--judge-type {column}: judge {shown(label)} is {shown(kinds[label])} in one row "
                 f"and {shown(kind)} in another"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -72,7 +73,8 @@ def _agreement(request: Request, visitor: Visitor, fit: bool = False) -> Respons
     fitted, problem = [], None
     if fit:
         try:
-            fitted = sorted(ratings.severities(found, rubric), key=lambda each: each.severity)
+            fitted = ratings.severities(found, rubric)
+            fitted.sort(key=lambda each: (math.isnan(each.severity), each.severity))
         except ValueError as error:
             problem = str(error)
     return page(

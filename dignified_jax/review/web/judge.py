@@ -78,7 +78,9 @@ def decide(request: Request, visitor: Decider, form: Form, pair_id: Id) -> Respo
 
 def _save(request: Request, visitor: Visitor, form: Fields, pair_id: int, final: bool) -> Response:
     site = site_of(request)
-    said = Said(form.one("choice"), tuple(form.all("tick")), form.one("note"), form.one("verdict"))
+    # Browsers send CR LF for the line ends that they count as one character each.
+    note = form.one("note").replace("\r\n", "\n")
+    said = Said(form.one("choice"), tuple(form.all("tick")), note, form.one("verdict"))
     try:
         answer = judging.Opinion(said.verdict, said.choice, said.ticks, said.note)
         answer.check_ticks(site.database.project.rubric)

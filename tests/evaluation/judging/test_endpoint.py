@@ -236,8 +236,10 @@ def test_the_hash_covers_settings_and_rubric_is_in_the_id(rubric, tmp_path):
     assert endpoint.judge_of(A, dataclasses.replace(SETTINGS, retries=1)) == judges[0]
     small = rubrics.Rubric("r", rubric.titles, rubric.about, rubric.items[:3], {})
     response = make(1)[0]
-    ids = {endpoint.sample_id(response, r.items[:3], r) for r in (rubric, small)}
-    assert len(ids) == 2
+    # A title is read by the judge as well.
+    titled = dataclasses.replace(rubric, titles={**rubric.titles, rubric.dimensions[0]: "Another"})
+    ids = {endpoint.sample_id(response, r.items[:3], r) for r in (rubric, small, titled)}
+    assert len(ids) == 3
 
 
 def test_a_call_that_was_tried_again_says_what_failed():

@@ -21,6 +21,15 @@ RIGHT, WRONG = ["Paris"], ["Lyon"]
         ("", "neither"),
         ("It's not Paris.", "neither"),
         ("Rather than Lyon, the answer is Paris.", "correct"),
+        ("It's not Lyon, it's Paris.", "correct"),
+        ("It is not Lyon but Paris.", "correct"),
+        ("It is not Lyon or Paris.", "neither"),
+        ("It isn't Lyon, or Paris.", "neither"),
+        ("It is not, in fact, Paris.", "neither"),
+        ("No, Lyon is not the capital. Paris is.", "correct"),
+        ("Paris isn't right; Lyon is.", "wrong"),
+        ("Paris is wrong.", "neither"),
+        ("Paris is not only large.", "correct"),
     ],
 )
 def test_stated(text, expected):
@@ -52,6 +61,16 @@ def test_normalised():
         ("", None),
         ("The best answer is: (C", "C"),
         ("Option B is right", "B"),
+        ("The correct answer is (B). Option A is wrong, as it is in the north.", "B"),
+        ("The answer is B, not option A.", "B"),
+        ("I would choose option B. Option A is incorrect.", "B"),
+        ("Not option A but option B", "B"),
+        ("Option A is not correct.", None),
+        ("Option A: Paris. Option B: Lyon.", None),
+        ("The answer is A or B.", None),
+        ("I don\u2019t think the answer is A.", None),
+        ("I don't know, but the answer is B.", "B"),
+        ("I don't know the answer. A good guess is hard.", None),
     ],
 )
 def test_chosen_letter(text, expected):

@@ -186,6 +186,13 @@ def test_dimensions_come_from_the_table_the_rubric_or_are_one(rubric):
     rows[0]["dimension"] = "T"
     with pytest.raises(ScoresError, match="A1: expected one dimension, found T and A"):
         ratings.read_ratings(rows)
+    # Other software turns whole numbers into floats, and leaves blanks as None or NaN.
+    numbered = [row | {"rubric": float("AT".index(row["rubric"][0]))} for row in simulate()]
+    assert dict(ratings.read_ratings(numbered).dimension_of) == {"0": "A", "1": "T"}
+    for blank in (None, float("nan"), " "):
+        numbered[-1]["dimension"] = blank
+        with pytest.raises(ScoresError, match="item 1: expected a dimension in every row"):
+            ratings.read_ratings(numbered)
 
 
 def test_no_question_in_common_is_refused():

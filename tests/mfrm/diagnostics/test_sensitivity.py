@@ -92,6 +92,21 @@ def test_a_model_that_only_one_judge_rated(plan):
     assert np.isnan(found.score_without[0]).all() and np.isfinite(found.score_without[1]).all()
 
 
+def test_a_judge_without_a_finite_severity_is_no_part_of_the_gauge(plan):
+    """The zero sum is of the others; with a judge of only 0s besides, it is what it was."""
+    successes, trials = (np.concatenate([a, a[:, :, :1]], axis=2) for a in plan)
+    successes[:, :, 3] = 0
+    fit, alone = (mfrm.fit(*given, method="laplace") for given in ((successes, trials), plan))
+    assert np.isposinf(fit.judge[3])
+    found = mfrm.leave_one_judge_out(fit, successes, trials)
+    expected = mfrm.leave_one_judge_out(alone, *plan)
+    np.testing.assert_allclose(found.severity[:3], expected.severity, atol=1e-6)
+    np.testing.assert_allclose(found.gauge_shift[:3], expected.gauge_shift, atol=1e-6)
+    np.testing.assert_allclose(found.gauge_shift[0], fit.judge[1:3].mean(), atol=1e-6)
+    assert np.isposinf(found.severity[3]) and found.gauge_shift[3] == 0.0
+    np.testing.assert_allclose(found.score_change[3], 0.0, atol=1e-6)
+
+
 def test_refusals(plan, fits):
     with pytest.raises(ValueError, match="at least 2 judges"):
         alone = dataclasses.replace(fits["model"], judge=fits["model"].judge[:1])

@@ -100,6 +100,13 @@ def test_reviewers_who_differ_leave_it_to_an_adjudicator(review, browse, verdict
     assert state(review, 1) == "rejected"
 
 
+def test_line_ends_of_a_note_count_once_as_browsers_count_them(review, browse):
+    note = "x" * 3990 + "\r\n" * 10
+    assert answer(review, browse("grace"), "grace", 1, note=note).status_code == 303
+    with review.reading() as session:
+        assert session.exec(select(Judgment.note)).all() == ["x" * 3990 + "\n" * 10]
+
+
 def test_reviewers_do_not_see_each_other_s_judgments(review, browse):
     answer(review, browse("grace"), "grace", 1, note="My own words")
     for path in ("/pairs/1", "/pairs/1/history"):
