@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from dignified_jax.cluster.meeting import Connections, Seat, meet
-from dignified_jax.cluster.settings import DistributedConfig
+from dignified_jax.cluster.settings import DistributedConfig, check_coordinator
 from dignified_jax.typed_config import ConfigError
 
 _JAX_LATER = 3
@@ -29,9 +29,8 @@ def start(config: DistributedConfig) -> Connections:
     Raises:
       ConfigError: this is none of these, or the others are not found.
     """
-    coordinator = config.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     settings = {
-        "coordinator_address": coordinator,
+        "coordinator_address": config.coordinator or _address("JAX_COORDINATOR_ADDRESS"),
         "num_processes": _number(config.processes, "JAX_NUM_PROCESSES"),
         "process_id": _number(config.process, "JAX_PROCESS_ID"),
         "local_device_ids": local_devices(os.environ),
@@ -40,6 +39,10 @@ def start(config: DistributedConfig) -> Connections:
         settings = _detected(settings, config.join_timeout)
         place = tuple(settings.values())[:3]
         connections: Connections = {}
+        if None not in place[1:] and place[2] >= place[1]:
+            raise ConfigError(
+                f"distributed: this is process {place[2]} of {place[1]}; they are numbered from 0"
+            )
         if None not in place and place[1] > 1:
             connections = meet(Seat(*place), config.join_timeout)
         _initialize(config, settings)
@@ -90,6 +93,13 @@ def _unjoined(error: Exception) -> ConfigError:
         f"distributed: the processes can't be joined: {reason}; outside a cluster, give "
         "distributed.coordinator=HOST:PORT, distributed.processes and distributed.process"
     )
+
+
+def _address(variable: str) -> str | None:
+    text = os.environ.get(variable)
+    if text:
+        check_coordinator(text, variable)
+    return text
 
 
 def _number(given: int | None, variable: str) -> int | None:

@@ -11,6 +11,7 @@ from dignified_jax.typed_config import Bounds, ConfigError, Count, check_bounds
 
 _FORMER = "cluster"
 """Section of earlier versions, beside a field `distributed` that was true or false."""
+_LARGEST_PORT = 65535
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +39,8 @@ class DistributedConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "distributed.")
-        if self.coordinator is not None and not re.fullmatch(r".+:\d{1,5}", self.coordinator):
-            raise ConfigError(
-                f"distributed.coordinator must be HOST:PORT, found {self.coordinator!r}",
-                "distributed.coordinator",
-            )
+        if self.coordinator is not None:
+            check_coordinator(self.coordinator, "distributed.coordinator")
         if None not in (self.processes, self.process) and self.process >= self.processes:
             raise ConfigError(
                 f"distributed.process must be less than distributed.processes ({self.processes}), "
@@ -54,6 +52,15 @@ class DistributedConfig:
     def joins(self) -> bool:
         """Says that there are other processes to join."""
         return self.enabled or (self.coordinator, self.processes, self.process) != (None,) * 3
+
+
+def check_coordinator(text: str, name: str) -> None:
+    """Raises ConfigError, which names where it was given, for what is not HOST:PORT."""
+    match = re.fullmatch(r".+:([0-9]{1,5})", text)
+    if match is None or int(match[1]) > _LARGEST_PORT:
+        raise ConfigError(
+            f"{name} must be HOST:PORT, found {text!r}; a port is at most {_LARGEST_PORT}", name
+        )
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:

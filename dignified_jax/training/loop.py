@@ -100,9 +100,9 @@ def assess(
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(_opened(config))
         stack.enter_context(compilation_cache.used(config, place.notify))
-        # The policy is whole, whatever its stages trained.
-        config = dataclasses.replace(config, lora=LoraConfig())
-        context = prepare(dataclasses.replace(config, method=objective), place.files, place.notify)
+        context = prepare(assessed(config, objective), place.files, place.notify)
+        if jax.process_index() == 0:
+            continuation.write_config(context.workdir, config)  # with which it is done again
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
             params=policy(context.model.mesh),
@@ -112,6 +112,12 @@ def assess(
         with _show()("compiling the score step"):
             _compile_evaluation(context, state, _notify)
         return _finish(context, state, config.method.name, place.notify)
+
+
+def assessed(config: TrainConfig, objective: Objective) -> TrainConfig:
+    """Returns the configuration by which `assess` tests: the policy is whole, whatever its stages
+    trained."""
+    return dataclasses.replace(config, method=objective, lora=LoraConfig())
 
 
 def _start(

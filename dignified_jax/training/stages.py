@@ -16,10 +16,18 @@ from dignified_jax.console.waiting import waiting
 from dignified_jax.files import store
 from dignified_jax.models import hf
 from dignified_jax.models.decoder import Params
-from dignified_jax.objectives import MultiNegativeDPO, MultiStage, Stage, soup, terms
+from dignified_jax.objectives import (
+    MultiNegativeDPO,
+    MultiStage,
+    Objective,
+    Stage,
+    soup,
+    terms,
+)
 from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
-from dignified_jax.training.run import compilation_cache, devices
+from dignified_jax.training.run import compilation_cache, continuation, devices
+from dignified_jax.training.run import directory as run_directory
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -29,23 +37,34 @@ def run(config: TrainConfig) -> dict[str, Any]:
       The summary of the final policy, compared with the model that everything began with.
 
     Raises:
+      ConfigError: the directory holds another run; before any stage.
       As `devices.find` and `loop.run`.
     """
     devices.find()  # told before anything is read
     method = config.method
     if isinstance(method, MultiStage):
+        objective = MultiNegativeDPO(beta=method.beta, **terms.of(method))
+        _refuse_other_run(loop.assessed(config, objective))
         exports = _train(config, method.stages(config.data.dimensions))
-        return _assess(config, exports, method.shares(config.data.dimensions))
+        return _assess(config, objective, exports, method.shares(config.data.dimensions))
     if method.needs_rewards and not config.reward_policies:
         stages = method.stages(config.data.dimensions)
-        exports = _train(config, stages)
-        trained = {stage.name: path for stage, path in zip(stages, exports, strict=True)}
+        trained = {stage.name: stage_export(config, stage.name) for stage in stages}
         # A dimension without a stage has no say; the first model gives it rewards of 0.
         paths = tuple(
             trained.get(dimension, config.model.path) for dimension in config.data.dimensions
         )
-        config = dataclasses.replace(config, reward_policies=paths)
+        last = dataclasses.replace(config, reward_policies=paths)
+        _refuse_other_run(last)
+        _train(config, stages)
+        config = last
     return loop.run(config)
+
+
+def _refuse_other_run(last: TrainConfig) -> None:
+    """Checks what the last part, which uses the directory itself, would find after all stages."""
+    if not store.is_url(last.workdir):  # one in a store is copied here by then
+        continuation.check_config(run_directory.path(last), last)
 
 
 def stage_export(config: TrainConfig, name: str) -> str:
@@ -89,7 +108,9 @@ def _stage_directory(config: TrainConfig, name: str) -> str:
     return store.join(config.workdir, "stages", name)
 
 
-def _assess(config: TrainConfig, exports: Sequence[str], shares: Sequence[float]) -> dict[str, Any]:
+def _assess(
+    config: TrainConfig, objective: Objective, exports: Sequence[str], shares: Sequence[float]
+) -> dict[str, Any]:
     """Tests and exports the weighted mean of policies against the run's own model."""
     mixed = [(path, share) for path, share in zip(exports, shares, strict=True) if share > 0]
 
@@ -101,5 +122,4 @@ def _assess(config: TrainConfig, exports: Sequence[str], shares: Sequence[float]
         loaded = [load(path, mesh) for path, _ in mixed]
         return soup.combine(loaded, [share for _, share in mixed]) if len(mixed) > 1 else loaded[0]
 
-    objective = MultiNegativeDPO(beta=config.method.beta, **terms.of(config.method))
     return loop.assess(config, objective, policy)

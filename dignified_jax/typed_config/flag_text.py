@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from dignified_jax.typed_config.errors import ConfigError
 
-_TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_WORDS = {"true": True, "false": False}
+_TRUTH = {**_WORDS, "t": True, "1": True, "f": False, "0": False}
 
 
 class FlagText(str):
@@ -73,6 +74,8 @@ def from_text(hint: object, text: str) -> object:
         if (several := find_tuple(hint)) is not None:
             items = from_text(several, text)
             return items if len(items) > 1 or text.startswith(("[", "(")) else text
+        if {bool, str} <= set(args):  # a mere "T" may be a name
+            return _WORDS.get(text.lower(), text)
         return from_text(next(arg for arg in args if arg is not types.NoneType), text)
     if origin is tuple:
         return tuple(

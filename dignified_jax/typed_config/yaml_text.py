@@ -87,7 +87,12 @@ def _value(node: yaml.Node, file: str, key: str, lines: dict[str, int]) -> objec
         return dict(_fields(node, file, key, lines))
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, file, key, lines) for item in node.value]
-    return node.value if node.style is not None else plain(node.value)
+    return _whole(node.value) if node.style is not None else plain(node.value)
+
+
+def _whole(text: str) -> str:
+    """A text whose pairs of surrogates, as JSON escapes letters beyond 16 bits, are one letter."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _fields(
@@ -98,7 +103,7 @@ def _fields(
         line = name_node.start_mark.line + 1
         if not isinstance(name_node, yaml.ScalarNode):
             raise ConfigError(f"{file}:{line}: expected the name of a field")
-        name = name_node.value
+        name = _whole(name_node.value)
         dotted = f"{key}.{name}" if key else name
         if name in seen:
             raise ConfigError(f"{file}:{line}: {dotted} stands twice", dotted)

@@ -40,6 +40,7 @@ def test_all_gpus_of_a_node_belong_to_its_one_task(environment, devices):
     ("fields", "message"),
     [
         ({"coordinator": "host"}, r"distributed\.coordinator must be HOST:PORT, found 'host'"),
+        ({"coordinator": "host:70000"}, r"distributed\.coordinator must be .*70000'; .* 65535"),
         ({"processes": 0}, r"distributed\.processes must be .* found 0"),
         ({"timeout": 0}, r"distributed\.timeout must be at least 1, found 0"),
         (
@@ -82,6 +83,26 @@ def test_what_earlier_versions_wrote_is_read():
     assert upgraded({"seed": 1}) == {"seed": 1}
     with pytest.raises(ConfigError, match="cluster must be a section of fields, found 3"):
         upgraded({"cluster": 3})
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"COORDINATOR_ADDRESS": "host"},
+            "^JAX_COORDINATOR_ADDRESS must be HOST:PORT, found 'host'",
+        ),
+        ({"COORDINATOR_ADDRESS": "host:99999"}, "^JAX_COORDINATOR_ADDRESS must be .* 'host:99999'"),
+        ({"NUM_PROCESSES": "2", "PROCESS_ID": "2"}, "^distributed: this is process 2 of 2; they a"),
+    ],
+    ids=str,
+)
+def test_an_environment_that_makes_no_sense_is_refused(variables, message, monkeypatch):
+    usual = {"COORDINATOR_ADDRESS": "127.0.0.1:1", "NUM_PROCESSES": "2", "PROCESS_ID": "0"}
+    for name, value in {**usual, **variables}.items():
+        monkeypatch.setenv(f"JAX_{name}", value)
+    with pytest.raises(ConfigError, match=message):
+        join.start(DistributedConfig(join_timeout=1))
 
 
 @pytest.fixture

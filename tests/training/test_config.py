@@ -318,6 +318,21 @@ def test_flags_of_every_type(flag, section, field, value):
     assert getattr(getattr(config, section) if section else config, field) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "constrained"),
+    [
+        ("T", (False, True, False, False)),
+        ("A,T", (True, True, False, False)),
+        ("('T', 'E')", (False, True, True, False)),
+        ("Dignity", (True, True, False, False)),
+        ("false,TRUE,false,true", (False, True, False, True)),
+    ],
+)
+def test_a_dimension_named_t_is_no_truth_value(text, constrained):
+    config = from_flags(f"--config.method.constrained={text}", name="safe_rlhf")
+    assert config.method.constrained == constrained
+
+
 def test_top_level_optional_flag():
     assert from_flags("--config.max_steps=7").max_steps == 7
     assert from_flags().max_steps is None

@@ -20,6 +20,7 @@ from dignified_jax.objectives import (
 )
 from dignified_jax.training import stages
 from dignified_jax.training.config import ConfigError
+from dignified_jax.training.run import continuation
 from tests.oracles import command, tiny_run
 
 pytestmark = pytest.mark.wiring
@@ -90,6 +91,8 @@ def test_the_soup_is_the_mean_of_single_policies_and_leaves_weight_0_out(root, t
     for name, value in export.items():
         np.testing.assert_allclose(value, 0.25 * one[name] + 0.75 * two[name], atol=1e-6)
     assert result["method"] == "soup"
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["method"]
+    assert (recorded["name"], recorded["weights"]) == ("soup", [1.0, 3.0, 0.0, 0.0])
     assert all(row["loss"] < LOG_2 for name, row in result["dimensions"].items() if name in "AT")
 
 
@@ -147,6 +150,27 @@ def test_modpo_trains_no_policy_for_a_dimension_of_weight_0(root, tmp_path, monk
     trained = {name: str(tmp_path / "run" / "stages" / name / "export") for name in "AE"}
     first = str(root / "model")
     assert last.reward_policies == (trained["A"], first, trained["E"], first)
+
+
+@pytest.mark.parametrize("method", [SACPO(), RewardedSoup(), MODPO()], ids=lambda m: m.name)
+def test_a_directory_of_another_run_is_refused_before_any_stage(
+    method, root, tmp_path, monkeypatch
+):
+    """Not after all of them, when the last part comes to use the directory itself."""
+    seen = []
+    monkeypatch.setattr(stages.loop, "run", lambda config: seen.append(config.workdir))
+    monkeypatch.setattr(stages.loop, "assess", lambda config, *_: seen.append(config.workdir))
+    run = configuration(root, tmp_path / "run", method, reference="cached")
+    stages.run(run)  # an empty one is free
+    assert seen[-1] == run.workdir and len(seen) > 2
+    other = configuration(root, tmp_path / "run", MultiNegativeDPO(beta=0.3))
+    (tmp_path / "run").mkdir()
+    continuation.write_config(tmp_path / "run", other)
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1}\n', encoding="utf-8")
+    seen.clear()
+    with pytest.raises(ConfigError, match="holds a run with another configuration"):
+        stages.run(run)
+    assert seen == []
 
 
 def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):

@@ -39,6 +39,7 @@ def read(tmp_path):
         ("Infinity", math.inf),  # JSON's
         ("'1e-5'", "1e-5"),
         ('"true"', "true"),
+        ('"runs/\\ud83d\\ude00"', "runs/\N{GRINNING FACE}"),  # as json.dumps writes it
         ("embedded:a/b.jsonl", "embedded:a/b.jsonl"),
         ("[1, x, 2.5]", [1, "x", 2.5]),
         ("9" * 500, "9" * 500),  # int() refuses those of thousands of digits

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -77,9 +78,9 @@ def open_manager(
 ) -> ocp.CheckpointManager:
     """Numbered checkpoints under `directory`; saves are asynchronous.
 
-    The newest `keep` of them stay, and the best by `best_metric`. A checkpoint gets its name, and
-    an older one is deleted, after its index was read back. What an interrupted save left is
-    removed, so no other process may be writing there.
+    The newest `keep` of them stay, and the best by `best_metric`, never one of NaN beside others. A
+    checkpoint gets its name, and an older one is deleted, after its index was read back. What an
+    interrupted save left is removed, so no other process may be writing there.
     """
     place = literal(directory)
     policy = [policies.LatestN(keep)]
@@ -88,7 +89,8 @@ def open_manager(
         sign = -1.0 if best_mode == "min" else 1.0
 
         def merit(metrics: Mapping[str, float]) -> float:
-            return sign * metrics[best_metric]
+            value = sign * metrics[best_metric]
+            return -math.inf if math.isnan(value) else value  # which sorts anywhere
 
         policy.append(
             policies.BestN(get_metric_fn=merit, n=1, keep_checkpoints_without_metrics=False)

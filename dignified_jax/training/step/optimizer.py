@@ -30,7 +30,7 @@ class OptimizerConfig:
       warmup_fraction: share of all steps over which the rate rises linearly from 0.
       b1, b2: decay of Adam's moments.
       eps: added to its denominator.
-      mu_dtype: of the first moment at rest; the second has the parameters' dtype.
+      mu_dtype: of the first moment at rest; the second is float32.
       weight_decay: decoupled decay, of matrices only; norm scales and biases have none.
       clip_norm: global gradient norm to clip at; None, or inf on a command line, turns it off.
     """
@@ -80,17 +80,22 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
 
 
 def _adam(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Adam whose first moment is narrow at rest only.
+    """Adam whose first moment is narrow at rest only, and whose second is in float32.
 
-    Optax multiplies it by b1 in its own dtype, and in bfloat16 0.9 is 0.8984.
+    Optax multiplies each by its decay in the moment's own dtype, and in bfloat16 0.9 is 0.8984 and
+    0.999 is 1: a second moment in it would never fall, and it is too coarse to rise by thousandths.
     """
     adam = optax.scale_by_adam(config.b1, config.b2, config.eps, mu_dtype=config.mu_dtype)
+
+    def init(params: PyTree) -> optax.ScaleByAdamState:
+        state = adam.init(params)
+        return state._replace(nu=optax.tree.cast(state.nu, jnp.float32))
 
     def update(gradients: PyTree, state: optax.ScaleByAdamState, params: PyTree = None) -> PyTree:
         wide = state._replace(mu=optax.tree.cast(state.mu, jnp.float32))
         return adam.update(gradients, wide, params)
 
-    return optax.GradientTransformation(adam.init, update)
+    return optax.GradientTransformation(init, update)
 
 
 def _decayed(params: PyTree) -> PyTree:

@@ -1,6 +1,7 @@
 """Checkpoints come back exact, on any mesh, and convert to Hugging Face without a bit lost."""
 
 import json
+import math
 import shutil
 
 import jax
@@ -23,7 +24,7 @@ from dignified_jax.objectives.duals.tolerances import Constant
 from dignified_jax.training.run import checkpoint
 from dignified_jax.training.step.optimizer import OptimizerConfig, make_optimizer
 from dignified_jax.training.step.sharding import MeshConfig, make_mesh
-from dignified_jax.training.step.state import init_state
+from dignified_jax.training.step.state import TrainState, init_state
 from tests.oracles import hf_models, tiny_run
 
 pytestmark = pytest.mark.wiring
@@ -362,3 +363,16 @@ def test_converting_into_a_run_directory_leaves_the_run(numbered, capsys):
     assert files(run / "model") | files(run / "checkpoints" / "10" / "params") == before
     assert convert.main(["to-orbax", "--hf", str(run / "model"), "--out", str(run)]) == 1
     assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_metric_that_is_nan_is_never_the_best(mode, tmp_path):
+    """Nor is the best one deleted for it."""
+    one = jnp.ones(2)
+    with checkpoint.opened(tmp_path, 1, best_metric="m", best_mode=mode) as manager:
+        for step, value in enumerate((0.5, math.nan, 0.7, math.nan), 1):
+            state = TrainState(jnp.asarray(step, jnp.int32), {"w": one}, {"m": one}, {"l": one})
+            checkpoint.save(manager, state, {"m": value})
+        checkpoint.finish(manager)
+        best = {"min": 1, "max": 3}[mode]
+        assert (manager.best_step(), list(manager.all_steps())) == (best, [best, 4])

@@ -192,11 +192,32 @@ def test_bytes_and_shardings_of_the_moments(mu_dtype):
         assert jax.tree.map(lambda leaf: leaf.sharding, moment) == shardings
 
 
-def test_mu_dtype_does_not_follow_narrow_parameters():
-    params = {"kernel": jnp.ones((2, 2), jnp.bfloat16)}
-    state = make_optimizer(OptimizerConfig(), 4).init(params)
-    assert optax.tree.get(state, "mu")["kernel"].dtype == jnp.float32
-    assert optax.tree.get(state, "nu")["kernel"].dtype == jnp.bfloat16
+def test_moments_do_not_follow_narrow_parameters():
+    """In bfloat16 a decay of 0.999 is 1: 800 gradients of 1 and 800 of 0.01 give Adam's updates.
+
+    By hand: with a constant gradient both corrected moments are its own, so the update is the
+    rate; after the fall the second is 0.999**800 of the former one's, and the first has forgotten.
+    """
+    params = {"kernel": jnp.ones(2, jnp.bfloat16)}
+    config = OptimizerConfig(learning_rate=1.0, schedule="constant", warmup_fraction=0.0)
+    adam = make_optimizer(dataclasses.replace(config, clip_norm=None), 4)
+    state = adam.init(params)
+    for name in ("mu", "nu"):
+        assert optax.tree.get(state, name)["kernel"].dtype == jnp.float32
+
+    @jax.jit
+    def updated(state, size):
+        def body(_, carried):
+            return adam.update({"kernel": jnp.full(2, size, jnp.bfloat16)}, carried[1], params)
+
+        return jax.lax.fori_loop(0, 800, body, ({"kernel": jnp.zeros(2)}, state))
+
+    update, state = updated(state, 1.0)
+    np.testing.assert_allclose(update["kernel"], -1.0, rtol=1e-2)
+    update, _ = updated(state, 0.01)
+    left = 0.999**800
+    second = (left * (1 - left) + 1e-4 * (1 - left)) / (1 - left**2)
+    np.testing.assert_allclose(update["kernel"], -0.01 / math.sqrt(second), rtol=1e-2)
 
 
 @pytest.mark.parametrize("family", ["llama3", "qwen3"])
