@@ -64,7 +64,10 @@ class Strength:
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """A mean over prompts with a 95% interval from a bootstrap over them; NaN of none."""
+    """A mean over prompts with a 95% interval from a bootstrap over them; NaN of none.
+
+    Of one prompt there is no interval, as its samples are all alike.
+    """
 
     value: float
     low: float
@@ -77,6 +80,8 @@ class Rate:
         known = known[np.isfinite(known)]
         if not known.size:
             return cls(math.nan, math.nan, math.nan)
+        if known.size == 1:
+            return cls(float(known[0]), math.nan, math.nan)
         draws = np.random.default_rng(seed).integers(0, known.size, (REPLICATES, known.size))
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(known[draws].mean(1), [tail, 1 - tail])

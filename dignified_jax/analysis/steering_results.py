@@ -183,7 +183,11 @@ def draw(workdir: pathlib.Path, found: Mapping[str, Any], names: Sequence[str]) 
                 else:
                     plain = own["unsteered"][key]
                     points.append((0.0, plain.get(name) if key == "scores" else plain))
-                points = sorted((x, y) for x, y in points if y is not None and None not in y)
+                points = sorted(
+                    (x, [math.nan if v is None else v for v in y])
+                    for x, y in points
+                    if y is not None and y[0] is not None
+                )
                 if points:
                     x = np.array([x for x, _ in points])
                     y = np.array([y for _, y in points], float)

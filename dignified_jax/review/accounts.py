@@ -140,13 +140,18 @@ def _decoy(hasher: PasswordHasher) -> str:
 def check_tries(session: Session, name: str, address: str) -> None:
     """Checks that not too many sign-ins failed lately, of a name or from an address.
 
+    Links have no name, "": of them those from the address alone count, or whoever guesses some
+    would shut them for everyone.
+
     Raises:
       TooManyTriesError: too many did.
     """
     recent = (AuditEntry.action == FAILED) & (AuditEntry.at > moment(-WINDOW))
+    here, named = AuditEntry.address == address, normal(name)[:LONGEST_NAME]
+    of_name = AuditEntry.detail == named
     for of, most in (
-        (AuditEntry.detail == normal(name)[:LONGEST_NAME], MOST_BY_NAME),
-        (AuditEntry.address == address, MOST_BY_ADDRESS),
+        (of_name if named else of_name & here, MOST_BY_NAME),
+        (here, MOST_BY_ADDRESS),
     ):
         if session.exec(select(func.count()).where(recent, of)).one() >= most:
             raise TooManyTriesError

@@ -36,6 +36,8 @@ def test_success_is_the_share_that_moved_as_steered():
     apart = steering.both_ways(scores)
     assert set(apart) == {2.0} and apart[2.0].value == pytest.approx((1 + 0.5 + 0.5) / 3)
     assert math.isnan(Rate.of([math.nan]).value)
+    alone = Rate.of([0.7, math.nan])  # no interval, rather than one of no width
+    assert alone.value == 0.7 and math.isnan(alone.low) and math.isnan(alone.high)
 
 
 def test_strengths_are_edits_along_the_vector():

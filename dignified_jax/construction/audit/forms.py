@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import pathlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,6 +15,8 @@ from dignified_jax.files import atomic, jsonl
 
 FORM, TEXTS = "form.csv", "texts.jsonl"
 COLUMNS = ("row", "part", "criterion", "statement", "annotator", "score")
+
+_ROW = re.compile(r"[0-9a-f]{16}")
 
 Scores = Mapping[Asked, int]
 """Question -> 1 where the criterion holds, 0 where it does not."""
@@ -54,7 +57,8 @@ def read(files: Iterable[str], known: Iterable[Asked]) -> dict[Asked, int]:
     Empty scores are skipped, and so are rows that the sample does not have.
 
     Raises:
-      FormError: a file is no form, or a score is other than 0 and 1.
+      FormError: a file is no form, a score is other than 0 and 1, or what was answered has no id of
+        a row, as where a spreadsheet took it for a number.
       OSError: a file can't be read.
     """
     wanted, votes = set(known), defaultdict(list)
@@ -70,6 +74,12 @@ def read(files: Iterable[str], known: Iterable[Asked]) -> dict[Asked, int]:
                 if score not in ("", "0", "1"):
                     raise FormError(
                         f"{file}:{reader.line_num}: score: expected 0 or 1, found {shorten(score)}"
+                    )
+                if score and not _ROW.fullmatch(asked.row or ""):
+                    raise FormError(
+                        f"{file}:{reader.line_num}: row: expected 16 hexadecimal digits as in "
+                        f"{FORM}, found {shorten(asked.row)}; spreadsheets have to take the column "
+                        "for text"
                     )
                 if score and asked in wanted:
                     votes[asked].append(int(score))

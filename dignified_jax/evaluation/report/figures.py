@@ -57,7 +57,7 @@ def bars(scores: Scores) -> Figure:
         measures = [scores.measures[name]["mfrm"] for name in names]
         figure.add_bar(
             name=model,
-            x=list(names),
+            x=_names(names),
             y=[_known(m.value[place]) for m in measures],
             error_y={"type": "data", "array": [_known(m.error[place]) for m in measures]},
             marker={
@@ -72,7 +72,7 @@ def radar(scores: Scores) -> Figure:
     """MFRM scores of the dimensions, a line a model."""
     import plotly.graph_objects as go
 
-    names = list(scores.dimensions)
+    names, shown = list(scores.dimensions), _names(scores.dimensions)
     figure = go.Figure()
     values = np.array([scores.measures[name]["mfrm"].value for name in names])
     known = values[np.isfinite(values)]
@@ -83,7 +83,7 @@ def radar(scores: Scores) -> Figure:
         figure.add_scatterpolar(
             name=model,
             r=[*line, line[0]],
-            theta=[*names, names[0]],
+            theta=[*shown, shown[0]],
             line={
                 "color": COLOURS[place % len(COLOURS)],
                 "dash": DASHES[place // len(COLOURS)],
@@ -106,7 +106,7 @@ def changes(scores: Scores, baseline: str) -> Figure:
         found = [delta(scores, name, base, place) for name in names]
         figure.add_scatter(
             name=model,
-            x=list(names),
+            x=_names(names),
             y=[_known(d.change) for d in found],
             error_y={"type": "data", "array": [_known(1.96 * d.error) for d in found]},
             mode="markers",
@@ -124,7 +124,7 @@ def heatmap(scores: Scores) -> Figure:
     import plotly.graph_objects as go
 
     over, error, _ = correlations(scores)
-    names = list(scores.dimensions)
+    names = _names(scores.dimensions)
     texts = [
         [
             "" if not np.isfinite(value) else f"{value:.2f}" + (f" \u00b1 {e:.2f}" if e > 0 else "")
@@ -207,7 +207,8 @@ def calibration_shift(scores: Scores) -> Figure:
     from plotly.subplots import make_subplots
 
     figure = make_subplots(rows=2, cols=2, subplot_titles=list(FACETS.values()))
-    for at, (name, found) in enumerate(scores.calibrations.dimensions.items()):
+    fits = scores.calibrations.dimensions
+    for at, (name, found) in enumerate(zip(_names(tuple(fits)), fits.values(), strict=True)):
         for place, (facet, pairs) in enumerate(shift_table(found).items()):
             known = np.isfinite(pairs).all(axis=1)
             labels = [

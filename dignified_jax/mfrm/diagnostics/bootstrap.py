@@ -108,13 +108,18 @@ def bootstrap(
         there are many ratings in all).
 
     Raises:
-      ValueError: as `fit`; for fewer than 2 replicates, a level outside (0, 1) or an original of
-        another shape.
+      ValueError: as `fit`; for fewer than 2 replicates or questions, a level outside (0, 1) or an
+        original of another shape.
     """
     if replicates < 2:
         raise ValueError(f"replicates must be at least 2, found {replicates}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
+    if np.ndim(successes) > 1 and np.shape(successes)[1] == 1:
+        raise ValueError(
+            "the bootstrap needs at least 2 questions: samples of one are all alike, and "
+            "would make every standard error 0"
+        )
     model = options.get("model", "binomial")
     if original is None:  # refuses what can't be fitted, by name; and gives the scale
         original = fit(successes, trials, anchors=anchors, **options)

@@ -120,6 +120,10 @@ def test_forms_go_out_and_come_back(drawn, tmp_path):
     [
         ("row,part\n", "expected columns criterion, score"),
         ("row,part,criterion,score\nr,scenario,S1,yes\n", "form.csv:2: score: expected 0 or 1"),
+        (
+            "row,part,criterion,score\n1.23E+15,scenario,S1,1\n",
+            "form.csv:2: row: expected 16 hexadecimal digits",
+        ),
     ],
 )
 def test_wrong_forms_are_told(tmp_path, text, message):

@@ -1,5 +1,6 @@
 """The report's pages: every text is shown as it is, nothing is fetched, and numbers have errors."""
 
+import dataclasses
 import html
 import json
 import re
@@ -77,6 +78,28 @@ def test_figures_are_json_that_ends_nothing(page, report):
         assert not set("<>&") & set(text)
     names = [trace.get("name") or "" for text in found for trace in json.loads(text)["data"]]
     assert not [name for name in names if "<" in name]  # Plotly reads names as markup
+
+
+def test_names_of_dimensions_are_no_markup(report):
+    """Those of a table of ratings may be any text."""
+    names = {"A": "<b>A</b>", "T": "T<5 & <a href='x'>"}
+
+    def renamed(values):
+        return {names.get(name, name): value for name, value in values.items()}
+
+    scores, found = report.scores, report.scores.calibrations
+    hostile = dataclasses.replace(
+        scores,
+        dimensions=tuple(names.values()),
+        groups={},
+        measures=renamed(scores.measures),
+        replicates=renamed(scores.replicates),
+        calibrations=dataclasses.replace(found, dimensions=renamed(found.dimensions)),
+    )
+    drawn = figures.figures(hostile, "m2").values()
+    texts = [json.dumps(json.loads(figure.to_json())["data"]) for figure in drawn]
+    assert len(texts) >= 5 and not [text for text in texts if "<" in text]
+    assert any("T&lt;5 &amp; " in text for text in texts)
 
 
 def test_nothing_is_fetched(page):

@@ -110,6 +110,11 @@ def test_wider_than_errors_with_fixed_questions():
     assert (found.lower < fit.score).all() and (fit.score < found.upper).all()
 
 
+def test_samples_of_one_question_are_refused():
+    with pytest.raises(ValueError, match="at least 2 questions: samples of one are all alike"):
+        mfrm.bootstrap(np.eye(3)[:, None, :, None], replicates=4, method="ridge")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -326,9 +326,11 @@ def test_guessing_passwords_is_stopped_and_told_in_the_log(review, browse):
     assert stranger.submit("/login", name="other", password="x").status_code == 429
 
 
-def test_guessing_links_is_stopped(browse):
+def test_guessing_links_is_stopped(review, browse):
     stranger = browse()
     stranger.see("/login")
     for at in range(accounts.MOST_BY_NAME):
         assert stranger.submit(f"/invite/guess{at}").status_code == 404
     assert stranger.submit("/invite/guess").status_code == 429
+    with review.reading() as session:
+        accounts.check_tries(session, "", "elsewhere")  # a real link is not shut by it
