@@ -36,6 +36,8 @@ from typing import TYPE_CHECKING, Any
 from dignified_jax.console import entry
 
 if TYPE_CHECKING:
+    import datetime
+
     from dignified_jax.generation.settings import Settings
     from dignified_jax.generation.sources import SampledModel, ServedModel
 
@@ -92,7 +94,7 @@ def _respond(options: argparse.Namespace, settings: Settings) -> int:
 
     prompts = read_prompts(options.prompts)
     system = None if options.system is None else read_system_prompt(options.system)
-    source = _source(options, settings)
+    source = _source(options, settings, response_file.recorded_date(options.out))
     described = {**source.identity, **_facts(settings), "system": system}
     with response_file.opened(options.out, prompts, described) as file:
         for note in file.notes:
@@ -125,7 +127,9 @@ def _report(out: str, total: int, errors: dict[str, str]) -> int:
     return 1
 
 
-def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | ServedModel:
+def _source(
+    options: argparse.Namespace, settings: Settings, day: datetime.date | None = None
+) -> SampledModel | ServedModel:
     from dignified_jax.cluster import members
     from dignified_jax.console.waiting import silent, waiting
     from dignified_jax.generation.endpoint import Endpoint
@@ -141,7 +145,7 @@ def _source(options: argparse.Namespace, settings: Settings) -> SampledModel | S
     further = {name: getattr(options, name) for name in names}
     further = {name: value for name, value in further.items() if value is not None}
     show = waiting if members.is_first() else silent
-    return SampledModel(options.model, settings, **further, show=show)
+    return SampledModel(options.model, settings, **further, day=day, show=show)
 
 
 def _check_flags(options: argparse.Namespace) -> None:

@@ -18,7 +18,6 @@ from dignified_jax.files import json_digest
 from dignified_jax.generation.sources import generation_stops, run_template_kwargs
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint, policy
-from dignified_jax.models.checkpoint.fetched import fetched
 from dignified_jax.models.decoder import Decoder, Params
 from dignified_jax.models.hf import peft, peft_reader
 from dignified_jax.models.lora import LoraParams
@@ -89,7 +88,7 @@ def load(
         found.model,
         found.params,
         load_tokenizer(found.directory),
-        generation_stops(found.directory),
+        generation_stops(found.generation),
         _kwargs(template_kwargs, found.directory),
         path,
     )
@@ -142,14 +141,13 @@ def _kwargs(given: Mapping[str, Any] | None, directory: pathlib.Path) -> dict[st
 
 def _find(path: str) -> tuple[Callable[[ShowCount], str], pathlib.Path, *tuple[pathlib.Path, ...]]:
     """A function that digests the weights, the directory of the tokenizer, others that matter."""
-    directory = pathlib.Path(fetched(resolve(path)))
+    directory = policy.here(path)
     if (directory / peft.CONFIG_FILE).is_file():
         base = hf.resolve(resolve(peft_reader.read_base(directory)))
         first, second = (directory, base) if policy.has_vocabulary(directory) else (base, directory)
         return functools.partial(_of_adapter, directory, base), first, second
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
-    if not directory.is_dir() or not (is_run or params_checkpoint.newest_in(directory)):
-        directory = hf.resolve(str(directory))
+    if not (is_run or params_checkpoint.newest_in(directory)):
         return functools.partial(hf.digest, directory), directory
     checkpoint, side = params_checkpoint.find(directory)
     return lambda count: _of_checkpoint(checkpoint, side), side

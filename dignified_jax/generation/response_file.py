@@ -7,6 +7,7 @@ soon as its response is complete; a process that dies loses those in flight alon
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import pathlib
@@ -21,6 +22,9 @@ from dignified_jax.files.differences import differences
 Line = dict[str, Any]
 # Settings that say where a model was, not which.
 PLACES = ("path", "endpoint")
+TEMPLATE_DATE = "template_date"
+# Younger than the first files: lines that say nothing of them are taken as they are.
+_LATER = ("stop_tokens", TEMPLATE_DATE)
 
 
 class ResponseFileError(ValueError):
@@ -87,7 +91,9 @@ class ResponseFile:
     def _check_settings(self) -> None:
         now = json.loads(json.dumps(self._settings))  # tuples become lists, as in the file
         for name, line in self._lines.items():
-            if found := differences(line["settings"], now, PLACES):
+            before = line["settings"]
+            unsaid = [each for each in _LATER if each not in before]
+            if found := differences(before, now, (*PLACES, *unsaid)):
                 raise ResponseFileError(
                     f"{self._file}: id {name} was made with other settings ({'; '.join(found)}); "
                     "choose another --out, or remove the file"
@@ -114,6 +120,19 @@ def opened(
     file.parent.mkdir(parents=True, exist_ok=True)
     with lock.held_file(file.with_name(f".{file.name}.lock")):
         yield ResponseFile(file, prompts, settings)
+
+
+def recorded_date(file: str | pathlib.Path) -> datetime.date | None:
+    """Returns the day that the chat template was told when a file's lines were made.
+
+    None where no line says one. What is wrong with a file is told by `opened`.
+    """
+    file = pathlib.Path(file)
+    records, _ = jsonl.read(file, _is_line) if file.is_file() else ([], [])
+    for record in records:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return datetime.date.fromisoformat(record["settings"][TEMPLATE_DATE])
+    return None
 
 
 def prompt_hash(prompt: Prompt) -> str:

@@ -10,6 +10,7 @@ from dignified_jax.data.schema import Message, Prompt
 from dignified_jax.data.schema.conversation import as_objects
 from dignified_jax.generation.progress import SamplingProgress
 from dignified_jax.generation.prompts import Request, is_tokens
+from dignified_jax.generation.response_file import TEMPLATE_DATE
 from dignified_jax.generation.sources import Done, SampledModel, ServedModel
 
 _WORK = "responses"
@@ -42,7 +43,7 @@ def respond(
 
     return team.share(
         _WORK,
-        {},
+        {TEMPLATE_DATE: source.identity.get(TEMPLATE_DATE)},
         requests,
         lambda one: [one.id, one.prompt if is_tokens(one.prompt) else as_objects(one.prompt)],
         lambda mine: source.respond(mine, progress),
@@ -54,6 +55,7 @@ def serve(source: SampledModel) -> None:
     """Responds to what the first process sends, until it has no more."""
 
     def work(shared: team.Shared, items: list[Any]) -> Iterator[list[Any]]:
+        source.tell(shared[TEMPLATE_DATE])
         requests = [Request(name, _prompt(value)) for name, value in items]
         for done in source.respond(requests, _Ticks()):
             yield [done.id, done.text, done.facts, done.error]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import pathlib
@@ -20,6 +21,7 @@ from dignified_jax.generation.devices import make_mesh, usual_dtype
 from dignified_jax.generation.endpoint import Endpoint, ask
 from dignified_jax.generation.progress import SamplingProgress
 from dignified_jax.generation.prompts import Request
+from dignified_jax.generation.response_file import TEMPLATE_DATE
 from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.system_prompts import with_system
 from dignified_jax.models.checkpoint import params_checkpoint, policy
@@ -61,6 +63,7 @@ class SampledModel:
         plain: bool = False,
         chat_template: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        day: datetime.date | None = None,
         fsdp: int = 1,
         tensor: int = 1,
         show: Waiting = silent,
@@ -75,6 +78,7 @@ class SampledModel:
           chat_template: file of a template that takes the place of the tokenizer's.
           chat_template_kwargs: arguments for the template; None takes those of the run, if the
             model is one.
+          day: that a template which prints the date is told; None for today.
           fsdp, tensor: as in `make_mesh`.
           show: shows what is waited for.
 
@@ -88,14 +92,15 @@ class SampledModel:
         directory = self._policy.directory
         if chat_template_kwargs is None:
             chat_template_kwargs = run_template_kwargs(directory)
+        day = day or datetime.date.today()
         self._tokenizer, self._template = _with_template(
-            directory, chat_template, None if plain else chat_template_kwargs
+            directory, chat_template, None if plain else chat_template_kwargs, day
         )
         self._stops = prompt_tokens.stop_tokens(
             self._policy.model.config,
             self._tokenizer,
             self._template,
-            generation_stops(directory),
+            generation_stops(self._policy.generation),
         )
         self.identity = {
             "path": path,
@@ -104,7 +109,18 @@ class SampledModel:
             "plain": plain,
             "chat_template": None if plain else _digest(self._tokenizer.get_chat_template()),
             "chat_template_kwargs": None if plain else dict(chat_template_kwargs),
+            "stop_tokens": sorted(self._stops),
         }
+        if self._template is not None and "the clock" in self._template.reads:
+            self.identity[TEMPLATE_DATE] = day.isoformat()
+
+    def tell(self, day: str | None) -> None:
+        """Tells the template another day; does nothing where it prints none, or with None."""
+        if day is None or self.identity.get(TEMPLATE_DATE, day) == day:
+            return
+        kwargs = self.identity["chat_template_kwargs"]
+        self._template = load_template(self._tokenizer, kwargs, now=_midnight(day))
+        self.identity[TEMPLATE_DATE] = day
 
     def requests(self, prompts: Mapping[str, Prompt], system: str | None) -> list[Request]:
         """Returns the requests for prompts, with a system prompt if there is one."""
@@ -214,17 +230,26 @@ def run_template_kwargs(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def _with_template(
-    directory: pathlib.Path, file: str | None, kwargs: Mapping[str, Any] | None
+    directory: pathlib.Path,
+    file: str | None,
+    kwargs: Mapping[str, Any] | None,
+    day: datetime.date,
 ) -> tuple[PreTrainedTokenizerBase, ChatTemplate | None]:
     """The tokenizer, and its template unless `kwargs` is None; errors name our flags."""
     try:
         tokenizer = load_tokenizer(directory, file)
-        return tokenizer, None if kwargs is None else load_template(tokenizer, kwargs)
+        if kwargs is None:
+            return tokenizer, None
+        return tokenizer, load_template(tokenizer, kwargs, now=_midnight(day.isoformat()))
     except (ValueError, OSError) as error:
         flags = str(error).replace("data.chat_template", "--chat_template")
         if flags == str(error):
             raise
         raise ValueError(flags) from error
+
+
+def _midnight(day: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(day)
 
 
 def _digest(text: str) -> str:

@@ -1,12 +1,15 @@
 """The command: its lines, going on, both sources, and what it refuses."""
 
+import datetime
 import json
 
 import pytest
 
 from dignified_jax import generate
+from dignified_jax.data.template import load_template
 from dignified_jax.embedded import resolve
 from dignified_jax.generation import sources
+from dignified_jax.generation.settings import Settings
 from dignified_jax.generation.system_prompts import STEERING, read_system_prompt
 from tests.generation.loopback import serving
 
@@ -198,6 +201,43 @@ def test_a_template_of_ones_own_with_its_arguments(prompts, capsys):
     assert "--chat_template" not in capsys.readouterr().out
     assert run(prompts, *flags, "--chat_template_kwargs", '{"quiet": true}') == 0
     assert lines(prompts)[0]["settings"]["chat_template_kwargs"] == {"quiet": True}
+
+
+def test_a_template_that_prints_the_date_is_told_that_of_the_first_response(prompts, monkeypatch):
+    """A command that goes on another day renders the rest alike, and so do other processes."""
+    told = []
+
+    def load(tokenizer, kwargs, *, now):
+        told.append(f"{now:%d.%m.%Y}")
+        return load_template(tokenizer, kwargs, now=now)
+
+    def respond(self, requests, progress):
+        return (sources.Done(each.id, "x", {}) for each in requests)
+
+    monkeypatch.setattr(sources, "load_template", load)
+    monkeypatch.setattr(sources.SampledModel, "respond", respond)
+    template = prompts.parent / "template.jinja"
+    dated = "<|im_start|>system\n{{ strftime_now('%d.%m.%Y') }}<|im_end|>\n"
+    template.write_text(dated + THINKING.replace("<think>", ""))
+    flags = ("--chat_template", str(template))
+    records = prompts.read_text()
+    prompts.write_text(records.splitlines()[0] + "\n")
+    assert run(prompts, *flags) == 0
+    out = prompts.parent / "out.jsonl"
+    today = datetime.date.today().isoformat()
+    assert lines(prompts)[0]["settings"]["template_date"] == today
+    out.write_text(out.read_text().replace(today, "1999-12-31"))
+    prompts.write_text(records)
+    assert run(prompts, *flags) == 0
+    found = lines(prompts)
+    assert [line["settings"]["template_date"] for line in found] == ["1999-12-31"] * 3
+    assert found[0]["settings"]["stop_tokens"] == [2]
+    source = sources.SampledModel("embedded:tiny-qwen3", Settings(), chat_template=str(template))
+    for day in ("2001-02-03", None, "2001-02-03"):
+        source.tell(day)
+    now = f"{datetime.date.fromisoformat(today):%d.%m.%Y}"
+    assert told == [now, "31.12.1999", now, "03.02.2001"]
+    assert source.identity["template_date"] == "2001-02-03"
 
 
 def test_a_run_has_its_own_arguments_for_the_template(tmp_path):

@@ -1,12 +1,13 @@
 """Files of responses: gone on with, refused, and never with a lost or doubled line."""
 
+import datetime
 import json
 
 import pytest
 
 from dignified_jax.data import Message
 from dignified_jax.files.lock import BusyError
-from dignified_jax.generation.response_file import ResponseFileError, opened
+from dignified_jax.generation.response_file import ResponseFileError, opened, recorded_date
 
 PROMPTS = {"1": "one?", "2": (Message("system", "s"), Message("user", "two?")), "3": "three?"}
 SETTINGS = {"temperature": 0.5, "stop": ("a",), "path": "here"}
@@ -82,6 +83,23 @@ def test_other_settings_are_refused_by_name(tmp_path):
     with pytest.raises(ResponseFileError, match=r"id 1 .*temperature: 0\.5 there, 0\.7 now"):
         fill(path, settings=SETTINGS | {"temperature": 0.7})
     assert path.read_text() == before
+
+
+def test_settings_that_older_lines_do_not_name_are_no_others(tmp_path):
+    path = tmp_path / "out.jsonl"
+    now = SETTINGS | {"stop_tokens": [2], "template_date": "2026-03-01"}
+    assert recorded_date(path) is None
+    fill(path, most=1)
+    assert recorded_date(path) is None
+    assert fill(path, settings=now, most=1) == ["2"]
+    assert recorded_date(path) == datetime.date(2026, 3, 1)
+    for name, value, said in (
+        ("stop_tokens", [2, 3], r"stop_tokens: \[2\] there, \[2, 3\] now"),
+        ("template_date", "2026-03-02", "template_date: 2026-03-01 there, 2026-03-02 now"),
+    ):
+        with pytest.raises(ResponseFileError, match=f"id 2 .*{said}"):
+            fill(path, settings=now | {name: value})
+    assert fill(path, settings=now) == ["3"]
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"id": "9"}', '{"id": "1", "response": 3}'])

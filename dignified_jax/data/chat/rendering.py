@@ -56,7 +56,7 @@ class Renderer:
         """Returns what renderings depend on besides their conversations, as JSON."""
         source, variables, now = self._made_of
         said = f"{now:%Y-%m-%d %H:%M:%S}" if "the clock" in self.reads else ""
-        return [source, {name: str(value) for name, value in variables.items()}, said]
+        return [source, json.dumps(variables, default=str), said]
 
     def __reduce__(self) -> tuple[type[Renderer], tuple[object, ...]]:
         """A compiled template can't be pickled, what it was made of can."""

@@ -29,13 +29,16 @@ class Policy:
     Attributes:
       model, params: the decoder, and its parameter tree or that of a base and of LoRA, which are
         not merged.
-      directory: has its tokenizer, and its generation_config.json if there is one.
+      directory: has its tokenizer.
+      generation: has its generation_config.json, if there is one: of an adapter without one that is
+        the base, wherever the tokenizer is.
       source: where the parameters came from: a directory, or the numbered checkpoint of a run.
     """
 
     model: Decoder
     params: Params | LoraParams
     directory: pathlib.Path
+    generation: pathlib.Path
     source: pathlib.Path
 
 
@@ -50,7 +53,7 @@ def load(
     model or of LoRA), a bare checkpoint, or a PEFT adapter.
 
     Args:
-      path: of it, here or in a store, or "embedded:NAME".
+      path: of it, here, in a store or on the hub, or "embedded:NAME".
       dtype: of the parameters and the computation.
       mesh: over which parameters are split; None puts them on the default device.
       base: of LoRA: directory or hub id, if it is not where it was in training.
@@ -61,17 +64,25 @@ def load(
       FileNotFoundError, CheckpointError, WeightsError, UnsupportedModelError, ModelFileError: what
         is missing or can't be used, by name.
     """
-    directory = pathlib.Path(fetched(resolve(path)))
+    directory = here(path)
     if (directory / peft.CONFIG_FILE).is_file():
         return _adapter(directory, dtype, mesh, base, show)
     is_run = (directory / params_checkpoint.PARAMS).is_dir()
-    if directory.is_dir() and (is_run or params_checkpoint.newest_in(directory) is not None):
+    if is_run or params_checkpoint.newest_in(directory) is not None:
         return _checkpoint(directory, dtype, mesh, base, show)
     if base is not None:
         raise ValueError(f"--base: {path} holds a whole model, not LoRA")
-    directory = hf.resolve(str(directory))
     model, params = _weights(directory, dtype, mesh, show)
-    return Policy(model, params, directory, directory)
+    return Policy(model, params, directory, directory, directory)
+
+
+def here(path: str) -> pathlib.Path:
+    """Returns the local directory of what `load` takes, fetched from a store or the hub.
+
+    Raises:
+      FileNotFoundError, StoreError, ValueError: it is nowhere, or can't be fetched.
+    """
+    return hf.resolve(fetched(resolve(path)))
 
 
 def _weights(
@@ -93,7 +104,9 @@ def _adapter(
     model, frozen = _weights(under, dtype, mesh, show)
     lora, tree = peft_reader.load_adapter(directory, model.config, dtype, mesh)
     side = directory if has_vocabulary(directory) else under
-    return Policy(model.clone(lora=lora), LoraParams(frozen, tree), side, directory)
+    generation = directory if (directory / "generation_config.json").is_file() else under
+    params = LoraParams(frozen, tree)
+    return Policy(model.clone(lora=lora), params, side, generation, directory)
 
 
 def has_vocabulary(directory: pathlib.Path) -> bool:
@@ -114,9 +127,9 @@ def _checkpoint(
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     if record is not None:
         model, frozen = _weights(under, dtype, mesh, show)
-        return Policy(model.clone(lora=record.lora), LoraParams(frozen, params), side, source)
+        return Policy(model.clone(lora=record.lora), LoraParams(frozen, params), side, side, source)
     if "norm" not in params:
         raise params_checkpoint.CheckpointError(
             f"{source} holds LoRA alone, but {side} has no {lora_base.FILE} that names its base"
         )
-    return Policy(Decoder(read_config(side), dtype=jnp.dtype(dtype)), params, side, source)
+    return Policy(Decoder(read_config(side), dtype=jnp.dtype(dtype)), params, side, side, source)

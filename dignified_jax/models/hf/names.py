@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import jax
 
@@ -20,6 +20,7 @@ from dignified_jax.models.experts import EXPERTS
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+ADAPTER_FILE = "adapter_model.safetensors"
 PREFIX = "model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
@@ -71,6 +72,18 @@ def tensors(config: DecoderConfig) -> tuple[Tensor, ...]:
         shape = leaves["lm_head/kernel"][::-1]
         found.append(Tensor(HEAD, "lm_head/kernel", (), shape, True))
     return tuple(found)
+
+
+def known_as(name: str, config: DecoderConfig, expected: Container[str]) -> str:
+    """Returns which of the `expected` names a file's `name` stands for; itself where none.
+
+    It may be of a `Wrapper`'s text model, or of a model without its head ("layers.0..." for
+    "model.layers.0...").
+    """
+    wrapper = families.of(config.architecture).wrapper
+    prefixes = () if wrapper is None else wrapper.prefixes
+    inner = name.removeprefix(next(filter(name.startswith, prefixes), ""))
+    return next((each for each in (inner, PREFIX + inner) if each in expected), inner)
 
 
 def _of_layer(

@@ -21,7 +21,7 @@ from dignified_jax.models.lora import LoraConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
+WEIGHTS_FILE, CONFIG_FILE = names.ADAPTER_FILE, "adapter_config.json"
 
 
 def save_adapter(

@@ -34,6 +34,9 @@ _ONLY: dict[str, tuple[object, ...]] = {
     "alora_invocation_tokens": (None, []),
     "trainable_token_indices": (None, [], {}),
     "target_parameters": (None, []),
+    "layer_replication": (None, []),
+    # Others, such as "pissa", take the adapter's start off the weights of the base.
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva", "mica", "lora_ga"),
 }
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 
@@ -71,12 +74,20 @@ def load_adapter(
     Raises:
       FileNotFoundError: there are no weights.
       ModelFileError: a file is damaged, a Git LFS pointer, or outside the directory.
-      UnsupportedModelError: the adapter is of another kind; names the field.
+      UnsupportedModelError: the adapter is of another kind, or for a base that is changed first;
+        names the field.
       WeightsError: tensors are missing, unknown or of the wrong shape, by name.
     """
     directory = pathlib.Path(directory)
-    pairs = _pairs(directory)
     sources = {t.name: t for t in names.tensors(config) if t.leaf.endswith("/kernel")}
+    pairs: dict[str, dict[str, np.ndarray]] = {}
+    for name, pair in _pairs(directory).items():
+        known = names.known_as(f"{name}.weight", config, sources).removesuffix(".weight")
+        if known in pairs:
+            raise WeightsError(
+                f"{directory / WEIGHTS_FILE}: holds LoRA of {known} under two names, one is {name}"
+            )
+        pairs[known] = pair
     unknown = [name for name in pairs if f"{name}.weight" not in sources]
     targets = {name.rpartition(".")[2] for name in pairs}
     if unknown or not targets <= set(TARGETS):

@@ -100,7 +100,7 @@ def resolve(path: str, weights: bool = True) -> pathlib.Path:
     try:
         patterns = ["*.json", "*.jinja", "*.txt", "tokenizer.model"]
         # Some repositories hold the weights a second time, under names of their own.
-        patterns += ["model*.safetensors"] if weights else []
+        patterns += ["model*.safetensors", names.ADAPTER_FILE] if weights else []
         return pathlib.Path(snapshot_download(path, allow_patterns=patterns))
     except Exception as error:  # the hub's errors share no base class with a useful message
         reason = str(error).strip().partition("\n")[0]

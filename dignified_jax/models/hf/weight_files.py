@@ -19,10 +19,12 @@ from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.models import families
 from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.hf import names
-from dignified_jax.models.hf.names import EMBEDDING, HEAD, INDEX_FILE, PREFIX, SINGLE_FILE
+from dignified_jax.models.hf.names import EMBEDDING, HEAD, INDEX_FILE, SINGLE_FILE
 
 DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _EXPERT = re.compile(r"(.+)\.(\d+)\.(gate|up|down)_proj\.weight")
+# Old Llama exports carry it, in a dtype of its own; it holds no weights.
+_BUFFER = "rotary_emb.inv_freq"
 # Problems that one message lists.
 _LISTED = 20
 
@@ -76,15 +78,11 @@ def stored(directory: str | pathlib.Path, config: DecoderConfig) -> dict[str, St
     wrapper = families.of(config.architecture).wrapper
     tensors: dict[str, Stored] = {}
     for name, tensor in find(directory).items():
-        # Buffers that old Llama exports carry; they hold no weights.
-        if name.endswith("rotary_emb.inv_freq"):
+        if name.endswith(_BUFFER):
             continue
-        if wrapper is not None:
-            if name.startswith(wrapper.others):
-                continue
-            prefix = next((p for p in wrapper.prefixes if name.startswith(p)), "")
-            name = name.removeprefix(prefix)
-        known = name if name in expected or PREFIX + name not in expected else PREFIX + name
+        if wrapper is not None and name.startswith(wrapper.others):
+            continue
+        known = names.known_as(name, config, expected)
         if known in tensors:
             raise WeightsError(
                 f"{directory}: holds both {tensors[known].name} and {name}, which name one tensor"
@@ -212,8 +210,18 @@ def digest(directory: str | pathlib.Path, progress: ShowCount = uncounted) -> st
 
 
 def stored_dtype(directory: str | pathlib.Path) -> str:
-    """Name of the widest floating dtype in the directory's weights, such as "bfloat16"."""
-    return widest(find(directory), directory)
+    """Name of the widest floating dtype in the directory's weights, such as "bfloat16".
+
+    Of a `Wrapper`'s checkpoint it is that of the text model.
+    """
+    wrappers = [f.wrapper for f in families.known() if f.wrapper is not None]
+    others = tuple(prefix for wrapper in wrappers for prefix in wrapper.others)
+    tensors = {
+        name: tensor
+        for name, tensor in find(directory).items()
+        if not name.endswith(_BUFFER) and not name.startswith(others)
+    }
+    return widest(tensors, directory)
 
 
 def widest(tensors: dict[str, Stored], directory: str | pathlib.Path) -> str:

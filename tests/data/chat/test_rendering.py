@@ -102,3 +102,11 @@ def test_advice_is_an_argument_that_helps_or_none(tokenizer):
     tokenizer.chat_template = opens.replace("WHEN", "true")
     with pytest.raises(ValueError, match=r"no argument changes that: set data\.chat_template"):
         load_template(tokenizer)
+
+
+def test_arguments_that_render_unlike_have_unlike_identities():
+    """The text "False" is true in Jinja: token ids made with it are not those made with false."""
+    source = "{{ 'quiet' if not thinking else 'thinks' }}"
+    found = [Renderer(source, {"thinking": value}, NOW) for value in (False, "False", None, "None")]
+    assert [each.render([], False) for each in found] == ["quiet", "thinks", "quiet", "thinks"]
+    assert len({str(each.identity()) for each in found}) == 4

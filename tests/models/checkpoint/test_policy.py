@@ -1,6 +1,7 @@
 """Policies from every kind of directory: the logits of the model that was written there."""
 
 import json
+from fnmatch import fnmatch
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,17 @@ def test_adapters_of_peft(base, trained, tmp_path):
         ({"use_dora": True}, UnsupportedModelError, r"use_dora: expected False, found True"),
         ({"bias": "all"}, UnsupportedModelError, "bias: expected 'none', found 'all'"),
         ({"rank_pattern": {"q_proj": 9}}, UnsupportedModelError, "rank_pattern: "),
+        # PEFT takes the adapter's start off the base's weights when it loads these.
+        (
+            {"init_lora_weights": "pissa_niter_4"},
+            UnsupportedModelError,
+            "init_lora_weights: expected True, found 'pissa_niter_4'",
+        ),
+        (
+            {"layer_replication": [[0, 1]]},
+            UnsupportedModelError,
+            "layer_replication: expected None",
+        ),
         (
             {"r": 5},
             WeightsError,
@@ -159,3 +171,29 @@ def test_adapters_that_can_not_be_used_are_refused_by_field(
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(error, match=said):
         policy.load(str(tmp_path / "a"))
+
+
+def test_a_tokenizer_of_its_own_hides_no_end_of_turn_of_the_base(base, trained, tmp_path):
+    """Trainers leave a tokenizer beside an adapter, and no generation_config.json."""
+    adapter = tmp_path / "a"
+    peft.save_adapter(adapter, trained[0].config, LORA, trained[1].lora, str(base))
+    (adapter / "tokenizer.json").write_text("{}")
+    found = policy.load(str(adapter))
+    assert found.directory == adapter and found.generation == base
+    (adapter / "generation_config.json").write_text("{}")
+    assert policy.load(str(adapter)).generation == adapter
+
+
+def test_an_adapter_of_the_hub_is_downloaded(base, trained, tmp_path, monkeypatch):
+    adapter = tmp_path / "a"
+    peft.save_adapter(adapter, trained[0].config, LORA, trained[1].lora, str(base))
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.append((name, [each for each in allow_patterns if fnmatch(peft.WEIGHTS_FILE, each)]))
+        return str(adapter)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    found = policy.load("somebody/adapter")
+    assert asked == [("somebody/adapter", [peft.WEIGHTS_FILE])] and found.source == adapter
+    jax.tree.map(np.testing.assert_array_equal, found.params.lora, trained[1].lora)

@@ -20,7 +20,7 @@ from transformers import (
 from dignified_jax.data import BatchStream
 from dignified_jax.models import hf, logprobs
 from dignified_jax.models.config import UnsupportedModelError
-from dignified_jax.models.hf import peft
+from dignified_jax.models.hf import peft, peft_reader
 from dignified_jax.models.hf.config import is_wrapped, read_config
 from dignified_jax.models.lora import LoraConfig, LoraParams, variables
 from tests.oracles import hf_models, sequences
@@ -208,6 +208,19 @@ def test_an_adapter_of_such_a_checkpoint_is_for_its_text(wrapped, tmp_path):
     want = hf_models.logits(theirs, TOKENS)
     got = model.apply(variables(LoraParams(params, tree)), TOKENS)
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
+    check_that_it_is_read_back(adapter, model, tree)
+
+
+def check_that_it_is_read_back(adapter, model, tree):
+    """Bit for bit, also under the names that transformers' modules had before, or of the text."""
+    file = adapter / "adapter_model.safetensors"
+    written = load_file(file)
+    for prefix in ("model.language_model.", "language_model.model.", "model."):
+        renamed = {k.replace("model.language_model.", prefix, 1): v for k, v in written.items()}
+        save_file(renamed, file)
+        lora, again = peft_reader.load_adapter(adapter, model.config)
+        assert lora.scale == model.lora.scale and lora.names == model.lora.names
+        jax.tree.map(np.testing.assert_array_equal, again, tree)
 
 
 def test_a_wrapper_without_its_text_is_refused(wrapped, tmp_path):

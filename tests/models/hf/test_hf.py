@@ -233,6 +233,17 @@ def test_saving_casts_when_asked(checkpoint, tmp_path):
     np.testing.assert_array_equal(stored, want)
 
 
+def test_buffers_and_images_say_nothing_of_the_weights_dtype(tmp_path):
+    """Old exports of Llama in float16 have rotary frequencies in float32."""
+    half, single = np.zeros(2, np.float16), np.zeros(2, np.float32)
+    others = {
+        "model.layers.0.self_attn.rotary_emb.inv_freq": single,
+        "vision_tower.vision_model.embeddings.position_ids": np.zeros(2, np.int64),
+    }
+    save_file({"model.norm.weight": half, **others}, tmp_path / "model.safetensors")
+    assert hf.stored_dtype(tmp_path) == "float16"
+
+
 def test_a_hub_id_that_cannot_be_reached_is_an_error():
     with pytest.raises(FileNotFoundError, match="the hub could not give it"):
         hf.resolve("nobody/nothing-here")
