@@ -10,6 +10,7 @@ the first step, which none takes without the others.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -123,7 +124,7 @@ def score_runs(
     records = []
     for number, run in enumerate(runs, start=1):
         file = run_directory.path(run.config) / SCORE_FILE
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        found = _read_score(file)
         if found.get("beta") != beta:
             found = score(file.parent / EXPORT_DIRECTORY)
             if jax.process_index() == 0:
@@ -142,13 +143,33 @@ def _trained(run: Run) -> bool:
     file = run_directory.path(run.config) / TRAINED_FILE
     if not file.is_file():
         return False
-    changes = continuation.config_differences(continuation.read_config(file), run.config)
+    before = continuation.read_config(file)
+    policies = _given(run, before.get("reward_policies", ()))
+    now = dataclasses.replace(run.config, reward_policies=_given(run, run.config.reward_policies))
+    changes = continuation.config_differences({**before, "reward_policies": list(policies)}, now)
     if changes:
         raise ConfigError(
             f"{file.parent} was trained by another configuration; choose another "
             "--config.workdir, or delete it:\n  " + "\n  ".join(changes)
         )
     return True
+
+
+def _given(run: Run, policies: Sequence[str]) -> tuple[str, ...]:
+    """Reward policies of a run, none where runs of the comparison lend them: those are trained as
+    its own would be, so that a comparison may gain or lose the method that lends them."""
+    lenders = run_directory.path(run.config).parents[1]
+    lent = (p == run.config.model.path or pathlib.Path(p).is_relative_to(lenders) for p in policies)
+    return () if all(lent) else tuple(policies)
+
+
+def _read_score(file: pathlib.Path) -> dict[str, Any]:
+    """A run's score; empty where there is none, or a damaged one, which is made anew."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _check_inputs(first: ScoredRun, other: ScoredRun) -> None:

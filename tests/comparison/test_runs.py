@@ -1,9 +1,12 @@
 """Which runs are trained and scored, with a stand-in for both: stopped ones go on, others stay."""
 
+import dataclasses
+
 import pytest
 
 from dignified_jax.comparison import plan
 from dignified_jax.comparison import runs as comparison_runs
+from dignified_jax.comparison.policy_reuse import share_policies
 from dignified_jax.training.config import ConfigError
 from tests.comparison.conftest import score
 
@@ -71,6 +74,45 @@ def test_another_configuration_is_refused_before_anything_starts(runs, compariso
     with pytest.raises(ConfigError, match=message):
         comparison_runs.train(plan.runs(plan.parse(config)), trainer, print)
     assert trainer.seen == []
+
+
+def test_a_comparison_may_gain_and_lose_the_method_that_lends_policies(get_config, tmp_path):
+    """Those that modpo takes over are trained as its own would be."""
+
+    def planned(*methods, **changes):
+        config = get_config()
+        config.update(workdir=str(tmp_path), methods=methods, against=methods[0], seeds=(3,))
+        found = share_policies(plan.runs(plan.parse(config)))
+        return [
+            dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
+            for run in found
+        ]
+
+    alone, both = planned("modpo"), planned("soup", "modpo")
+    assert both[1].config.reward_policies and not alone[0].config.reward_policies
+    for run in both:
+        comparison_runs.run_directory.path(run.config).mkdir(parents=True)
+    for first, then, seen in (
+        (alone, both, ["soup 3"]),
+        (both, alone, []),
+    ):
+        comparison_runs.train(first, Trainer(), print)
+        trainer = Trainer()
+        comparison_runs.train(then, trainer, print)
+        assert trainer.seen == seen
+        (tmp_path / "runs" / "modpo" / "seed_3" / comparison_runs.TRAINED_FILE).unlink()
+    comparison_runs.train(both, Trainer(), print)
+    with pytest.raises(ConfigError, match=r"modpo/seed_3 was trained by .*\n  reward_policies: "):
+        comparison_runs.train(planned("modpo", reward_policies=("w",) * 4), Trainer(), print)
+
+
+def test_a_damaged_score_is_made_anew(runs):
+    comparison_runs.train(runs, Trainer(), print)
+    comparison_runs.score_runs(runs, 0.1, scores(*[score((0.5, 0.5))] * 4)[0], print)
+    (comparison_runs.run_directory.path(runs[1].config) / "score.json").write_text('{"beta": 0.')
+    judge, seen = scores(score((0.5, 0.6)))
+    comparison_runs.score_runs(runs, 0.1, judge, print)
+    assert [str(directory.parent) for directory in seen] == [runs[1].config.workdir]
 
 
 def scores(*answers):
