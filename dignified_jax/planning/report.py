@@ -70,9 +70,10 @@ def alternatives(plan: Plan) -> Iterator[tuple[str, Plan]]:
         rows = config.rows_per_device * shape.steps
         at_once = dataclasses.replace(shape, rows=shape.rows * shape.steps, steps=1)
         yield f"--config.rows_per_device={rows}", counted(replaced(shape=at_once))
-    if not plan.rows.startswith("counted") or _longest(plan) <= shape.row_length // 2:
+    fits = not plan.rows.startswith("counted") or _longest(plan) <= shape.row_length // 2
+    if fits and (config.data.max_length or 0) <= shape.row_length // 2:
         yield f"--config.data.row_length={shape.row_length // 2}", counted(_halved_rows(plan))
-    if mesh.shape[partition.DATA_AXIS] > 1:
+    if mesh.shape[partition.DATA_AXIS] > 1 and config.mesh.slices == 1:
         both = mesh.shape[partition.DATA_AXIS] * mesh.shape[partition.FSDP_AXIS]
         yield (
             f"--config.mesh.data=1 --config.mesh.fsdp={both}",

@@ -174,6 +174,14 @@ def test_rows_of_one_device_are_advised_to_shrink(qwen):
     assert halved.parts.accumulators > before.parts.accumulators == 0
     flags = [flag for flag, _ in itertools.islice(changed, 2)]
     assert flags == ["--config.data.row_length=2048", "--config.mesh.data=1 --config.mesh.fsdp=8"]
+    # What the run would refuse is not advised: slices hold whole replicas, rows whole examples.
+    sections = {
+        "mesh": MeshConfig(data=2, slices=2),
+        "data": dataclasses.replace(before.config.data, max_length=3000),
+    }
+    other = dataclasses.replace(before, config=dataclasses.replace(before.config, **sections))
+    advised = [flag for flag, _ in report.alternatives(other)]
+    assert not [flag for flag in advised if "mesh.data" in flag or "row_length" in flag]
 
 
 def test_what_layers_need_not_keep_is_advised(qwen):
