@@ -21,6 +21,7 @@ from dignified_jax.data import BatchStream, PackedBatch
 from dignified_jax.embedded import resolve
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import lora_base, params_checkpoint
+from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.residual import Edits
 from dignified_jax.objectives import Objective
 from dignified_jax.training.config import ConfigError, TrainConfig
@@ -116,6 +117,7 @@ def prepare(config: TrainConfig, workdir: pathlib.Path, notify: Notify) -> RunCo
     members.at("loading the model")
     show = functools.partial(waiting, visible=jax.process_index() == 0)
     model = input_model.prepare_model(config, mesh, show)
+    _check_reward_policies(config, model)
     edits = input_steering.load_edits(config.steering, model.module.config, mesh)
     inputs = {**model.identity, **data.identity}
     recorded = {**inputs, **input_steering.identity(config.steering)}
@@ -212,13 +214,19 @@ def _rewards(
         source, dtype = hf.resolve(resolve(path)), config.model.param_dtype
         with waiting(f"loading {path}", jax.process_index() == 0, share=True) as count:
             module, params = hf.load(source, dtype, model.mesh, progress=count)
-        if not module.config.computes_like(model.module.config):
-            raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
         identity = {**data.identity, **input_model.identity(module.config, params, config)}
         score = functools.partial(_score, score_step, notify, model, params, rows_per_step)
         directory = workdir / "rewards" / dimension
         policies.append(read_or_compute(directory, data.streams, identity, score, notify))
     return compute_rewards(policies, reference, config.method.beta)
+
+
+def _check_reward_policies(config: TrainConfig, model: input_model.PreparedModel) -> None:
+    """Before the reference, and one policy after another, are scored."""
+    for path in config.reward_policies:
+        found = read_config(hf.resolve(resolve(path), weights=False))
+        if not found.computes_like(model.module.config):
+            raise ConfigError(f"reward_policies: {path} is not of the shape of {model.directory}")
 
 
 def _score(

@@ -1,5 +1,6 @@
 """Methods of several stages, as whole small runs."""
 
+import dataclasses
 import json
 
 import jax
@@ -179,6 +180,10 @@ def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):
     run = configuration(root, tmp_path / "run", MODPO(), reference="cached", reward_policies=paths)
     with pytest.raises(ConfigError, match=r"reward_policies: .*other is not of the shape of"):
         stages.run(run)
+    paths = (*(str(root / "model"),) * 3, str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="none"):
+        stages.run(dataclasses.replace(run, reward_policies=paths))
+    assert not (tmp_path / "run" / "reference").exists()  # told before anything is scored
 
 
 @pytest.mark.parametrize(
