@@ -46,13 +46,18 @@ exists() {
   gcloud compute tpus tpu-vm describe "$TPU" "${place[@]}" --format='value(state)' >/dev/null 2>&1
 }
 
+# Whether somebody has asked for it, who may be waiting for it.
+requested() { [[ "$DRY_RUN" == 0 ]] && state >/dev/null 2>&1; }
+
 up() {
   : "${ACCELERATOR:?type of the slice, such as v5p-16}"
   local version
   version="${RUNTIME:-$(runtime)}"
-  made=1 # from here on, so that a request that is interrupted is taken back
-  queued create --node-id="$TPU" --accelerator-type="$ACCELERATOR" \
-    --runtime-version="$version" ${SPOT:+--spot}
+  if ! requested; then
+    made=1 # from here on, so that a request that is interrupted is taken back
+    queued create --node-id="$TPU" --accelerator-type="$ACCELERATOR" \
+      --runtime-version="$version" ${SPOT:+--spot}
+  fi
   [[ "$DRY_RUN" == 0 ]] || return 0
   local now="" before=""
   while now="$(state)"; [[ "$now" != ACTIVE ]]; do

@@ -107,8 +107,8 @@ class Method:
     def stages(self, dimensions: Sequence[str]) -> tuple[Stage, ...]:
         """Returns the trainings that come first, in order.
 
-        Those of an objective that `needs_rewards` are its reward policies, each stage named after
-        its dimension.
+        An objective has some only where it `needs_rewards`: its reward policies, each stage named
+        after its dimension.
         """
         del dimensions
         return ()

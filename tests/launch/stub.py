@@ -52,7 +52,7 @@ def gcloud():
             slice_file.write_text(os.environ.get("STUB_STATE", "ACTIVE"))
         return 0
     if verb == "describe":
-        return 0 if slice_file.exists() else 1
+        return 0 if slice_file.exists() and slice_file.read_text() == "ACTIVE" else 1
     if verb == "scp":
         for index in range(HOSTS):
             (HOME / f"host{index}").mkdir(exist_ok=True)

@@ -82,6 +82,15 @@ def test_a_slice_that_was_there_stays(machine):
     assert not [call for call in machine.calls() if "queued-resources" in call]
 
 
+def test_a_request_of_another_is_waited_for_and_stays(machine):
+    """It may have waited for days: asking again is an error of gcloud's, which took it back."""
+    (machine.home / "slice").write_text("WAITING_FOR_RESOURCES")
+    status, _, errors = machine.run("tpu_pod.sh", *FLAGS, **SLICE)
+    assert status == 0, errors
+    assert (machine.home / "slice").read_text() == "ACTIVE"
+    assert {call[4] for call in machine.calls() if "queued-resources" in call} == {"describe"}
+
+
 def test_a_request_that_fails_is_taken_back(machine):
     status, _, errors = machine.run("tpu_pod.sh", *FLAGS, **SLICE, STUB_STATE="FAILED")
     assert status == 1 and "the request for pod is FAILED" in errors
