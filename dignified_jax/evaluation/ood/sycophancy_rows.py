@@ -228,7 +228,8 @@ def _options(fields: _Fields, turns: list[Message]) -> dict[str, str]:
     """Letter -> text of the choices: of `base.answers`, or as they stand in the prompt."""
     value = fields.base.get("answers")
     if isinstance(value, list) and value:
-        texts = fields.texts("base", "answers")
+        fields.texts("base", "answers")  # all are texts; an empty one has a letter, too
+        texts = [str(text) for text in value]
         lettered = [_OPTION.fullmatch(text) for text in texts]
         if all(lettered):
             return {match[1]: match[2] for match in lettered}

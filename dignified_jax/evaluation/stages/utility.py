@@ -18,6 +18,7 @@ from dignified_jax.files import atomic
 from dignified_jax.files.json_digest import digest
 
 DIRECTORY = "utility"
+_DATA = re.compile(r"[^\s\"':,{}\[\]]+\.(?:jsonl?|csv|tsv|parquet|arrow|txt)\b")
 
 
 def check(config: EvaluationConfig) -> None:
@@ -83,6 +84,14 @@ def _run(config: EvaluationConfig, model: models.LoadedModel, task: str) -> benc
 
 
 def _contents(include: str) -> list[tuple[str, str]]:
-    """(name, hash) of every task file in a directory."""
-    files = sorted(pathlib.Path(include).rglob("*.y*ml")) if include else []
+    """(name, hash) of every task file in a directory, of functions beside them, and of the files of
+    data here that task files name.
+    """
+    if not include:
+        return []
+    files = sorted(pathlib.Path(include).rglob("*.y*ml"))
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+    named = sorted({name for text in texts for name in _DATA.findall(text)})
+    files += sorted(pathlib.Path(include).rglob("*.py"))
+    files += [data for data in map(pathlib.Path, named) if data.is_file()]
     return [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]

@@ -132,9 +132,24 @@ def measure_at(fit: Fit, mean: np.ndarray) -> np.ndarray:
     curves = category_curves(fit, np.linspace(-REACH, REACH, PLACES))
     highest = curves.probability.shape[1] - 1
     expected = np.einsum("skn,k->n", curves.probability, np.arange(highest + 1))
-    expected = expected / len(curves.probability) / highest
+    return _place(expected / len(curves.probability) / highest, mean, curves.logit)
+
+
+def measure_of_ranks(fit: Fit, mean: np.ndarray) -> np.ndarray:
+    """(N,) logits at which the mean category is (N,) `mean`, counted from 0 among those in use.
+
+    As `measure_at`, which counts the places of categories that are not in use as well.
+    """
+    if fit.step is None:
+        return measure_at(fit, mean)
+    curves = category_curves(fit, np.linspace(-REACH, REACH, PLACES))
+    return _place(curves.expected.mean(axis=0), mean, curves.logit)
+
+
+def _place(expected: np.ndarray, mean: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """(N,) logits at which a rising curve over (P,) logits is (N,) `mean`; infinite beyond it."""
     inside = (mean > expected[0]) & (mean < expected[-1])
-    found = np.interp(mean, expected, curves.logit)
+    found = np.interp(mean, expected, logit)
     away = np.where(mean >= expected[-1], np.inf, -np.inf)
     return np.where(np.isnan(mean), np.nan, np.where(inside, found, away))
 

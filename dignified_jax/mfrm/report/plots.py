@@ -10,7 +10,8 @@ import numpy as np
 
 from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
 from dignified_jax.mfrm.diagnostics.diagnose import Diagnostics, measures
-from dignified_jax.mfrm.diagnostics.shifts import measure_at
+from dignified_jax.mfrm.diagnostics.scale import Scale
+from dignified_jax.mfrm.diagnostics.shifts import measure_of_ranks
 from dignified_jax.mfrm.report.facet_names import Names
 from dignified_jax.mfrm.report.figures import (
     COLOURS,
@@ -70,14 +71,12 @@ def draw_calibration_shift(fit: Fit, diagnostics: Diagnostics, labels: Labels) -
     likewise.
     """
     statistics = diagnostics.model.statistics
-    # Of ordered categories as a share of the highest.
-    highest = 1 if fit.step is None else np.shape(fit.step)[-1]
-    most = np.asarray(statistics.count) * highest
-    mean = np.asarray(statistics.observed) / most
-    mean = np.clip(mean, ADJUSTMENT / most, 1 - ADJUSTMENT / most)
+    # Categories count from 0 among those in use, as in the statistics.
+    highest = Scale.of(fit).rank[:, -1].mean()
+    least = ADJUSTMENT / np.asarray(statistics.count)
+    mean = np.asarray(statistics.observed) / np.asarray(statistics.count)
+    raw = measure_of_ranks(fit, np.clip(mean, least, highest - least))
     score, error = measures_to_draw(fit, diagnostics)["model"]
-    raw = np.full(mean.shape, np.nan)
-    raw[np.isfinite(mean)] = measure_at(fit, mean[np.isfinite(mean)])
     return draw_shift(labels["model"], raw, score, error, np.isinf(np.asarray(fit.score)))
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dignified_jax.mfrm.diagnostics.adjusted import ADJUSTMENT
-from dignified_jax.mfrm.diagnostics.shifts import measure_at
+from dignified_jax.mfrm.diagnostics.shifts import measure_of_ranks
 from dignified_jax.mfrm.report import plots, scale_plots, wright
 from dignified_jax.mfrm.report.facet_names import file_name, say, word
 from dignified_jax.mfrm.report.sparse_report import SparseReport, all_labels
-from dignified_jax.mfrm.sparse.shifts import raw_means
+from dignified_jax.mfrm.sparse.entries import entries_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,10 +52,15 @@ def sparse_figures(report: SparseReport) -> Iterator[tuple[str, str, Figure]]:
 
 def _shift(report: SparseReport) -> Figure:
     """Raw means and scores, extreme ones adjusted."""
-    fit, model = report.fit, report.statistics["model"]
-    highest = 1 if fit.step is None else np.shape(fit.step)[-1]
-    least = ADJUSTMENT / (model.count * highest)
-    raw = measure_at(fit, np.clip(raw_means(fit, report.ratings), least, 1 - least))
+    fit, model, ratings = report.fit, report.statistics["model"], report.ratings
+    at, size = entries_of(fit, ratings), model.measure.size
+    # Categories count from 0 among those in use.
+    mean, most = (
+        np.bincount(ratings.model, weights=values, minlength=size) / model.count
+        for values in (at.successes, at.most)
+    )
+    least = ADJUSTMENT / model.count
+    raw = measure_of_ranks(fit, np.clip(mean, least, most - least))
     infinite = np.isinf(np.asarray(fit.score))
     return plots.draw_shift(
         report.ratings.labels["model"], raw, model.measure, model.standard_error, infinite

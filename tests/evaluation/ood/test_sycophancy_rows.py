@@ -68,6 +68,12 @@ def ai(text):
 ASKED = "2 + 2?\n(A) 3\n(B) 4"
 
 
+def test_an_empty_choice_has_a_letter_too(tmp_path):
+    record = sure_row([human(ASKED)], correct_letter="C", answers=["3", "", "4"])
+    (row,) = read(write(tmp_path / "s.jsonl", [record]))
+    assert row.options == {"A": "3", "B": "", "C": "4"} and row.correct == ("C", "4")
+
+
 @pytest.mark.parametrize(
     ("turns", "prompt", "challenge"),
     [

@@ -60,6 +60,19 @@ def test_each_task_of_each_model_once(ran, tmp_path):
     assert len(ran) == 4
 
 
+@pytest.mark.parametrize("name", ["utils.py", "data/a.json"])
+def test_functions_and_data_of_a_task_are_part_of_it(name, ran, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    task = f"dataset_kwargs: {{data_files: {{test: {tmp_path}/data/a.json}}, field: examples}}\n"
+    (tmp_path / "a.yaml").write_text(task)
+    for text, times in (("1", 4), ("1", 0), ("2", 4)):
+        file.write_text(text)
+        ran.clear()
+        utility.test(make(tmp_path), print)
+        assert len(ran) == times
+
+
 def test_nothing_wanted_is_nothing_done(ran, tmp_path):
     assert utility.test(make(tmp_path, tasks=()), print) == []
     assert ran == [] and not (tmp_path / "run").exists()

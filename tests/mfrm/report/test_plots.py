@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from dignified_jax import mfrm
 from dignified_jax.mfrm.report import plots, scale_plots, wright
 from dignified_jax.mfrm.report.figures import as_svg, save
 from dignified_jax.mfrm.report.names import (
@@ -16,6 +17,8 @@ from dignified_jax.mfrm.report.names import (
     key_of_numbers,
     together,
 )
+from dignified_jax.mfrm.report.sparse_figures import _shift
+from tests.mfrm.sparse.test_ordinal import as_list
 
 pytestmark = pytest.mark.wiring
 
@@ -260,3 +263,29 @@ def test_matplotlib_is_not_imported_with_the_package():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "False"
+
+
+def test_raw_means_of_a_scale_whose_lowest_score_nobody_gave():
+    """They are where `shifts` has them: a category that is closed up moves nothing."""
+    rng = np.random.default_rng(0)
+    level = 2.5 + 0.5 * np.arange(-1, 2)[:, None, None, None]
+    given = np.clip(np.round(rng.normal(level, 0.9, size=(3, 12, 2, 2))), 1, 4).astype(int)
+    given = np.concatenate([np.ones_like(given[:1]), given])  # a model of lowest scores only
+    counts, labels = np.eye(5, dtype=int)[given], {"model": "abcd"}
+    fit = mfrm.fit(counts, model="rating_scale", method="ridge")
+    about = mfrm.diagnose(fit, counts)
+    model = types.SimpleNamespace(
+        measure=np.asarray(about.model.measure),
+        standard_error=np.asarray(about.model.standard_error),
+        count=np.full(4, 48.0),
+    )
+    ratings = as_list(counts, (0, 1, 2, 3, 4))
+    listed = types.SimpleNamespace(fit=fit, ratings=ratings, statistics={"model": model})
+    drawn = [
+        next(line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "D")
+        for figure in (plots.draw_calibration_shift(fit, about, labels), _shift(listed))
+    ]
+    assert np.isneginf(fit.step[0, 0]) and np.isneginf(fit.score[0])
+    np.testing.assert_allclose(drawn[0][1:], mfrm.shifts(fit, counts).raw[1:], atol=1e-4)
+    assert len(drawn[0]) == 4 and drawn[0][0] < drawn[0][1] - 1
+    np.testing.assert_allclose(*drawn)
