@@ -28,18 +28,13 @@ from dignified_jax.console.labels import printable, printable_lines
 from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
-from dignified_jax.mfrm.connectivity import (
-    RANDOM_QUESTIONS,
-    DisconnectedError,
-    listed_groups,
-)
+from dignified_jax.mfrm.connectivity import RANDOM_QUESTIONS, DisconnectedError
 from dignified_jax.mfrm.diagnostics.bootstrap import bootstrap
 from dignified_jax.mfrm.diagnostics.diagnose import diagnose
 from dignified_jax.mfrm.diagnostics.group_anchors import anchor_groups
 from dignified_jax.mfrm.diagnostics.sensitivity import leave_one_judge_out
 from dignified_jax.mfrm.fit import fit
 from dignified_jax.mfrm.input.long_table import OrdinalRatings, Ratings, from_long
-from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import arguments as options_of
 from dignified_jax.mfrm.report import files
@@ -271,17 +266,7 @@ def _fit(
     try:
         return fit(*counts, **options)
     except DisconnectedError as error:
-        listed = [
-            f"  {facet}: "
-            + listed_groups(
-                [
-                    ", ".join(shown(str(labels[facet][level]))[1:-1] for level in group[:8])
-                    + (f", ... ({len(group)})" if len(group) > 8 else "")
-                    for group in groups
-                ]
-            )
-            for facet, groups in error.subsets.items()
-        ]
+        listed = [f"  {line}" for line in error.named(labels)]
         raise ValueError(
             "the design is disconnected: no chain of ratings joins these subsets, so their "
             "difference would be set by the priors alone\n"

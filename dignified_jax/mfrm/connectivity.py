@@ -19,10 +19,11 @@ import jax
 import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.input.scores import shown
 from dignified_jax.mfrm.result import FACETS
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 
-SHOWN_GROUPS = 6
+SHOWN_GROUPS, SHOWN = 6, 8
 RANDOM_QUESTIONS = (
     "Methods 'quadrature' and 'laplace' draw questions from one population, which joins these"
 )
@@ -50,6 +51,18 @@ class DisconnectedError(ValueError):
             + f" {RANDOM_QUESTIONS}."
             * self.of_questions()
         )
+
+    def named(self, labels: Mapping[str, Sequence[object]]) -> list[str]:
+        """Returns "facet: labels | labels" of each facet, the first of many."""
+
+        def listed(facet: str, group: list[int]) -> str:
+            names = ", ".join(shown(str(labels[facet][level]))[1:-1] for level in group[:SHOWN])
+            return names + (f", ... ({len(group)})" if len(group) > SHOWN else "")
+
+        return [
+            f"{facet}: " + listed_groups([listed(facet, group) for group in groups])
+            for facet, groups in self.subsets.items()
+        ]
 
     def of_questions(self) -> bool:
         """Tells whether questions are all that parts the models, which only the ridge minds."""

@@ -172,12 +172,24 @@ def _begin(
     }
     successes, trials = successes[kept], trials[kept]
     submit = worker.submit if successes.size <= MOST_ON_HOST else _at_once
-    fit = submit(mfrm.fit, successes, trials, **options)
+    fit = submit(_fit, labels, successes, trials, **options)
     sensitivity = None
     if judges.size > 1:
         # The worker takes one after the other, so the fit is there by then.
         sensitivity = submit(lambda: mfrm.leave_one_judge_out(fit.result(), successes, trials))
     return _Begun(name, labels, successes, trials, fit, sensitivity)
+
+
+def _fit(labels: Labels, *counts: np.ndarray, **options: str) -> mfrm.Fit:
+    """`mfrm.fit`, which knows its levels by number alone."""
+    try:
+        return mfrm.fit(*counts, **options)
+    except mfrm.DisconnectedError as error:
+        raise ScoresError(
+            "the design is disconnected: no chain of ratings joins these subsets, so that nothing "
+            f"compares them. {'; '.join(error.named(labels))}. Score them apart, or add ratings "
+            "that join them"
+        ) from error
 
 
 def _finish(begun: _Begun, drawing: Mapping[str, Any]) -> Calibration:

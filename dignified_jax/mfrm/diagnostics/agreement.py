@@ -145,12 +145,9 @@ def agreement_of(
 
     def with_intervals(group: np.ndarray) -> dict[str, tuple[float, float, float]]:
         part = units.of_judges(group)
-        found = part.figures()
-        samples = [part.of_questions(draw).figures() for draw in draws]
-        return {
-            name: (found[name], *percentile_interval((each[name] for each in samples), level))
-            for name in FIGURES
-        }
+        return intervals(
+            part.figures(), [part.of_questions(draw).figures() for draw in draws], level
+        )
 
     common, exact, expected, cohen = units.pairs()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,6 +162,16 @@ def agreement_of(
         groups={name: with_intervals(group) for name, group in members.items()},
         level=level,
     )
+
+
+def intervals(
+    found: Mapping[str, float], samples: Sequence[Mapping[str, float]], level: float
+) -> dict[str, tuple[float, float, float]]:
+    """Returns figure -> its value, and the percentiles of it over samples."""
+    return {
+        name: (found[name], *percentile_interval((each[name] for each in samples), level))
+        for name in FIGURES
+    }
 
 
 def question_draws(questions: int, replicates: int, seed: int) -> np.ndarray:

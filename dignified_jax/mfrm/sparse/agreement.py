@@ -18,12 +18,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dignified_jax.agreement import alpha_of, coincidences, percentile_interval, ratio
+from dignified_jax.agreement import alpha_of, coincidences, ratio
 from dignified_jax.mfrm.diagnostics.agreement import (
     FIGURES,
     Agreement,
     Units,
     agreement_of,
+    intervals,
     members_of,
     question_draws,
     share_chances,
@@ -68,12 +69,8 @@ def sparse_agreement(
 
     def with_intervals(group: np.ndarray) -> dict[str, tuple[float, float, float]]:
         sums = _sums(met, np.isin(met.judge, group), number)
-        found = sums.figures(np.ones(number))
         samples = [sums.figures(each) for each in times]
-        return {
-            name: (found[name], *percentile_interval((each[name] for each in samples), level))
-            for name in FIGURES
-        }
+        return intervals(sums.figures(np.ones(number)), samples, level)
 
     nothing = np.zeros((0, 0))
     return Agreement(

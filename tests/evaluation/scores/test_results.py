@@ -202,6 +202,15 @@ def test_no_question_in_common_is_refused():
         calibration.calibrate(found.ratings, found.dimension_of)
 
 
+def test_parts_that_nothing_joins_are_named():
+    """By their labels, as whoever reads it knows no numbers."""
+    rows = [row for row in simulate() if (row["judge"] == "j1") == (row["model"] == "m1")]
+    found = ratings.read_ratings(rows)
+    with pytest.raises(ScoresError, match=r"^dimension A: .*; judge: j1 \| j2") as error:
+        calibration.calibrate(found.ratings, found.dimension_of, replicates=2)
+    assert "model: m1 | m2, m3" in str(error.value)
+
+
 def test_one_judge_alone():
     scores = score_rows([row for row in simulate() if row["judge"] == "j1"])
     made = tables.all_tables(scores, "m1")
