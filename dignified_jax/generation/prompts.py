@@ -12,11 +12,14 @@ from dignified_jax.data.schema import Prompt, first_lines
 from dignified_jax.data.schema.cells import read_prompt
 from dignified_jax.data.template import ChatTemplate
 from dignified_jax.generation.queue import TokenRequest
-from dignified_jax.generation.settings import Settings
+from dignified_jax.generation.settings import Settings, wrong_stop
 from dignified_jax.models.config import DecoderConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+LARGEST_SEED = 2**32 - 1
 
 
 class PromptsError(ValueError):
@@ -60,14 +63,18 @@ def encode(
 
     Raises:
       PromptsError: names the ids of all requests that stand twice, that template or tokenizer can't
-        keep, or that are too long.
+        keep, that are too long, or whose own settings can't be.
     """
     problems = _doubled(requests)
     found = _rendered(requests, template)
     encoded = []
     for number, request in enumerate(requests):
+        if wrong := _wrong_settings(request):
+            problems.append(f"{request.id}: {wrong}")
+            continue
         tokens = found.get(number, request.prompt)
-        most = request.max_new_tokens or settings.max_new_tokens
+        most = settings.max_new_tokens
+        most = most if request.max_new_tokens is None else request.max_new_tokens
         if isinstance(tokens, ValueError):
             problems.append(f"{request.id}: {tokens}")
         elif not tokens:
@@ -86,6 +93,16 @@ def encode(
             encoded.append(TokenRequest(request.id, tuple(tokens), most, seed, ends))
     refuse(problems, len(requests))
     return encoded
+
+
+def _wrong_settings(request: Request) -> str:
+    """What is wrong with a request's own settings, in words; "" for nothing."""
+    most, seed = request.max_new_tokens, request.seed
+    if most is not None and most < 1:
+        return f"max_new_tokens: expected at least 1, found {most}"
+    if seed is not None and not 0 <= seed <= LARGEST_SEED:
+        return f"seed: expected 0 to {LARGEST_SEED}, found {seed}"
+    return wrong_stop(request.stop or ())
 
 
 def refuse(problems: Sequence[str], total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated
 
 from dignified_jax.typed_config import Bounds, Count, NonNegative, Seed, check_bounds
@@ -32,7 +33,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_bounds(self, "")
-        if "" in self.stop:
-            raise ValueError("stop: expected texts, found an empty one")
+        if wrong := wrong_stop(self.stop):
+            raise ValueError(wrong)
         if self.temperature == 0 and (self.top_p, self.top_k) != (1.0, None):
             raise ValueError("top_p and top_k have no meaning with temperature=0")
+
+
+def wrong_stop(stop: Sequence[str]) -> str:
+    """Returns what is wrong with texts that end a response, in words; "" for nothing.
+
+    A mere text would be one text for each of its characters.
+    """
+    if isinstance(stop, str):
+        return f"stop: expected texts in a tuple, found {stop!r:.60}"
+    if not all(isinstance(each, str) for each in stop):
+        return f"stop: expected texts, found {stop!r:.60}"
+    return "stop: expected texts, found an empty one" if "" in stop else ""

@@ -284,7 +284,7 @@ def write_prompts(directory, source, target):
 def test_writing_prompts(tmp_path):
     path = write_prompts(
         tmp_path,
-        "[ WP ] A clock that lies .\n[ WP ] One\x85line\u2028still .\n",
+        "\ufeff[ WP ] A clock that lies .\n[ WP ] One\x85line\u2028still .\n",
         "It struck six . <newline> <newline> `` Noon , '' it said . <newline>\nTwo . \r\n",
     )
     rows = read_anchors("writing_prompts", path)

@@ -60,6 +60,10 @@ def test_a_request_may_have_settings_of_its_own(model, tiny_tokenizer):
         ([Request("a", ())], "a: expected a prompt, found no tokens"),
         ([Request("a", (1, 9999))], "a: a token is not below 2048"),
         ([Request("a", [{"role": "user"}])], r"a: prompt\[0\]"),
+        ([Request("a", "x", stop="END")], "a: stop: expected texts in a tuple, found 'END'"),
+        ([Request("a", "x", stop=("END", ""))], "a: stop: expected texts, found an empty one"),
+        ([Request("a", "x", max_new_tokens=0)], "a: max_new_tokens: expected at least 1, found 0"),
+        ([Request("a", "x", seed=-1)], "a: seed: expected 0 to 4294967295, found -1"),
         ([Request("a", (Message("assistant", "x"),))], "a: prompt.0.: expected the user's turn"),
     ],
 )

@@ -71,6 +71,7 @@ def test_greedy_takes_the_likeliest():
         ({"temperature": 1.0, "top_p": 0.0}, "top_p must be positive, found 0"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, found 0"),
         ({"top_k": 5}, "top_p and top_k have no meaning with temperature=0"),
+        ({"stop": "END"}, "stop: expected texts in a tuple, found 'END'"),
         ({"stop": ("",)}, "stop: expected texts, found an empty one"),
     ],
 )

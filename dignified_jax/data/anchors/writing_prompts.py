@@ -36,7 +36,8 @@ def read(source: str | Path) -> list[CheckedRecord]:
 
 def _lines(file: Path) -> list[str]:
     # Only \n ends a line: str.splitlines would also cut at U+2028 or \x85 inside a text.
-    text = file.read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n")
+    text = file.read_bytes().decode("utf-8", "surrogateescape")
+    text = text.removeprefix("\ufeff").removesuffix("\n")
     return text.split("\n") if text else []
 
 
