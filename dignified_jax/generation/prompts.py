@@ -96,7 +96,7 @@ def encode(
 
 
 def _wrong_settings(request: Request) -> str:
-    """What is wrong with a request's own settings, in words; "" for nothing."""
+    """Returns what is wrong with a request's own settings, in words; "" for nothing."""
     most, seed = request.max_new_tokens, request.seed
     if most is not None and most < 1:
         return f"max_new_tokens: expected at least 1, found {most}"
