@@ -249,7 +249,8 @@ def _check_best_metric(config: TrainConfig, data: input_data.PreparedData) -> No
         return
     if "validation" not in data.streams:
         raise ConfigError("best_metric: the validation split is empty; raise validation_fraction")
-    names = metric_names(config.method, data.streams["validation"], config.data.dimensions)
+    method = config.method.for_steps(input_data.total_steps(config, data.streams["train"]))
+    names = metric_names(method, data.streams["validation"], config.data.dimensions)
     known = {EVAL_PREFIX + name for name in names}
     if config.best_metric not in known:
         raise ConfigError(

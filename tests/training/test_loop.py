@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dignified_jax import data
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import params_checkpoint
+from dignified_jax.objectives import LagDPO
+from dignified_jax.objectives.duals.paced import PacedLinear
 from dignified_jax.training import loop, run_context, split_evaluation
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.inputs import data as input_data
@@ -276,8 +278,9 @@ def test_the_best_is_the_least_unless_said_otherwise(root, tmp_path):
 
 
 def test_a_metric_that_validation_does_not_have_is_refused_at_once(root, tmp_path):
-    """C has no pair in the validation split."""
-    config = tiny_run.config(root, tmp_path / "run", best_metric="eval/loss/C")
+    """C has no pair in the validation split. The method may be configured in units of the run."""
+    method = LagDPO(schedule=PacedLinear(final=(0.3,)))
+    config = tiny_run.config(root, tmp_path / "run", method=method, best_metric="eval/loss/C")
     with pytest.raises(ConfigError, match=r"best_metric must be .*eval/loss/A.* 'eval/loss/C'"):
         loop.run(config)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()

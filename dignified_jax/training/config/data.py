@@ -193,7 +193,7 @@ def _published_test(train: str | tuple[str, ...]) -> str | None:
     if not isinstance(train, str):
         return None
     name, at, revision = re.fullmatch(r"([^@:]*)(@?)([^:]*).*", train, re.DOTALL).groups()
-    if not at:
+    if not (name and at):  # a file may begin with "@"
         return PUBLISHED_TESTS.get(train)
     found = PUBLISHED_TESTS.get(train.replace(f"@{revision}", "", 1))
     return None if found is None else found.replace(name, f"{name}@{revision}", 1)

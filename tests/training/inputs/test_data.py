@@ -25,7 +25,8 @@ def test_published_test_rows_are_of_their_training_rows_only():
     assert (DataConfig().test_source, hub.test_source) == (embedded, "qisein/PersonaKnob:test")
     pinned = [DataConfig(train=f"qisein/PersonaKnob@v1{s}").test_source for s in ("", ":train")]
     assert pinned == ["qisein/PersonaKnob@v1:test"] * 2
-    assert DataConfig(train="me/PersonaKnob@v1").test_source is None
+    for other in ("me/PersonaKnob@v1", "@rows.jsonl"):
+        assert DataConfig(train=other).test_source is None
     asked = DataConfig(train="mine.jsonl", test=embedded)  # as any other that is given
     assert asked.test_rows == f"rows of {embedded}"
     own = DataConfig(train="mine.jsonl")
