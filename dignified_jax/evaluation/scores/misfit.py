@@ -11,7 +11,7 @@ from dignified_jax import mfrm
 from dignified_jax.console.table import Table
 from dignified_jax.evaluation.scores.calibration import Calibration
 from dignified_jax.evaluation.scores.results import Scores
-from dignified_jax.mfrm.report.verdict import MISFIT
+from dignified_jax.mfrm.report.verdict import MISFIT, Fitting
 
 MOST_UNEXPECTED = 5
 """Ratings that are listed of a dimension."""
@@ -27,15 +27,18 @@ def misfit_table(scores: Scores) -> Table:
     for name, found in scores.calibrations.dimensions.items():
         about = mfrm.diagnose(found.fit, found.successes, found.trials)
         overall = [float(getattr(about.overall, key)) for key in _STATISTICS]
-        rows = [("all ratings", "", overall)]
+        rows = [("all ratings", "", overall, math.nan)]
         for facet, title in _FACETS.items():
             own = getattr(about, facet).statistics
             values = np.stack([np.asarray(getattr(own, key), float) for key in _STATISTICS], 1)
-            for label, line in zip(found.labels[facet], values.tolist(), strict=True):
-                rows.append((title, str(label), line))
-        for title, label, (infit, z, outfit, count) in rows:
+            fitting = Fitting.of(own, found.fit, facet)
+            # Levels with only 1s or only 0s, which a ridge keeps, always fit.
+            usual = np.where(fitting.extreme, math.nan, fitting.usual(overall[0]))
+            levels = zip(found.labels[facet], values.tolist(), usual.tolist(), strict=True)
+            rows += [(title, str(label), *rest) for label, *rest in levels]
+        for title, label, (infit, z, outfit, count), usual in rows:
             ratio = infit / overall[0] if overall[0] > 0 else math.nan
-            word = reading(ratio, z)
+            word = reading(infit / usual if usual > 0 else math.nan, z)
             lines.append((name, title, label, infit, outfit, ratio, word, int(count)))
     return Table(
         name="misfit",
@@ -95,7 +98,7 @@ def reading(ratio: float, z: float) -> str:
     """Returns a word for a level that is out of line, by the rule of `mfrm`'s verdict; else "".
 
     Args:
-      ratio: of its infit to that of all ratings.
+      ratio: of its infit to the usual one: of all ratings but those of extreme levels.
       z: its infit, standardised.
     """
     if abs(z) >= 2.0 and ratio > MISFIT:

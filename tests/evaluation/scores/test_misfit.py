@@ -1,8 +1,11 @@
 """Mean squares and surprising ratings against their formulas, written out."""
 
+import types
+
 import numpy as np
 import pytest
 
+from dignified_jax import mfrm
 from dignified_jax.evaluation.scores import misfit
 from tests.evaluation.scores.conftest import score_rows, simulate
 
@@ -48,6 +51,23 @@ def test_mean_squares(erratic):
     assert columns["infit"][2] > columns["infit"][1]  # a coin is noisier than who looks
     assert columns["infit to all"][2] == columns["infit"][2] / columns["infit"][0]
     assert columns["reading"][0] == ""
+
+
+def test_a_level_with_only_0s_is_not_too_regular():
+    """Of a ridge, which keeps it: such levels always fit, and the usual mean square is without."""
+    rng = np.random.default_rng(0)
+    successes = (rng.random((3, 24, 2, 3)) < 0.6).astype(int)
+    successes[..., 2] = 0
+    fit = mfrm.fit(successes, method="ridge")
+    labels = {"judge": ("j1", "j2"), "rubric": ("A1", "A2", "A3")}
+    found = types.SimpleNamespace(
+        fit=fit, labels=labels, successes=successes, trials=np.ones_like(successes)
+    )
+    dimensions = types.SimpleNamespace(dimensions={"A": found})
+    columns = misfit.misfit_table(types.SimpleNamespace(calibrations=dimensions)).columns
+    assert columns["level"][-1] == "A3" and columns["infit to all"][-1] < 1 / 1.3
+    infit_z = mfrm.diagnose(fit, successes).rubric.statistics.infit_zstd
+    assert abs(infit_z[2]) > 2 and columns["reading"] == [""] * 6
 
 
 def test_words_for_what_is_out_of_line():
