@@ -46,13 +46,18 @@ def read_base(directory: str | pathlib.Path) -> str:
 
     Raises:
       ModelFileError: adapter_config.json is damaged.
-      WeightsError: it names none.
+      WeightsError: it names none, or one of the hub at a state that is not its newest.
     """
-    base = _fields(pathlib.Path(directory)).get("base_model_name_or_path")
+    file, fields = pathlib.Path(directory) / CONFIG_FILE, _fields(pathlib.Path(directory))
+    base, revision = fields.get("base_model_name_or_path"), fields.get("revision")
     if not isinstance(base, str) or not base:
         raise WeightsError(
-            f"{pathlib.Path(directory) / CONFIG_FILE}: base_model_name_or_path: expected a "
-            f"directory or hub id, found {base!r}"
+            f"{file}: base_model_name_or_path: expected a directory or hub id, found {base!r}"
+        )
+    if revision not in (None, "main") and not pathlib.Path(base).is_dir():
+        raise WeightsError(
+            f"{file}: revision: expected None, found {revision!r}; download {base} as it was then, "
+            "and name that directory as the base"
         )
     return base
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from dignified_jax.models import hf
 from dignified_jax.models.checkpoint import bytes_read, lora_base, params_checkpoint, policy
 from dignified_jax.models.config import UnsupportedModelError
-from dignified_jax.models.hf import WeightsError, peft
+from dignified_jax.models.hf import WeightsError, peft, peft_reader
 from dignified_jax.models.lora import LoraConfig, LoraParams, variables
 from tests.oracles import hf_models
 
@@ -171,6 +171,18 @@ def test_adapters_that_can_not_be_used_are_refused_by_field(
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(error, match=said):
         policy.load(str(tmp_path / "a"))
+
+
+def test_a_base_at_a_revision_of_the_hub_is_not_taken_for_its_newest_state(tmp_path):
+    """PEFT's field of the base's version; a directory has none."""
+    file = tmp_path / "adapter_config.json"
+    for base, revision in (("owner/name", None), ("owner/name", "main"), (str(tmp_path), "v1")):
+        fields = {"base_model_name_or_path": base, "revision": revision}
+        file.write_text(json.dumps(fields))
+        assert peft_reader.read_base(tmp_path) == base
+    file.write_text(json.dumps({"base_model_name_or_path": "owner/name", "revision": "v1"}))
+    with pytest.raises(WeightsError, match="revision: expected None, found 'v1'; download owner"):
+        peft_reader.read_base(tmp_path)
 
 
 def test_a_tokenizer_of_its_own_hides_no_end_of_turn_of_the_base(base, trained, tmp_path):
