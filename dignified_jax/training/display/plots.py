@@ -139,9 +139,12 @@ def _tolerances(log: _Log, method: Mapping[str, Any]) -> dict[str, _Curve]:
     logged = log.curves("epsilon")
     if logged:
         return logged
-    values = method.get("epsilon", ())
+    values = method.get("epsilon")
     if isinstance(values, float):  # one for the constrained dimensions together
-        values = [values if constrained else math.inf for constrained in method["constrained"]]
+        chosen = method.get("constrained", ())
+        values = [values if constrained else math.inf for constrained in chosen]
+    if not isinstance(values, list):  # of a method that is not ours: no tolerances
+        return {}
     spread = values * len(log.dimensions) if len(values) == 1 else values
     pairs = zip(log.dimensions, spread, strict=False)
     ends = np.array([0.0, max((record["step"] for record in log.records), default=0)])

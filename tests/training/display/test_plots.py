@@ -214,3 +214,12 @@ def test_no_global_state_is_touched(run):
     workdir = run([{"step": 1, "loss/T": 0.5}])
     subprocess.run([sys.executable, "-c", code, str(workdir)], check=True, timeout=120)
     assert (workdir / "plots" / "losses.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1, None, "small"])
+def test_an_epsilon_of_another_method_is_no_tolerance(epsilon):
+    """Told from the log alone, at the end of a run, where an error would come last of all."""
+    log = plots._Log([record(1)], tuple("ATEC"))
+    assert plots._tolerances(log, {"name": "ipo", "epsilon": epsilon}) == {}
+    method = {"name": "safe_rlhf", "epsilon": 0.4, "constrained": [True, True, False, False]}
+    assert plots._tolerances(log, method).keys() == {"A", "T"}
