@@ -86,6 +86,7 @@ def to_hf(path: str, out: pathlib.Path, dtype: str | None, base: str | None = No
 
 def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
     """Writes a PEFT adapter directory from a checkpoint of a LoRA run."""
+    from dignified_jax.models import hf
     from dignified_jax.models.checkpoint import lora_base, params_checkpoint
     from dignified_jax.models.hf import peft
     from dignified_jax.models.hf.config import is_wrapped, read_config
@@ -100,6 +101,8 @@ def to_peft(path: str, out: pathlib.Path, dtype: str | None) -> None:
     params = params_checkpoint.load_params(source, show=waiting)
     arguments = (out, read_config(side), record.lora, params, record.base)
     peft.save_adapter(*arguments, dtype=dtype, wrapped=is_wrapped(side))
+    params_checkpoint.copy_model_files(side, out, params_checkpoint.TOKENIZER_FILES)
+    hf.rewrite_config(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

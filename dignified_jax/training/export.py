@@ -55,8 +55,10 @@ def export(context: RunContext, params: PyTree, progress: ShowCount) -> list[pat
         base = lora_base.base_name(config.model.path)
         with _writing(directories[1]) as partial:
             wrapped = is_wrapped(model.directory)
-            arguments = (partial, model.module.config, config.lora, params, base)
+            arguments = (partial, model.module.config, config.lora, params, base, tokenizer)
             peft.save_adapter(*arguments, wrapped=wrapped)
+            if jax.process_index() == 0:
+                hf.add_end_of_turn(partial, tokenizer, end_of_turn(config, tokenizer))
     return directories
 
 

@@ -106,6 +106,11 @@ def test_exports_agree_and_conversion_repeats_them(finished, root, tmp_path, cap
     capsys.readouterr()
     for name in ("tokenizer.json", "config.json"):
         assert (tmp_path / "to-hf" / name).read_text() == (finished / "export" / name).read_text()
+    # Its chat template need not be the base's.
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        of_run = (finished / "model" / name).read_text()
+        assert (finished / "export_adapter" / name).read_text() == of_run
+        assert (tmp_path / "to-peft" / name).read_text() == of_run
     fields = json.loads((finished / "export_adapter" / "adapter_config.json").read_text())
     assert fields["base_model_name_or_path"] == str(root / "model")
 

@@ -16,6 +16,7 @@ from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import Params
 from dignified_jax.models.hf import names, writer
 from dignified_jax.models.hf.config import read_config
+from dignified_jax.models.hf.tokenizer import save_tokenizer
 from dignified_jax.models.lora import LoraConfig
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def save_adapter(
     lora: LoraConfig,
     params: Params,
     base: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     dtype: str | None = None,
     wrapped: bool = False,
@@ -42,6 +44,7 @@ def save_adapter(
       lora: rank, scale and targets.
       params: LoRA's tree.
       base: directory or hub id that the adapter names as its base.
+      tokenizer: written beside the adapter when given; its chat template may not be the base's.
       dtype: dtype on disk; None keeps the matrices'.
       wrapped: whether that base is a `Wrapper` of the model, see `hf.config.is_wrapped`; the
         adapter is then for transformers' module of all of it.
@@ -65,6 +68,8 @@ def save_adapter(
         if wrapped:  # other parts have modules of these names
             targets = rf".*\b{re.escape(prefix)}.*\.({'|'.join(targets)})"
         atomic.write_json(partial / CONFIG_FILE, _fields(lora, base, targets))
+        if tokenizer is not None:
+            save_tokenizer(partial, tokenizer)
 
 
 def save_merged(
