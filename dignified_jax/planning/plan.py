@@ -108,7 +108,7 @@ def make(config: TrainConfig, device: Device, count: int, rows: int | None = Non
     needed = []
     for step in range(stream.steps_per_epoch):
         batch = stream.batch(step)
-        useful = flops.useful_flops(model, batch, resident, config.lora)
+        useful = flops.useful_flops(model, batch, resident, config.lora, config.method)
         needed.append((useful, flops.forward_flops(model, batch, config.lora)))
     useful, forward = np.mean(needed, axis=0).tolist()
     plan = Plan(

@@ -55,6 +55,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(_opened(config))
         stack.enter_context(compilation_cache.used(config, place.notify))
+        continuation.check_method(place.files, config)
         context = prepare(config, place.files, place.notify)
         manager = stack.enter_context(
             checkpoint.opened(
@@ -100,6 +101,7 @@ def assess(
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(_opened(config))
         stack.enter_context(compilation_cache.used(config, place.notify))
+        continuation.check_method(place.files, config)
         context = prepare(assessed(config, objective), place.files, place.notify)
         if jax.process_index() == 0:
             continuation.write_config(context.workdir, config)  # with which it is done again
@@ -280,7 +282,8 @@ def _rates(context: RunContext) -> Callable[[PackedBatch, int, float], dict[str,
         speed = {"seconds": seconds, "tokens_per_second": stream.useful_tokens(step - 1) / seconds}
         if peak is None:
             return speed
-        useful = flops.useful_flops(model.module.config, host, resident, config.lora)
+        geometry, method = model.module.config, context.objective
+        useful = flops.useful_flops(geometry, host, resident, config.lora, method)
         return speed | {"mfu": flops.utilisation(useful, seconds, len(devices), peak)}
 
     return rates

@@ -6,6 +6,7 @@ Every stage can be killed and goes on like any run; its exported weights are the
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from dignified_jax.objectives import (
 )
 from dignified_jax.training import export, loop
 from dignified_jax.training.config import TrainConfig
+from dignified_jax.training.inputs import trained_rows
 from dignified_jax.training.run import compilation_cache, continuation, devices
 from dignified_jax.training.run import directory as run_directory
 
@@ -44,8 +46,10 @@ def run(config: TrainConfig) -> dict[str, Any]:
     method = config.method
     if isinstance(method, MultiStage):
         objective = MultiNegativeDPO(beta=method.beta, **terms.of(method))
-        _refuse_other_run(loop.assessed(config, objective))
-        exports = _train(config, method.stages(config.data.dimensions))
+        _refuse_other_run(config, loop.assessed(config, objective))
+        stages = method.stages(config.data.dimensions)
+        _check_rows(config, stages)
+        exports = _train(config, stages)
         return _assess(config, objective, exports, method.shares(config.data.dimensions))
     if method.needs_rewards and not config.reward_policies:
         stages = method.stages(config.data.dimensions)
@@ -55,16 +59,26 @@ def run(config: TrainConfig) -> dict[str, Any]:
             trained.get(dimension, config.model.path) for dimension in config.data.dimensions
         )
         last = dataclasses.replace(config, reward_policies=paths)
-        _refuse_other_run(last)
+        _refuse_other_run(config, last)
+        _check_rows(config, stages)
         _train(config, stages)
         config = last
     return loop.run(config)
 
 
-def _refuse_other_run(last: TrainConfig) -> None:
+def _refuse_other_run(config: TrainConfig, last: TrainConfig) -> None:
     """Checks what the last part, which uses the directory itself, would find after all stages."""
     if not store.is_url(last.workdir):  # one in a store is copied here by then
+        continuation.check_method(run_directory.path(config), config)
         continuation.check_config(run_directory.path(last), last)
+
+
+def _check_rows(config: TrainConfig, stages: Sequence[Stage]) -> None:
+    """Looks for rows of every stage, rather than to find none after others were trained."""
+    first = _stage_directory(config, stages[0].name)
+    if len(stages) == 1 or (not store.is_url(first) and continuation.begun(pathlib.Path(first))):
+        return  # it says so itself; or it was looked before the first step, at the same rows
+    trained_rows.check(config, [stage.objective for stage in stages])
 
 
 def stage_export(config: TrainConfig, name: str) -> str:

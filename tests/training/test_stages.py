@@ -19,7 +19,7 @@ from dignified_jax.objectives import (
     SafeRLHF,
     terms,
 )
-from dignified_jax.training import stages
+from dignified_jax.training import loop, stages
 from dignified_jax.training.config import ConfigError
 from dignified_jax.training.run import continuation
 from tests.oracles import command, tiny_run
@@ -172,6 +172,48 @@ def test_a_directory_of_another_run_is_refused_before_any_stage(
     with pytest.raises(ConfigError, match="holds a run with another configuration"):
         stages.run(run)
     assert seen == []
+
+
+@pytest.mark.parametrize("method", [SACPO(), RewardedSoup()], ids=lambda m: m.name)
+def test_a_finished_policy_of_stages_is_not_overwritten_by_another_method(
+    method, root, tmp_path, monkeypatch
+):
+    """Itself it may be mixed again, with other shares; it took no step in its directory."""
+    (tmp_path / "run").mkdir()
+    summary = json.dumps({"method": method.name, "dimensions": {}})
+    (tmp_path / "run" / "summary.json").write_text(summary, encoding="utf-8")
+    seen = []
+    monkeypatch.setattr(loop, "prepare", lambda config, *_: seen.append(config))
+    others = (MultiNegativeDPO(), MODPO(), {"sacpo": RewardedSoup(), "soup": SACPO()}[method.name])
+    for other in others:
+        message = rf"holds a run with another .*summary.json.*{method.name}.*{other.name}"
+        with pytest.raises(ConfigError, match=message.replace(".*", r"(?s:.*)")):
+            stages.run(configuration(root, tmp_path / "run", other, reference="cached"))
+    assert seen == []
+    continuation.check_method(tmp_path / "run", configuration(root, tmp_path / "run", method))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [SACPO(groups=("A", "T", "C")), RewardedSoup(), MODPO(weights=(1.0, 0.0, 0.0, 1.0))],
+    ids=lambda m: m.name,
+)
+def test_a_later_stage_without_rows_is_told_before_the_first(method, root, tmp_path, monkeypatch):
+    rows = [row for row in tiny_run.records() if "C" not in row["mask"]]
+    tiny_run.write_rows(tmp_path / "train.jsonl", rows)
+    seen = []
+    monkeypatch.setattr(stages.loop, "run", lambda config: seen.append(config.workdir))
+    train = str(tmp_path / "train.jsonl")
+    run = configuration(root, tmp_path / "run", method, reference="cached", data__train=train)
+    with pytest.raises(ConfigError, match=r"trains on C, but no train row has a reject of these"):
+        stages.run(run)
+    assert seen == [] and not (tmp_path / "run").exists()
+    # It was looked before the first step: these rows are not read once more.
+    first = method.stages(run.data.dimensions)[0].name
+    monkeypatch.setattr(stages.continuation, "begun", lambda directory: directory.name == first)
+    monkeypatch.setattr(stages.loop, "assess", lambda *_: {})
+    stages.run(run)
+    assert len(seen) >= 2
 
 
 def test_a_reward_policy_of_another_shape_is_refused(root, tmp_path):

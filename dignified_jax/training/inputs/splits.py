@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from dignified_jax import data, typed_config
 from dignified_jax.cluster import members
@@ -20,15 +19,15 @@ from dignified_jax.data.store import cache as token_cache
 from dignified_jax.data.store import workers
 from dignified_jax.data.store.arrays import Arrays
 from dignified_jax.data.store.cache import Entry
-from dignified_jax.data.store.texts import Chosen
 from dignified_jax.data.tokenize import ROWS_A_CALL, Encoder
 from dignified_jax.embedded import resolve
-from dignified_jax.training.config import ConfigError, TrainConfig
+from dignified_jax.training.config import TrainConfig
 from dignified_jax.training.inputs import dealt, spread, tokens
 from dignified_jax.training.inputs.contents import Contents, of_sources
 from dignified_jax.training.inputs.rows import Rows, RowSplits, read_splits, rejected_file
 from dignified_jax.training.inputs.text_encoder import TextEncoder
 from dignified_jax.training.inputs.tokens import SplitTokens
+from dignified_jax.training.inputs.trained_rows import trained_on
 from dignified_jax.training.run import fingerprint
 
 # Of the settings of data: what does not change how the rows of a split are read.
@@ -142,7 +141,7 @@ def _of_rows_read(
     changed = cache.keeps and _keys(start, of_sources(config.data, start.show)) != keys
     made = {}
     for name, encoder in start.encoders.items():
-        split = _trained_on(config, name, getattr(rows, name), encoder)
+        split = trained_on(config, name, getattr(rows, name), encoder.responses)
         key = None if changed else keys.get(name)
         entry = None if changed else found.get(name)
         if key is None and cache.keeps:
@@ -256,20 +255,6 @@ def _read_rows(
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     texts = (str(each.message) for each in caught if each.category is UserWarning)
     return rows, tuple(dict.fromkeys(texts))
-
-
-def _trained_on(config: TrainConfig, split: str, rows: Rows, encoder: Encoder) -> Rows:
-    """The rows that have a reject to train on, where only some dimensions' are."""
-    wanted = set(encoder.responses) - {"golden"}
-    if not wanted or wanted >= set(config.data.dimensions):
-        return rows
-    chosen = [number for number, row in enumerate(rows) if wanted & row.rejects.keys()]
-    if not chosen:
-        raise ConfigError(
-            f"method {config.method.name!r} trains on {', '.join(encoder.responses[1:])}, but no "
-            f"{split} row has a reject of these"
-        )
-    return Chosen(rows, np.array(chosen))
 
 
 def _set_aside(

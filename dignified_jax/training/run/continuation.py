@@ -28,6 +28,7 @@ from dignified_jax.training.run.directory import (
     ENVIRONMENT_FILE,
     INPUTS_FILE,
     METRICS_FILE,
+    SUMMARY_FILE,
     as_dict,
     checkpoints,
 )
@@ -109,6 +110,20 @@ def check_config(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
     if not rounding:
         return []
     return [f"going on, though not bit for bit, as sums round otherwise: {'; '.join(rounding)}"]
+
+
+def check_method(workdir: pathlib.Path, config: TrainConfig) -> None:
+    """Checks that a policy that was mixed in the directory, without a step there, is of the method.
+
+    Its other hyperparameters may be new: a policy is mixed again soon, and its stages know theirs.
+
+    Raises:
+      ConfigError: it is of another method, whose results would be overwritten.
+    """
+    name = (_read(workdir / SUMMARY_FILE) or {}).get("method")
+    if name is not None and not begun(workdir):
+        was, now = ({"method": {"name": each}} for each in (name, config.method.name))
+        _refuse(workdir, f"another configuration ({SUMMARY_FILE})", differences(was, now))
 
 
 def config_differences(before: Mapping[str, Any], config: TrainConfig) -> list[str]:

@@ -8,6 +8,7 @@ what is not a matrix product.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -18,6 +19,7 @@ from dignified_jax.models.config import DecoderConfig
 from dignified_jax.models.decoder import abstract_lora, abstract_params
 from dignified_jax.models.experts import EXPERTS
 from dignified_jax.models.lora import LoraConfig
+from dignified_jax.objectives import Objective
 
 # Peak dense FLOP/s of one JAX device by the start of its `device_kind`; the first entry that fits
 # counts, and an empty one is a device without a figure known to us.
@@ -68,6 +70,7 @@ def useful_flops(
     batch: PackedBatch,
     needs_reference: bool,
     lora: LoraConfig = LoraConfig(),  # noqa: B008  (frozen)
+    objective: Objective | None = None,
 ) -> float:
     """FLOPs that a training step on the rows of a batch needs.
 
@@ -82,17 +85,61 @@ def useful_flops(
 
     A sliding window makes fewer pairs visible in the layers that have it.
 
+    An objective that combines the gradients of the dimensions' losses has a backward pass for each
+    of them, over the prompts, goldens and rejects that the loss depends on.
+
     Args:
       config: the decoder's geometry.
       batch: NumPy arrays; in a run of several processes, this process's rows.
       needs_reference: whether the reference's forward pass is part of the step.
       lora: the matrices that have LoRA beside them.
+      objective: what is optimised; None for one with a single gradient.
     """
     weights, mixing, beside = _forward(config, batch, lora)
     reference = (weights + mixing) if needs_reference else 0.0
-    if not lora.enabled:
-        return 3.0 * (weights + mixing) + reference
-    return 2.0 * weights + 3.0 * (mixing + beside) + reference
+    parts = (batch,) if objective is None else _differentiated(batch, objective)
+    backward = sum(_backward(config, part, lora) for part in parts)
+    return weights + mixing + beside + backward + reference
+
+
+def _backward(config: DecoderConfig, batch: PackedBatch, lora: LoraConfig) -> float:
+    weights, mixing, beside = _forward(config, batch, lora)
+    return (1.0 if lora.enabled else 2.0) * weights + 2.0 * (mixing + beside)
+
+
+def _differentiated(batch: PackedBatch, objective: Objective) -> tuple[PackedBatch, ...]:
+    """Returns what each gradient of a step depends on."""
+    if not objective.combines_gradients:
+        return (batch,)
+    mask = np.asarray(batch.response_mask)
+    parts = [_part(batch, (0, k), mask[:, k]) for k in range(1, mask.shape[1])]
+    if objective.golden_nll:
+        parts.append(_part(batch, (0,), mask[:, 0]))
+    return tuple(parts)
+
+
+def _part(batch: PackedBatch, responses: tuple[int, ...], examples: np.ndarray) -> PackedBatch:
+    """Returns a batch with the prompts and the responses of these numbers of some examples alone.
+
+    Args:
+      batch: NumPy arrays.
+      responses: 0 for golden.
+      examples: (example,) bool.
+    """
+    count, each = batch.response_mask.shape
+    kept_examples = np.append(examples, False)  # unused slots are of one past the end
+    example, number = np.divmod(batch.response, each)
+    slots = kept_examples[example] & np.isin(number, responses)
+    # Slots are in the order of the segments; a prompt stands before its first response.
+    is_prompt, length = batch.segments[..., 1] == 0, batch.segments[..., 3]
+    own = np.where(is_prompt, 0, length)
+    first = np.minimum(np.cumsum(own, axis=-1) - own, batch.response.shape[-1] - 1)
+    example, number = (np.take_along_axis(found, first, axis=-1) for found in (example, number))
+    kept = kept_examples[example] & (is_prompt | np.isin(number, responses))
+    segments = np.array(batch.segments)
+    segments[..., 3] = np.where(kept, length, 0)
+    response = np.where(slots, batch.response, count * each)
+    return dataclasses.replace(batch, segments=segments, response=response)
 
 
 def forward_flops(

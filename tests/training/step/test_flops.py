@@ -12,6 +12,7 @@ from dignified_jax.models import decoder
 from dignified_jax.models.attention.token_tree import TokenTree, visibility
 from dignified_jax.models.config import DecoderConfig, Experts
 from dignified_jax.models.lora import LoraConfig
+from dignified_jax.objectives import LagDPO, PCGradDPO
 from dignified_jax.training.step import flops
 
 CONFIG = DecoderConfig(
@@ -114,6 +115,25 @@ def test_experts_count_as_far_as_a_token_goes_through_them(batch):
     more = 96 * 5 + 2 * 3 * 96 * 40 - 3 * 96 * 160
     difference = flops.forward_flops(mixed, batch) - flops.forward_flops(CONFIG, batch)
     assert difference == 2 * 94 * 3 * more
+
+
+def test_combined_gradients_have_a_backward_pass_for_each_dimension(batch):
+    """Over the pairs of a dimension alone: those of a batch with its other rejects taken out."""
+    lengths = [(11, 7, 5, None, 9, None), (20, 13, None, None, None, 6), (3, 4, 4, 4, 4, 4)]
+    forward, backward = flops.forward_flops(CONFIG, batch), 0.0
+    for number in range(2, 6):
+        pairs = [
+            example(0, *row[:2], *(row[at] if at == number else None for at in range(2, 6)))
+            for row in lengths
+            if row[number] is not None
+        ]
+        backward += 2 * walk(CONFIG, packed(*pairs, row_length=64))[-1]
+    found = flops.useful_flops(CONFIG, batch, True, objective=PCGradDPO())
+    assert found == pytest.approx(2 * forward + backward, rel=1e-12)
+    assert found > 4 * forward == flops.useful_flops(CONFIG, batch, True, objective=LagDPO())
+    goldens = packed(*(example(0, *row[:2], *[None] * 4) for row in lengths), row_length=64)
+    more = flops.useful_flops(CONFIG, batch, True, objective=PCGradDPO(golden_nll=0.1)) - found
+    assert more == pytest.approx(2 * walk(CONFIG, goldens)[-1], rel=1e-12)
 
 
 def test_by_hand():
