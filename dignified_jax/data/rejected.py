@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +58,19 @@ class BadRowPolicy:
         Raises:
           BadRowsError: there are no records; or bad ones that are not to be skipped, or that are
             all there is. All of them are listed.
+          ValueError: `rejected_path` holds something other than rejected rows.
 
         Warns:
           UserWarning: with "skip", the number of records set aside.
         """
-        count = 0
+        count, files = 0, set()
         rejected: list[tuple[RawRecord, Sequence[RowProblem]]] = []
 
         def good() -> Iterator[PreferenceRow]:
             nonlocal count
             for each in checked:
                 count += 1
+                files.add(each.record.file)
                 if each.problems:
                     rejected.append((each.record, each.problems))
                 for row in each.rows:
@@ -80,14 +82,18 @@ class BadRowPolicy:
         if rejected:
             if self.rejected_path is None or not len(rows):
                 raise BadRowsError(problem for _, problems in rejected for problem in problems)
-            write_rejected(self.rejected_path, rejected)
+            write_rejected(self.rejected_path, rejected, files)
             message = f"{source}: {len(rejected)} of {count} rows are bad and were skipped"
             warnings.warn(f"{message}; they are in {self.rejected_path}", stacklevel=3)
+        elif self.rejected_path is not None:
+            forget(self.rejected_path, files)
         return rows
 
 
 def write_rejected(
-    path: str | Path, rejected: Sequence[tuple[RawRecord, Sequence[RowProblem]]]
+    path: str | Path,
+    rejected: Sequence[tuple[RawRecord, Sequence[RowProblem]]],
+    files: Collection[str],
 ) -> None:
     """Write bad records of one source as JSON lines {"file", "row", "problems", "raw"}.
 
@@ -95,12 +101,30 @@ def write_rejected(
     `"raw_encoding": "base64"` says. Lines that an earlier call wrote for other sources stay,
     and those for the same source are replaced, so a rerun neither loses nor doubles rows.
 
+    Args:
+      path: to write.
+      rejected: the records.
+      files: all that the source's records are of.
+
     Raises:
       ValueError: `path` holds something other than rejected rows; it is left untouched.
     """
-    files = {record.file for record, _ in rejected}
     kept = [line for line, file, _ in _existing(Path(path)) if file not in files]
     _write(Path(path), kept + [_line(record, problems) for record, problems in rejected])
+
+
+def forget(path: str | Path, files: Collection[str]) -> None:
+    """Takes out the lines that earlier calls wrote for files without bad rows; an empty file goes.
+
+    Raises:
+      ValueError: `path` holds something other than rejected rows; it is left untouched.
+    """
+    lines = _existing(Path(path))
+    kept = [line for line, file, _ in lines if file not in files]
+    if not kept:
+        Path(path).unlink(missing_ok=True)
+    elif len(kept) < len(lines):
+        _write(Path(path), kept)
 
 
 def set_aside(

@@ -1,7 +1,9 @@
-"""Loading a tokenizer: whatever goes wrong is one line that names the file."""
+"""Loading a tokenizer: whatever goes wrong is one line that names the file; and its digest."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,16 @@ def load_tokenizer(path: str | pathlib.Path, chat_template: str | None = None) -
         except UnicodeDecodeError as error:
             raise TokenizerError(f"data.chat_template: {file}: not UTF-8 text: {error}") from error
     return tokenizer
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """Returns 16 hexadecimal digits of a tokenizer's pipeline, or of a slow one's vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        parts = [backend.to_str()]
+    else:
+        parts = [type(tokenizer).__name__, json.dumps(sorted(tokenizer.get_vocab().items()))]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _check_files(directory: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import hashlib
 import pathlib
@@ -14,6 +15,7 @@ from dignified_jax.console.waiting import ShowCount, Waiting, waiting
 from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import Tokenizer, load_tokenizer
 from dignified_jax.embedded import resolve
+from dignified_jax.evaluation import template_day
 from dignified_jax.files import json_digest
 from dignified_jax.generation.sources import generation_stops, run_template_kwargs
 from dignified_jax.models import hf
@@ -40,6 +42,7 @@ class LoadedModel:
       template_kwargs: arguments for the chat template; of a run those that it was trained with,
         unless others were given.
       path: by which `load` found it.
+      day: that a chat template which prints the date is told; None for today.
     """
 
     name: str
@@ -50,6 +53,7 @@ class LoadedModel:
     stops: tuple[int, ...] = ()
     template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path: str = ""
+    day: datetime.date | None = None
 
     def template(self) -> ChatTemplate:
         """Returns the chat template.
@@ -57,7 +61,8 @@ class LoadedModel:
         Raises:
           ValueError: there is none, or it can't be used.
         """
-        return load_template(self.tokenizer, self.template_kwargs)
+        now = template_day.midnight(self.day)
+        return load_template(self.tokenizer, self.template_kwargs, now=now)
 
 
 def load(
@@ -66,6 +71,7 @@ def load(
     dtype: str = "float32",
     show: Waiting = waiting,
     template_kwargs: Mapping[str, Any] | None = None,
+    day: datetime.date | None = None,
 ) -> LoadedModel:
     """Loads a model on the default device.
 
@@ -77,6 +83,7 @@ def load(
       dtype: of parameters and computation.
       show: shows what is waited for.
       template_kwargs: arguments for the chat template; None for a run's own.
+      day: that a template which prints the date is told; None for today.
 
     Raises:
       CheckpointError, FileNotFoundError, ValueError: there is none, or it can't be read.
@@ -91,6 +98,7 @@ def load(
         generation_stops(found.generation),
         _kwargs(template_kwargs, found.directory),
         path,
+        day,
     )
 
 

@@ -6,6 +6,7 @@ Requests, responses and rubrics travel as JSON values; each process loads the mo
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -44,22 +45,25 @@ def serve() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSource:
-    """A model by what every process loads it from; arguments of `models.load`."""
+    """A model by what every process loads it from: arguments of `models.load`, as JSON values."""
 
     name: str
     path: str
     dtype: str
     template_kwargs: Mapping[str, Any] | None
+    day: str | None = None
 
     @classmethod
     def of(cls, model: LoadedModel) -> ModelSource:
         """Returns the source of a model that is loaded here."""
         dtype = jnp.dtype(model.module.dtype).name
-        return cls(model.name, model.path, dtype, model.template_kwargs)
+        day = None if model.day is None else model.day.isoformat()
+        return cls(model.name, model.path, dtype, model.template_kwargs, day)
 
     def load(self, show: Waiting = waiting) -> LoadedModel:
         """Loads the model."""
-        return models.load(self.name, self.path, self.dtype, show, self.template_kwargs)
+        day = None if self.day is None else datetime.date.fromisoformat(self.day)
+        return models.load(self.name, self.path, self.dtype, show, self.template_kwargs, day)
 
 
 def respond(

@@ -24,7 +24,7 @@ Line = dict[str, Any]
 PLACES = ("path", "endpoint")
 TEMPLATE_DATE = "template_date"
 # Younger than the first files: lines that say nothing of them are taken as they are.
-_LATER = ("stop_tokens", TEMPLATE_DATE)
+_LATER = ("stop_tokens", "tokenizer", TEMPLATE_DATE)
 
 
 class ResponseFileError(ValueError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dignified_jax.console.waiting import Waiting, silent
 from dignified_jax.data.schema import Prompt
 from dignified_jax.data.template import ChatTemplate, load_template
-from dignified_jax.data.tokenizer import load_tokenizer
+from dignified_jax.data.tokenizer import load_tokenizer, tokenizer_digest
 from dignified_jax.files.model_directory import locate, read_object
 from dignified_jax.generation import prompts as prompt_tokens
 from dignified_jax.generation import respond
@@ -106,6 +106,7 @@ class SampledModel:
             "path": path,
             "weights": of_arrays(self._policy.params),
             "dtype": dtype,
+            "tokenizer": _of_tokenizer(self._tokenizer),
             "plain": plain,
             "chat_template": None if plain else _digest(self._tokenizer.get_chat_template()),
             "chat_template_kwargs": None if plain else dict(chat_template_kwargs),
@@ -250,6 +251,12 @@ def _with_template(
 
 def _midnight(day: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(day)
+
+
+def _of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The digest of its pipeline and of the special tokens, which a chat template may print."""
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    return _digest(json.dumps([tokenizer_digest(tokenizer), special], sort_keys=True))
 
 
 def _digest(text: str) -> str:

@@ -125,6 +125,23 @@ def test_skip_sets_bad_rows_aside_whole(bad_file, tmp_path):
     assert sum("raw_encoding" in entry for entry in rejected) == 1
 
 
+def test_corrected_rows_are_no_longer_among_those_set_aside(tmp_path):
+    """The lines of other sources stay; a file that would be empty goes."""
+    bad, other, aside = (tmp_path / name for name in ("a.jsonl", "b.jsonl", "rejected.jsonl"))
+    for path in (bad, other):
+        read_and_skip(write_jsonl(path, [record(), b"{"]), aside)
+    write_jsonl(bad, [record(), record()])
+    assert len(read_rows(bad, on_bad_row="skip", rejected_path=aside)) == 2
+    assert [json.loads(line)["file"] for line in aside.read_text().splitlines()] == [str(other)]
+    write_jsonl(other, [record()])
+    read_rows(other, on_bad_row="skip", rejected_path=aside)
+    assert not aside.exists()
+    aside.write_text("a text of someone's\n")
+    with pytest.raises(ValueError, match="expected no file or one of rejected rows"):
+        read_rows(other, on_bad_row="skip", rejected_path=aside)
+    assert aside.read_text() == "a text of someone's\n"
+
+
 def test_skip_keeps_csv_lines_and_parquet_objects(tmp_path):
     (tmp_path / "rows.csv").write_bytes(
         b'mask,prompt,golden,reject_A\nA,p,g,r\nA,"two\nlines caf\xe9",g,r\nA,"p,g,r\n'

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 
 import pytest
 
@@ -238,6 +239,32 @@ def test_a_template_that_prints_the_date_is_told_that_of_the_first_response(prom
     now = f"{datetime.date.fromisoformat(today):%d.%m.%Y}"
     assert told == [now, "31.12.1999", now, "03.02.2001"]
     assert source.identity["template_date"] == "2001-02-03"
+
+
+def test_another_tokenizer_beside_the_same_weights_is_told(
+    prompts, tiny_directory, capsys, monkeypatch
+):
+    """So is another special token, which a chat template may print."""
+
+    def respond(self, requests, progress):
+        return (sources.Done(each.id, "x", {}) for each in requests)
+
+    monkeypatch.setattr(sources.SampledModel, "respond", respond)
+    copy = prompts.parent / "model"
+    shutil.copytree(tiny_directory, copy)
+    prompts.write_text(prompts.read_text().splitlines()[0] + "\n")
+    assert run(prompts, "--max_new_tokens", "1", model=str(copy)) == 0
+    file = copy / "tokenizer.json"
+    whole = file.read_text()
+    content = json.loads(whole)
+    content["model"]["merges"].pop()
+    special = copy / "tokenizer_config.json"
+    fields = json.loads(special.read_text())
+    for other, fields_of in ((json.dumps(content), fields), (whole, fields | {"bos_token": "x"})):
+        file.write_text(other)
+        special.write_text(json.dumps(fields_of))
+        assert run(prompts, "--max_new_tokens", "1", model=str(copy)) == 1
+        assert "id 1 was made with other settings (tokenizer: " in capsys.readouterr().err
 
 
 def test_a_run_has_its_own_arguments_for_the_template(tmp_path):

@@ -87,7 +87,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
 
 def test_settings_that_older_lines_do_not_name_are_no_others(tmp_path):
     path = tmp_path / "out.jsonl"
-    now = SETTINGS | {"stop_tokens": [2], "template_date": "2026-03-01"}
+    now = SETTINGS | {"stop_tokens": [2], "tokenizer": "a1", "template_date": "2026-03-01"}
     assert recorded_date(path) is None
     fill(path, most=1)
     assert recorded_date(path) is None
@@ -95,6 +95,7 @@ def test_settings_that_older_lines_do_not_name_are_no_others(tmp_path):
     assert recorded_date(path) == datetime.date(2026, 3, 1)
     for name, value, said in (
         ("stop_tokens", [2, 3], r"stop_tokens: \[2\] there, \[2, 3\] now"),
+        ("tokenizer", "b2", "tokenizer: a1 there, b2 now"),
         ("template_date", "2026-03-02", "template_date: 2026-03-01 there, 2026-03-02 now"),
     ):
         with pytest.raises(ResponseFileError, match=f"id 2 .*{said}"):

@@ -26,7 +26,7 @@ from dignified_jax.analysis.steering_results import (
 )
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.schema import Prompt
-from dignified_jax.evaluation import models, rubrics
+from dignified_jax.evaluation import models, rubrics, template_day
 from dignified_jax.evaluation.config import EvaluationConfig, JudgingConfig
 from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.evaluation.responses import Response, read_prompts
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
         texts: dict[Condition, dict[str, str]] = {}
         nll: dict[Condition, np.ndarray] = {}
         for name, path in options.model:
-            model = models.load(name, path, options.dtype)
+            model = models.load(name, path, options.dtype, day=template_day.kept(workdir))
             file = read_vectors(files[name], model.module.config)
             vectors = _chosen(file, files[name], options.dimensions)
             own = _respond(model, vectors, strengths, prompts, generation, options, workdir, notify)

@@ -25,7 +25,7 @@ from dignified_jax.analysis.responses import Notify, Place
 from dignified_jax.analysis.separation import FOLDS
 from dignified_jax.analysis.vectors import Evidence
 from dignified_jax.console.waiting import waiting
-from dignified_jax.evaluation import models
+from dignified_jax.evaluation import models, template_day
 from dignified_jax.evaluation.models import LoadedModel
 from dignified_jax.files import atomic, lock
 from dignified_jax.generation.settings import Settings
@@ -109,7 +109,8 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
     workdir = pathlib.Path(options.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with lock.held(workdir, notify):
-        model = models.load(options.model, options.model, options.dtype)
+        day = template_day.kept(workdir)
+        model = models.load(options.model, options.model, options.dtype, day=day)
         if options.layer.isdecimal() and int(options.layer) >= model.module.config.num_layers:
             most = model.module.config.num_layers - 1
             raise ValueError(f"--layer: expected 0 to {most}, found {options.layer}")

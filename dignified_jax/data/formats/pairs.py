@@ -30,6 +30,11 @@ from dignified_jax.data.sources.record import format_hint
 REQUIRED_COLUMNS = ("chosen", "rejected")
 COLUMNS = ("prompt", *REQUIRED_COLUMNS, "dimension")
 _REPLIES = REQUIRED_COLUMNS
+# Columns that hold the prompt in data sets of pairs without one of that very name, in any case.
+_LIKE_PROMPT = {
+    *("prompt", "prompts", "user_prompt", "question", "questions", "instruction", "instructions"),
+    *("query", "input", "problem"),
+}
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 _Split = tuple[Prompt | None, str | None, str | None]  # prompt, chosen, rejected
 
@@ -103,6 +108,10 @@ def _split(pair: Mapping[str, Any], columns: Columns, found: list[Found]) -> _Sp
         return _shared_turns(prompt, replies, found)
     texts = all(isinstance(reply, str) for reply in replies)
     if texts and not columns.anywhere("prompt"):
+        if elsewhere := _prompt_elsewhere(pair, replies):
+            expected = "a column of this name, as chosen and rejected are replies alone"
+            found.append(("prompt", expected, f"a column {shorten(elsewhere)}, to rename"))
+            return None, None, None
         return _shared_text(replies, found)
     if not has_value(prompt):
         why = "chosen and rejected are replies alone, without turns before them"
@@ -112,6 +121,17 @@ def _split(pair: Mapping[str, Any], columns: Columns, found: list[Found]) -> _Sp
         read_reply(name, reply, found) for name, reply in zip(_REPLIES, replies, strict=True)
     )
     return read_prompt("prompt", prompt, found), chosen, rejected
+
+
+def _prompt_elsewhere(pair: Mapping[str, Any], replies: Sequence[str]) -> str | None:
+    """The name of another column that holds a prompt which the replies do not begin with."""
+    shared = os.path.commonprefix(replies)  # noqa: RUF071  (by characters)
+    for name, value in pair.items():
+        if name.strip().casefold() in _LIKE_PROMPT and (
+            is_turns(value) or (isinstance(value, str) and value.strip() not in shared)
+        ):
+            return name
+    return None
 
 
 def _shared_text(replies: Sequence[str], found: list[Found]) -> _Split:

@@ -87,7 +87,7 @@ def _classifier(options: argparse.Namespace) -> list[Table]:
 
 
 def _responder(options: argparse.Namespace) -> Respond:
-    from dignified_jax.evaluation import models
+    from dignified_jax.evaluation import models, template_day
     from dignified_jax.evaluation.ood import run
     from dignified_jax.files.json_digest import digest
     from dignified_jax.generation import Settings
@@ -101,6 +101,7 @@ def _responder(options: argparse.Namespace) -> Respond:
     model = models.load(
         *(_name(options), options.model, options.dtype),
         template_kwargs=options.chat_template_kwargs,
+        day=template_day.kept(options.out),
     )
     facts = {**dataclasses.asdict(settings), "dtype": options.dtype, "model": model.digest}
     del facts["batch_size"]  # no part of what a response is

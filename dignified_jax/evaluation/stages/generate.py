@@ -12,7 +12,7 @@ from dignified_jax.console.waiting import waiting
 from dignified_jax.data.rows import read_rows
 from dignified_jax.data.schema import Prompt
 from dignified_jax.embedded import resolve
-from dignified_jax.evaluation import models, works
+from dignified_jax.evaluation import models, template_day, works
 from dignified_jax.evaluation import responses as response_files
 from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.entries import file_name, named
@@ -151,7 +151,8 @@ def _given(
 def _local(config: EvaluationConfig, name: str, path: str) -> Source:
     """A model that is sampled from here, loaded when it is asked."""
     kwargs = config.template_kwargs()
-    model = works.ModelSource(name, path, config.dtype, kwargs)
+    day = template_day.kept(config.workdir).isoformat()
+    model = works.ModelSource(name, path, config.dtype, kwargs, day)
 
     def respond(requests: list[Request], settings: Settings) -> Iterator[works.Answer]:
         return works.respond(model, requests, settings)

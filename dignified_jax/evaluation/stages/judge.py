@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dignified_jax.console.table import Table
 from dignified_jax.console.waiting import waiting
-from dignified_jax.evaluation import models, works
+from dignified_jax.evaluation import models, template_day, works
 from dignified_jax.evaluation.config import EvaluationConfig
 from dignified_jax.evaluation.entries import LOCAL, file_name, named
 from dignified_jax.evaluation.judging import endpoint, halo, local, rules
@@ -95,7 +95,8 @@ def _local(
     weights = digest([models.digest(path, template_kwargs=kwargs), config.dtype])
     judge = local.judge_of(name, weights, models.tokenizer(path), settings)
 
-    model = works.ModelSource(name, path, config.dtype, kwargs)
+    day = template_day.kept(config.workdir).isoformat()
+    model = works.ModelSource(name, path, config.dtype, kwargs, day)
 
     def judging(wanted: Sequence[Response]) -> Iterator[tuple[Response, dict[str, Verdict]]]:
         return works.judge(model, rubric, settings, list(wanted))

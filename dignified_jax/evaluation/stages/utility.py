@@ -46,6 +46,8 @@ def test(config: EvaluationConfig, notify: Callable[[str], None]) -> list[Table]
     directory = pathlib.Path(config.workdir) / DIRECTORY
     directory.mkdir(parents=True, exist_ok=True)
     settings = [dataclasses.asdict(wanted) | {"tasks": ()}, _contents(wanted.include), config.dtype]
+    if wanted.chat_template:
+        settings.append("arguments of the template")  # which results of before were made without
     tables = []
     for entry in config.models:
         name, path = named(entry, "models")

@@ -65,6 +65,7 @@ def run(
         name=model.name,
         batch_size=batch_size,
         stops=model.stops,
+        template_kwargs=model.template_kwargs,
     )
     try:
         found = simple_evaluate(

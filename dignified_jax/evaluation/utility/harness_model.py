@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -50,6 +50,7 @@ class DecoderLM(TemplateLM):
         batch_size: int = 32,
         max_length: int | None = None,
         stops: Sequence[int] = (),
+        template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Args:
@@ -60,12 +61,14 @@ class DecoderLM(TemplateLM):
           max_length: most tokens of a context and what continues it; None for what the model's
             positions hold.
           stops: tokens that end a text besides those of model and tokenizer.
+          template_kwargs: arguments for the chat template.
         """
         super().__init__()
         self.tokenizer, self._name = tokenizer, name
         self.max_length = max_length or model.config.max_position_embeddings
         self._model, self._params, self._batch_size = model, params, batch_size
         self._stops = tuple(stops)
+        self._template_kwargs = dict(template_kwargs or {})
         self._scorer = ContinuationScorer(model, params, self.max_length)
 
     @property
@@ -105,6 +108,7 @@ class DecoderLM(TemplateLM):
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
+            **self._template_kwargs,
         )
 
     def _loglikelihood_tokens(

@@ -48,6 +48,9 @@ def save_adapter(
       dtype: dtype on disk; None keeps the matrices'.
       wrapped: whether that base is a `Wrapper` of the model, see `hf.config.is_wrapped`; the
         adapter is then for transformers' module of all of it.
+
+    Raises:
+      ValueError: a weight is too large for `dtype`; names the tensor.
     """
     pairs = _pairs(config, params)
     if jax.process_index() > 0:
@@ -59,7 +62,8 @@ def save_adapter(
         for letter, matrix in zip("AB", pair, strict=True):
             # A transposed view's memory would be written as it lies: make the copy explicit.
             key = f"base_model.model.{name.removesuffix('.weight')}.lora_{letter}.weight"
-            tensors[key] = np.ascontiguousarray(matrix.astype(dtype or matrix.dtype))
+            held = writer.cast(key, matrix, dtype or matrix.dtype.name)
+            tensors[key] = np.ascontiguousarray(held)
     with owned.writing(directory, overwrite=True) as partial:
         writer.save_tensors(tensors, partial / WEIGHTS_FILE)
         targets: list[str] | str = [
@@ -96,7 +100,7 @@ def save_merged(
       dtype: dtype on disk; None keeps the base's.
 
     Raises:
-      ValueError: `directory` is that of the base.
+      ValueError: `directory` is that of the base, or a weight is too large for `dtype`.
       FileNotFoundError, hf.WeightsError: as `hf.load`.
     """
     if pathlib.Path(directory).resolve() == pathlib.Path(base).resolve():

@@ -55,7 +55,7 @@ def save(
 
     Raises:
       ValueError: a parameter is not of the configuration's shape; or a file of others in
-        `directory` has the name of one to write.
+        `directory` has the name of one to write; or a weight is too large for `dtype`.
       OSError: a file can't be written; names it.
     """
     leaves = {partition.path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
@@ -108,7 +108,7 @@ def write(
             tensors = {}
             for tensor in held:
                 # A transposed view's memory would be written as it lies: make the copy explicit.
-                tensors[tensor.name] = np.ascontiguousarray(read(tensor).astype(dtype))
+                tensors[tensor.name] = np.ascontiguousarray(cast(tensor.name, read(tensor), dtype))
                 done += tensor.size
                 progress(done, 2 * entries)
             if partial is not None:
@@ -126,6 +126,27 @@ def write(
         _save_generation_config(partial, config, generation_config)
         if tokenizer is not None:
             save_tokenizer(partial, tokenizer)
+
+
+def cast(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
+    """Returns values in another dtype.
+
+    Raises:
+      ValueError: finite ones are infinite there, as beyond 65504 in float16; names the tensor.
+    """
+    if values.dtype == jnp.dtype(dtype):
+        return values
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    if not np.isfinite(found).all():  # of infinite ones nothing is lost
+        lost = np.abs(values[np.isfinite(values) & ~np.isfinite(found)])
+        if lost.size:
+            raise ValueError(
+                f"{name}: expected weights that {dtype} can hold, of at most "
+                f"{float(jnp.finfo(dtype).max):g}, found {float(lost.max()):g}; write it as float32"
+                " or bfloat16"
+            )
+    return found
 
 
 def save_tensors(tensors: dict[str, np.ndarray], file: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ import jax
 from dignified_jax import data, typed_config
 from dignified_jax.cluster import members
 from dignified_jax.console.waiting import ShowCount, Waiting, waiting
-from dignified_jax.data.rejected import set_aside
+from dignified_jax.data.rejected import forget, set_aside
 from dignified_jax.data.store import cache as token_cache
 from dignified_jax.data.store import workers
 from dignified_jax.data.store.arrays import Arrays
@@ -105,6 +105,8 @@ def tokens_of_splits(
     if whole and first:
         for text in dict.fromkeys(t for entry in found.values() for t in entry.notes["warnings"]):
             warnings.warn(text, stacklevel=2)
+    if whole:
+        _forget_rejected(config, workdir)
     members.again("comparing caches of token ids", "long")
     if not (spread.on_all(whole) if shared else whole):
         found = _made(start, keys, found, whole)
@@ -255,6 +257,15 @@ def _read_rows(
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     texts = (str(each.message) for each in caught if each.category is UserWarning)
     return rows, tuple(dict.fromkeys(texts))
+
+
+def _forget_rejected(config: TrainConfig, workdir: pathlib.Path) -> None:
+    """Takes rows that were bad at an earlier start off the rejected ones, as none is bad now."""
+    of_data = {"train": config.data.train_sources, "test": config.data.test_sources}
+    for name, sources in of_data.items():
+        file = rejected_file(config, workdir, name)
+        if file is not None:
+            forget(file, {resolve(source) for source in sources})
 
 
 def _set_aside(

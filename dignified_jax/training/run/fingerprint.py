@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dignified_jax.data import PreferenceRow, TokenizedExample
-from dignified_jax.data.tokenizer import Tokenizer
+from dignified_jax.data.tokenizer import tokenizer_digest as of_tokenizer
 from dignified_jax.models.checkpoint.digest import of_arrays
 
 __all__ = [
@@ -80,11 +80,3 @@ class ExamplesDigest:
     def value(self) -> str:
         """Returns the digest of the examples so far."""
         return self._digest.hexdigest()[:16]
-
-
-def of_tokenizer(tokenizer: Tokenizer) -> str:
-    """Returns that of a tokenizer: its whole pipeline, or the vocabulary of a slow one."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return of_text(backend.to_str())
-    return of_text(type(tokenizer).__name__, json.dumps(sorted(tokenizer.get_vocab().items())))

@@ -155,6 +155,31 @@ def test_texts_that_begin_unlike_are_refused(tmp_path):
     assert "one text that chosen and rejected begin with, found 'No.' and 'Yes.'" in found[0][2]
 
 
+@pytest.mark.parametrize(
+    "column, value", [("question", "Is 9 prime?"), ("Prompt", "9?"), ("instruction", TURNS)]
+)
+def test_a_prompt_in_a_column_of_another_name_is_told(column, value, tmp_path):
+    """No row is split at a beginning that its replies share by chance, with "skip" neither."""
+    rows = [{column: value, "chosen": f"The answer is {n}.", "rejected": "Then no."} for n in "ab"]
+    path = write(tmp_path / "a.jsonl", rows)
+    for more in ({}, {"on_bad_row": "skip", "rejected_path": tmp_path / "bad.jsonl"}):
+        with pytest.raises(BadRowsError) as caught, pytest.warns(UserWarning, match="not used"):
+            read_rows(path, format="pairs", dimension="T", **more)
+        assert [(each.row, each.field) for each in caught.value.problems] == [
+            (1, "prompt"),
+            (2, "prompt"),
+        ]
+        assert f"found a column '{column}', to rename" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("value", ["9 prime", "", None, 7])
+def test_a_column_that_repeats_the_shared_beginning_is_no_other_prompt(value, tmp_path):
+    options = {"format": "pairs", "dimension": "T"}
+    with pytest.warns(UserWarning, match=r"columns not used: \['question'\]"):
+        rows = read_rows(write(tmp_path / "a.jsonl", [{"question": value, **TEXTS}]), **options)
+    assert rows == [PreferenceRow("Is 9 prime?", " No.", {"T": " Yes."})]
+
+
 def test_other_sources(tmp_path):
     datasets = pytest.importorskip("datasets")
     expected = [PreferenceRow(PROMPT, "No.", {"T": "Yes."})]

@@ -1,12 +1,16 @@
 """Our model under lm-evaluation-harness against its own Hugging Face backend."""
 
+import dataclasses
+
 import pytest
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness (extra `eval`) is not installed")
 
+import lm_eval
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from dignified_jax.evaluation.utility import benchmarks
 from dignified_jax.evaluation.utility.harness_model import DecoderLM, read_options
 
 TOLERANCE = 1e-4
@@ -83,6 +87,25 @@ def test_chat_templates(both):
     assert ours.chat_template(True) == theirs.chat_template(True)
     said = [*turns, {"role": "assistant", "content": "The answer is"}]
     assert ours.apply_chat_template(said, False) == theirs.apply_chat_template(said, False)
+
+
+def test_a_chat_template_has_its_arguments(tiny_judge, tiny_tokenizer, monkeypatch):
+    own = "{% if not thinks|default(true) %}<quiet>{% endif %}" + tiny_tokenizer.chat_template
+    monkeypatch.setattr(tiny_tokenizer, "chat_template", own)
+    model = dataclasses.replace(
+        tiny_judge, tokenizer=tiny_tokenizer, template_kwargs={"thinks": False}
+    )
+    seen = []
+
+    def evaluate(model, **options):
+        seen.append(model.apply_chat_template([{"role": "user", "content": "Hi"}]))
+        return {"config": {}}
+
+    monkeypatch.setattr(lm_eval, "simple_evaluate", evaluate)
+    monkeypatch.setattr(benchmarks, "check", lambda *arguments: None)
+    benchmarks.run(model, ["a"], chat_template=True)
+    benchmarks.run(dataclasses.replace(model, template_kwargs={}), ["a"], chat_template=True)
+    assert [text.startswith("<quiet>") for text in seen] == [True, False]
 
 
 def test_sampling_options(tiny_tokenizer):

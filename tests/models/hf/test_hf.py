@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from dignified_jax.models import hf
 from dignified_jax.models.config import UnsupportedModelError
 from dignified_jax.models.decoder import Decoder
+from dignified_jax.models.hf import writer
 from dignified_jax.models.hf.config import read_config
 from dignified_jax.models.hf.names import INDEX_FILE
 from dignified_jax.models.hf.weight_files import find
@@ -231,6 +232,25 @@ def test_saving_casts_when_asked(checkpoint, tmp_path):
     stored = load_file(tmp_path / "out" / "model.safetensors")["lm_head.weight"]
     want = np.asarray(params["lm_head"]["kernel"]).T.astype(ml_dtypes.bfloat16)
     np.testing.assert_array_equal(stored, want)
+
+
+def test_weights_that_a_dtype_can_not_hold_are_refused_by_name(checkpoint, tmp_path):
+    """In float16 70000 is infinite, and so is float32's largest in bfloat16."""
+    model, params = hf.load(checkpoint)
+    scale = params["norm"]["scale"]
+    at_most = {**params, "norm": {"scale": scale.at[1].set(-65504.0)}}
+    hf.save(tmp_path / "out", model, at_most, dtype="float16")
+    assert load_file(tmp_path / "out" / "model.safetensors")["model.norm.weight"][1] == -65504
+    for dtype, value, said in (
+        ("float16", -70000.0, "of at most 65504, found 70000"),
+        ("bfloat16", np.finfo(np.float32).max, "of at most 3.38953e[+]38, found 3.40282e[+]38"),
+    ):
+        beyond = {**params, "norm": {"scale": scale.at[1].set(value)}}
+        with pytest.raises(ValueError, match=rf"model.norm.weight: .* {dtype} can hold, {said}"):
+            hf.save(tmp_path / dtype, model, beyond, dtype=dtype)
+        assert not (tmp_path / dtype).exists()
+    lora = np.array([np.inf, np.nan, 1], np.float32)  # as they were, they stay
+    np.testing.assert_array_equal(writer.cast("x", lora, "float16"), lora)
 
 
 def test_buffers_and_images_say_nothing_of_the_weights_dtype(tmp_path):

@@ -204,6 +204,11 @@ def test_bad_rows_are_set_aside_in_every_run_directory(root, cache, tmp_path):
     check_same(*found)
     one, two = ((tmp_path / n / "rejected_train.jsonl").read_text() for n in ("one", "two"))
     assert one == two and [json.loads(line)["row"] for line in one.splitlines()] == [12, 13]
+    lines = (copy / "train.jsonl").read_text().splitlines(keepends=True)
+    (copy / "train.jsonl").write_text("".join(lines[:11]))
+    for name in ("one", "two"):  # the second start reads no rows: their token ids are there
+        prepared(config(copy, cache, data__on_bad_row="skip"), tmp_path / name)
+        assert not (tmp_path / name / "rejected_train.jsonl").exists()
 
 
 def test_bad_rows_stop_every_start(root, cache, tmp_path):
