@@ -15,7 +15,6 @@ from dignified_jax.console.waiting import ShowCount, Waiting, waiting
 from dignified_jax.data.template import ChatTemplate, load_template
 from dignified_jax.data.tokenizer import Tokenizer, load_tokenizer
 from dignified_jax.embedded import resolve
-from dignified_jax.evaluation import template_day
 from dignified_jax.files import json_digest
 from dignified_jax.generation.sources import generation_stops, run_template_kwargs
 from dignified_jax.models import hf
@@ -61,7 +60,7 @@ class LoadedModel:
         Raises:
           ValueError: there is none, or it can't be used.
         """
-        now = template_day.midnight(self.day)
+        now = self.day and datetime.datetime.combine(self.day, datetime.time())
         return load_template(self.tokenizer, self.template_kwargs, now=now)
 
 

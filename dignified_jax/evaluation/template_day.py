@@ -36,8 +36,3 @@ def kept(directory: str | pathlib.Path) -> datetime.date:
         raise ValueError(
             f"{file}: expected a date such as 2026-11-29, found {clip(text)!r}"
         ) from error
-
-
-def midnight(day: datetime.date | None) -> datetime.datetime | None:
-    """Returns the moment that a template is told on a day; None for now."""
-    return None if day is None else datetime.datetime.combine(day, datetime.time())
