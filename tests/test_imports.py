@@ -79,7 +79,7 @@ INSIDE = {
         "report": {"rubrics", "responses", "judging", "scores"},
         "stages": {
             *("*", "rubrics", "responses", "models", "ledger", "judging", "scores", "report"),
-            *("ood", "utility"),
+            *("ood", "utility", "template_day"),
         },
         "*": {"rubrics", "responses", "models", "judging", "scores", "report", "stages"},
     },
