@@ -15,7 +15,25 @@ from dignified_jax.models.checkpoint.literal_path import literal
 
 def arrays(tree: PyTree) -> list[str]:
     """Data type and shape of every array of a pytree, such as "float32[3, 4]"."""
-    return sorted(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
+    return sorted(by_path(tree).values())
+
+
+def by_path(tree: PyTree) -> dict[str, str]:
+    """Path of every array of a pytree, such as "layers/0/kernel" -> as `arrays`."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def read(directory: store.Directory) -> dict[str, str]:
+    """Returns the `by_path` of a saved pytree, from its index.
+
+    Raises:
+      Exception: it can't be read; as Orbax and TensorStore say it.
+    """
+    metadata = ocp.StandardCheckpointHandler().metadata(literal(directory))
+    return by_path(getattr(metadata, "tree", metadata))
 
 
 def verify(directory: store.Directory, expected: list[str]) -> None:
@@ -29,9 +47,8 @@ def verify(directory: store.Directory, expected: list[str]) -> None:
       Exception: it can't be read; as Orbax and TensorStore say it.
       ValueError: an array is missing in it.
     """
-    metadata = ocp.StandardCheckpointHandler().metadata(literal(directory))
-    found = arrays(getattr(metadata, "tree", metadata))
-    missing = collections.Counter(expected) - collections.Counter(found)
+    found = read(directory)
+    missing = collections.Counter(expected) - collections.Counter(found.values())
     if missing:
         raise ValueError(
             f"its index names {len(found)} of {len(expected)} arrays; the first that is missing "

@@ -42,6 +42,10 @@ class DamagedError(CheckpointError):
     """A checkpoint can't be restored; the message says from which one a run can go on."""
 
 
+class OtherStateError(CheckpointError):
+    """A whole checkpoint is of another train state; the message says where they differ."""
+
+
 @contextlib.contextmanager
 def opened(
     directory: str | store.Directory, keep: int, **best: str | None
@@ -63,7 +67,8 @@ def opened(
     except BaseException as error:
         with contextlib.suppress(Exception), quiet.background():
             manager.close()  # what went wrong first is what matters
-        if isinstance(error, OSError | CheckpointError) and not isinstance(error, DamagedError):
+        told = isinstance(error, DamagedError | OtherStateError)
+        if isinstance(error, OSError | CheckpointError) and not told:
             with contextlib.suppress(Exception):  # a store that is down does not say
                 newest = newest_in(directory)
                 error.add_note(f"last whole checkpoint: {newest or 'none yet'}")
@@ -200,7 +205,8 @@ def restore(
       show: shows what is waited for.
 
     Raises:
-      DamagedError: it is damaged, or not of the template's shapes.
+      OtherStateError: it is whole, and not of the template's arrays.
+      DamagedError: it is damaged.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
     step = manager.latest_step() if step is None else step
@@ -209,13 +215,39 @@ def restore(
         **{name: ocp.args.StandardRestore(part) for name, part in parts.items()},
         **{CHECKSUM: ocp.args.JsonRestore()},
     )
-    look = bytes_read.watched(store.place(manager.directory) / str(step))
+    place = store.place(manager.directory) / str(step)
+    with _damage_told(manager, step):
+        for name, saved in read_checksum(place).get(ARRAYS, {}).items():
+            checkpoint_index.verify(place / name, saved)
+        found = {name: checkpoint_index.read(place / name) for name in parts}
+    for name, part in parts.items():
+        _refuse_other(place, checkpoint_index.by_path(part), found[name])
+    look = bytes_read.watched(place)
     with _damage_told(manager, step):
         with show(f"reading checkpoint {step}", share=True, look=look):
             restored = manager.restore(step, args=args)
         for name in parts:
             verify(restored[CHECKSUM][name], restored[name])
     return TrainState(params=restored[PARAMS], **restored[REST])
+
+
+def _refuse_other(
+    place: store.Directory, expected: Mapping[str, str], found: Mapping[str, str]
+) -> None:
+    """Names the first array in which a checkpoint's state is another than this run's."""
+    paths = sorted(expected.keys() | found.keys())
+    other = [path for path in paths if expected.get(path) != found.get(path)]
+    if not other:
+        return
+    kinds = {"opt_state": "optimiser state", "method_state": "state of the method"}
+    kind = kinds.get(other[0].partition("/")[0], "set of parameters")
+    here, there = (each.get(other[0], "nothing") for each in (expected, found))
+    more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+    raise OtherStateError(
+        f"{place}: holds another {kind}: {other[0]}: expected {here}, found {there}{more}. It is "
+        "whole: go on with the version and settings that wrote it, or choose another "
+        "--config.workdir"
+    )
 
 
 @contextlib.contextmanager

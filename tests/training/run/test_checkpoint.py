@@ -204,6 +204,35 @@ def test_a_damaged_training_checkpoint_is_refused(source, tmp_path):
             checkpoint.restore(manager, state)
 
 
+def test_a_whole_checkpoint_of_another_state_is_not_called_damaged(tmp_path):
+    """Earlier versions had Adam's second moment in the parameters' dtype."""
+
+    def state(second, size=3):
+        moments = {"mu": jnp.ones(2), "nu": {"a": jnp.ones((2, 3), second)}}
+        return TrainState(jnp.int32(7), {"w": jnp.ones(size)}, (moments,), ())
+
+    with checkpoint.opened(tmp_path, keep=1) as manager:
+        checkpoint.save(manager, state(jnp.bfloat16))
+        checkpoint.finish(manager)
+    message = (
+        r"/7: holds another optimiser state: opt_state/0/nu/a: expected float32\[2, 3\], found "
+        r"bfloat16\[2, 3\]\. It is whole"
+    )
+    with (
+        pytest.raises(checkpoint.OtherStateError, match=message) as caught,
+        checkpoint.opened(tmp_path, keep=1) as manager,
+    ):
+        checkpoint.restore(manager, state(jnp.float32))
+    assert "delete" not in str(caught.value) and not hasattr(caught.value, "__notes__")
+    with checkpoint.opened(tmp_path, keep=1) as manager:
+        with pytest.raises(checkpoint.OtherStateError, match=r"set of parameters: w: .*\[4\], f"):
+            checkpoint.restore(manager, state(jnp.bfloat16, 4))
+        other = state(jnp.bfloat16).replace(method_state={"mean": jnp.ones(1)})
+        with pytest.raises(checkpoint.OtherStateError, match=r"method_state/mean: .*found nothing"):
+            checkpoint.restore(manager, other)
+        assert_equal(checkpoint.restore(manager, state(jnp.bfloat16)), state(jnp.bfloat16))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["qwen3-tied", "llama3.1"])
 def test_there_and_back_is_bit_identical(family, dtype, tmp_path, capsys):
