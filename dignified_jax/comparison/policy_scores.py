@@ -59,12 +59,33 @@ class PolicyScorer:
     kl_step: ScoreStep
 
 
-def make_scorer(config: TrainConfig, notify: Callable[[str], None] | None = None) -> PolicyScorer:
+def prepare_rows(
+    config: TrainConfig, notify: Callable[[str], None] | None = None
+) -> input_data.PreparedData:
+    """Reads the test rows, for `made_on` and `make_scorer`; arguments and errors as there."""
+    rows_per_step = config.rows_per_device * sharding.row_devices(sharding.make_mesh(config.mesh))
+    return input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step, notify)
+
+
+def made_on(data: input_data.PreparedData) -> dict[str, str]:
+    """Returns the fingerprints that every score at these test rows has among its inputs.
+
+    Those of token ids are left out: with a chat template that reads the clock they change by day.
+    """
+    return {name: data.identity[name] for name in ("tokenizer", "chat template", "test rows")}
+
+
+def make_scorer(
+    config: TrainConfig,
+    notify: Callable[[str], None] | None = None,
+    data: input_data.PreparedData | None = None,
+) -> PolicyScorer:
     """Makes the scorer of policies that began with `config.model`, from `plan.scorer_config`.
 
     Args:
       config: the scorer's.
       notify: shows a line to a person; None shows nothing, nor what is being waited for.
+      data: from `prepare_rows`; None reads them.
 
     Raises:
       As `training.inputs`.
@@ -72,7 +93,8 @@ def make_scorer(config: TrainConfig, notify: Callable[[str], None] | None = None
     mesh = sharding.make_mesh(config.mesh)
     rows_per_step = config.rows_per_device * sharding.row_devices(mesh)
     show = functools.partial(waiting, visible=notify is not None and jax.process_index() == 0)
-    data = input_data.prepare_data(config, pathlib.Path(config.workdir), rows_per_step, notify)
+    if data is None:
+        data = prepare_rows(config, notify)
     model = input_model.prepare_model(config, mesh, show)
     theirs = {name: value for name, value in data.identity.items() if "train" not in name}
     return PolicyScorer(

@@ -15,7 +15,7 @@ import functools
 import json
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -57,16 +57,20 @@ def run(
     planned = share_policies(plan.runs(comparison))
     train(planned, stages.run, notify)
 
+    config = plan.scorer_config(comparison)
+    rows = policy_scores.prepare_rows(config, notify)
+
     @functools.cache
     def scorer() -> policy_scores.PolicyScorer:
-        return policy_scores.make_scorer(plan.scorer_config(comparison), notify)
+        return policy_scores.make_scorer(config, notify, rows)
 
     def score(weights: pathlib.Path) -> dict[str, Any]:
         show = functools.partial(waiting, visible=jax.process_index() == 0)
         return policy_scores.score(scorer(), weights, show)
 
-    records = score_runs(planned, comparison.beta, score, notify)
-    groups = plan.scorer_config(comparison).data.named_groups
+    inputs = policy_scores.made_on(rows)
+    records = score_runs(planned, comparison.beta, score, notify, inputs)
+    groups = config.data.named_groups
     found = results.summarise(records, comparison.against, groups)
     if jax.process_index() == 0:
         report.write(comparison, planned, found)
@@ -109,6 +113,7 @@ def score_runs(
     beta: float,
     score: Callable[[pathlib.Path], dict[str, Any]],
     notify: Notify,
+    inputs: Mapping[str, str] | None = None,
 ) -> list[ScoredRun]:
     """Scores the exports that are not scored yet.
 
@@ -117,6 +122,7 @@ def score_runs(
       beta: scores at another one are made anew.
       score: of the weights in a directory.
       notify: shows a line to a person.
+      inputs: fingerprints; scores at others are made anew. None for any.
 
     Raises:
       ConfigError: the policies were scored on different inputs; names the two.
@@ -125,7 +131,10 @@ def score_runs(
     for number, run in enumerate(runs, start=1):
         file = run_directory.path(run.config) / SCORE_FILE
         found = _read_score(file)
-        if found.get("beta") != beta:
+        changes = _changed(found, inputs or {})
+        if changes:
+            notify(f"{run.label}: scored anew, as inputs have changed: {'; '.join(changes)}")
+        if found.get("beta") != beta or changes:
             found = score(file.parent / EXPORT_DIRECTORY)
             if jax.process_index() == 0:
                 atomic.write_json(file, found)
@@ -170,6 +179,14 @@ def _read_score(file: pathlib.Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _changed(found: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
+    """What is other than a score was made on; nothing where there is none."""
+    made_on = found.get("inputs")
+    if not isinstance(made_on, dict):
+        return []
+    return differences({name: made_on.get(name) for name in inputs}, dict(inputs))
 
 
 def _check_inputs(first: ScoredRun, other: ScoredRun) -> None:

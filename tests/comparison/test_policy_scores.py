@@ -53,6 +53,31 @@ def scorer(root):
         return policy_scores.make_scorer(config)
 
 
+def test_scores_say_which_test_rows_they_were_made_on(root, tmp_path):
+    """A row that changed in the file is seen without the model, and without a score."""
+    rows = (root / "test.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text(rows, encoding="utf-8")
+    file = str(tmp_path / "test.jsonl")
+    config = tiny_run.config(
+        root,
+        tmp_path / "judge",
+        method=MultiNegativeDPO(beta=BETA),
+        data__train=file,
+        data__test=file,
+        data__validation_fraction=0.0,
+        mesh__fsdp=8,
+    )
+    before = policy_scores.made_on(policy_scores.prepare_rows(config))
+    assert policy_scores.made_on(policy_scores.prepare_rows(config)) == before
+    first = json.loads(rows.splitlines()[0])
+    changed = rows.replace(json.dumps(first["golden"]), json.dumps(first["golden"] + "!"), 1)
+    assert changed != rows
+    (tmp_path / "test.jsonl").write_text(changed, encoding="utf-8")
+    after = policy_scores.made_on(policy_scores.prepare_rows(config))
+    assert after.keys() == before.keys()
+    assert {name for name in before if before[name] != after[name]} == {"test rows"}
+
+
 @pytest.fixture(scope="module")
 def examples(root):
     tokenizer = load_tokenizer(root / "model")

@@ -157,6 +157,22 @@ def test_what_is_trained_again_is_scored_again(runs):
     assert records[1].score["dimensions"]["E"]["accuracy"] == 0.6
 
 
+def test_scores_are_made_anew_where_the_test_rows_changed_in_place(runs):
+    comparison_runs.train(runs, Trainer(), print)
+    as_before = {"test rows": "r"}
+    judge, _ = scores(*[score((0.5, 0.5))] * 4)
+    comparison_runs.score_runs(runs, 0.1, judge, print, as_before)
+    judge, seen = scores()
+    comparison_runs.score_runs(runs, 0.1, judge, print, as_before)
+    assert seen == []
+    new = score((0.5, 0.7)) | {"inputs": {"test rows": "new", "model weights": "w"}}
+    judge, seen = scores(*[new] * 4)
+    said = []
+    records = comparison_runs.score_runs(runs, 0.1, judge, said.append, {"test rows": "new"})
+    assert len(seen) == 4 and {r.score["dimensions"]["E"]["accuracy"] for r in records} == {0.7}
+    assert said[0].startswith("lagdpo seed 3: scored anew, as inputs have changed: test rows: r")
+
+
 def test_scores_of_other_test_rows_are_refused(runs):
     comparison_runs.train(runs, Trainer(), print)
     other = score((0.5, 0.5)) | {"inputs": {"test rows": "other", "model weights": "w"}}
