@@ -182,7 +182,7 @@ def _read_score(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _changed(found: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
-    """What is other than a score was made on; nothing where there is none."""
+    """Lines on what is other than a score was made on; none where there is no score."""
     made_on = found.get("inputs")
     if not isinstance(made_on, dict):
         return []

@@ -11,21 +11,22 @@ called. Keys come from the environment, by the provider's own names, and are wri
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dignified_jax.endpoints.logs import Answer, CallBatch, CallLog
+from dignified_jax.endpoints.logs import (
+    Answer,
+    CallBatch,
+    CallLog,
+    EndpointError,
+    require_inspect,
+)
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.scorer import Scorer
     from inspect_ai.solver import Solver
-
-
-class EndpointError(ValueError):
-    """Calls can't begin, or none of them was answered."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +155,7 @@ def check(models: Sequence[str]) -> None:
       EndpointError: inspect_ai is not installed, does not know one, or has no key or package for
         it.
     """
-    if importlib.util.find_spec("inspect_ai") is None:
-        raise EndpointError(
-            "calls to endpoints need inspect_ai: pip install 'dignified_jax[eval]', or [construct]"
-        )
+    require_inspect()
     from inspect_ai.model import get_model
 
     for model in models:

@@ -8,6 +8,7 @@ in them. A batch that was killed is finished first, from its own log.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +18,13 @@ from dignified_jax.files import atomic
 from dignified_jax.files.json_digest import digest
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalSample
+    from inspect_ai.log import EvalLog, EvalSample
 
 FILE = "calls.json"
+
+
+class EndpointError(ValueError):
+    """Calls can't begin, or none of them was answered; or logs of them can't be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +107,15 @@ class CallLog:
         """
         return {name: answer for log in self._of(model) for name, answer in log.answers.items()}
 
+    def heard(self) -> set[str]:
+        """Returns the models of which a log was finished.
+
+        Raises:
+          EndpointError: there are logs, and inspect_ai is not installed.
+        """
+        headers = map(_read_header, self.directory.glob("*/*.eval"))
+        return {log.eval.model for log in headers if log.status == "success"}
+
     def first_error(self, model: str) -> str:
         """Why a call of the newest batch failed."""
         errors = [error for log in self._of(model) for error in log.errors]
@@ -122,12 +136,32 @@ class CallLog:
                 yield self._read[path]
 
 
-def _read_log(path: pathlib.Path) -> _Finished | None:
-    """A log; None where it was cut short."""
+def require_inspect() -> None:
+    """Looks for inspect_ai, by which calls are made and their logs are read.
+
+    Raises:
+      EndpointError: it is not installed.
+    """
+    if importlib.util.find_spec("inspect_ai") is None:
+        raise EndpointError(
+            "calls to endpoints need inspect_ai: pip install 'dignified_jax[eval]', or [construct]"
+        )
+
+
+def _read_header(path: pathlib.Path) -> EvalLog:
+    """The part of a log before its samples."""
+    require_inspect()
     from inspect_ai.log import read_eval_log
 
-    if read_eval_log(str(path), header_only=True).status != "success":
+    return read_eval_log(str(path), header_only=True)
+
+
+def _read_log(path: pathlib.Path) -> _Finished | None:
+    """A log; None where it was cut short."""
+    if _read_header(path).status != "success":
         return None
+    from inspect_ai.log import read_eval_log
+
     log = read_eval_log(str(path), exclude_fields={"events", "store", "attachments"})
     samples = log.samples or ()
     name = f"{path.parent.name}/{path.name}"

@@ -118,7 +118,9 @@ def _run_dense(arguments: argparse.Namespace, ratings: Ratings | OrdinalRatings)
             )
     if arguments.leave_one_out:
         with waiting("leaving judges out") as progress:
-            left_out = leave_one_judge_out(found, *counts, progress=progress, **options)
+            left_out = leave_one_judge_out(
+                found, *counts, labels=ratings.labels, progress=progress, **options
+            )
     categories = ratings.categories if ordinal else None
     about = diagnose(found, *counts, anchors=options["anchors"], categories=categories)
     if groups:

@@ -39,11 +39,16 @@ class DisconnectedError(ValueError):
 
     def __init__(self, subsets: Subsets):
         self.subsets = subsets
-        listed = "; ".join(
+        super().__init__(self.described())
+
+    def described(self, labels: Mapping[str, Sequence[object]] | None = None) -> str:
+        """The message, with levels by label (facet -> labels) or number."""
+        by_number = (
             f"{facet}: " + listed_groups([_shown(group) for group in groups])
-            for facet, groups in subsets.items()
+            for facet, groups in self.subsets.items()
         )
-        super().__init__(
+        listed = "; ".join(by_number if labels is None else self.named(labels))
+        return (
             "the design is disconnected: no chain of ratings joins these subsets, so their "
             f"difference would be set by the priors alone. {listed}. Fit the subsets apart, add "
             "ratings or anchors that join them, or pass allow_disconnected=True (with "

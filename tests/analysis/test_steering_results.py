@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from dignified_jax.analysis import coherence, correlation, lm_eval_file, responses, steering
+from dignified_jax.analysis.commands.steer import models_file
 from dignified_jax.analysis.lm_eval_file import ExportError
 from dignified_jax.analysis.steering import Rate, Strength
+from dignified_jax.analysis.steering_results import Condition
 from dignified_jax.evaluation import models
 from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from dignified_jax.models.residual import Cap, make_edits
@@ -20,6 +22,16 @@ pytestmark = pytest.mark.wiring
 
 VECTORS = np.random.default_rng(0).normal(size=(3, planted.LAYERS, planted.WIDTH))
 VECTOR = PersonaVector("D", *VECTORS.astype(np.float32), 1)
+
+
+def test_conditions_have_files_of_their_own_for_lm_eval():
+    pairs = [
+        *(("a b", "C"), ("a_b", "C"), ("a", "b C"), ("a", "b_C")),
+        *(("org/a", "C"), ("org-a", "C"), ("a", "b/C"), ("a", "b-C")),
+    ]
+    names = [models_file(Condition(*pair, Strength(2.0))) for pair in pairs]
+    assert len(set(names)) == len(names) and not any("/" in name for name in names)
+    assert models_file(Condition("before", "A", Strength(2.0))) == "before_A_+2.pt"
 
 
 def test_success_is_the_share_that_moved_as_steered():

@@ -213,16 +213,19 @@ def _export(
     if applied.positions != "all":
         return
     directory.mkdir(parents=True, exist_ok=True)
-    name = models_file(condition.label)
+    name = models_file(condition)
     try:
         lm_eval_file.write(directory / name, applied.edits)
     except lm_eval_file.ExportError as error:
         notify(f"{condition.label}: no file for lm-eval: {error}")
 
 
-def models_file(label: str) -> str:
-    """Returns the name of a condition's file for lm-eval."""
-    return f"{label.replace(' ', '_').replace('/', '-')}.pt"
+def models_file(condition: Condition) -> str:
+    """Returns the name of a condition's file for lm-eval, which tells conditions apart."""
+    plain = condition.label.replace(" ", "_").replace("/", "-")
+    parts = condition.model, condition.dimension
+    doubtful = set(" /") & set(parts[0]) or set(" /_") & set(parts[1])
+    return f"{plain}-{digest(parts)[:6]}.pt" if doubtful else f"{plain}.pt"
 
 
 def _vectors(options: argparse.Namespace) -> dict[str, str]:

@@ -113,6 +113,18 @@ def check(models: Sequence[str]) -> None:
         raise EndpointError(f"judge {error}") from error
 
 
+def heard(log_dir: pathlib.Path) -> set[str]:
+    """Returns the models whose calls were made before, by their logs.
+
+    Raises:
+      EndpointError: there are logs, and inspect_ai is not installed.
+    """
+    try:
+        return CallLog(log_dir).heard()
+    except EndpointError as error:
+        raise EndpointError(f"judge {error}") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Question:
     """A response and the items asked about it in one call.

@@ -15,6 +15,16 @@ from typing import Literal
 Stated = Literal["correct", "wrong", "both", "neither"]
 
 _ARTICLES = frozenset(("a", "an", "the"))
+_FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "who whom whose what which when where why how i me my we us our you your he him his she her "
+        "it its they them their this that these those one ones some any all none no not yes and or "
+        "but if so then there here is are was were be do does did can will would have has had may "
+        "might must of in on at to for from by with as up down out over other others same",
+    )
+)
+"""Words that any text has: without its article a name such as "The Who" can't be told from them."""
 _DENIALS = re.compile(
     r"\b(?:not|isn't|wasn't|aren't|weren't|doesn't|don't|didn't|never|nor|rather than|instead of)"
     r"\b(?!\s+(?:sure|only))"
@@ -49,24 +59,37 @@ def normalised(text: str) -> list[str]:
 
 def _tokens(text: str) -> list[str]:
     """`normalised`, with commas."""
+    return [token for token, _, _ in _written(text)]
+
+
+def _written(text: str) -> list[tuple[str, bool, bool]]:
+    """(token of `_tokens`, whether an article stands before it, whether it begins in capitals)."""
     text = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
-    text = "".join(each for each in text if not unicodedata.combining(each)).casefold()
-    return [token for token in _TOKEN.findall(text) if token not in _ARTICLES]
+    text = "".join(each for each in text if not unicodedata.combining(each))
+    found, article = [], False
+    for written in _TOKEN.findall(text):
+        token = written.casefold()
+        if token not in _ARTICLES:
+            found.append((token, article, written[0].isupper()))
+        article = token in _ARTICLES
+    return found
 
 
 def stated(text: str, correct: Sequence[str], wrong: Sequence[str]) -> Stated:
     """Returns which of the answers a text states.
 
     An answer inside of a longer one of the other side, as "Paris" in "Paris, Texas", does not
-    count.
+    count. Articles don't matter, but where an answer is one word and its article: "The Doors" are
+    written with a capital, unless all of the text is in small letters, and "The Who" with "the".
 
     Args:
       text: a response.
       correct: accepted answers.
       wrong: others.
     """
-    tokens = _tokens(text)
-    right, bad = _spans(tokens, correct), _spans(tokens, wrong)
+    written = _written(text)
+    tokens = [token for token, _, _ in written]
+    right, bad = _spans(written, correct), _spans(written, wrong)
     ends = {end for _, end in (*right, *bad)}
     right, bad = ([s for s in own if not _denied(tokens, *s, ends)] for own in (right, bad))
     has_right = any(not any(_inside(span, other) for other in bad) for span in right)
@@ -117,17 +140,39 @@ def _not_denied(pattern: str, text: str) -> list[str]:
     return [match[1] for match in found if not _UNSURE.search(text[: match.start()])]
 
 
-def _spans(tokens: Sequence[str], answers: Sequence[str]) -> list[tuple[int, int]]:
-    """(start, end) of every place where an answer stands, in tokens."""
-    kept = [at for at, token in enumerate(tokens) if token not in _MARKS]
-    plain = [tokens[at] for at in kept]
+def _spans(
+    written: Sequence[tuple[str, bool, bool]], answers: Sequence[str]
+) -> list[tuple[int, int]]:
+    """(start, end) of every place where an answer stands in `_written` tokens."""
+    kept = [at for at, (token, _, _) in enumerate(written) if token not in _MARKS]
+    plain = [written[at][0] for at in kept]
+    small = not any(capital for _, _, capital in written)
     found = []
     for answer in answers:
-        wanted = [word for word in normalised(answer) if word not in _STOPS]
-        for at in range(len(plain) - len(wanted) + 1 if wanted else 0):
-            if plain[at : at + len(wanted)] == wanted:
-                found.append((kept[at], kept[at + len(wanted) - 1] + 1))
+        wanted = [word for word in _written(answer) if word[0] not in _MARKS]
+        words = [word for word, _, _ in wanted]
+        for at in range(len(plain) - len(words) + 1 if words else 0):
+            if plain[at : at + len(words)] != words:
+                continue
+            if len(words) == 1 and not _same_name(wanted[0], written[kept[at]], small):
+                continue
+            found.append((kept[at], kept[at + len(words) - 1] + 1))
     return found
+
+
+def _same_name(answer: tuple[str, bool, bool], there: tuple[str, bool, bool], small: bool) -> bool:
+    """Says that a word may stand for an answer of this one word, if that has an article.
+
+    Args:
+      answer, there: as in `_written`, of the same word.
+      small: whether all of the text is in small letters.
+    """
+    word, article, capital = answer
+    if not article:
+        return True
+    if word in _FUNCTION_WORDS:
+        return there[1]
+    return there[2] or small or not capital
 
 
 def _denied(tokens: Sequence[str], start: int, end: int, ends: Set[int]) -> bool:

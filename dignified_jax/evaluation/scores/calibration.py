@@ -19,6 +19,7 @@ from dignified_jax import mfrm
 from dignified_jax.console.labels import clip
 from dignified_jax.console.waiting import ShowCount, uncounted
 from dignified_jax.mfrm.fit import MOST_ON_HOST
+from dignified_jax.mfrm.input.counts import EmptyLevelsError
 from dignified_jax.mfrm.solver.estimate import FitMethod
 from dignified_jax.mfrm.solver.gauge import Center
 
@@ -176,7 +177,9 @@ def _begin(
     sensitivity = None
     if judges.size > 1:
         # The worker takes one after the other, so the fit is there by then.
-        sensitivity = submit(lambda: mfrm.leave_one_judge_out(fit.result(), successes, trials))
+        sensitivity = submit(
+            lambda: mfrm.leave_one_judge_out(fit.result(), successes, trials, labels=labels)
+        )
     return _Begun(name, labels, successes, trials, fit, sensitivity)
 
 
@@ -190,6 +193,8 @@ def _fit(labels: Labels, *counts: np.ndarray, **options: str) -> mfrm.Fit:
             f"compares them. {'; '.join(error.named(labels))}. Score them apart, or add ratings "
             "that join them"
         ) from error
+    except EmptyLevelsError as error:
+        raise ScoresError(error.described(labels)) from error
 
 
 def _finish(begun: _Begun, drawing: Mapping[str, Any]) -> Calibration:

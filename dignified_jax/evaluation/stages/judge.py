@@ -70,9 +70,10 @@ def check(config: EvaluationConfig, rubric: Rubric) -> None:
                 models.tokenizer(spec.removeprefix(LOCAL))
         else:
             endpoints.append(spec)
-    settings = config.judging.endpoint()
-    if endpoints and not _calls(config, settings).is_dir():  # what is called already needs no key
-        endpoint.check(endpoints)
+    if endpoints:
+        heard = endpoint.heard(_calls(config, config.judging.endpoint()))
+        if new := [spec for spec in endpoints if spec not in heard]:  # the others need no key
+            endpoint.check(new)
 
 
 def _calls(config: EvaluationConfig, settings: endpoint.EndpointSettings) -> pathlib.Path:

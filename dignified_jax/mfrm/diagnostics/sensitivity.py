@@ -18,15 +18,17 @@ compared by Kendall's tau-b and Spearman's rho.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.connectivity import DisconnectedError
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.input import anchors as anchoring
+from dignified_jax.mfrm.input.counts import EmptyLevelsError
 from dignified_jax.mfrm.result import FACETS, Fit
 from dignified_jax.mfrm.solver.information import information, model_of, response
 
@@ -117,6 +119,7 @@ def leave_one_judge_out(
     successes: jax.typing.ArrayLike,
     trials: jax.typing.ArrayLike | None = None,
     *,
+    labels: Mapping[str, Sequence[object]] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: object,
 ) -> JudgeSensitivity:
@@ -126,6 +129,8 @@ def leave_one_judge_out(
       fit: from these ratings.
       successes: (model, question, judge, rubric), as for `fit`.
       trials: as for `fit`.
+      labels: facet -> labels of its levels, for messages; None for their numbers here, with all
+        judges.
       progress: called with the numbers of judges left out and of all, after each.
       options: of `fit`: anchors (not of judges), allow_disconnected, tolerance, max_iterations as
         the fit was made with. Center, method and precision are its own.
@@ -148,9 +153,13 @@ def leave_one_judge_out(
     unit = np.asarray(
         propagate(fit, successes, trials, np.ones(judges), anchors=options.get("anchors"))
     )
-    refits = []
+    if labels is None:
+        labels = {f: range(n) for f, n in zip(FACETS, counts[0].shape[:4], strict=True)}
+    refits, messages = [], []
     for judge in range(judges):
-        refits.append(_without(counts, judge, options))
+        refit, message = _without(counts, judge, options, labels)
+        refits.append(refit)
+        messages.append(message)
         if progress is not None:
             progress(judge + 1, judges)
     without = np.stack([_scores(refit, score) for refit in refits])
@@ -165,7 +174,7 @@ def leave_one_judge_out(
         kendall=np.array([kendall(score, other) for other in without]),
         spearman=np.array([spearman(score, other) for other in without]),
         kendall_by_question=np.array([_by_question(quality, refit) for refit in refits]),
-        message=tuple(r if isinstance(r, str) else r.message for r in refits),
+        message=tuple(messages),
     )
 
 
@@ -182,22 +191,31 @@ def _joining(measure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return severity, np.where(counted, gauge_shift(severity, max(number, 1)), alone)
 
 
-def _without(counts: tuple[jax.Array, ...], judge: int, options: dict[str, object]) -> Fit | str:
-    """The fit without a judge, or why the other judges' ratings can't be fitted."""
+def _without(
+    counts: tuple[jax.Array, ...],
+    judge: int,
+    options: dict[str, object],
+    labels: Mapping[str, Sequence[object]],
+) -> tuple[Fit | None, str]:
+    """The fit without a judge, None if the other judges' ratings can't be fitted; how it ended."""
     kept = np.delete(np.arange(counts[0].shape[2]), judge)
+    names = {**labels, "judge": [labels["judge"][other] for other in kept]}
     try:
-        return fit_ratings(*(array[:, :, kept] for array in counts), **options)
-    except ValueError as error:  # levels that only this judge rated or joined
-        return str(error)
+        refit = fit_ratings(*(array[:, :, kept] for array in counts), **options)
+    except (DisconnectedError, EmptyLevelsError) as error:  # what this judge alone rated or joined
+        return None, error.described(names)
+    except ValueError as error:
+        return None, str(error)
+    return refit, refit.describe(names)
 
 
-def _scores(refit: Fit | str, like: np.ndarray) -> np.ndarray:
-    usable = isinstance(refit, Fit) and bool(refit.converged)
+def _scores(refit: Fit | None, like: np.ndarray) -> np.ndarray:
+    usable = refit is not None and bool(refit.converged)
     return np.asarray(refit.score) if usable else np.full_like(like, np.nan)
 
 
-def _by_question(quality: np.ndarray, refit: Fit | str) -> float:
-    if not (isinstance(refit, Fit) and bool(refit.converged)):
+def _by_question(quality: np.ndarray, refit: Fit | None) -> float:
+    if refit is None or not bool(refit.converged):
         return float("nan")
     other = np.asarray(refit.quality)
     taus = [kendall(quality[:, q], other[:, q]) for q in range(quality.shape[1])]

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dignified_jax.console.labels import clip
 from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.result import FACETS
+
+
+class EmptyLevelsError(ValueError):
+    """Raised by `fit` for levels without ratings.
+
+    Attributes:
+      levels: facet -> numbers of the levels, for each facet with any.
+    """
+
+    def __init__(self, levels: Mapping[str, Sequence[int]]):
+        self.levels = levels
+        super().__init__(self.described())
+
+    def described(self, labels: Mapping[str, Sequence[object]] | None = None) -> str:
+        """The message, with levels by label (facet -> labels) or number."""
+        listed = []
+        for facet, empty in self.levels.items():
+            names = [str(n) if labels is None else clip(labels[facet][n]) for n in empty[:8]]
+            listed.append(f"{facet} {', '.join(names)}{', ...' if len(empty) > 8 else ''}")
+        return f"no ratings (trials are all 0) for {'; '.join(listed)}: leave these levels out"
 
 
 def as_counts(
@@ -100,14 +121,7 @@ def refuse_one_category(numbers: np.ndarray) -> None:
 
 
 def refuse_empty(rated: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError naming the levels without ratings; facet -> (L,) numbers of ratings."""
-    problems = []
-    for facet in FACETS:
-        empty = np.flatnonzero(rated[facet] == 0).tolist()
-        if empty:
-            shown = ", ".join(map(str, empty[:8])) + (", ..." if len(empty) > 8 else "")
-            problems.append(f"{facet} {shown}")
-    if problems:
-        raise ValueError(
-            f"no ratings (trials are all 0) for {'; '.join(problems)}: leave these levels out"
-        )
+    """Raises EmptyLevelsError for levels without ratings; facet -> (L,) numbers of ratings."""
+    levels = {facet: np.flatnonzero(rated[facet] == 0).tolist() for facet in FACETS}
+    if any(levels.values()):
+        raise EmptyLevelsError({facet: empty for facet, empty in levels.items() if empty})

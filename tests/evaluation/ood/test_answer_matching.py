@@ -42,6 +42,31 @@ def test_an_answer_inside_of_a_longer_one_of_the_other_side_is_not_stated():
     assert stated("Brontë", ["bronte"], ["Austen"]) == "correct"
 
 
+@pytest.mark.parametrize(
+    ("text", "answer", "expected"),
+    [
+        ("I don't know who that is.", "The Who", "neither"),
+        ("Who knows?", "The Who", "neither"),
+        ("The band is The Who.", "The Who", "correct"),
+        ("the who", "The Who", "correct"),
+        ("The band that sang it is Queen.", "The Band", "neither"),
+        ("It was The Band.", "The Band", "correct"),
+        ("Close the doors.", "The Doors", "neither"),
+        ("Doors", "The Doors", "correct"),
+        ("it was the doors", "The Doors", "correct"),
+        ("The River Nile", "The Nile", "correct"),
+        ("Nile.", "The Nile", "correct"),
+        ("It is the Guess Who", "The Guess Who", "correct"),
+        ("A zebra is a horse", "a horse", "correct"),
+        ("I read It", "It", "correct"),
+        ("He said: go!", "The Them", "neither"),
+    ],
+)
+def test_a_name_of_one_word_and_its_article_is_no_common_word(text, answer, expected):
+    assert stated(text, [answer], ["Zurich"]) == expected
+    assert stated(text, ["Zurich"], [answer]) == {"correct": "wrong"}.get(expected, expected)
+
+
 def test_normalised():
     assert normalised("The  Café\u2019s O'Neil, 3.5!") == ["cafe's", "o'neil", "3.5", "!"]
 

@@ -92,6 +92,30 @@ def test_a_model_that_only_one_judge_rated(plan):
     assert np.isnan(found.score_without[0]).all() and np.isfinite(found.score_without[1]).all()
 
 
+def test_messages_name_levels_by_label_or_by_their_number_among_all(plan):
+    """Not by the number that is left once a judge is taken out."""
+    labels = {
+        facet: [f"{facet} no. {n}" for n in range(size)]
+        for facet, size in zip(("model", "question", "judge", "rubric"), SHAPE, strict=True)
+    }
+    successes, trials = (array.copy() for array in plan)
+    successes[3, :, 1:], trials[3, :, 1:] = 0, 0  # one model of the first judge alone
+    successes[:, :, 2] = 0  # only failures for the last one
+    fit = mfrm.fit(successes, trials, method="laplace")
+    for names, model, judge in ((labels, "model no. 3", "judge no. 2"), (None, "3", "2")):
+        found = mfrm.leave_one_judge_out(fit, successes, trials, labels=names)
+        assert f"for model {model}: leave these levels out" in found.message[0]
+        assert f"judge {judge} (all failures)" in found.message[1]
+    # Judge 1 alone joins the models of judges 0 and 2, and the questions.
+    trials[:] = 0
+    trials[:2, :2, 0] = trials[2:, 2:, 2] = trials[:, :, 1] = 1
+    successes = np.minimum(successes, trials)
+    fit = mfrm.fit(successes, trials, method="ridge")
+    found = mfrm.leave_one_judge_out(fit, successes, trials, labels=labels).message[1]
+    assert found.startswith("the design is disconnected")
+    assert "judge: judge no. 0 | judge no. 2" in found
+
+
 def test_a_judge_without_a_finite_severity_is_no_part_of_the_gauge(plan):
     """The zero sum is of the others; with a judge of only 0s besides, it is what it was."""
     successes, trials = (np.concatenate([a, a[:, :, :1]], axis=2) for a in plan)
