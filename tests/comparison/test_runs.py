@@ -1,12 +1,14 @@
 """Which runs are trained and scored, with a stand-in for both: stopped ones go on, others stay."""
 
 import dataclasses
+import pathlib
 
 import pytest
 
 from dignified_jax.comparison import plan
 from dignified_jax.comparison import runs as comparison_runs
 from dignified_jax.comparison.policy_reuse import share_policies
+from dignified_jax.embedded import resolve
 from dignified_jax.training.config import ConfigError
 from tests.comparison.conftest import score
 
@@ -171,6 +173,41 @@ def test_scores_are_made_anew_where_the_test_rows_changed_in_place(runs):
     records = comparison_runs.score_runs(runs, 0.1, judge, said.append, {"test rows": "new"})
     assert len(seen) == 4 and {r.score["dimensions"]["E"]["accuracy"] for r in records} == {0.7}
     assert said[0].startswith("lagdpo seed 3: scored anew, as inputs have changed: test rows: r")
+
+
+def test_a_whole_comparison_notices_that_its_test_file_changed(get_config, tmp_path, monkeypatch):
+    """All of it is trained and scored, and no model is loaded to find out."""
+    config = get_config()
+    config.update(workdir=str(tmp_path / "work"), methods=("lagdpo",), seeds=(3,))
+    rows = pathlib.Path(resolve(plan.scorer_config(plan.parse(config)).data.test)).read_text()
+    file = tmp_path / "test.jsonl"
+    file.write_text(rows, encoding="utf-8")
+    config.base.data.test = str(file)
+    (run,) = plan.runs(plan.parse(config))
+    comparison_runs.run_directory.path(run.config).mkdir(parents=True)
+    seen = []
+
+    def scored(scorer, weights, show):
+        seen.append(scorer)
+        return score((0.5, 0.5)) | {"inputs": scorer}
+
+    made_on = comparison_runs.policy_scores.made_on
+    parts = comparison_runs.policy_scores, comparison_runs.results, comparison_runs.report
+    for part, name, stand_in in (
+        (comparison_runs, "train", lambda *_: None),
+        (parts[0], "make_scorer", lambda config, notify, rows: made_on(rows)),
+        (parts[0], "score", scored),
+        (parts[1], "summarise", lambda *_: None),
+        (parts[2], "write", lambda *_: None),
+    ):
+        monkeypatch.setattr(part, name, stand_in)
+    for times in (1, 1):
+        comparison_runs.run(plan.parse(config), lambda text: None)
+        assert len(seen) == times
+    others = rows.splitlines(keepends=True)[1:]
+    file.write_text("".join(others), encoding="utf-8")
+    comparison_runs.run(plan.parse(config), lambda text: None)
+    assert len(seen) == 2 and seen[0]["test rows"] != seen[1]["test rows"]
 
 
 def test_scores_of_other_test_rows_are_refused(runs):

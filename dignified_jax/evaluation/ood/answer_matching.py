@@ -18,10 +18,11 @@ _ARTICLES = frozenset(("a", "an", "the"))
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "who whom whose what which when where why how i me my we us our you your he him his she her "
-        "it its they them their this that these those one ones some any all none no not yes and or "
-        "but if so then there here is are was were be do does did can will would have has had may "
-        "might must of in on at to for from by with as up down out over other others same",
+        "who whom whose what which when where why how i me my we us our you your he him his she "
+        "her it its they them their this that these those one ones some any all none no not yes "
+        "and or but if so then there here is are was were be do does did can will would have "
+        "has had may might must of in on at to for from by with as up down out over other "
+        "others same",
     )
 )
 """Words that any text has: without its article a name such as "The Who" can't be told from them."""
