@@ -80,10 +80,12 @@ def test_only_what_is_new_is_asked(server, rubric, tmp_path):
 
     ask([A], make(4), rubric, tmp_path)
     assert server.count() == {"a": 4}  # nothing again
+    assert endpoint.heard(tmp_path) == {A}
     ask([A], make(6), rubric, tmp_path)
     assert server.count() == {"a": 6}  # the two that were appended
     ask([A, B], make(6), rubric, tmp_path)
     assert server.count() == {"a": 6, "b": 6}  # the new judge alone
+    assert endpoint.heard(tmp_path) == {A, B}
 
     # As many as before, of another text: inspect_ai by itself takes the former log for them.
     ask([A], make(6, "Other."), rubric, tmp_path)
