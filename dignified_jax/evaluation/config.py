@@ -91,7 +91,7 @@ class ScoringConfig:
 
     Attributes:
       method: of `mfrm.fit`: "quadrature" estimates how much answers and questions differ;
-        "laplace" does so by an approximation, in a third to a half of the time; "ridge" takes 1
+        "laplace" does so by an approximation, in about a third of the time; "ridge" takes 1
         for all precisions, and keeps judges and items with only 1s or only 0s finite.
       center: "model", a mean of its own for each; or "grand", one for all, which shrinks the
         differences between models and keeps one with only 1s or only 0s finite.

@@ -1,6 +1,7 @@
 """Every command and Python block of the documentation is run, or at least known."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -9,10 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+import typing
 
 import pytest
 
-from dignified_jax.objectives import METHODS
+from dignified_jax.construction.config import ConstructionConfig
+from dignified_jax.evaluation.config import EvaluationConfig
+from dignified_jax.objectives import METHODS, Method
+from dignified_jax.training.config import TrainConfig
 from tests import test_imports
 from tests.docs import known, scratch
 from tests.docs.blocks import PAGES, ROOT, Block, commands, missing, parse, read
@@ -195,6 +200,29 @@ def test_the_reference_has_every_method():
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     ours = {name for name in METHODS if METHODS[name].__module__.startswith("dignified_jax.")}
     assert set(re.findall(r"^## method: (\w+)$", text, re.MULTILINE)) == ours
+
+
+@pytest.mark.parametrize("whole", [TrainConfig, EvaluationConfig, ConstructionConfig])
+def test_the_reference_has_every_section(whole):
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\{config-fields\} dignified_jax\.\S*\.(\w+)$", text, re.MULTILINE))
+    hints = typing.get_type_hints(whole)
+    sections = {hints[field.name] for field in dataclasses.fields(whole)} - {Method}
+    wanted = {each.__name__ for each in (whole, *filter(dataclasses.is_dataclass, sections))}
+    assert len(wanted) > 3 and wanted <= shown
+
+
+def test_every_flag_of_a_command_is_on_a_page():
+    text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    written = set(re.findall(r"--[a-z][\w-]*", text))
+    found = {}
+    for file in sorted((ROOT / "dignified_jax").rglob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        if "argparse" in source:
+            flags = re.findall(r'add(?:_argument)?\(\s*"(--[a-z][\w-]*)"', source)
+            found |= dict.fromkeys(flags, file.name)
+    assert len(found) > 100
+    assert {flag: name for flag, name in found.items() if flag not in written} == {}
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--precision", nargs="+", metavar="NAME=NUMBER", help="of the priors, such as judge=0.5"
     )
     model.add_argument(
-        "--anchors", type=_path, metavar="FILE", help="CSV with columns facet, level, value"
+        "--anchors", type=_path, metavar="FILE", help="table with columns facet, level, value"
     )
     model.add_argument(
         "--group",
@@ -110,7 +110,9 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="group anchor: these levels of a facet have this mean",
     )
     model.add_argument("--allow-disconnected", action="store_true", help="fit subsets together")
-    model.add_argument("--max-iterations", type=int, default=100, metavar="N")
+    model.add_argument(
+        "--max-iterations", type=int, default=100, metavar="N", help="steps of a fit; default 100"
+    )
     model.add_argument("--float64", action="store_true", help="compute in double precision")
     more = parser.add_argument_group("what else to compute")
     more.add_argument(
