@@ -37,6 +37,8 @@ def _run(options: argparse.Namespace) -> None:
     from dignified_jax.evaluation.utility import benchmarks
     from dignified_jax.files import atomic
 
+    if options.chat_template_kwargs is not None and not options.chat_template:
+        raise ValueError("--chat_template_kwargs has no meaning without --chat_template")
     out = None if options.out is None else pathlib.Path(options.out)
     if out is not None:  # before the work, so that none is lost
         out.mkdir(parents=True, exist_ok=True)

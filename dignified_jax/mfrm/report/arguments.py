@@ -29,7 +29,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--out", type=_path, metavar="DIR", help="write CSV, JSON, PNG and HTML files here")
     columns = parser.add_argument_group("columns of the file")
     for name in (*FACETS, "score"):
-        absent = f"; {ABSENT} for none" if name in ("judge", "rubric") else ""
+        absent = f"; {ABSENT} for none" if name in ("question", "judge", "rubric") else ""
         help_text = f"default {name}{absent}"
         columns.add_argument(f"--{name}", default=name, metavar="COLUMN", help=help_text)
     columns.add_argument(

@@ -128,8 +128,11 @@ def test_what_can_not_run_is_told_in_a_line(tiny_model, tmp_path, capsys):
     with pytest.raises(benchmarks.BenchmarkError, match=r"colors: .*colors.jsonl"):
         benchmarks.run(tiny_model, ["colors"], include=tmp_path)
     capsys.readouterr()  # what lm-eval says of the tasks above
-    assert command.main(["--model", str(tmp_path / "no"), "--tasks", "colors"]) == 1
+    flags = ["--model", str(tmp_path / "no"), "--tasks", "colors"]
+    assert command.main(flags) == 1
     assert capsys.readouterr().err.startswith("error: ")
+    assert command.main([*flags, "--chat_template_kwargs", "{}"]) == 1
+    assert "no meaning without --chat_template" in capsys.readouterr().err
 
 
 def test_command(tiny_directory, task_directory, tmp_path, capsys):
