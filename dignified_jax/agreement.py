@@ -107,6 +107,7 @@ def icc_2k(scores: np.ndarray) -> float:
     units, raters = scores.shape
     if units < 2 or raters < 2:
         return float("nan")
+    scores = scores - scores[0, 0]  # scores that are all alike are then exactly 0, as their mean is
     rows, columns, mean = scores.mean(axis=1), scores.mean(axis=0), scores.mean()
     between = raters * ((rows - mean) ** 2).sum() / (units - 1)
     of_raters = units * ((columns - mean) ** 2).sum() / (raters - 1)

@@ -267,15 +267,19 @@ class Units:
 
 def share_chances(success: np.ndarray, number: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """(..., V) probabilities of V shares of successes among (...) judgments: binomial."""
-    trials = number[..., None]
+    different, place = np.unique(number, return_inverse=True)
+    place, trials = place.reshape(number.shape), different[:, None]
     count = np.round(shares * trials)
     possible = np.abs(shares * trials - count) < 1e-6
-    p, q = success[..., None], 1.0 - success[..., None]
-    log = np.frompyfunc(math.lgamma, 1, 1)
-    table = log(np.arange(1, int(number.max(initial=0)) + 2)).astype(float)  # log n!
-    whole, part = trials.astype(int), np.where(possible, count, 0).astype(int)
-    ways = np.exp(table[whole] - table[part] - table[whole - part])
-    return np.where(possible, ways * p**part * q ** (whole - part), 0.0)
+    count = np.where(possible, count, 0.0)
+    log = np.vectorize(lambda n: math.lgamma(n + 1.0), otypes=[float])  # log n!
+    ways = np.where(possible, log(trials) - log(count) - log(trials - count), -np.inf)
+    # In logs: of a thousand judgments ways overflow, and powers are 0.
+    chosen, others = count[place], (trials - count)[place]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p, q = np.log(success)[..., None], np.log1p(-success)[..., None]
+        powers = np.where(chosen > 0, chosen * p, 0.0) + np.where(others > 0, others * q, 0.0)
+    return np.exp(ways[place] + powers)
 
 
 def _by_unit(values: np.ndarray) -> np.ndarray:

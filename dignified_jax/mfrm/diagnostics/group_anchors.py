@@ -98,7 +98,11 @@ def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
         raise ValueError(
             f"groups: questions of method {fit.method!r} are random, their prior mean is 0"
         )
-    if abs(measure.sum()) > 1e-3 * (1.0 + np.abs(measure).sum()):
+    finite = np.isfinite(measure)
+    if not finite[chosen].all():
+        level = int(chosen[~finite[chosen]][0])
+        raise ValueError(f"groups[{facet!r}] names level {level}, which has no finite measure")
+    if abs(measure[finite].sum()) > 1e-3 * (1.0 + np.abs(measure[finite]).sum()):
         raise ValueError(f"groups: {facet} does not sum to zero, so its scale is anchored already")
     shares = np.zeros(measure.size)
     shares[chosen] = 1.0 / chosen.size
@@ -115,7 +119,9 @@ def _anchor(
 ) -> Fit:
     matrix = information(fit, counts, fixed)
     with_mean = {facet: covariances(matrix, facet, share) for facet, share in shares.items()}
-    shift = {facet: values[facet] - shares[facet] @ getattr(fit, facet) for facet in shares}
+    # Levels of infinite measure are in no group, but 0 times infinity is not 0.
+    known = {f: xp.where(share > 0, getattr(fit, f), 0.0) for f, share in shares.items()}
+    shift = {facet: values[facet] - share @ known[facet] for facet, share in shares.items()}
     error = fit.standard_error
     changed, errors = {}, {}
     for facet, share in shares.items():

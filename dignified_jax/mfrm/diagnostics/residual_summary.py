@@ -148,11 +148,12 @@ def _mean_and_deviations(total: float, square: float, count: float) -> tuple[flo
 def _parameters(fit: Fit) -> int:
     """Free ones: finite levels less one a facet that sums to zero, and steps less one a set."""
     scores = int(np.isfinite(np.asarray(fit.score)).sum())
-    found = scores if fit.center == "model" else min(scores, 1)
+    found = {"model": scores, "grand": min(scores, 1), "zero": 0}[fit.center]
     for facet in ("judge", "rubric", "question"):
         error = np.asarray(getattr(fit.standard_error, facet))
-        free = np.isfinite(error) & (error > 0)  # not anchored, not infinite
-        found += max(int(free.sum()) - 1, 0)
+        free = int((error[np.isfinite(error)] > 0).sum())
+        # A level that is known exactly fixes the facet's scale in place of its zero sum.
+        found += free if (error == 0).any() else max(free - 1, 0)
     return found + step_parameters(fit)
 
 

@@ -44,7 +44,7 @@ def as_counts(
     Raises:
       ValueError: for a wrong number of axes, an axis of length 0 or shapes that differ.
     """
-    successes = xp.asarray(successes)
+    successes = _as_array(successes)
     axes = FACETS if model == "binomial" else (*FACETS, "category")
     if successes.ndim != len(axes):
         raise ValueError(
@@ -61,7 +61,7 @@ def as_counts(
         if successes.shape[-1] < 2:
             raise ValueError(f"successes has one category only: its shape is {successes.shape}")
     elif trials is not None:
-        trials = arrays["trials"] = xp.asarray(trials)
+        trials = arrays["trials"] = _as_array(trials)
         if trials.shape != successes.shape:
             raise ValueError(
                 f"trials must have the shape of successes, {successes.shape}, found {trials.shape}"
@@ -77,6 +77,15 @@ def as_counts(
     if model != "binomial":
         return (successes,)
     return successes, xp.ones_like(successes) if trials is None else trials.astype(dtype)
+
+
+def _as_array(values: jax.typing.ArrayLike) -> jax.Array:
+    """Values as an array; JAX without its 64 bits would have counts from 2^31 on wrap around."""
+    if not isinstance(values, jax.Array) and not xp.traced(values):
+        values = np.asarray(values)
+        if values.dtype in (np.int64, np.uint64):
+            values = values.astype(np.float64)
+    return xp.asarray(values)
 
 
 def faults(successes: jax.Array, trials: jax.Array | None = None) -> dict[str, jax.Array]:

@@ -37,3 +37,17 @@ class SparseRatings:
     names: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     categories: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        # Numbers of pairs of levels overflow in types of 8 or 16 bits.
+        for name in ("model", "question", "judge", "rubric"):
+            object.__setattr__(self, name, _as_numbers(getattr(self, name)))
+        extra = {name: _as_numbers(levels) for name, levels in self.extra.items()}
+        object.__setattr__(self, "extra", extra)
+
+
+def _as_numbers(levels: np.ndarray) -> np.ndarray:
+    """Whole numbers as int64; others, which are refused by name, as they are."""
+    levels = np.asarray(levels)
+    whole = np.issubdtype(levels.dtype, np.integer)
+    return levels.astype(np.int64, copy=False) if whole else levels

@@ -150,3 +150,24 @@ def test_chances_of_shares_are_binomial():
     expected = [[scipy.stats.binom.pmf(n * v, n, p) if n * v % 1 == 0 else 0 for v in shares]
                 for n, p in zip(number, success, strict=True)]  # fmt: skip
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_chances_of_shares_of_many_judgments():
+    """Ways to choose overflow from a thousand on; no table of all numbers up to the largest."""
+    shares, number = np.array([0.5, 0.9, 1.0]), np.array([2000.0, 3000.0, 2.0**31])
+    success = np.array([0.5, 0.9, 0.5])
+    found = share_chances(success, number, shares)
+    expected = [
+        [scipy.stats.binom.pmf(round(n * v), n, p) if (n * v) % 1 == 0 else 0 for v in shares]
+        for n, p in zip(number, success, strict=True)
+    ]
+    # Logarithms of factorials of 2^31 are 4e10.
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-300)
+    assert found[1, 1] > 0.02 and found[2, 0] > 1e-5
+
+
+def test_scores_that_do_not_vary_have_no_reliability():
+    """Whatever rounding their mean has."""
+    for value in (0.1, 0.3, 0.7, 1 / 3):
+        for shape in ((7, 3), (20, 4), (5, 7)):
+            assert np.isnan(icc_2k(np.full(shape, value)))

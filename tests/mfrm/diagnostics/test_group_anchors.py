@@ -134,3 +134,19 @@ def test_tables_are_on_the_scale_of_the_groups(plan):
     assert abs(moved) > 0.1 and "adjusted" in models["extreme"][1]
     np.testing.assert_allclose(models["measure"], about.model.measure + moved, atol=1e-5)
     np.testing.assert_allclose(models["se"][0], anchored.standard_error.score[0], rtol=1e-6)
+
+
+def test_a_judge_of_infinite_severity_is_in_no_group(plan):
+    """It stays infinite; the others, and the scores, move as without it."""
+    successes, trials = (array.copy() for array in plan)
+    successes[:, :, 2] = trials[:, :, 2]
+    fit = mfrm.fit(successes, trials, method="laplace")
+    assert fit.judge[2] == -np.inf
+    found = mfrm.anchor_groups(fit, successes, trials, groups={"judge": ([0], 0.5)})
+    shift = 0.5 - fit.judge[0]
+    np.testing.assert_allclose(found.judge, fit.judge + shift)
+    np.testing.assert_allclose(found.score, fit.score + shift)
+    np.testing.assert_allclose(found.quality, fit.quality + shift)
+    assert np.isfinite(found.standard_error.score).all()
+    with pytest.raises(ValueError, match="names level 2, which has no finite measure"):
+        mfrm.anchor_groups(fit, successes, trials, groups={"judge": ([0, 2], 0.5)})

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from dignified_jax import mfrm
 from dignified_jax.mfrm.diagnostics.residual_summary import residual_summary
 from dignified_jax.mfrm.diagnostics.shifts import shifts
 from tests.mfrm.conftest import SHAPE
@@ -83,3 +84,17 @@ def test_a_complete_design_has_no_correction_for_the_panel():
     found = shifts(fit, *counts)
     np.testing.assert_allclose(found.panel, 0, atol=1e-6)
     np.testing.assert_allclose(found.gauge, 0, atol=1e-6)
+
+
+def test_parameters_of_other_scales(plan):
+    """4 models, 8 questions, 3 judges and 2 items: who is anchored is not free, all others are."""
+    anchors = {"judge": [0.5, np.nan, np.nan], "question": [np.nan, *np.zeros(7)]}
+    anchored = mfrm.fit(*plan, method="ridge", anchors=anchors)
+    assert residual_summary(anchored, *plan).parameters == 4 + 1 + 2 + 1
+    fit = mfrm.fit(*plan, method="ridge")
+    for levels in ([0], [0, 2]):  # another scale, as many parameters
+        group = mfrm.anchor_groups(fit, *plan, groups={"judge": (levels, 0.5)})
+        assert residual_summary(group, *plan).parameters == 4 + 7 + 2 + 1
+    for center, intercepts in {"grand": 1, "zero": 0}.items():
+        fit = mfrm.fit(*plan, method="ridge", center=center)
+        assert residual_summary(fit, *plan).parameters == intercepts + 7 + 2 + 1

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm.input.counts import as_counts
 from dignified_jax.mfrm.input.levels import doubts
 from dignified_jax.mfrm.input.scores import as_number, suspects
+from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
+from dignified_jax.mfrm.result import ALL_SUCCESSES
+from dignified_jax.mfrm.sparse.selection import select
 
 
 def table(scores, **columns):
@@ -203,3 +207,25 @@ def test_impossible_scales_are_refused(options, message):
 def test_more_trials_than_can_be_counted():
     with pytest.raises(ValueError, match="at most 2,147,483,647 can be counted"):
         mfrm.from_long(table([1, 1, 0, 1], n=[1, 2**31, 1, 1]), trials="n")
+
+
+def test_counts_beyond_32_bits_do_not_wrap_around():
+    """JAX keeps integers of 64 bits in 32 unless told otherwise: 2^32 + 5 was 5."""
+    counts = np.full((1, 1, 1, 1), 2**32 + 5)
+    for found in as_counts(counts, counts.astype(np.uint64)):
+        np.testing.assert_allclose(found, 2.0**32, rtol=1e-6)
+    np.testing.assert_allclose(as_counts(counts.tolist(), None)[0], 2.0**32, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint64])
+def test_lists_of_numbers_in_any_type(kind):
+    """Cells are numbered by model and question, beyond what small types hold."""
+    place = np.indices((20, 20, 2)).reshape(3, -1).astype(kind)
+    ones = np.ones(place.shape[1], kind)
+    labels = {"model": range(20), "question": range(20), "judge": range(2), "rubric": (None,)}
+    found = SparseRatings(*place, 0 * ones, ones, ones, labels, {"wording": place[2]})
+    names = ("model", "question", "judge", "rubric")
+    index = {name: getattr(found, name) for name in names} | found.extra
+    assert all(levels.dtype == np.int64 for levels in index.values())
+    part = select(index | {"rubric": found.rubric[None]}, ones, ones, (20, 20, 2, 1))
+    assert (part.extreme.cell == ALL_SUCCESSES).all()

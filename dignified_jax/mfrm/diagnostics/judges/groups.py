@@ -5,6 +5,13 @@ errors of J of them are correlated by - 1 / (J - 1) where all are equally well k
 
     variance of sum c_j severity_j = J / (J - 1) sum c_j^2 se_j^2        for c that sum to zero
 
+Where A judges are known, as anchored ones are, the others share the errors of the scale that these
+fix: 1 / (A + 1) of their variance, where all are equally well known, so that with f the free ones
+
+    variance = (A sum c_f^2 se_f^2 + (sum c_f)^2 mean se_f^2) / (A + 1)
+
+On the scale of a group anchor of several judges it is taken from the information of the fit.
+
 Construct: the ratings of each group are fitted alone, and the two sets of estimates correlated.
 Both have errors, which draw their correlation towards 0; divided by the root of both reliabilities
 it is the correlation of what the two groups measure (Spearman, 1904). Of the models' scores, R is
@@ -26,14 +33,17 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of, weights_of
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.result import Fit
-from dignified_jax.mfrm.solver.information import model_of
+from dignified_jax.mfrm.solver.information import covariances, information, model_of
 
 REPLICATES = 500
 # Two-sided normal quantile of the intervals.
 LEVEL, QUANTILE = 0.95, 1.959964
+# Errors below this share of the largest one are of rounding: the severity is known.
+KNOWN = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +127,7 @@ def compare_groups(
     ]
     needed = dict.fromkeys(name for pair in pairs for name in pair)
     alone = {name: _alone(fit, counts, members[name]) for name in needed}
-    return [_compare(fit, members, alone, *pair, seed) for pair in pairs]
+    return [_compare(fit, counts, members, alone, *pair, seed) for pair in pairs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +173,7 @@ def _alone(fit: Fit, counts: tuple[jax.Array, ...], group: np.ndarray) -> _Estim
 
 def _compare(
     fit: Fit,
+    counts: tuple[jax.Array, ...],
     members: Mapping[str, np.ndarray],
     alone: Mapping[str, _Estimates | str],
     first: str,
@@ -177,9 +188,8 @@ def _compare(
         used = members[name][finite[members[name]]]
         means.append(float(severity[used].mean()) if used.size else math.nan)
         weights[used] = sign / max(used.size, 1)
-    number = max(int((finite & (error > 0)).sum()), 2)
-    variance = (weights[finite] ** 2 * error[finite] ** 2).sum() * number / (number - 1)
-    difference, deviation = means[0] - means[1], math.sqrt(variance)
+    difference = means[0] - means[1]
+    deviation = math.sqrt(max(_variance(fit, counts, weights, finite), 0.0))
     z = difference / deviation if deviation > 0 else math.nan
     constructs, message = [], ""
     failed = {name: alone[name] for name in (first, second) if isinstance(alone[name], str)}
@@ -199,6 +209,32 @@ def _compare(
         constructs=tuple(constructs),
         message=message,
     )
+
+
+def _variance(
+    fit: Fit, counts: tuple[jax.Array, ...], weights: np.ndarray, finite: np.ndarray
+) -> float:
+    """Variance of the sum of weights (J,) times the severities, of judges that are `finite`."""
+    severity, error = (np.asarray(a, float)[finite] for a in (fit.judge, fit.standard_error.judge))
+    free = error > KNOWN * error.max(initial=0.0)
+    own, squares = weights[finite][free], error[free] ** 2
+    held, number = int((~free).sum()), int(free.sum())
+    if not number:
+        return 0.0
+    if held:
+        return (held * (own**2 @ squares) + own.sum() ** 2 * squares.mean()) / (held + 1)
+    if abs(severity.sum()) > 1e-3 * (1.0 + np.abs(severity).sum()):
+        return float(_exact_variance(fit, counts, weights))
+    number = max(number, 2)
+    return own**2 @ squares * number / (number - 1)
+
+
+@xp.at_once
+def _exact_variance(
+    fit: Fit, counts: tuple[jax.Array, ...], weights: jax.Array
+) -> jax.typing.ArrayLike:
+    """The same for weights that sum to zero, from the information of a fit without anchors."""
+    return weights @ covariances(information(fit, counts, {}), "judge", weights).judge
 
 
 def _of_models(one: _Estimates, other: _Estimates) -> Construct:

@@ -69,3 +69,19 @@ def test_overlapping_groups_are_not_compared_and_unknown_judges_refused():
     assert compare_groups(fit, ratings, groups={"a": [0, 1], "b": [1, 2]}) == []
     with pytest.raises(ValueError, match="groups must list judges by number, from 0 to 5"):
         compare_groups(fit, ratings, groups={"a": [6], "b": [1]})
+
+
+def test_the_error_of_a_difference_on_other_scales(plan):
+    """From an anchored judge it is the judge's own; a group anchor changes no difference."""
+    judges = {"a": [1], "b": [0, 2]}
+    anchors = {"judge": np.array([0.3, np.nan, -0.2])}
+    fit = mfrm.fit(*plan, method="ridge", anchors=anchors)
+    (found,) = compare_groups(fit, *plan, groups=judges)
+    np.testing.assert_allclose(found.standard_error, fit.standard_error.judge[1])
+    fit = mfrm.fit(*plan, method="ridge")
+    covariance = dense.dense_ridge(*plan, "model", (1, 1, 1, 1)).judge_covariance
+    exact = np.sqrt(covariance[1, 1] + covariance[2, 2] - 2 * covariance[1, 2])
+    for levels, tolerance in (([0], 0.05), ([0, 2], 1e-6)):
+        moved = mfrm.anchor_groups(fit, *plan, groups={"judge": (levels, 0.7)})
+        (found,) = compare_groups(moved, *plan, groups={"a": [1], "b": [2]})
+        np.testing.assert_allclose(found.standard_error, exact, rtol=tolerance)
