@@ -15,4 +15,5 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     share, spread = count / total, _Z**2 / total
     middle = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # At the ends the bound is the share itself, which rounding misses by some 1e-18.
+    return (0.0 if count == 0 else middle - half), (1.0 if count == total else middle + half)
