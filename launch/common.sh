@@ -9,9 +9,10 @@ fi
 # Runs a command, or prints it.
 run() {
   if [[ "$DRY_RUN" == 1 ]]; then
-    local word line=""
+    local word line="" quote="'" escaped="'\\''"
     for word in "$@"; do
-      [[ "$word" =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="${word@Q}"
+      # Not ${word@Q}, which the bash 3.2 of macOS lacks.
+      [[ "$word" =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="$quote${word//$quote/$escaped}$quote"
       line+=" $word"
     done
     echo "${line# }"

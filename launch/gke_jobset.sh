@@ -43,7 +43,7 @@ phase() { kubectl get pod -l "$first" -o 'jsonpath={.items[0].status.phase}' 2>/
 ended() { kubectl get jobset "$NAME" -o 'jsonpath={.status.terminalState}'; }
 
 # Follows the first pod's log, and that of the pod that takes its place after a restart. Returns 1
-# where the JobSet has failed.
+# where the JobSet has failed, or is gone.
 follow() {
   if [[ "$DRY_RUN" == 1 ]]; then
     run kubectl logs --follow -l "$first" --tail=-1
@@ -52,7 +52,8 @@ follow() {
   local state=""
   while [[ -z "$state" ]]; do
     until [[ "$(phase)" =~ ^(Running|Succeeded|Failed)$ ]]; do
-      [[ -z "$(ended)" ]] || break # and its pods are gone
+      state="$(ended)" || fail "$NAME: no such JobSet, or the cluster gives no answer"
+      [[ -z "$state" ]] || break # and its pods are gone
       sleep "$POLL_SECONDS" # for the queue, the nodes and the image
     done
     kubectl logs --follow -l "$first" --tail=-1 || true

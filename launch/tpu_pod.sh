@@ -73,7 +73,7 @@ up() {
 # The images bring Python 3.10; uv brings a newer one.
 install() {
   local archive
-  archive="$(mktemp --suffix=.tar.gz)"
+  archive="$(mktemp)" # without --suffix, which macOS lacks
   run git archive --format=tar.gz --output="$archive" HEAD
   local status=0
   run gcloud compute tpus tpu-vm scp "$archive" "$TPU:dignified_jax.tar.gz" "${place[@]}" --worker=all || status=$?

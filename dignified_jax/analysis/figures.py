@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dignified_jax.console.figure import INK, curve_style, frame, legend, make_figure
+from dignified_jax.console.figure import INK, curve_style, frame, legend, make_figure, plain
 from dignified_jax.files import atomic
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def curves(
         axes = figure.add_subplot(rows, columns, number + 1, sharey=first if shared_y else None)
         first = first or axes
         frame(axes)
-        axes.set_title(title, color=INK, fontsize=10)
+        axes.set_title(plain(title), color=INK, fontsize=10)
         if level is not None:
             axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         places = np.unique(np.concatenate([np.asarray(each.x, float) for each in series]))
@@ -75,7 +75,9 @@ def curves(
             style = curve_style(labels.index(each.label))
             few = len(each.x) <= 12
             axes.plot(
-                each.x, each.y, label=each.label, markersize=4 if few else 0, linewidth=1.5, **style
+                *(each.x, each.y),
+                **{"label": plain(each.label), "markersize": 4 if few else 0, "linewidth": 1.5},
+                **style,
             )
             if each.low is not None:
                 axes.fill_between(
@@ -102,7 +104,8 @@ def heatmaps(panels: Mapping[str, tuple[np.ndarray, Sequence[str]]], bar_title: 
     for number, (title, (values, names)) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), number + 1)
         image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
-        axes.set_title(title, color=INK, fontsize=10)
+        axes.set_title(plain(title), color=INK, fontsize=10)
+        names = [plain(name) for name in names]
         axes.set_xticks(range(len(names)), names, color=INK, fontsize=9)
         axes.set_yticks(range(len(names)), names, color=INK, fontsize=9)
         if len(names) > _MOST_NUMBERS:
@@ -133,7 +136,7 @@ def ranking(values: Mapping[str, float], marked: str, x_title: str) -> Figure:
     for place, name in enumerate(names):
         style = curve_style(name == marked)
         axes.plot(values[name], place, color=style["color"], marker=style["marker"], markersize=6)
-    axes.set_yticks(range(len(names)), names, color=INK, fontsize=9)
+    axes.set_yticks(range(len(names)), [plain(name) for name in names], color=INK, fontsize=9)
     axes.set_xlabel(x_title, color=INK, fontsize=10)
     return figure
 
@@ -154,12 +157,12 @@ def radar(values: Mapping[str, np.ndarray], spokes: Sequence[str], y_title: str)
     everything = np.concatenate([v[np.isfinite(v)] for v in values.values()])
     room = 0.15 * max(np.ptp(everything), 0.5)
     axes.set_ylim(everything.min() - room, everything.max() + room)
-    axes.set_xticks(turn, spokes, color=INK, fontsize=11)
+    axes.set_xticks(turn, [plain(spoke) for spoke in spokes], color=INK, fontsize=11)
     axes.tick_params(axis="y", colors=INK, labelsize=8)
     axes.grid(True, color="#c9c9c9", linewidth=0.8)
     for number, (label, ring) in enumerate(values.items()):
         closed = np.append(turn, turn[0]), np.append(ring, ring[0])
-        axes.plot(*closed, label=label, linewidth=1.6, markersize=4, **curve_style(number))
+        axes.plot(*closed, label=plain(label), linewidth=1.6, markersize=4, **curve_style(number))
     figure.supxlabel(y_title, color=INK, fontsize=9)
     legend(figure)
     return figure

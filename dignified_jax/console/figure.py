@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from dignified_jax.console.labels import printable
+
 INK, GRID = "#222222", "#e3e3e3"
 _COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F"),
 )
+_THIN_SPACE = "\u200a"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 _LINES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 
@@ -27,6 +30,13 @@ def curve_style(number: int) -> dict[str, Any]:
         "marker": _MARKERS[number % len(_MARKERS)],
         "linestyle": _LINES[number % len(_LINES)],
     }
+
+
+def plain(text: str) -> str:
+    """Returns a name from data as text that is drawn as it stands: dollar signs begin no formula,
+    and a legend leaves no name out for its underscore."""
+    text = printable(text).replace("$", r"\$")
+    return f"{_THIN_SPACE}{text}" if text.startswith("_") else text
 
 
 def make_figure(width: float, height: float) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ class ProgressLine:
         self._next = self._clock() + pause
         line = text()
         if self._terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # a second line would stay
             self._stream.write(f"\r{line:<{self._drawn}}" + ("\n" if last else ""))
             self._drawn = 0 if last else len(line)
         else:

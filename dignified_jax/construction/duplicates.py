@@ -49,7 +49,11 @@ class TextIndex:
     def find(self, text: str, besides: object = None) -> object | None:
         """Returns the key of a near-duplicate, other than `besides`; None where there is none."""
         text = normalised(text)
-        keys = self._texts if self._hashes is None else self._hashes.query(_minhash(text))
+        keys = list(self._texts)
+        if self._hashes is not None:
+            candidates = set(self._hashes.query(_minhash(text)))
+            # In the order in which they were added, as sets have another one in each process.
+            keys = [key for key in keys if key in candidates]
         ratio_of, best, found = similarity(), self._alike, None
         for key in keys:
             # What can't reach the cut-off is 0, which is known long before the end of a text.

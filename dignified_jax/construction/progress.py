@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 
 from dignified_jax.console.progress_line import ProgressLine, duration
 from dignified_jax.construction.spending import Spent
 
-_BAR = 24  # characters
+_BAR, _LEAST_BAR = 24, 6  # characters
 
 Total = Callable[[Mapping[str, Spent]], tuple[int, float]]
 """What this batch has spent by model -> tokens and cost of everything."""
@@ -44,12 +45,14 @@ class CallProgress:
         self._line.show(self.text)
 
     def text(self) -> str:
-        """Returns the line."""
+        """Returns the line, its bar as long as the terminal has room for, or none."""
         tokens, cost = self._total(self._spent)
-        filled = round(_BAR * min(self._done / max(self._calls, 1), 1.0))
         money = "" if math.isnan(cost) else f", cost {cost:.2f}"
         seconds = duration(time.monotonic() - self._started)
-        return (
-            f"{self._stage} [{'=' * filled}{' ' * (_BAR - filled)}] {self._done} of {self._calls} "
-            f"calls: {seconds}; {tokens:,} tokens{money} in all"
-        )
+        rest = f"{self._done} of {self._calls} calls: {seconds}; {tokens:,} tokens{money} in all"
+        room = shutil.get_terminal_size().columns - 1
+        cells = min(_BAR, room - len(f"{self._stage} [] {rest}"))
+        if cells < _LEAST_BAR:
+            return f"{self._stage} {rest}"
+        filled = round(cells * min(self._done / max(self._calls, 1), 1.0))
+        return f"{self._stage} [{'=' * filled}{' ' * (cells - filled)}] {rest}"

@@ -89,6 +89,8 @@ def read(directory: str | pathlib.Path = "") -> Prompts:
     found = dict.fromkeys(names, OWN)
     if directory:
         for file in sorted(pathlib.Path(directory).iterdir()):
+            if file.name.startswith("."):  # of file managers and editors, such as .DS_Store
+                continue
             if file.name not in names:
                 raise ConfigError(
                     f"prompts: {file} is none of {', '.join(names)}{suggestion(file.stem, NAMES)}",
@@ -100,7 +102,11 @@ def read(directory: str | pathlib.Path = "") -> Prompts:
 
 
 def _template(file: pathlib.Path, name: str) -> Template:
-    match = _FORM.fullmatch(file.read_text(encoding="utf-8").strip())
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: expected UTF-8 text, found other bytes", "prompts") from error
+    match = _FORM.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"{file}: expected a line [system], a text, [user] and a text", "prompts")
     template = Template(match[1].strip(), match[2].strip())

@@ -150,19 +150,29 @@ def require_inspect() -> None:
 
 def _read_header(path: pathlib.Path) -> EvalLog:
     """The part of a log before its samples."""
+    return _eval_log(path, header_only=True)
+
+
+def _eval_log(path: pathlib.Path, **how: object) -> EvalLog:
+    """Reads a log as inspect_ai does, which fails in many ways on one that is damaged."""
     require_inspect()
     from inspect_ai.log import read_eval_log
 
-    return read_eval_log(str(path), header_only=True)
+    try:
+        return read_eval_log(str(path), **how)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EndpointError(
+            f"{path}: not readable as a log of inspect_ai: {reason[:200]}; where it is deleted, "
+            "its calls are made again"
+        ) from error
 
 
 def _read_log(path: pathlib.Path) -> _Finished | None:
     """A log; None where it was cut short."""
     if _read_header(path).status != "success":
         return None
-    from inspect_ai.log import read_eval_log
-
-    log = read_eval_log(str(path), exclude_fields={"events", "store", "attachments"})
+    log = _eval_log(path, exclude_fields={"events", "store", "attachments"})
     samples = log.samples or ()
     name = f"{path.parent.name}/{path.name}"
     answers = {str(s.id): _answer(s, name) for s in samples if s.error is None and _spoke(s)}

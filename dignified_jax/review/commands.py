@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from argon2 import PasswordHasher
 
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data.schema import DIMENSIONS
 from dignified_jax.embedded import resolve
@@ -43,9 +45,13 @@ def run(help_text: str, argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser(help_text).parse_args(argv)
     try:
-        arguments.run(arguments)
+        # A link is shown once: neither a name that the terminal has no letters for nor a pipe that
+        # has closed may stop what prints it.
+        with contextlib.redirect_stdout(SafeStream(sys.stdout)):
+            arguments.run(arguments)
+            sys.stdout.flush()
     except (ValueError, OSError) as error:
-        print(printable_lines(f"error: {error}"), file=sys.stderr)
+        print(printable_lines(f"error: {error}"), file=SafeStream(sys.stderr))
         return 1
     return 0
 
@@ -69,7 +75,7 @@ def _read(
         warnings.simplefilter("always", UserWarning)
         found = importing.read([resolve(file) for file in files], dimensions)
     for warning in caught:
-        print(printable_lines(f"warning: {warning.message}"), file=sys.stderr)
+        print(printable_lines(f"warning: {warning.message}"), file=SafeStream(sys.stderr))
     return found
 
 
@@ -102,7 +108,10 @@ def _user(arguments: argparse.Namespace) -> None:
     password = None
     if arguments.password:
         from_terminal = sys.stdin.isatty()
-        password = getpass.getpass() if from_terminal else sys.stdin.readline().rstrip("\n")
+        try:
+            password = getpass.getpass() if from_terminal else sys.stdin.readline().rstrip("\n")
+        except EOFError as error:
+            raise ValueError("--password: none was given") from error
     with opened.writing() as session:
         account = accounts.find(session, arguments.name)
         if account is None:

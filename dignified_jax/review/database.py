@@ -8,7 +8,7 @@ import datetime
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import sqlalchemy
@@ -77,8 +77,12 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the file, whatever others write meanwhile."""
-        with Session(self._engine, expire_on_commit=False) as session:
+        """A session that sees one state of the file, whatever others write meanwhile.
+
+        Raises:
+          OSError: the file is damaged, or can't be read.
+        """
+        with _told(self.path, "not read"), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextlib.contextmanager
@@ -86,27 +90,26 @@ class Database:
         """A session that alone may write; on leaving, what was written is on disk, or none of it.
 
         Raises:
-          OSError: the disk is full or can't be written, or another holds the file for too long.
+          OSError: the disk is full or can't be written, the file is damaged, or another holds it
+            for too long.
         """
         engine = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        try:
-            with Session(engine, expire_on_commit=False) as session:
-                yield session
-                session.commit()
-        except sqlalchemy.exc.OperationalError as error:
-            raise OSError(f"{self.path}: not saved: {error.orig}") from error
+        with _told(self.path, "not saved"), Session(engine, expire_on_commit=False) as session:
+            yield session
+            session.commit()
 
     def backup(self, target: str | Path) -> None:
         """Writes a copy of this moment, whole or not at all, while others read and write.
 
         Raises:
           FileExistsError: something lies at `target`.
-          OSError: it can't be written.
+          OSError: it can't be written, or this file is damaged.
         """
         target = Path(target)
         if target.exists():
             raise FileExistsError(f"{target}: is there already; a backup replaces nothing")
         with (
+            _told(self.path, f"not copied to {target}"),
             atomic.replacing(target) as partial,
             contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT_SECONDS)) as source,
         ):
@@ -131,6 +134,7 @@ def create(
     Raises:
       FileExistsError: something lies there.
       ValueError: names that are no dimensions, or an overlap below 1.
+      OSError: it can't be written; nothing is left of it then.
     """
     path = Path(path)
     names = check_dimensions(dimensions)
@@ -142,21 +146,34 @@ def create(
         raise FileExistsError(
             f"{path}: is there already; add rows with `import`, or choose another name"
         ) from error
-    engine = _engine(path)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
-        SQLModel.metadata.create_all(connection)
-        values = {
-            "dimensions": list(names),
-            "overlap": overlap,
-            "rubric": rubric.as_object(),
-            "secret": secrets.token_hex(32),
-        }
-        rows = [{"name": name, "value": value} for name, value in values.items()]
-        connection.execute(sqlalchemy.insert(Setting), rows)
-    engine.dispose()
+    values = {
+        "dimensions": list(names),
+        "overlap": overlap,
+        "rubric": rubric.as_object(),
+        "secret": secrets.token_hex(32),
+    }
+    try:
+        with _told(path, "not made"):
+            _fill(path, values)
+    except BaseException:
+        for end in ("", "-wal", "-shm"):  # what is half made would be refused for ever
+            path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
+        raise
     return Database(path)
+
+
+def _fill(path: Path, values: Mapping[str, object]) -> None:
+    """Makes the tables of an empty file, and its settings."""
+    engine = _engine(path)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+            SQLModel.metadata.create_all(connection)
+            rows = [{"name": name, "value": value} for name, value in values.items()]
+            connection.execute(sqlalchemy.insert(Setting), rows)
+    finally:
+        engine.dispose()
 
 
 def now() -> str:
@@ -168,6 +185,19 @@ def moment(from_now: datetime.timedelta) -> str:
     """Returns the moment so long from now, as `now` has it."""
     at = datetime.datetime.now(datetime.UTC) + from_now
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@contextlib.contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """Makes an OSError that names the file of what SQLite can't do with it, such as one that is
+    damaged or on a full disk."""
+    try:
+        yield
+    except (sqlalchemy.exc.DBAPIError, sqlite3.Error) as error:
+        cause = getattr(error, "orig", error)
+        if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+            raise  # a mistake of ours, such as what the tables forbid
+        raise OSError(f"{path}: {what}: {cause}") from error
 
 
 def _touch_private(path: Path) -> None:

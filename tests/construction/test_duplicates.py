@@ -69,3 +69,12 @@ def test_a_key_that_is_added_again_is_replaced():
         index.add(2, "Quite another text, about nothing in particular, for company.")
         index.add(1, "The row was written anew and asks about boats and tides instead.")
         assert index.find(TEXT) is None
+
+
+def test_of_equal_texts_the_same_one_is_found_in_every_process(monkeypatch):
+    index = TextIndex(0.85, many=0)
+    for key in ("first", "second"):
+        index.add(key, TEXT)
+    for order in (["first", "second"], ["second", "first"]):  # as a set has them
+        monkeypatch.setattr(index._hashes, "query", lambda _, order=order: order)
+        assert index.find(TEXT) == "second"

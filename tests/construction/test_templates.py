@@ -72,3 +72,14 @@ def test_wrong_dimensions_are_told(tmp_path, old, new, message):
     with pytest.raises(ConfigError, match=message) as error:
         guide.read(file)
     assert str(file) in str(error.value)
+
+
+def test_files_that_are_no_prompts_and_marks_that_are_no_text_do_no_harm(tmp_path):
+    own = b"\xef\xbb\xbf[system]\r\nS\r\n[user]\r\n$material $dimensions $keys\r\n"
+    (tmp_path / "order.txt").write_bytes(own)
+    for name in (".DS_Store", "._order.txt", ".order.txt.swp"):
+        (tmp_path / name).write_bytes(b"\xff\0")
+    assert templates.read(tmp_path).templates["order"].system == "S"
+    (tmp_path / "order.txt").write_bytes(own.replace(b"S", b"\xe9"))
+    with pytest.raises(ConfigError, match=r"order\.txt: expected UTF-8 text"):
+        templates.read(tmp_path)

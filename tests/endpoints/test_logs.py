@@ -1,7 +1,9 @@
 """Logs of calls where inspect_ai is not to be had, and who was called before."""
 
 import importlib.util
+import sys
 import types
+import zipfile
 
 import pytest
 
@@ -49,3 +51,19 @@ def test_a_new_judge_needs_its_key_though_others_were_called(tmp_path, monkeypat
     finished["new.eval"] = ("openai/new", "success")
     judge.check(config, None)
     assert len(seen) == 1
+
+
+def test_a_damaged_log_is_told_by_its_file(tmp_path, monkeypatch):
+    def read_eval_log(path, **_):
+        raise zipfile.BadZipFile("File is not a zip file")
+
+    fake = types.SimpleNamespace(read_eval_log=read_eval_log)
+    monkeypatch.setitem(sys.modules, "inspect_ai", types.ModuleType("inspect_ai"))
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", fake)
+    monkeypatch.setattr(logs, "require_inspect", lambda: None)
+    log = CallLog(tmp_path)
+    batch = log.begin({"provider/a": ["x"]})
+    (batch.directory / "one.eval").write_bytes(b"PK")
+    for read in (lambda: log.answers("provider/a"), log.heard):
+        with pytest.raises(EndpointError, match=r"one\.eval: not readable .*: File is not a zip"):
+            read()

@@ -186,3 +186,33 @@ def test_the_skypilot_task_starts_the_launch_script():
     assert {"name", "resources", "num_nodes", "envs", "setup", "run"} <= set(task)
     subprocess.run(["bash", "-n"], input=task["setup"] + task["run"], text=True, check=True)
     assert "launch/gpu_node.sh $ARGUMENTS" in task["run"]
+
+
+def test_a_jobset_that_is_not_there_is_told(machine, tmp_path):
+    (tmp_path / "kubectl").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    path = f"{tmp_path}:{machine.environment['PATH']}"
+    status, _, errors = machine.run(
+        "gke_jobset.sh", "logs", NAME="other", PATH=path, POLL_SECONDS="60"
+    )
+    assert status == 1 and "other: no such JobSet" in errors
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "common.sh"])
+def test_scripts_use_nothing_that_macos_lacks(script):
+    """Its bash is 3.2, and its tools are not GNU's; shellcheck knows neither."""
+    text = re.sub(r"#.*", "", (ROOT / "launch" / script).read_text())
+    lacking = (
+        r"\$\{\w+@[A-Za-z]\}|\$\{\w+(,,|\^\^)|\b(mapfile|readarray)\b|declare -A|mktemp --|&>>"
+    )
+    assert re.findall(lacking, text) == []
+
+
+def test_dry_runs_quote_for_a_shell():
+    given = ["it's", "a b", "$x `y`", "", "line\nend", "x&y", "back\\slash"]
+    command = 'source launch/common.sh --dry-run; run "${@:2}"'
+    done = subprocess.run(
+        ["bash", "-c", command, "bash", "--dry-run", *given],
+        **{"cwd": ROOT, "capture_output": True, "text": True, "check": True},
+    )
+    assert shlex.split(done.stdout) == given

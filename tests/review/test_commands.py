@@ -1,6 +1,9 @@
 """The command line, from rows to an export, and what it refuses."""
 
+import io
 import json
+import sys
+import types
 
 import pytest
 
@@ -139,3 +142,28 @@ def test_without_a_command_it_serves_and_the_first_administrator_gets_a_link(
     # The link is still good, and not known any more.
     assert call(capsys, db, "serve", "--port", "9000")[1] == f"{db}: http://127.0.0.1:9000\n"
     assert commands.PORT == 8000
+
+
+def test_links_are_printed_whatever_the_terminal_and_made_for_days_that_are_some(
+    review, capsys, monkeypatch
+):
+    for days, found in (("9999999", "1e+07"), ("0", "0"), ("nan", "nan")):
+        status, out, err = call(capsys, review.path, "invite", "ada", "--days", days)
+        assert (status, out) == (1, "") and err.endswith(f"found {found}\n")
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main([str(review.path), "invite", "Zo\u00eb"]) == 0
+    shown.seek(0)
+    assert shown.readline().startswith("zo\\xeb (R") and "/invite/" in shown.read()
+
+
+def test_no_password_is_told(review, capsys, monkeypatch):
+    def end(*_):
+        raise EOFError
+
+    call(capsys, review.path, "invite", "ada")
+    monkeypatch.setattr(commands.getpass, "getpass", end)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+    assert call(capsys, review.path, "user", "ada", "--password")[::2] == (
+        *(1, "error: --password: none was given\n"),
+    )

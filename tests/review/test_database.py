@@ -1,5 +1,6 @@
 """The file of a review: what it refuses to open, who may read it, copies while it is written."""
 
+import contextlib
 import sqlite3
 import stat
 import threading
@@ -115,3 +116,41 @@ def test_writers_wait_for_each_other(review):
         thread.join()
     with review.reading() as session:
         assert len(session.exec(select(AuditEntry).where(AuditEntry.action == "many")).all()) == 80
+
+
+def test_what_sqlite_cannot_do_is_an_error_that_names_the_file(review, tmp_path, monkeypatch):
+    review.close()
+    with contextlib.closing(sqlite3.connect(review.path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'row'")
+    content = bytearray(review.path.read_bytes())
+    at = 4096 * (page[0] - 1)
+    content[at : at + 4096] = b"\x5a" * 4096
+    (tmp_path / "damaged.db").write_bytes(content)
+    damaged = database.Database(tmp_path / "damaged.db")
+    for what, use in (("read", damaged.reading), ("saved", damaged.writing)):
+        with (
+            pytest.raises(OSError, match=rf"damaged\.db: not {what}: .*malformed"),
+            use() as session,
+        ):
+            session.exec(select(Row)).all()
+    with pytest.raises(OSError, match=r"damaged\.db"):
+        damaged.backup(tmp_path / "copy.db")
+    damaged.close()
+
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(database.sqlite3, "connect", full)
+    with pytest.raises(OSError, match=r"review\.db: not copied to .*copy\.db: .* disk is full"):
+        review.backup(tmp_path / "copy.db")
+    assert not list(tmp_path.glob("copy.db*"))
+
+
+def test_a_review_that_cannot_be_made_leaves_no_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(database.SQLModel.metadata, "create_all", full)
+    with pytest.raises(OSError, match=r"new\.db: not made: database or disk is full"):
+        database.create(tmp_path / "new.db", ("A",), 1, rubric.Questionnaire({}, {}))
+    assert not list(tmp_path.glob("new.db*"))

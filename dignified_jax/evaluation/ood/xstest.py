@@ -180,6 +180,15 @@ def _rows(file: str | pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[st
     except UnicodeDecodeError as error:
         raise XSTestError(f"{file}: expected UTF-8 text, found other bytes") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        yield from _checked(file, reader, columns)
+    except csv.Error as error:
+        raise XSTestError(f"{file}: after line {reader.line_num}: {error}") from error
+
+
+def _checked(
+    file: str | pathlib.Path, reader: csv.DictReader, columns: Sequence[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
     if missing:
         raise XSTestError(

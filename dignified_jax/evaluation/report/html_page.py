@@ -111,7 +111,9 @@ def read(name: str) -> str:
 def _table(table: Table) -> str:
     headings, rows, numeric = shown(table)
     kinds = [' class="number"' if right else "" for right in numeric]
-    head = "".join(f"<th{k}>{escape(h)}</th>" for h, k in zip(headings, kinds, strict=True))
+    head = "".join(
+        f'<th scope="col"{k}>{escape(h)}</th>' for h, k in zip(headings, kinds, strict=True)
+    )
     body = "\n".join(
         "<tr>"
         + "".join(f"<td{k}>{escape(c)}</td>" for c, k in zip(row, kinds, strict=True))
@@ -120,7 +122,9 @@ def _table(table: Table) -> str:
     )
     notes = "".join(f'<p class="note">{text(note)}</p>' for note in table.notes)
     return (
-        f'<section id="{escape(table.name)}"><h2>{text(table.title)}</h2><div class="wide"><table>'
+        f'<section id="{escape(table.name)}"><h2>{text(table.title)}</h2>'
+        # With the keyboard only what has the focus can be moved to the right.
+        f'<div class="wide" role="region" aria-label="{text(table.title)}" tabindex="0"><table>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>{notes}</section>"
     )
 

@@ -33,7 +33,8 @@ const draw = () => {
     const article = make("article");
     article.append(make("h2", "", `${entry.model} \u00b7 ${entry.question}`));
     article.append(make("p", "text prompt", entry.prompt), make("p", "text", entry.text || "(an empty response)"));
-    const wide = make("div", "wide"), table = make("table"), head = make("tr");
+    const wide = Object.assign(make("div", "wide"), { tabIndex: 0, role: "region", ariaLabel: "judgments" });
+    const table = make("table"), head = make("tr");
     head.append(make("th", "", "judge"), ...data.items.map((item) => make("th", "", item)));
     table.append(head);
     for (const [judge, scores] of Object.entries(entry.judgments)) {

@@ -74,9 +74,17 @@ class Guard:
         if _name(host) not in self._hosts:
             return "This site is not known by that name. Set its name with --public-url."
         origin = headers.get("origin")
-        if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host:
             return "A page of another site sent this."
         return None
+
+
+def _place(origin: str) -> str:
+    """Returns host and port of an Origin header; "" of what is none."""
+    try:
+        return urllib.parse.urlsplit(origin).netloc
+    except ValueError:  # such as brackets around no address
+        return ""
 
 
 def _name(host: str) -> str:

@@ -141,3 +141,35 @@ def test_the_judge_answers_what_it_can(drawn):
     assert unusable == 10 * 3 + 1
     assert len(found) == 9 * 3
     assert {asked.criterion for asked, score in found.items() if not score} == {"S2"}
+
+
+def test_a_form_that_was_begun_is_never_written_over(drawn, tmp_path):
+    form = forms.write(tmp_path, drawn[:2], CRITERIA)
+    empty = form.read_text()
+    assert forms.write(tmp_path, drawn[:3], CRITERIA).read_text() != empty  # nobody had answered
+    begun = empty.replace(",,\n", ",ada,1\n", 1)
+    form.write_text(begun)
+    for asked in (drawn[:2], drawn[:1]):
+        assert forms.write(tmp_path, asked, CRITERIA).read_text() == begun
+    assert len(forms.read([str(form)], drawn[0].asked)) == 1
+    with pytest.raises(forms.FormError, match="has answers, but not about all rows"):
+        forms.write(tmp_path, drawn[:3], CRITERIA)
+    form.write_text(begun.replace(",", ";"))  # as spreadsheets of some countries save it
+    with pytest.raises(forms.FormError, match=r"expected columns .* move it away"):
+        forms.write(tmp_path, drawn[:2], CRITERIA)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"row,part,criterion,score,annotator\na,b,c,1,Jos\xe9\n", "form.csv: expected UTF-8 text"),
+        (
+            b"row,part,criterion,score\n" + b"x" * 140_000 + b",b,c,1\n",
+            "form.csv: after line 1: field larger",
+        ),
+    ],
+)
+def test_forms_that_cannot_be_read_are_told_by_file(tmp_path, content, message):
+    (tmp_path / "form.csv").write_bytes(content)
+    with pytest.raises(forms.FormError, match=message):
+        forms.read([str(tmp_path / "form.csv")], [])

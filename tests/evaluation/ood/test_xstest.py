@@ -109,3 +109,10 @@ def test_strings_agree_with_people(real, file, three, two, capsys):
     complies = [[label == "full_compliance" for label in labels] for labels in (people, ours)]
     assert xstest.cohen_kappa(*complies) > two
     assert sum(sum(table.columns[name]) for name in refusals.CLASSES) == len(labelled) == 450
+
+
+def test_cells_that_csv_cannot_hold_are_told_by_line(tmp_path):
+    file = tmp_path / "labelled.csv"
+    file.write_text(f"id,prompt,completion,final_label\n1,p,{'x' * 140_000},1_full_compliance\n")
+    with pytest.raises(xstest.XSTestError, match=r"labelled\.csv: after line 1: field larger"):
+        xstest.read_labelled(file)

@@ -1,6 +1,8 @@
 """Attempts that have to fail: scripts in texts, forged forms, fixed sessions, paths, queries."""
 
+import html
 import html.parser
+import json
 import re
 
 import pytest
@@ -334,3 +336,22 @@ def test_guessing_links_is_stopped(review, browse):
     assert stranger.submit("/invite/guess").status_code == 429
     with review.reading() as session:
         accounts.check_tries(session, "", "elsewhere")  # a real link is not shut by it
+
+
+def test_an_origin_that_is_none_is_refused(browse):
+    sent = browse("ada").get("/", headers={"origin": "http://[x"})
+    assert sent.status_code == 400 and "another site" in sent.text
+
+
+def test_answers_that_save_nothing_leave_the_page_and_what_was_written_on_it(browse):
+    """As htmx is told: the first code that fits decides. 400, 404, 409 and 429 bring a page of
+    ours, with what was written in it."""
+    text = html.unescape(browse("ada").get("/").text)
+    config = json.loads(re.search(r"name=\"htmx-config\" content='([^']+)'", text)[1])
+
+    def swaps(status):
+        rules = config["responseHandling"]
+        return next(r["swap"] for r in rules if re.search(r["code"], str(status)))
+
+    assert not any(swaps(status) for status in (401, 403, 413, 500, 502, 503, 504))
+    assert all(swaps(status) for status in (200, 400, 404, 409, 429))
