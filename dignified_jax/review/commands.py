@@ -34,6 +34,7 @@ from dignified_jax.review.tables import REVIEWER, ROLES
 from dignified_jax.typed_config import path_argument
 
 HOST, PORT = "127.0.0.1", 8000
+MOST_DAYS = 3650
 
 
 def run(help_text: str, argv: Sequence[str] | None = None) -> int:
@@ -87,6 +88,9 @@ def _add(opened: Database, found: tuple[list[importing.Rows], importing.Origins]
 
 
 def _invite(arguments: argparse.Namespace) -> None:
+    days = arguments.days
+    if not 0 < days <= MOST_DAYS:
+        raise ValueError(f"--days: expected more than 0 and at most {MOST_DAYS}, found {days:g}")
     opened = Database(arguments.db)
     with opened.writing() as session:
         account = accounts.find(session, arguments.name)
@@ -95,11 +99,11 @@ def _invite(arguments: argparse.Namespace) -> None:
         account.role = arguments.role or account.role
         account.active = True
         session.add(account)
-        token = accounts.invite(session, account, arguments.days)
+        token = accounts.invite(session, account, days)
         detail = f"{account.pseudonym}, {account.role}"
         record(session, "link made on the command line", detail=detail)
     who = f"{account.name} ({account.pseudonym}, {account.role})"
-    print(f"{who}, once, within {arguments.days:g} days:")
+    print(f"{who}, once, within {days:g} days:")
     print(f"{arguments.url.rstrip('/')}/invite/{token}")
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C5A8C", "#999933")
 FACETS = {"model": "models", "judge": "judges", "rubric": "items", "question": "questions"}
+NAMES = "category"
+"""Kind of an axis of names; left to itself Plotly takes "1" or "2024-05" for a number or a date."""
 MOST_NAMES = 14
 MOST_POINTS = 60
 WIDEST_NAME = 28
@@ -65,6 +67,7 @@ def bars(scores: Scores) -> Figure:
                 "pattern": {"shape": PATTERNS[place // len(COLOURS)]},
             },
         )
+    figure.update_xaxes(type=NAMES)
     return _laid_out(figure, yaxis_title="logits")
 
 
@@ -89,6 +92,7 @@ def radar(scores: Scores) -> Figure:
                 "dash": DASHES[place // len(COLOURS)],
             },
         )
+    figure.update_polars(angularaxis={"type": NAMES})
     figure.update_polars(radialaxis={"range": [float(low - room), float(high + room)]})
     return _laid_out(figure)
 
@@ -116,6 +120,7 @@ def changes(scores: Scores, baseline: str) -> Figure:
                 "symbol": SYMBOLS[place // len(COLOURS)],
             },
         )
+    figure.update_xaxes(type=NAMES)
     return _laid_out(figure, yaxis_title="logits", scattermode="group")
 
 
@@ -144,7 +149,8 @@ def heatmap(scores: Scores) -> Figure:
             colorscale="RdBu",
         )
     )
-    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(type=NAMES)
+    figure.update_yaxes(autorange="reversed", type=NAMES)
     return _laid_out(figure)
 
 

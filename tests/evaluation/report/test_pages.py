@@ -102,6 +102,22 @@ def test_names_of_dimensions_are_no_markup(report):
     assert any("T&lt;5 &amp; " in text for text in texts)
 
 
+def test_axes_of_names_take_them_for_no_numbers(report):
+    """Dimensions of a table of ratings may be called 1, 2 and 3."""
+    scores = report.scores
+    axes = [figures.heatmap(scores).layout.xaxis, figures.heatmap(scores).layout.yaxis]
+    axes += [figures.bars(scores).layout.xaxis, figures.changes(scores, "m2").layout.xaxis]
+    axes.append(figures.radar(scores).layout.polar.angularaxis)
+    assert [axis.type for axis in axes] == ["category"] * 5
+
+
+def test_wide_tables_are_reached_by_the_keyboard_and_have_a_name(page):
+    opened = re.findall(r'<div class="wide"[^>]*>', page)
+    assert len(opened) > 5
+    assert all(re.search(r'role="region" aria-label="[^"]+" tabindex="0"', each) for each in opened)
+    assert "<th>" not in page and page.count('<th scope="col"') > 10
+
+
 def test_nothing_is_fetched(page):
     own = without_scripts(page)
     assert "default-src 'none'" in own
