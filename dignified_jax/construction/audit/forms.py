@@ -85,7 +85,7 @@ def read(files: Iterable[str], known: Iterable[Asked]) -> dict[Asked, int]:
 
 
 def _is_begun(file: pathlib.Path, wanted: set[Asked]) -> bool:
-    """Whether a form has answers, which nothing may write over."""
+    """Returns whether a form has answers, which nothing may write over."""
     if not file.exists():
         return False
     try:
