@@ -210,7 +210,10 @@ def _judge_groups(
         return members
     path = embedded.resolve(arguments.ratings)
     judge = ratings.names.get("judge", arguments.judge)
-    return members | parsing.judge_types(path, judge, arguments.judge_type, ratings)
+    kinds = parsing.judge_types(path, judge, arguments.judge_type, ratings)
+    for name in members.keys() & kinds.keys():
+        raise ValueError(f"--judge-group: {name!r} is a kind of --judge-type too: rename the group")
+    return members | kinds
 
 
 def _print(tables: Sequence[Table], sorted_ones: set[str]) -> None:

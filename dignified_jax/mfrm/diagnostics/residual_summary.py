@@ -161,4 +161,5 @@ def step_parameters(fit: Fit) -> int:
     """Number of free steps: those of a set sum to zero."""
     if fit.step is None:
         return 0
-    return int((np.isfinite(np.asarray(fit.step)).sum(axis=1) - 1).sum())
+    # None of a rubric item with one category in use.
+    return int(np.maximum(np.isfinite(np.asarray(fit.step)).sum(axis=1) - 1, 0).sum())

@@ -88,7 +88,7 @@ def unexpected_responses(
     known = variance > 0
     size = np.zeros(variance.shape)
     size[known] = np.asarray(found.residual, float)[known] / np.sqrt(variance[known])
-    reported = np.flatnonzero(np.abs(size.ravel()) >= least)
+    reported = np.flatnonzero((known & (np.abs(size) >= least)).ravel())
     order = reported[np.argsort(-np.abs(size.ravel()[reported]), kind="stable")][:most]
     number = np.asarray(found.weight, float).ravel()[order]
     observed = np.asarray(found.score, float).ravel()[order] / number
@@ -113,7 +113,9 @@ def unexpected_responses(
 def _together(bias: Mapping[tuple[str, str], Interactions]) -> np.ndarray:
     """(M, Q, J, I) sums of the biases, of axes as far as they have; 0 where a pair is not rated."""
     total = np.zeros((1,) * len(FACETS))
-    for pair, found in bias.items():
+    # The bias of models by judges is that of judges by models: it counts once.
+    once = {frozenset(pair): (pair, found) for pair, found in bias.items()}
+    for pair, found in once.values():
         axes = [FACETS.index(facet) for facet in pair]
         values = np.asarray(found.bias, float)
         values = np.where(np.isnan(values), 0.0, values)

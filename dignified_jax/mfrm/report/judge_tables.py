@@ -13,9 +13,11 @@ from dignified_jax.mfrm.diagnostics.judges.drift import Drift
 from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects
 from dignified_jax.mfrm.diagnostics.judges.groups import GroupComparison
 from dignified_jax.mfrm.diagnostics.unexpected import UnexpectedResponses
+from dignified_jax.mfrm.report.names import level_names
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import FACETS
 
+EVERYONE = "all"
 NAMES = {
     "exact": "exact agreement",
     "expected": "expected agreement",
@@ -30,8 +32,10 @@ NAMES = {
 
 def agreement_table(found: Agreement) -> Table:
     """A figure a row, of all judges and of each group."""
-    sets = {"all": found.overall} | found.groups
-    rows = [(name, figure, sets[name][figure]) for name in sets for figure in FIGURES]
+    # A group may be called "all" as well.
+    sets = [(EVERYONE, found.overall)]
+    sets += [(f"{n} (group)" if n == EVERYONE else n, own) for n, own in found.groups.items()]
+    rows = [(name, figure, own[figure]) for name, own in sets for figure in FIGURES]
     return Table(
         "agreement",
         f"agreement of judges, with {found.level:.0%} intervals over samples of the questions",
@@ -67,8 +71,9 @@ def agreement_pairs_table(found: Agreement, labels: Labels) -> Table:
 
 def unexpected_table(found: UnexpectedResponses, labels: Labels, after_bias: bool = False) -> Table:
     """A rating a row, the most unexpected first; `after_bias`: with the bias of pairs expected."""
+    names = {facet: level_names(labels[facet]) for facet in FACETS}
     columns: dict[str, list[object]] = {
-        facet: [labels[facet][level] for level in getattr(found, facet)] for facet in FACETS
+        facet: [names[facet][level] for level in getattr(found, facet)] for facet in FACETS
     }
     for name in ("observed", "expected", "residual", "standardized"):
         columns[name] = getattr(found, name).tolist()
@@ -86,7 +91,7 @@ def unexpected_table(found: UnexpectedResponses, labels: Labels, after_bias: boo
 def effects_table(found: JudgeEffects, labels: Labels) -> Table:
     """A judge a row: halo, use of the scale, discrimination."""
     columns: dict[str, list[object]] = {
-        "judge": list(labels["judge"]),
+        "judge": level_names(labels["judge"]),
         "ratings": found.count.tolist(),
         "categories": found.categories.tolist(),
         "sd": found.deviation.tolist(),
@@ -118,8 +123,9 @@ def effects_table(found: JudgeEffects, labels: Labels) -> Table:
 def drift_table(found: Drift, labels: Labels) -> Table:
     """A judge a row, the surest drift first."""
     order = np.argsort(-np.abs(found.z), kind="stable")
+    names = level_names(labels["judge"])
     columns: dict[str, list[object]] = {
-        "judge": [labels["judge"][j] for j in order],
+        "judge": [names[j] for j in order],
         "ratings": found.count[order].tolist(),
         "drift": found.drift[order].tolist(),
         "se": found.standard_error[order].tolist(),

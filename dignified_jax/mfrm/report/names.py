@@ -17,13 +17,18 @@ PLACEHOLDERS = "Last Resort"
 MOST_AT_ONE_PLACE = 3
 
 
+def level_names(labels: Sequence[object]) -> list[object]:
+    """Labels; "(all)" for the one level of a facet that the ratings do not name."""
+    return ["(all)" if label is None else label for label in labels]
+
+
 def drawn_names(labels: Sequence[object], facet: str) -> list[str]:
     """Labels short enough to be drawn, with no mathematics in them.
 
     A label with letters that no installed font has is drawn as its number, counted from 1 in the
     order of the tables.
     """
-    texts = [printable(str(label)) for label in labels]
+    texts = [printable(str(label)) for label in level_names(labels)]
     for index in _without_font(texts):
         texts[index] = f"{facet} #{index + 1}"
     return [text.replace("$", r"\$") for text in shorten(texts, MOST_LETTERS)]

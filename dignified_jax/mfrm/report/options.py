@@ -49,6 +49,8 @@ def precision(options: Sequence[str] | None) -> Precision | None:
         name, _, value = text.partition("=")
         if name not in names:
             raise ValueError(f"--precision: expected {'|'.join(names)}=NUMBER, found {text!r}")
+        if name in values:
+            raise ValueError(f"--precision: {name} is given twice")
         values[name] = _number(f"--precision {name}", value)
     return Precision(**values)
 
@@ -98,6 +100,10 @@ def judge_groups(
     for name, *judges in options:
         if len(set(judges)) < 2:
             raise ValueError("--judge-group: expected NAME JUDGE JUDGE [JUDGE ...]")
+        if name in found:
+            raise ValueError(
+                f"--judge-group: {shown(name)} is given twice; name all its judges once"
+            )
         found[name] = [_level("--judge-group", "judge", judge, ratings) for judge in judges]
     return found
 

@@ -96,10 +96,11 @@ def residual_table(found: ResidualSummary) -> Table:
         "sd_sample": [found.moments[row][2] for row in rows],
         "count": [found.count] * len(rows),
     }
-    most, least = found.count - found.parameters, found.count - found.parameters - found.answers
+    most = max(found.count - found.parameters, 0)
+    least = max(most - found.answers, 0)
     notes = (
         f"Pearson chi-square {found.pearson:.1f}, log-likelihood chi-square {found.deviance:.1f}; "
-        f"degrees of freedom {max(least, 0):,} to {most:,} ({found.parameters} parameters, and "
+        f"degrees of freedom {least:,} to {most:,} ({found.parameters} parameters, and "
         f"{found.answers:,} answers whose qualities a prior holds)",
         f"variance of the scores explained by the measures {100 * found.explained:.1f}%, "
         f"{100 * found.expected_explained:.1f}% if the ratings followed the model",

@@ -19,6 +19,7 @@ from dignified_jax.mfrm.diagnostics.interactions import Interactions
 from dignified_jax.mfrm.diagnostics.pairwise_bias import PairwiseBias
 from dignified_jax.mfrm.diagnostics.sensitivity import JudgeSensitivity
 from dignified_jax.mfrm.diagnostics.separation import Separation
+from dignified_jax.mfrm.report.names import level_names
 from dignified_jax.mfrm.result import FACETS, UNRATED, Fit, extreme_words
 from dignified_jax.mfrm.solver.extremes import categories_in_use
 
@@ -68,7 +69,7 @@ def _sums(values: ArrayLike) -> list[int] | list[float]:
 
 
 def _labels(labels: Labels, facet: str) -> list[object]:
-    return ["(all)" if label is None else label for label in labels[facet]]
+    return level_names(labels[facet])
 
 
 def _extreme(codes: ArrayLike, ordinal: bool) -> list[str]:

@@ -17,6 +17,7 @@ from dignified_jax.mfrm.diagnostics.judges.effects import JudgeEffects
 from dignified_jax.mfrm.diagnostics.judges.groups import Construct, GroupComparison
 from dignified_jax.mfrm.diagnostics.separation import Separation
 from dignified_jax.mfrm.report.facet_names import Names, word
+from dignified_jax.mfrm.report.names import level_names
 from dignified_jax.mfrm.report.tables import Labels
 from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, Fit
 
@@ -210,10 +211,10 @@ def _effects(found: JudgeEffects, labels: Labels) -> list[str]:
         "central tendency": "few of the lowest and highest scores: their scores tell less apart",
         "extreme scores": "more of the lowest and highest scores than their severity explains",
     }
-    names = found.names()
+    names = list(zip(level_names(labels["judge"]), found.names(), strict=True))
     sentences = []
     for effect, cure in cures.items():
-        judges = [clip(labels["judge"][j]) for j, name in enumerate(names) if effect in name]
+        judges = [clip(judge) for judge, name in names if effect in name]
         if judges:
             sentences.append(f"{effect}: {_listed(judges)}; {cure}")
     return sentences

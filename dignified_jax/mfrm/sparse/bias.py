@@ -121,7 +121,7 @@ def sparse_unexpected(
     size = np.divide(
         at.residual, np.sqrt(at.variance), out=np.zeros(at.trials.size), where=at.variance > 0
     )
-    reported = np.flatnonzero(np.abs(size) >= least)
+    reported = np.flatnonzero(at.known & (np.abs(size) >= least))
     order = reported[np.argsort(-np.abs(size[reported]), kind="stable")][:most]
     observed, expected = (
         values[order] / at.trials[order] for values in (at.score, at.expected_score)

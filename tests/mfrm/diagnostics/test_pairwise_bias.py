@@ -76,3 +76,15 @@ def test_what_is_unexpected_after_bias(fitted):
         np.testing.assert_allclose(value, wanted[place], rtol=1e-6)
     before = mfrm.unexpected_responses(fit, successes, trials, least=1.5)
     assert before.total != found.total
+
+
+def test_the_bias_of_a_pair_of_facets_counts_once_either_way_round(fitted):
+    fit, (successes, trials), bias = fitted
+    turned = mfrm.interactions(fit, successes, trials, facets=("model", "judge"))
+    both = {("judge", "model"): bias, ("model", "judge"): turned}
+    one, other = (
+        mfrm.unexpected_responses(fit, successes, trials, bias=found, least=1.5)
+        for found in (both, {("judge", "model"): bias})
+    )
+    assert one.total == other.total > 0
+    np.testing.assert_allclose(one.standardized, other.standardized, atol=1e-6)

@@ -6,7 +6,7 @@ import pytest
 import scipy.optimize
 
 from dignified_jax import mfrm
-from dignified_jax.mfrm.diagnostics.residual_summary import residual_summary
+from dignified_jax.mfrm.diagnostics.residual_summary import residual_summary, step_parameters
 from dignified_jax.mfrm.diagnostics.shifts import shifts
 from tests.mfrm.conftest import SHAPE
 from tests.mfrm.dense import simulate
@@ -98,3 +98,10 @@ def test_parameters_of_other_scales(plan):
     for center, intercepts in {"grand": 1, "zero": 0}.items():
         fit = mfrm.fit(*plan, method="ridge", center=center)
         assert residual_summary(fit, *plan).parameters == intercepts + 7 + 2 + 1
+
+
+def test_items_with_one_category_have_no_steps():
+    """Of three sets two, none and one step; each set in use sums to zero."""
+    step = np.array([[-0.5, 0.5], [np.nan, -np.inf], [np.nan, 0.0]])
+    fit = fit_of(np.zeros((2, 2)), np.zeros(2), np.zeros(3), np.zeros(2), step)
+    assert step_parameters(fit) == 1
