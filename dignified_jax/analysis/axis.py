@@ -135,6 +135,8 @@ def read(file: str | pathlib.Path = PERSONAS) -> PersonaSet:
     texts = {name: _texts([text], file, f"personas.{name}")[0] for name, text in personas.items()}
     lists = (_texts(values[key], file, key) for key in ("assistant", "questions"))
     assistant, questions = lists
+    if len(questions) < 2:
+        raise ConfigError(f"{file}: questions must be at least two, found one")
     return PersonaSet(assistant, texts, questions)
 
 

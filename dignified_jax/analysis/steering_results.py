@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from dignified_jax.evaluation.responses import Response
 from dignified_jax.evaluation.rubrics import Rubric
 
 UNSTEERED = Strength()
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +125,16 @@ def _numbers(
     mean = Rate.of(nll[condition])
     repeated = Rate.of([coherence.repetition(text) for text in texts[condition].values()])
     return {
-        "perplexity": [
-            math.exp(v) if math.isfinite(v) else None for v in dataclasses.astuple(mean)
-        ],
+        "perplexity": [_perplexity(v) for v in dataclasses.astuple(mean)],
         "repetition": _rate(repeated),
         "empty": sum(not text.strip() for text in texts[condition].values()),
         "scores": {k: _rate(Rate.of(np.mean(v, axis=0))) for k, v in scores[condition].items()},
     }
+
+
+def _perplexity(nll: float) -> float | None:
+    """A JSON number; None where it is unknown, or more than any number."""
+    return math.exp(nll) if math.isfinite(nll) and nll < _LARGEST_EXPONENT else None
 
 
 def _rate(rate: Rate | None) -> list[float | None] | None:

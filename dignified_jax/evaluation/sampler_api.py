@@ -137,7 +137,7 @@ class SamplerAPI(ModelAPI):
         """The queue of what is sampled alike; what a request says itself does not matter."""
         alike = dataclasses.replace(settings, max_new_tokens=1, stop=(), seed=0)
         with self._lock:
-            if alike not in self._workers:
+            if alike not in self._workers or self._workers[alike].failed:
                 stops = prompts.stop_tokens(
                     self._model.module.config,
                     self._model.tokenizer,
@@ -166,7 +166,7 @@ class SamplerAPI(ModelAPI):
 
 
 class _Worker:
-    """A thread that samples for as long as there are requests."""
+    """A thread that samples for as long as there are requests, and nothing fails."""
 
     def __init__(self, sampler: Queue) -> None:
         self._sampler = sampler
@@ -174,24 +174,38 @@ class _Worker:
             queue.SimpleQueue()
         )
         self._waiting: dict[str, concurrent.futures.Future] = {}
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
         threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def failed(self) -> bool:
+        """True where nothing is sampled any more."""
+        return self._error is not None
 
     def submit(self, request: TokenRequest) -> concurrent.futures.Future[TokenResponse]:
         future: concurrent.futures.Future[TokenResponse] = concurrent.futures.Future()
-        self._new.put((request, future))
+        with self._lock:
+            if self._error is None:
+                self._new.put((request, future))
+            else:
+                future.set_exception(self._error)
         return future
 
     def _run(self) -> None:
-        while True:
-            self._take()
-            try:
-                done = self._sampler.step()
-            except BaseException as error:  # who waits is told; the thread has nobody to tell
-                for future in self._waiting.values():
-                    future.set_exception(error)
-                return
-            for response in done:
-                self._waiting.pop(response.request.id).set_result(response)
+        try:
+            while True:
+                self._take()
+                for response in self._sampler.step():
+                    self._waiting.pop(response.request.id).set_result(response)
+        except BaseException as error:  # who waits is told; the thread has nobody to tell
+            with self._lock:
+                self._error = error
+            while not self._new.empty():
+                request, future = self._new.get()
+                self._waiting[request.id] = future
+            for future in self._waiting.values():
+                future.set_exception(error)
 
     def _take(self) -> None:
         """Takes what is there; waits where there is nothing to do."""

@@ -96,3 +96,6 @@ def test_personas_of_the_axis(tmp_path):
     file = write(tmp_path, "assistant: [A]\npersonas: {c: d, e: f}\nquestions: []\n")
     with pytest.raises(ConfigError, match="questions: expected texts"):
         axis.read(file)
+    file = write(tmp_path, "assistant: [A]\npersonas: {c: d, e: f}\nquestions: [Q]\n")
+    with pytest.raises(ConfigError, match="questions must be at least two"):  # pairs by question
+        axis.read(file)

@@ -12,7 +12,7 @@ from dignified_jax.analysis import coherence, correlation, lm_eval_file, respons
 from dignified_jax.analysis.commands.steer import models_file
 from dignified_jax.analysis.lm_eval_file import ExportError
 from dignified_jax.analysis.steering import Rate, Strength
-from dignified_jax.analysis.steering_results import Condition
+from dignified_jax.analysis.steering_results import UNSTEERED, Condition, results
 from dignified_jax.evaluation import models
 from dignified_jax.models.checkpoint.vector_file import PersonaVector
 from dignified_jax.models.residual import Cap, make_edits
@@ -138,3 +138,11 @@ def test_pearson_is_numpys_where_it_is_defined():
     known = np.isfinite(values[1])
     assert found[0, 1] == pytest.approx(np.corrcoef(values[:2, known])[0, 1])
     assert np.isnan(found[2]).all()
+
+
+def test_a_perplexity_beyond_all_numbers_is_unknown():
+    plain = Condition("m", "", UNSTEERED)
+    found = results(
+        ["m"], [], {plain: {"a": "x", "b": "y"}}, {plain: np.array([800.0] * 2)}, {plain: {}}
+    )
+    assert found["m"]["unsteered"]["perplexity"] == [None] * 3

@@ -125,3 +125,10 @@ def test_files_of_others_and_vectors_of_other_models_are_refused(tmp_path, tiny_
     assert vector_file.read(other).vectors["W"].layer == 1
     with pytest.raises(VectorFileError, match=r"W is of a model of 2 layers of width 8, and this"):
         vector_file.read(other, config)
+
+
+def test_a_dimension_of_the_axis_own_name_is_refused_before_the_model_is_read(tmp_path, capsys):
+    pairs = write(tmp_path, OWN.replace("W:", "assistant:"))
+    given = ["--model", tmp_path, "--workdir", tmp_path / "out", "--pairs", pairs, "--axis"]
+    assert analyze.main(["vectors", *map(str, given)]) == 1
+    assert "--axis: assistant is its own name" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Our sampler behind inspect_ai: the responses of the sampler, whoever asks with whom."""
 
+import threading
+
 import pytest
 
 inspect_ai = pytest.importorskip("inspect_ai")
@@ -71,3 +73,47 @@ def test_entry_point_names_the_provider():
 
     setup = (pathlib.Path(provider.__file__).parents[2] / "setup.py").read_text()
     assert '"inspect_ai": ["dignified_jax = dignified_jax.evaluation.provider"]' in setup
+
+
+def test_a_failure_is_told_to_all_who_wait_and_ends_no_later_request():
+    """One that comes while the batch fails, and one after it: neither waits for ever."""
+    from types import SimpleNamespace
+
+    from dignified_jax.evaluation.sampler_api import _Worker
+
+    first, second, third = (SimpleNamespace(id=name) for name in "abc")
+    asked = threading.Event()
+
+    class Broken:
+        busy = False
+
+        def add(self, request):
+            self.busy = True
+
+        def step(self):
+            assert asked.wait(10)
+            raise MemoryError("out of memory")
+
+    worker = _Worker(Broken())
+    waiting = [worker.submit(first)]
+    waiting.append(worker.submit(second))
+    asked.set()
+    for future in waiting:
+        assert isinstance(future.exception(timeout=10), MemoryError)
+    assert worker.failed
+    assert isinstance(worker.submit(third).exception(timeout=10), MemoryError)
+
+
+def test_a_request_that_cannot_be_taken_ends_no_other():
+    from types import SimpleNamespace
+
+    from dignified_jax.evaluation.sampler_api import _Worker
+
+    class Full:
+        busy = False
+
+        def add(self, request):
+            raise ValueError("too long")
+
+    future = _Worker(Full()).submit(SimpleNamespace(id="a"))
+    assert str(future.exception(timeout=10)) == "too long"

@@ -93,6 +93,9 @@ def run(options: argparse.Namespace, notify: Notify) -> None:
     """
     sets = _chosen(contrasts.read(options.pairs or contrasts.PERSONA), options.dimensions)
     personas = None if options.axis is None else axis.read(options.axis or axis.PERSONAS)
+    taken = [each.name for each in sets if each.name in (AXIS, AXIS_CONTRAST)]
+    if personas is not None and taken:
+        raise ValueError(f"--axis: {taken[0]} is its own name, found a dimension of that name")
     if options.layer == "causal" and options.states not in OF_RESPONSES:
         raise ValueError(f"--layer causal needs --states {' or '.join(OF_RESPONSES)}")
     if options.layer not in ("separation", "causal") and not options.layer.isdecimal():
