@@ -102,11 +102,17 @@ def _shares(fit: Fit, facet: str, levels: Sequence[int]) -> jax.Array:
     if not finite[chosen].all():
         level = int(chosen[~finite[chosen]][0])
         raise ValueError(f"groups[{facet!r}] names level {level}, which has no finite measure")
-    if abs(measure[finite].sum()) > 1e-3 * (1.0 + np.abs(measure[finite]).sum()):
+    if not sums_to_zero(measure):
         raise ValueError(f"groups: {facet} does not sum to zero, so its scale is anchored already")
     shares = np.zeros(measure.size)
     shares[chosen] = 1.0 / chosen.size
     return shares
+
+
+def sums_to_zero(measure: np.ndarray) -> bool:
+    """Tells whether the finite ones of (L,) measures do, as far as single precision can."""
+    measure = measure[np.isfinite(measure)]
+    return bool(abs(measure.sum()) <= 1e-3 * (1.0 + np.abs(measure).sum()))
 
 
 @xp.at_once

@@ -26,6 +26,7 @@ import numpy as np
 from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.connectivity import DisconnectedError
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
+from dignified_jax.mfrm.diagnostics.group_anchors import sums_to_zero
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input.counts import EmptyLevelsError
@@ -136,7 +137,8 @@ def leave_one_judge_out(
         the fit was made with. Center, method and precision are its own.
 
     Raises:
-      ValueError: with fewer than 2 judges, or anchored ones: their scale does not depend on N.
+      ValueError: with fewer than 2 judges, or anchored ones: their scale does not depend on N;
+        for judges that do not sum to zero, as after group anchors.
     """
     counts = counts_of(fit, successes, trials)
     judges = counts[0].shape[2]
@@ -144,6 +146,10 @@ def leave_one_judge_out(
         raise ValueError("leaving a judge out needs at least 2 judges")
     if "judge" in (options.get("anchors") or {}):
         raise ValueError("with anchored judges the scale does not depend on who else judges")
+    if not sums_to_zero(np.asarray(fit.judge, float)):
+        raise ValueError(
+            "the fit's judges do not sum to zero: leave judges out of the fit before group anchors"
+        )
     score, quality = np.asarray(fit.score), np.asarray(fit.quality)
     severity, shift = _joining(np.asarray(fit.judge))
     # The response is linear, and the same for every judge but for the size of the shift.

@@ -150,3 +150,13 @@ def test_a_judge_of_infinite_severity_is_in_no_group(plan):
     assert np.isfinite(found.standard_error.score).all()
     with pytest.raises(ValueError, match="names level 2, which has no finite measure"):
         mfrm.anchor_groups(fit, successes, trials, groups={"judge": ([0, 2], 0.5)})
+
+
+def test_judges_on_the_scale_of_a_group_are_not_left_out(plan):
+    """Shifts of the gauge are from a zero sum; refits have it, the fit would not."""
+    fit = mfrm.fit(*plan, method="ridge")
+    moved = mfrm.anchor_groups(fit, *plan, groups={"judge": ([0, 1], 0.5)})
+    fixed = mfrm.fit(*plan, method="ridge", anchors={"judge": [0.5, np.nan, np.nan]})
+    for other in (moved, fixed):
+        with pytest.raises(ValueError, match="the fit's judges do not sum to zero"):
+            mfrm.leave_one_judge_out(other, *plan)

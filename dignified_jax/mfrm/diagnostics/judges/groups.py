@@ -35,6 +35,7 @@ import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of, weights_of
+from dignified_jax.mfrm.diagnostics.group_anchors import sums_to_zero
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.result import Fit
 from dignified_jax.mfrm.solver.information import covariances, information, model_of
@@ -223,7 +224,7 @@ def _variance(
         return 0.0
     if held:
         return (held * (own**2 @ squares) + own.sum() ** 2 * squares.mean()) / (held + 1)
-    if abs(severity.sum()) > 1e-3 * (1.0 + np.abs(severity).sum()):
+    if not sums_to_zero(severity):
         return float(_exact_variance(fit, counts, weights))
     number = max(number, 2)
     return own**2 @ squares * number / (number - 1)
