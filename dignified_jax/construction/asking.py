@@ -71,17 +71,18 @@ class Asker:
             calls.setdefault(request.model, {})[name] = call
         log = self._logs[stage]
         known = {model: log.answers(model) for model in calls}
-        fresh = sum(name not in known[model] for model, own in calls.items() for name in own)
-        with CallProgress(stage, fresh, self.total) as progress:
+        fresh = {n for model, own in calls.items() for n in own if n not in known[model]}
+        with CallProgress(stage, len(fresh), self.total) as progress:
             done = endpoint_calls.ask(stage, calls, settings, log, heard=progress.heard)
-        answers = [
-            done[request.model].get(name) for name, request in zip(ids, requests, strict=True)
-        ]
-        for name, request, answer in zip(ids, requests, answers, strict=True):
-            if answer is not None and (stage, name) not in self._counted:
-                self._counted.add((stage, name))
-                spent = self._spent.setdefault((stage, request.model), Spent())
-                spent.add(answer.input_tokens, answer.output_tokens)
+            answers = [
+                done[request.model].get(name) for name, request in zip(ids, requests, strict=True)
+            ]
+            for name, request, answer in zip(ids, requests, answers, strict=True):
+                if answer is not None and (stage, name) not in self._counted:
+                    self._counted.add((stage, name))
+                    spent = self._spent.setdefault((stage, request.model), Spent())
+                    spent.add(answer.input_tokens, answer.output_tokens)
+            progress.answered(sum(name in fresh for own in done.values() for name in own))
         return answers
 
     def failure(self, stage: str, model: str) -> str:

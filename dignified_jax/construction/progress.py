@@ -44,6 +44,16 @@ class CallProgress:
         self._spent.setdefault(model, Spent()).add(input_tokens, output_tokens)
         self._line.show(self.text)
 
+    def answered(self, calls: int) -> None:
+        """Takes what came of the batch, whose spending the total has by now.
+
+        A run that was killed had heard some of the answers, of which nobody hears again.
+
+        Args:
+          calls: of the batch that were answered.
+        """
+        self._done, self._spent = calls, {}
+
     def text(self) -> str:
         """Returns the line, its bar as long as the terminal has room for, or none."""
         tokens, cost = self._total(self._spent)

@@ -255,3 +255,26 @@ def test_a_session_that_ended_costs_no_words(visit):
     page.wait_for_selector("#trouble:visible")
     assert page.input_value("#text") == "Words that took long"
     assert "not" in page.inner_text("#trouble")
+
+
+def test_a_proxy_that_finds_no_server_costs_no_words(visit):
+    page = visit("grace", "/pairs/5/edit/1")
+    page.fill("#text", "Words that took long")
+    page.route("**/edit/1", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.click("text=Save")
+    page.wait_for_selector("#trouble:visible")
+    assert "Nothing was saved" in page.inner_text("#trouble")
+    assert page.input_value("#text") == "Words that took long"
+
+
+def test_long_texts_are_reached_by_keys_and_printed_whole(review, visit):
+    with review.writing() as session:
+        row_id = session.get_one(pairs.Pair, 2).row_id
+        session.get_one(Text, (row_id, "golden")).text = "A long line.\n" * 300
+    page = visit("grace", "/pairs/2")
+    places = [each.get_attribute("tabindex") for each in page.locator(".text").all()]
+    assert places.count("0") == 1 and set(places) == {None, "0"}
+    assert violations(page) == []
+    page.emulate_media(media="print")
+    whole = "[...document.querySelectorAll('.text')].every(e => e.scrollHeight <= e.clientHeight)"
+    assert page.evaluate(whole)

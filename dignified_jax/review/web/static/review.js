@@ -12,6 +12,15 @@ function arrived() {
   const box = document.getElementById("shortcuts");
   if (box) box.checked = shortcutsOn();
   document.body.classList.toggle("no-shortcuts", !shortcutsOn());
+  reachLongTexts();
+}
+
+// Not every browser lets keys scroll what has no focus.
+function reachLongTexts() {
+  document.querySelectorAll(".text").forEach((each) => {
+    if (each.scrollHeight > each.clientHeight) each.tabIndex = 0;
+    else each.removeAttribute("tabindex");
+  });
 }
 
 function focusStart() {
@@ -78,6 +87,7 @@ document.addEventListener("htmx:responseError", (event) => {
   const reason = answer.querySelector(".problem");
   trouble(reason ? reason.textContent : "The server could not do that. Nothing was saved.");
 });
+window.addEventListener("resize", reachLongTexts);
 document.addEventListener("DOMContentLoaded", () => {
   arrived();
   const start = document.querySelector("textarea[data-save]");
