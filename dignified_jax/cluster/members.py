@@ -20,6 +20,7 @@ from dignified_jax.cluster import last_words
 from dignified_jax.cluster.meeting import Connections
 from dignified_jax.cluster.standing import Kind, Standing, find_straggler, named
 from dignified_jax.cluster.wire import GO_ON, Wire, open_lines
+from dignified_jax.console.safe_stream import say_now
 from dignified_jax.files.differences import differences
 from dignified_jax.typed_config import ConfigError
 
@@ -172,7 +173,7 @@ class Member:
         which = missing.process, standings[missing.process].ticks
         if which not in self._told:
             self._told.add(which)
-            os.write(2, f"note: {missing.reason}\n".encode())
+            say_now(f"note: {missing.reason}")
 
 
 @contextlib.contextmanager

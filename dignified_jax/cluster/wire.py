@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any, NoReturn
 
+from dignified_jax.console.safe_stream import say_now
+
 Handler = Callable[[int, Mapping[str, Any]], None]
 """Takes the number of the process that a message is from, and the message."""
 END = "end"
@@ -86,7 +88,7 @@ class Wire:
 
     def _end(self, reason: str, lost: int | None = None) -> NoReturn:
         # First of all, as JAX aborts this process soon after the first one is gone.
-        os.write(2, f"error: {reason}\n".encode())
+        say_now(f"error: {reason}")
         self._tell_end(lost, reason=reason, whole=True)
         os._exit(1)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
+from dignified_jax.console.safe_stream import say_now
+
 _INTERRUPTED = 128 + signal.SIGINT
 _MODULE_FLAG = "-m"
 _TORCH = "torch"
@@ -78,7 +80,7 @@ def _end_at_interrupt(said: str) -> None:
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
-        os.write(2, f"{said}\n".encode())
+        say_now(said)
         os._exit(_INTERRUPTED)
 
     global _handler

@@ -45,3 +45,13 @@ class SafeStream:
         except (OSError, ValueError):  # a full disk, a terminal that hung up; a closed file
             pass
         return None
+
+
+def say_now(line: str) -> None:
+    """Writes a line on stderr past all buffers, for handlers of signals and threads that watch.
+
+    It is dropped where nobody reads any more, such as a `tee` that the same Ctrl-C has ended: what
+    comes after it, an exit among it, must not depend on that.
+    """
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))

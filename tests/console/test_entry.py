@@ -1,15 +1,18 @@
 """Ctrl-C ends a command in one line with status 130, also while its modules load."""
 
+import os
 import pathlib
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import pytest
 
 import dignified_jax
+from dignified_jax.cluster import wire
 from dignified_jax.console import entry
 
 ROOT = pathlib.Path(dignified_jax.__file__).parents[1]
@@ -113,3 +116,31 @@ def test_light_imports_hide_torch_only_where_a_command_said_so(without, hidden, 
         check=True,
     )
     assert done.stdout.split() == (["False", "1", "None"] if hidden else ["True", "None", "None"])
+
+
+def test_an_end_does_not_depend_on_who_reads_stderr(monkeypatch):
+    """As of `... 2>&1 | tee log`, whose tee the same Ctrl-C ends, perhaps first."""
+
+    def gone(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    class Ended(BaseException):
+        pass
+
+    def leave(status):
+        raise Ended(status)
+
+    handlers = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+    monkeypatch.setattr(signal, "signal", lambda _, handler: handlers.append(handler))
+    monkeypatch.setattr(entry, "_handler", None)
+    entry._end_at_interrupt("interrupted")
+    monkeypatch.setattr(os, "write", gone)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(Ended, match="130"):
+        handlers[0](signal.SIGINT, None)
+    told = []
+    alone = types.SimpleNamespace(_tell_end=lambda *_, **content: told.append(content))
+    with pytest.raises(Ended, match="1"):
+        wire.Wire._end(alone, "process 1 is lost")
+    assert told == [{"reason": "process 1 is lost", "whole": True}]
