@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options, notify)
     except (ValueError, OSError, BusyError) as error:
         text = "; ".join([f"error: {error}", *getattr(error, "__notes__", [])])
-        print(printable_lines(text), file=sys.stderr)
+        print(printable_lines(text), file=SafeStream(sys.stderr))
         members.leave(1)
         return 1
     return 0

@@ -27,6 +27,7 @@ from absl import logging
 
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.waiting import waiting
 from dignified_jax.files import owned
 from dignified_jax.training.run import quiet
@@ -147,9 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 to_peft(options.checkpoint, out, options.dtype)
     except (ValueError, OSError) as error:
-        print(printable_lines(f"error: {error}"), file=sys.stderr)
+        print(printable_lines(f"error: {error}"), file=SafeStream(sys.stderr))
         return 1
-    print(f"written: {options.out}")
+    print(f"written: {options.out}", file=SafeStream(sys.stdout), flush=True)
     return 0
 
 

@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dignified_jax.console import entry
+from dignified_jax.console.safe_stream import SafeStream
 
 if TYPE_CHECKING:
     import datetime
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except (ValueError, OSError, BusyError) as error:
-        print(printable_lines(f"error: {error}"), file=sys.stderr)
+        print(printable_lines(f"error: {error}"), file=SafeStream(sys.stderr))
         if options.endpoint is None:
             from dignified_jax.cluster import members
 
@@ -96,11 +97,12 @@ def _respond(options: argparse.Namespace, settings: Settings) -> int:
     system = None if options.system is None else read_system_prompt(options.system)
     source = _source(options, settings, response_file.recorded_date(options.out))
     described = {**source.identity, **_facts(settings), "system": system}
+    errors_to = SafeStream(sys.stderr)
     with response_file.opened(options.out, prompts, described) as file:
         for note in file.notes:
-            print(note, file=sys.stderr)
+            print(note, file=errors_to)
         if file.kept:
-            print(f"{options.out}: {file.kept} responses are there already", file=sys.stderr)
+            print(f"{options.out}: {file.kept} responses are there already", file=errors_to)
         errors = {}
         if file.waiting:
             progress = SamplingProgress(len(file.waiting), settings.max_new_tokens)
@@ -118,12 +120,13 @@ def _report(out: str, total: int, errors: dict[str, str]) -> int:
     from dignified_jax.console.labels import clip, printable
     from dignified_jax.data.schema import first_lines
 
-    print(f"written: {out} ({total - len(errors)} of {total} prompts have a response)")
+    whole = f"{total - len(errors)} of {total} prompts have a response"
+    print(f"written: {out} ({whole})", file=SafeStream(sys.stdout), flush=True)
     if not errors:
         return 0
     lines = [f"  {clip(name)}: {printable(reason)}" for name, reason in errors.items()]
     told = "\n".join(first_lines(lines))
-    print(f"error: no response; the same command asks again\n{told}", file=sys.stderr)
+    print(f"error: no response; the same command asks again\n{told}", file=SafeStream(sys.stderr))
     return 1
 
 

@@ -5,6 +5,7 @@ example:
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dignified_jax.console import entry
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.console.waiting import waiting
 from dignified_jax.data import formats
 from dignified_jax.data.formats import FORMATS
@@ -32,9 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status, 1 where data or arguments are bad."""
     arguments = _parser().parse_args(argv)
     try:
-        return _COMMANDS[arguments.command](arguments)
+        with contextlib.redirect_stdout(SafeStream(sys.stdout)):
+            status = _COMMANDS[arguments.command](arguments)
+            sys.stdout.flush()
+        return status
     except (ValueError, OSError) as error:
-        print(printable_lines(str(error)), file=sys.stderr)
+        print(printable_lines(str(error)), file=SafeStream(sys.stderr))
         return 1
 
 
@@ -55,7 +60,7 @@ def _stats(arguments: argparse.Namespace) -> int:
             with waiting(f"counting {unit} of {file}", share=True) as count:
                 results[file] = summarise(rows, measure, unit, count)
         except BadRowsError as error:  # the other files' bad rows are wanted as well
-            print(printable_lines(str(error)), file=sys.stderr)
+            print(printable_lines(str(error)), file=SafeStream(sys.stderr))
             failed = True
     if failed:
         return 1

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from dignified_jax.console import entry
+from dignified_jax.console.safe_stream import SafeStream
 
 _EXTRA = ("argon2", "fastapi", "sqlalchemy", "sqlmodel", "uvicorn")
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name not in _EXTRA:
             raise
         why = f"the review needs {error.name}: pip install 'dignified_jax[review]'"
-        print(f"error: {why}", file=sys.stderr)
+        print(f"error: {why}", file=SafeStream(sys.stderr))
         return 1
     return run(__doc__, argv)
 

@@ -10,6 +10,7 @@ import urllib.parse
 import uvicorn
 from sqlmodel import Session, select
 
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.review import accounts
 from dignified_jax.review.audit import record
 from dignified_jax.review.database import Database, now
@@ -33,7 +34,7 @@ def serve(database: Database, host: str, port: int, public_url: str | None) -> N
         print(
             f"warning: passwords cross the network at {host} unencrypted; listen at 127.0.0.1, put "
             "a proxy with https before it and name it with --public-url",
-            file=sys.stderr,
+            file=SafeStream(sys.stderr),
         )
     app = create_app(database, hosts=sorted(names), secure=secure)
     print(f"{database.path}: {url}", flush=True)

@@ -19,6 +19,7 @@ from absl import logging
 from dignified_jax.cluster import job
 from dignified_jax.cluster.settings import DistributedConfig, upgraded, upgraded_lines
 from dignified_jax.console.labels import printable_lines
+from dignified_jax.console.safe_stream import SafeStream
 from dignified_jax.training import config_file
 from dignified_jax.training.config_file import Given
 from dignified_jax.typed_config import ConfigError, help_text, merge, sections, suggestion
@@ -231,7 +232,7 @@ def exiting() -> Iterator[None]:
         from dignified_jax.training.run import interrupt
 
         if isinstance(error, interrupt.Interrupted):
-            print(error, file=sys.stderr)
+            print(error, file=SafeStream(sys.stderr))
             sys.exit(error.exit_status)
         known = (ValueError, OSError, diagnosis.NonFiniteError, run_directory.BusyError)
         if not isinstance(error, known):
@@ -241,7 +242,8 @@ def exiting() -> Iterator[None]:
         notes = getattr(error, "__notes__", [])
         separator = "\n" if "\n" in str(error) else "; "
         text = separator.join([f"error: {error}", *notes])
-        print(printable_lines(text), file=sys.stderr)  # it may show what a stranger's file holds
+        # It may show what a stranger's file holds.
+        print(printable_lines(text), file=SafeStream(sys.stderr))
         members.leave(1)
         sys.exit(1)
 
