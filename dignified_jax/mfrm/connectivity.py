@@ -20,7 +20,7 @@ import numpy as np
 
 from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.input.scores import shown
-from dignified_jax.mfrm.result import FACETS
+from dignified_jax.mfrm.result import FACETS, level_name
 from dignified_jax.mfrm.solver.blocks import Totals, as_blocks, totals
 
 SHOWN_GROUPS, SHOWN = 6, 8
@@ -61,7 +61,9 @@ class DisconnectedError(ValueError):
         """Returns "facet: labels | labels" of each facet, the first of many."""
 
         def listed(facet: str, group: list[int]) -> str:
-            names = ", ".join(shown(str(labels[facet][level]))[1:-1] for level in group[:SHOWN])
+            names = ", ".join(
+                shown(str(level_name(labels[facet][level])))[1:-1] for level in group[:SHOWN]
+            )
             return names + (f", ... ({len(group)})" if len(group) > SHOWN else "")
 
         return [

@@ -14,6 +14,8 @@ from dignified_jax.mfrm import arrays as xp
 
 FACETS = ("model", "question", "judge", "rubric")
 SHOWN_LEVELS = 8
+# What the one level of a facet that the ratings do not name is called.
+UNNAMED = "(all)"
 
 
 class Status(enum.IntEnum):
@@ -34,6 +36,7 @@ class Status(enum.IntEnum):
     UNOBSERVED_CATEGORY = 8
     EXTREME_LEVEL = 9
     CONFOUNDED_VARIANCES = 10
+    UNDETERMINED_MODEL = 11
 
 
 CONVERGED = (
@@ -43,6 +46,8 @@ CONVERGED = (
     Status.EXTREME_LEVEL,
     Status.CONFOUNDED_VARIANCES,
 )
+# Those of fits whose estimates hold, but for models without any, whose scores are NaN.
+USABLE = (*CONVERGED, Status.EMPTY_LEVEL, Status.UNDETERMINED_MODEL)
 
 # What each means and asks of the reader.
 MESSAGES: dict[Status, str] = {
@@ -88,6 +93,12 @@ MESSAGES: dict[Status, str] = {
     Status.UNOBSERVED_CATEGORY: (
         "all ratings that count are in one category: there is no step to estimate, and every "
         "estimate is NaN. Give ratings that differ, or look at `fit.extreme`."
+    ),
+    Status.UNDETERMINED_MODEL: (
+        "nothing is left to say of a model's score, which is NaN: all its ratings are by judges, "
+        "or on rubric items, with only successes or only failures, which tell nothing of it. Leave "
+        "the model out, add ratings that differ, or use method 'ridge', whose priors keep judges "
+        "and items finite."
     ),
     Status.BAD_ANCHORS: (
         "anchors hold an infinite value or no value at all for an anchored facet; every estimate "
@@ -172,7 +183,7 @@ class Fit:
       rubric: (I,) difficulties; as above.
       question: (Q,) difficulties; as above.
       intercept: (M,); with center "grand" all equal, with "zero" all 0.
-      score: (M,).
+      score: (M,); NaN for a model of which the ratings tell nothing, never with `converged`.
       standard_error: the questions and rubric items are taken as fixed, and with laplace
         the variances as known; quadrature counts how well they are.
       score_covariance: (M, M).
@@ -237,10 +248,20 @@ class Fit:
         names: Mapping[str, str] | None = None,
     ) -> str:
         """Extreme levels as a sentence to add, or nothing; `names`: facet -> what it is called."""
-        found = extreme_levels(self.extreme, labels, names, self.step is not None)
-        more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
-        stop = "" if self.sentence().endswith(".") else "."
-        return f"{stop} Extreme: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
+        told = {"Extreme": extreme_levels(self.extreme, labels, names, self.step is not None)}
+        if self.status == Status.UNDETERMINED_MODEL:
+            without = np.flatnonzero(np.isnan(np.asarray(self.score))).tolist()
+            told["Without a score"] = [_named("model", n, labels, names) for n in without]
+        text = "" if self.sentence().endswith(".") or not any(told.values()) else "."
+        for what, found in told.items():
+            more = f", ... ({len(found)})" if len(found) > SHOWN_LEVELS else ""
+            text += f" {what}: {', '.join(found[:SHOWN_LEVELS])}{more}." if found else ""
+        return text
+
+
+def has_scores(fit: Fit) -> bool:
+    """Tells whether the scores of a fit that are not NaN hold, and there are any."""
+    return int(fit.status) in USABLE and not np.isnan(np.asarray(fit.score)).all()
 
 
 def _sentence(status: Status, precision: Precision | None, ordinal: bool) -> str:
@@ -273,12 +294,26 @@ def extreme_levels(
     """Extreme models, judges and items: "judge 2 (all successes)"."""
     kinds = extreme_words(ordinal)
     return [
-        f"{(names or {}).get(facet, facet)} "
-        f"{level if labels is None else clip(labels[facet][level])} ({kinds[code]})"
+        f"{_named(facet, level, labels, names)} ({kinds[code]})"
         for facet in ("model", "judge", "rubric")
         for level, code in enumerate(np.asarray(getattr(extreme, facet)).tolist())
         if code in kinds
     ]
+
+
+def level_name(label: object) -> object:
+    """A label; "(all)" for the one level of a facet that the ratings do not name."""
+    return UNNAMED if label is None else label
+
+
+def _named(
+    facet: str,
+    level: int,
+    labels: Mapping[str, Sequence[object]] | None,
+    names: Mapping[str, str] | None,
+) -> str:
+    label = level if labels is None else clip(level_name(labels[facet][level]))
+    return f"{(names or {}).get(facet, facet)} {label}"
 
 
 def without_estimate(

@@ -7,8 +7,8 @@ questions are drawn with replacement, with all their ratings, and everything is 
 twice is two questions, with a difficulty and thetas for each.
 
 Replicates of method "quadrature" are fitted by Laplace's method, whose scores vary alike in a
-third of the time, and moved by what the two differ by on all ratings. Every search begins at the
-estimates from all ratings.
+third of the time, and moved by what the two differ by on all ratings (by nothing where Laplace's
+fit to these does not converge). Every search begins at the estimates from all ratings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dignified_jax.mfrm.diagnostics.expected_scores import counts_of
 from dignified_jax.mfrm.fit import fit, on_devices
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input import counts as rating_counts
-from dignified_jax.mfrm.result import CONVERGED, FACETS, UNRATED, Fit, Precision, Status
+from dignified_jax.mfrm.result import FACETS, UNRATED, USABLE, Fit, Precision, Status
 from dignified_jax.mfrm.solver import start as starting
 from dignified_jax.mfrm.solver.estimate import estimate
 from dignified_jax.mfrm.solver.start import Start
@@ -49,8 +49,8 @@ class Bootstrap:
     to all ratings is known: they are moved by it.
 
     Attributes:
-      score: (B, M) scores of the replicates; NaN where a fit failed or has no ratings of the model,
-        infinite where the model had only successes or only failures.
+      score: (B, M) scores of the replicates; NaN where a fit failed or has no ratings that tell of
+        the model, infinite where the model had only successes or only failures.
       standard_error: (M,) standard deviations over the replicates where the model's score is
         finite.
       covariance: (M, M), over those where both scores are.
@@ -62,7 +62,7 @@ class Bootstrap:
       infinite: number of those that converged with an infinite score.
       incomplete: number of those that converged without ratings of some judge, item or model.
       infinite_of: (M,) numbers of infinite scores of each model.
-      absent_of: (M,) numbers of replicates without ratings of each model.
+      absent_of: (M,) numbers of replicates without ratings that tell of each model.
     """
 
     score: np.ndarray
@@ -155,11 +155,11 @@ def bootstrap(
         score, status, complete = _in_batches(
             given, draws, at_once, done, center=original.center, method=method, model=model
         )
+    converged = np.isin(status, USABLE)
     if method != original.method:
         apart = np.asarray(original.score) - score[0]
-        score = score[1:] + np.where(np.isfinite(apart), apart, 0.0)
-        status, complete = status[1:], complete[1:]
-    converged = np.isin(status, [*CONVERGED, Status.EMPTY_LEVEL])
+        score = score[1:] + np.where(np.isfinite(apart) & converged[0], apart, 0.0)
+        status, complete, converged = status[1:], complete[1:], converged[1:]
     return dataclasses.replace(
         _summary(score, converged, level),
         singular=int((status == Status.SINGULAR).sum()),

@@ -138,10 +138,13 @@ def _interactions(
     finite = xp.isfinite(logit)
     telling = sums(xp.where(finite, most, 0.0))
     informed = (telling > 0) & (variance > 0)
-    told = xp.where(informed, sums(xp.where(finite, successes, 0.0)), sums(successes))
-    telling = xp.where(informed, telling, sums(most))
+    # What is missed is summed for itself: 0 exactly where nothing is, in single precision too.
+    told, missed = (
+        xp.where(informed, sums(xp.where(finite, values, 0.0)), sums(values))
+        for values in (successes, most - successes)
+    )
     extreme = xp.select(
-        [count == 0, told == telling, told == 0],
+        [count == 0, missed == 0, told == 0],
         [xp.int8(UNRATED), xp.int8(ALL_SUCCESSES), xp.int8(ALL_FAILURES)],
         xp.int8(MIXED),
     )

@@ -30,7 +30,7 @@ from dignified_jax.mfrm.diagnostics.group_anchors import sums_to_zero
 from dignified_jax.mfrm.fit import fit as fit_ratings
 from dignified_jax.mfrm.input import anchors as anchoring
 from dignified_jax.mfrm.input.counts import EmptyLevelsError
-from dignified_jax.mfrm.result import FACETS, Fit
+from dignified_jax.mfrm.result import FACETS, Fit, has_scores
 from dignified_jax.mfrm.solver.information import information, model_of, response
 
 
@@ -216,12 +216,12 @@ def _without(
 
 
 def _scores(refit: Fit | None, like: np.ndarray) -> np.ndarray:
-    usable = refit is not None and bool(refit.converged)
+    usable = refit is not None and has_scores(refit)
     return np.asarray(refit.score) if usable else np.full_like(like, np.nan)
 
 
 def _by_question(quality: np.ndarray, refit: Fit | None) -> float:
-    if refit is None or not bool(refit.converged):
+    if refit is None or not has_scores(refit):
         return float("nan")
     other = np.asarray(refit.quality)
     taus = [kendall(quality[:, q], other[:, q]) for q in range(quality.shape[1])]

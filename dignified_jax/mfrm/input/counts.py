@@ -10,7 +10,7 @@ import numpy as np
 
 from dignified_jax.console.labels import clip
 from dignified_jax.mfrm import arrays as xp
-from dignified_jax.mfrm.result import FACETS
+from dignified_jax.mfrm.result import FACETS, level_name
 
 
 class EmptyLevelsError(ValueError):
@@ -28,7 +28,9 @@ class EmptyLevelsError(ValueError):
         """The message, with levels by label (facet -> labels) or number."""
         listed = []
         for facet, empty in self.levels.items():
-            names = [str(n) if labels is None else clip(labels[facet][n]) for n in empty[:8]]
+            names = [
+                str(n) if labels is None else clip(level_name(labels[facet][n])) for n in empty[:8]
+            ]
             listed.append(f"{facet} {', '.join(names)}{', ...' if len(empty) > 8 else ''}")
         return f"no ratings (trials are all 0) for {'; '.join(listed)}: leave these levels out"
 

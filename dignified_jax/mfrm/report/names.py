@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dignified_jax.console.labels import clip, printable, shorten
+from dignified_jax.mfrm.result import level_name
 
 MOST_LETTERS = 30
 # Numbers that a page explains.
@@ -19,7 +20,7 @@ MOST_AT_ONE_PLACE = 3
 
 def level_names(labels: Sequence[object]) -> list[object]:
     """Labels; "(all)" for the one level of a facet that the ratings do not name."""
-    return ["(all)" if label is None else label for label in labels]
+    return [level_name(label) for label in labels]
 
 
 def drawn_names(labels: Sequence[object], facet: str) -> list[str]:

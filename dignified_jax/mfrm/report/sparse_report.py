@@ -23,7 +23,14 @@ from dignified_jax.mfrm.input.sparse_ratings import SparseRatings
 from dignified_jax.mfrm.report import judge_tables, scale_tables, tables
 from dignified_jax.mfrm.report import verdict as sentences
 from dignified_jax.mfrm.report.facet_names import rename, say, word
-from dignified_jax.mfrm.result import ALL_FAILURES, ALL_SUCCESSES, FACETS, Fit, extreme_words
+from dignified_jax.mfrm.result import (
+    ALL_FAILURES,
+    ALL_SUCCESSES,
+    FACETS,
+    Fit,
+    extreme_words,
+    level_name,
+)
 from dignified_jax.mfrm.sparse.agreement import sparse_agreement
 from dignified_jax.mfrm.sparse.bias import sparse_interactions, sparse_unexpected
 from dignified_jax.mfrm.sparse.fit import facet_extremes, facet_levels
@@ -185,7 +192,7 @@ def _verdict(
 
 def all_labels(ratings: SparseRatings) -> dict[str, tuple[object, ...]]:
     """Labels as levels stand in `Fit.rubric`: those of further facets after the rubric items'."""
-    items = [*ratings.labels["rubric"]] if ratings.labels["rubric"] != (None,) else [""]
+    items = [level_name(label) for label in ratings.labels["rubric"]]
     for name in ratings.extra:
         items += [f"{name}: {label}" for label in ratings.labels[name]]
     return ratings.labels | {"rubric": tuple(items)}

@@ -330,5 +330,6 @@ def _in_short(message: str) -> str:
         "the design": "disconnected",
         "no ratings": "empty levels",
         "the information": "singular",
+        "nothing is left": "no score",
     }
     return next((word for start, word in kinds.items() if message.startswith(start)), "refused")

@@ -92,19 +92,24 @@ class Totals:
     """Sums over a model's ratings by rater and question, and over all by pair.
 
     Attributes:
-      most: (M, R, Q) successes if every rating were in the highest category: the trials of
-        binary ratings.
+      missed: (M, R, Q) what successes are less than the most, summed for itself: exactly 0 where
+        nothing is missed, whatever the rounding of large sums.
       successes: (M, R, Q).
       rated: (M, R, Q) numbers of (judge, item) pairs with ratings.
       rated_pairs: (J, I) numbers of (model, question) cells with ratings.
       faulty: scalar bool, whether any count is not a whole number with 0 <= successes <= most.
     """
 
-    most: jax.Array
+    missed: jax.Array
     successes: jax.Array
     rated: jax.Array
     rated_pairs: jax.Array
     faulty: jax.Array
+
+    @property
+    def most(self) -> jax.Array:
+        """(M, R, Q) successes if all were in the highest category: the trials of yes/no ratings."""
+        return self.successes + self.missed
 
 
 def totals(blocks: Blocks) -> Totals:
@@ -118,14 +123,14 @@ def totals(blocks: Blocks) -> Totals:
         rated = (n > 0).astype(n.dtype)
         # NaN fails every comparison.
         good = (y >= 0) & (y <= n) & (n < xp.inf) & (y == xp.round(y)) & (n == xp.round(n))
-        sums = tuple(pair_sums(matrix, values) for values in (n, y, rated))
+        sums = tuple(pair_sums(matrix, values) for values in (n - y, y, rated))
         pairs = pairs + rated.sum(axis=1).astype(xp.int32)
         return (pairs, faulty | ~good.all()), sums
 
     start = (xp.zeros(blocks.judges * blocks.items, xp.int32), xp.asarray(False))
     carry, sums = xp.scan(add, start, (blocks.successes, blocks.trials))
     return Totals(
-        most=sums[0],
+        missed=sums[0],
         successes=sums[1],
         rated=sums[2],
         rated_pairs=carry[0].reshape(blocks.judges, blocks.items),

@@ -45,8 +45,9 @@ def select(
 ) -> Selection:
     """Which levels and categories a fit has finite estimates of; see `extremes`."""
     if model == "binomial":
-        successes, trials = (array.sum(axis=1) for array in counts)
-        by_pair = xp.stack([trials - successes, successes], axis=-1)
+        successes, trials = counts
+        # Failures before the sums, which single precision may round.
+        by_pair = xp.stack([(trials - successes).sum(axis=1), successes.sum(axis=1)], axis=-1)
     else:
         by_pair = counts[0].sum(axis=1)
     removable = {"model": xp.full(by_pair.shape[0], center != "zero")}
@@ -99,6 +100,9 @@ def estimate(
     informed = _informed(sums, blocks)
     extreme = _extreme(counts, sums, blocks, selected, informed)
     infinite = ~selected.model
+    unknown = ~informed["model"] & ~infinite
+    undetermined = (unknown & (extreme.model != UNRATED)).any()
+    nobody_left = ~selected.judge.any() | ~selected.rubric.any()
     design = _design(blocks, selected, informed, fixed, center, method)
     unobserved = (selected.steps() == 0).all() if blocks.scales else xp.asarray(False)
     log_precision = 0.0 if near is None else near.log_precision
@@ -137,21 +141,24 @@ def estimate(
 
     finite = found.finite & xp.isfinite(likelihood) & xp.isfinite(covariance).all()
     empty = xp.any(xp.stack([(getattr(extreme, f) == UNRATED).any() for f in FACETS]))
-    cases = {
-        Status.BAD_COUNTS: sums.faulty,
-        Status.BAD_ANCHORS: bad_anchors,
-        Status.UNOBSERVED_CATEGORY: unobserved,
-        Status.SINGULAR: ~finite,
-        Status.MAX_ITERATIONS: ~(left <= tolerance),
-        Status.EMPTY_LEVEL: empty,
-        Status.EXTREME_MODEL: infinite.any(),
-        Status.EXTREME_LEVEL: ~selected.judge.all() | ~selected.rubric.all(),
-        Status.CONFOUNDED_VARIANCES: _confounded(sums, blocks, design),
+    cases = [
+        (Status.BAD_COUNTS, sums.faulty),
+        (Status.BAD_ANCHORS, bad_anchors),
+        # How a search without ratings ended tells nothing.
+        (Status.UNDETERMINED_MODEL, undetermined & nobody_left),
+        (Status.UNOBSERVED_CATEGORY, unobserved),
+        (Status.SINGULAR, ~finite),
+        (Status.MAX_ITERATIONS, ~(left <= tolerance)),
+        (Status.UNDETERMINED_MODEL, undetermined),
+        (Status.EMPTY_LEVEL, empty),
+        (Status.EXTREME_MODEL, infinite.any()),
+        (Status.EXTREME_LEVEL, ~selected.judge.all() | ~selected.rubric.all()),
+        (Status.CONFOUNDED_VARIANCES, _confounded(sums, blocks, design)),
         # A single question leaves nothing to vary.
-        Status.VARIANCE_AT_BOUND: at_bound & (start.theta.shape[-1] > 1),
-    }
-    codes = [xp.int32(code) for code in cases]
-    status = xp.select(list(cases.values()), codes, xp.int32(Status.CONVERGED))
+        (Status.VARIANCE_AT_BOUND, at_bound & (start.theta.shape[-1] > 1)),
+    ]
+    codes = [xp.int32(code) for code, _ in cases]
+    status = xp.select([found for _, found in cases], codes, xp.int32(Status.CONVERGED))
     # Random questions have a mean, which is the qualities' here and not the intercepts'.
     shift = parameters.question.mean() if design.zero_sum_question else 0.0
     estimates = {
@@ -180,7 +187,6 @@ def estimate(
     }
     for facet in fixed:
         limits.pop(facet, None)
-    unknown = ~informed["model"] & ~infinite
     return Fit(
         **without_estimate(estimates, extreme.model, infinite, unknown, limits),
         precision=precision,
@@ -216,7 +222,9 @@ def _extreme(
 ) -> Extreme:
     """Codes of cells and levels; of questions from the models that are left."""
     rated = counts[-1].sum(axis=tuple(range(2, counts[-1].ndim)))
-    by_judge = [a[:, : blocks.judges].sum(axis=1) for a in (sums.rated, sums.successes, sums.most)]
+    by_judge = [
+        a[:, : blocks.judges].sum(axis=1) for a in (sums.rated, sums.successes, sums.missed)
+    ]
     cell = extremes.extreme_code(*by_judge)
     of_model = xp.where(rated > 0, selected.codes["model"][:, None], xp.int8(UNRATED))
     active = blocks.active[:, None]

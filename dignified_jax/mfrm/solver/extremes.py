@@ -118,26 +118,27 @@ def _codes(
     else:
         observed = xp.ones(counts.shape[2:], bool)
     rank = xp.cumsum(observed, axis=1) - 1
-    score = (counts * xp.maximum(rank, 0)).sum(axis=-1)
+    rank, highest = xp.maximum(rank, 0), rank[:, -1:]
+    score, missed = ((counts * size).sum(axis=-1) for size in (rank, highest - rank))
     number = counts.sum(axis=-1)
-    most = number * rank[:, -1]
+    most = number * highest[:, 0]
     category = xp.arange(counts.shape[-1])
     codes = {}
     for facet, axis in AXES.items():
         others = tuple(a for a in range(3) if a != axis)
-        rated, total, highest = (a.sum(axis=others) for a in (number, score, most))
-        code = extreme_code(rated, total, highest)
+        rated, *sums = (a.sum(axis=others) for a in (number, score, missed))
+        code = extreme_code(rated, *sums)
         # An item with one category only has no scale of its own: the whole scale's middle tells.
         mean = (counts * category).sum(axis=(-1, *others)) / xp.maximum(rated, 1)
         side = xp.where(mean > category[-1] / 2, ALL_SUCCESSES, ALL_FAILURES).astype(xp.int8)
-        codes[facet] = xp.where((rated > 0) & (highest == 0), side, code)
+        codes[facet] = xp.where((rated > 0) & (most.sum(axis=others) == 0), side, code)
     return codes, observed
 
 
-def extreme_code(rated: jax.Array, score: jax.Array, highest: jax.Array) -> jax.Array:
-    """int8 codes from numbers of ratings, sums of scores and the highest sums there could be."""
+def extreme_code(rated: jax.Array, score: jax.Array, missed: jax.Array) -> jax.Array:
+    """int8 codes from numbers of ratings, sums of scores and of what those are below the most."""
     # Sums of what never occurs are exactly 0, whatever the rounding of the others.
-    conditions = [rated == 0, highest - score == 0, score == 0]
+    conditions = [rated == 0, missed == 0, score == 0]
     codes = [xp.int8(UNRATED), xp.int8(ALL_SUCCESSES), xp.int8(ALL_FAILURES)]
     return xp.select(conditions, codes, xp.int8(MIXED))
 

@@ -9,6 +9,8 @@ from dignified_jax.mfrm.input.memory import machine_bytes, refuse_beyond_memory
 from dignified_jax.mfrm.result import FACETS
 
 DENSE_CURE = "Fit fewer levels at once, or, for many judges, use mfrm.fit_sparse"
+# Numbers of cells are int32 in a program of a list.
+MOST_CELLS = 2**31 - 1
 SPARSE_CURE = "Fit fewer models at once: the covariance of their scores is dense"
 
 
@@ -41,7 +43,10 @@ def refuse_dense(
 def refuse_sparse(
     shape: tuple[int, ...], ratings: int, itemsize: int, *, categories: int = 0
 ) -> None:
-    """Does what `refuse_dense` does, for a list of ratings of (M, Q, J, I) levels."""
+    """Does what `refuse_dense` does, for a list of ratings of (M, Q, J, I) levels.
+
+    Refuses too many models by questions for their numbers, also where they would fit.
+    """
     models, questions = map(float, shape[:2])
     levels = float(sum(shape))
     numbers = (
@@ -51,6 +56,11 @@ def refuse_sparse(
         + 4 * models**2
     )
     refuse_beyond_memory(_sizes(shape), itemsize * numbers, SPARSE_CURE, _most())
+    if models * questions > MOST_CELLS:
+        raise ValueError(
+            f"{_sizes(shape)}: {shape[0] * shape[1]:,} pairs of a model and a question are more "
+            f"than {MOST_CELLS:,}, the most of a sparse fit. Fit fewer models or questions at once"
+        )
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -110,6 +110,23 @@ def test_wider_than_errors_with_fixed_questions():
     assert (found.lower < fit.score).all() and (fit.score < found.upper).all()
 
 
+def test_a_laplace_fit_that_does_not_converge_moves_no_scores(plan, monkeypatch):
+    fit = mfrm.fit(*plan)
+    in_batches, raw = module._in_batches, []
+
+    def stopped(*arguments, **options):
+        score, status, complete = in_batches(*arguments, **options)
+        raw.append(score[1:])
+        score = np.concatenate([score[:1] + 3.0, score[1:]])
+        status = np.concatenate([[mfrm.Status.MAX_ITERATIONS], status[1:]])
+        return score, status, complete
+
+    monkeypatch.setattr(module, "_in_batches", stopped)
+    found = mfrm.bootstrap(*plan, replicates=3, seed=1, original=fit)
+    assert found.failed == 0
+    np.testing.assert_array_equal(found.score, raw[0])
+
+
 def test_samples_of_one_question_are_refused():
     with pytest.raises(ValueError, match="at least 2 questions: samples of one are all alike"):
         mfrm.bootstrap(np.eye(3)[:, None, :, None], replicates=4, method="ridge")

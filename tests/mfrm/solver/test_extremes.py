@@ -6,6 +6,9 @@ import pytest
 import scipy.optimize
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm import arrays as xp
+from dignified_jax.mfrm.solver.blocks import as_blocks, totals
+from dignified_jax.mfrm.solver.estimate import estimate
 
 pytestmark = pytest.mark.wiring
 
@@ -127,3 +130,92 @@ def test_too_much_for_memory_is_a_line(monkeypatch):
     listed = mfrm.from_long(table | {"score": np.arange(300_000) % 2}, sparse=True)
     with pytest.raises(ValueError, match=r"TiB of memory needed.*covariance"):
         mfrm.fit_sparse(listed)
+
+
+def lenient_and_strict(models=3):
+    """Two judges, one of only 1s and one of only 0s: nothing is left that tells of the models."""
+    successes = np.zeros((models, 4, 2, 1), int)
+    successes[:, :, 0] = 1
+    return successes
+
+
+@pytest.mark.parametrize("method", ["laplace", "quadrature"])
+@pytest.mark.parametrize("model", ["binomial", "rating_scale", "partial_credit"])
+@pytest.mark.parametrize("center", ["model", "grand", "zero"])
+def test_without_a_judge_that_tells_nothing_converges(method, model, center):
+    successes = lenient_and_strict()
+    if model != "binomial":
+        successes = np.stack([1 - successes, 0 * successes, successes], axis=-1)
+    fit = mfrm.fit(successes, method=method, model=model, center=center)
+    assert np.isnan(fit.score).all()
+    assert not fit.converged and fit.status == mfrm.Status.UNDETERMINED_MODEL
+    kind = "successes or only failures" if model == "binomial" else "highest or only lowest scores"
+    assert fit.message.startswith("nothing is left to say of a model's score")
+    assert f"only {kind}, which tell nothing of it" in fit.message
+    assert fit.message.endswith("Without a score: model 0, model 1, model 2.")
+    ridge = mfrm.fit(successes, method="ridge", model=model, center=center)
+    assert ridge.converged and np.isfinite(ridge.score).all()
+
+
+def test_a_model_that_nobody_tells_of_is_named_and_the_others_are_as_without_it():
+    """Judges 0 (only 1s) and 1 (only 0s) alone rated model 0."""
+    successes = np.random.default_rng(0).integers(0, 2, (3, 6, 4, 1))
+    successes[:, :, :2] = lenient_and_strict()[:1, :1]
+    trials = np.ones_like(successes)
+    trials[0, :, 2:] = successes[0, :, 2:] = 0
+    fit = mfrm.fit(successes, trials, method="laplace")
+    rest = mfrm.fit(successes[1:, :, 2:], method="laplace")
+    assert fit.status == mfrm.Status.UNDETERMINED_MODEL and not fit.converged
+    assert np.isnan(fit.score[0])
+    np.testing.assert_allclose(fit.score[1:], rest.score, atol=1e-7)
+    labels = {"model": "abc", "question": range(6), "judge": "vwxy", "rubric": (None,)}
+    assert "judge v (all successes), judge w (all failures)" in fit.describe(labels)
+    assert fit.describe(labels).endswith(". Without a score: model a.")
+
+
+def test_refits_keep_the_models_that_are_told_of():
+    """Without judge 2 only extreme judges rated model 0: the other models' scores are known."""
+    successes = np.random.default_rng(0).integers(0, 2, (3, 6, 5, 1))
+    successes[:, :, :2] = lenient_and_strict()[:1, :1]
+    trials = np.ones_like(successes)
+    trials[0, :, 3:] = successes[0, :, 3:] = 0
+    fit = mfrm.fit(successes, trials, method="laplace")
+    assert fit.converged
+    left = mfrm.leave_one_judge_out(fit, successes, trials)
+    np.testing.assert_array_equal(np.isnan(left.score_without[2]), [True, False, False])
+    assert left.message[2].startswith("nothing is left to say")
+
+
+def test_a_level_without_a_name_is_called_all():
+    fit = mfrm.fit(np.ones((2, 3, 1, 1), int), method="laplace")
+    labels = {"model": "ab", "question": range(3), "judge": (None,), "rubric": (None,)}
+    assert "judge (all) (all successes)" in fit.describe(labels)
+    assert "None" not in fit.describe(labels)
+
+
+@pytest.mark.parametrize("ordinal", [False, True])
+def test_few_failures_among_more_than_single_precision_counts(ordinal):
+    """2^26 judgments of judge 0, 2 of them failures: float32 has no numbers between."""
+    trials = np.full((2, 8, 2, 1), 2.0**22, np.float32)
+    failures = np.zeros_like(trials)
+    failures[0, 3, 0] = failures[1, 5, 0] = 1
+    failures[:, :, 1] = 2.0**20
+    counts = (trials - failures, trials)
+    if ordinal:
+        counts = (np.stack([failures, trials - failures], axis=-1),)
+    with xp.on_host(True):
+        codes = estimate(
+            counts,
+            mfrm.Precision(),
+            {},
+            np.float32(1e-3),
+            np.int32(1),
+            model="rating_scale" if ordinal else "binomial",
+            center="model",
+            method="laplace",
+        ).extreme
+    assert codes.judge.tolist() == [0, 0] and codes.model.tolist() == [0, 0]
+    failures[1, 5, 0] = 0
+    with xp.on_host(True):
+        sums = totals(as_blocks(trials - failures, trials))
+    assert sums.missed[1, 0].tolist() == [0.0] * 8 and sums.missed[0, 0].sum() == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dignified_jax import mfrm
+from dignified_jax.mfrm.solver.memory import refuse_sparse
 from dignified_jax.mfrm.sparse.fit import facet_levels
 from dignified_jax.mfrm.sparse.statistics import level_statistics
 from tests.mfrm.conftest import assert_fits_agree
@@ -236,3 +237,9 @@ def test_statistics_equal_those_of_the_dense_arrays(few):
                 getattr(found[facet], name), getattr(expected.statistics, name), atol=1e-8
             )
         np.testing.assert_allclose(found[facet].fair, expected.fair_average, atol=1e-8)
+
+
+def test_more_cells_than_numbers_of_32_bits_are_refused():
+    refuse_sparse((2**16, 2**15 - 1, 3, 2), 10, 0)
+    with pytest.raises(ValueError, match=r"65,536 \(model\) x 32,768 \(question\).*2,147,483,648 "):
+        refuse_sparse((2**16, 2**15, 3, 2), 10, 0)

@@ -37,7 +37,7 @@ from dignified_jax.mfrm import arrays as xp
 from dignified_jax.mfrm.diagnostics.expected_scores import counts_of, weights_of
 from dignified_jax.mfrm.diagnostics.group_anchors import sums_to_zero
 from dignified_jax.mfrm.fit import fit as fit_ratings
-from dignified_jax.mfrm.result import Fit
+from dignified_jax.mfrm.result import Fit, has_scores
 from dignified_jax.mfrm.solver.information import covariances, information, model_of
 
 REPLICATES = 500
@@ -156,7 +156,7 @@ def _alone(fit: Fit, counts: tuple[jax.Array, ...], group: np.ndarray) -> _Estim
         found = fit_ratings(*own, model=model_of(fit), **options)
     except ValueError as error:
         return str(error).splitlines()[0][:200]
-    if not found.converged:
+    if not has_scores(found):
         return found.message.splitlines()[0][:200]
     models, questions = kept[:2]
     score, score_error = (np.full(fit.score.shape, np.nan) for _ in range(2))
