@@ -61,15 +61,20 @@ def loss_within(places: Sequence[int], found: PairFigures) -> np.ndarray:
 
 
 def measures(conflict: Conflict) -> dict[str, Figure]:
-    """Returns name -> measure; the last two are of the dimensions that oppose each other."""
+    """Returns name -> measure; the last ones are of the dimensions that oppose each other."""
     names = ", ".join(conflict.dimensions)
     places = [DIMENSIONS.index(name) for name in conflict.dimensions]
+    each = {
+        f"accuracy of {DIMENSIONS[place]}": functools.partial(accuracy_within, [place])
+        for place in places
+    }
     return {
         "worst accuracy": worst_accuracy,
         "worst loss": worst_loss,
         "mean accuracy": mean_accuracy,
         f"worst of {names}, accuracy": functools.partial(accuracy_within, places),
         f"worst of {names}, loss": functools.partial(loss_within, places),
+        **each,
     }
 
 
@@ -123,11 +128,13 @@ class Lead:
 
     Attributes:
       mean: of the seeds' leads.
+      by_seed: those, in their order.
       low, high: interval of CONFIDENCE under other prompts.
       seeds: interval over seeds; of one seed there is none (NaN).
     """
 
     mean: float
+    by_seed: tuple[float, ...]
     low: float
     high: float
     seeds: Paired
@@ -152,7 +159,7 @@ def lead(
     edge = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(np.mean(drawn, axis=0), [edge, 1.0 - edge])
     seeds = paired_interval(of_seed, [0.0] * len(of_seed))
-    return Lead(float(np.mean(of_seed)), float(low), float(high), seeds)
+    return Lead(float(np.mean(of_seed)), tuple(of_seed), float(low), float(high), seeds)
 
 
 def differing(left: dict[str, Sequence[Any]], right: dict[str, Sequence[Any]]) -> float:

@@ -219,6 +219,7 @@ def _as_json(
                 method: {
                     name: {
                         **{"mean": lead.mean, "low": lead.low, "high": lead.high},
+                        "by_seed": lead.by_seed,
                         "half_over_seeds": None if math.isnan(lead.seeds.half) else lead.seeds.half,
                         "seeds": seeds,
                     }

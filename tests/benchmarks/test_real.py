@@ -284,13 +284,13 @@ def test_the_report_tells_what_there_is(half_done):
         [found[plan.Group(CONFLICT, method, seed)].pairs for seed in (0, 1)]
         for method in (LAGDPO, AVERAGE)
     )
-    expected = np.mean(
-        [
-            by_hand(a, range(30))[0] - by_hand(b, range(30))[0]
-            for a, b in zip(left, right, strict=True)
-        ]
-    )
+    by_seed = [
+        by_hand(a, range(30))[0] - by_hand(b, range(30))[0]
+        for a, b in zip(left, right, strict=True)
+    ]
+    expected = np.mean(by_seed)
     np.testing.assert_allclose(lead["mean"], expected, rtol=1e-9)
+    np.testing.assert_allclose(lead["by_seed"], by_seed, rtol=1e-9)
     assert f"{expected:+.3f} [" in text and lead["seeds"] == 2
     assert "## Rows: plain\n\nNothing was tested yet." in text
     losses = next(line for line in text.splitlines() if line.startswith("| losses"))

@@ -86,7 +86,8 @@ def test_two_dimensions_can_oppose_a_third_each_on_the_same_rows():
         assert (values[0], values[place]) == (ratios[at, 2], ratios[at, 0])
         assert np.count_nonzero(values) == np.count_nonzero([ratios[at, 2], ratios[at, 0]])
     names = list(paired.measures(conflict))
-    assert names[3:] == ["worst of T, E, C, accuracy", "worst of T, E, C, loss"]
+    assert names[3:5] == ["worst of T, E, C, accuracy", "worst of T, E, C, loss"]
+    assert names[5:] == [f"accuracy of {name}" for name in "TEC"]
 
 
 @pytest.mark.parametrize("flag", ["A", "A:", ":E", "A:A", "T:CC", "T:X", "TE:C"])
